@@ -1,0 +1,261 @@
+//! The program `msglogd`: starts everything in the right order, and ends it.
+
+pub mod check;
+pub mod options;
+pub mod socket;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::unbounded;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::background::Background;
+use crate::log::recovery::Failure;
+use crate::report;
+use crate::server::event_loop::EventLoop;
+use crate::server::local::Identity;
+use crate::server::router::Router;
+use crate::server::workers::{self, FromWorkers};
+use crate::snapshot::Published;
+use crate::stats::Stats;
+use crate::storage::{Disk, Storage};
+use crate::store::{self, Folders, Progress};
+use crate::time::Timestamp;
+use crate::writer::{Surroundings, Writer};
+use options::{Action, Options};
+
+/// Why the program ends, other than by a clean stop.
+#[derive(Debug)]
+pub enum Exit {
+    /// Wrong usage.
+    Usage(String),
+    /// Stored data is damaged.
+    Damage(String),
+    /// Something cannot be read or written.
+    Io(String),
+    /// Another daemon has the data or the socket.
+    Busy(String),
+}
+
+impl Exit {
+    /// The exit status, as sysexits.h has it.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Exit::Usage(_) => 64,
+            Exit::Damage(_) => 65,
+            Exit::Io(_) => 74,
+            Exit::Busy(_) => 75,
+        }
+    }
+
+    /// What to tell the operator.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Exit::Usage(message) | Exit::Damage(message) | Exit::Io(message) | Exit::Busy(message) => message,
+        }
+    }
+}
+
+/// Threads that answer reads. More than cores, so that one long search does not hold up the others.
+const READERS: usize = 4;
+
+/// Runs the program.
+///
+/// # Errors
+/// Why it ends.
+pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(), Exit> {
+    // Nothing this process makes is for others: data 0700 and 0600, the socket until its mode is set.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    match options::parse(arguments, &crate::paths::process_environment) {
+        Ok(Action::Print(text)) => {
+            print(&text);
+            Ok(())
+        }
+        Ok(Action::Serve(options)) => serve(options),
+        Ok(Action::Check(options)) => check::run(&data_folder(&options)?),
+        Err(message) => Err(Exit::Usage(format!("{message}; try msglogd --help"))),
+    }
+}
+
+/// Prints to standard output; a reader that went away is no failure.
+fn print(text: &str) {
+    let mut out = io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn data_folder(options: &Options) -> Result<PathBuf, Exit> {
+    let missing = "there is no place for the data: set HOME, or name a folder with --data DIR";
+    options.data.clone().ok_or_else(|| Exit::Usage(missing.to_owned()))
+}
+
+fn serve(options: Options) -> Result<(), Exit> {
+    let signals = watch_signals()?;
+    let data = data_folder(&options)?;
+    let _lock = take_data(&data)?;
+    let limits = with_descriptors(&options);
+    let storage: Arc<dyn Storage> = Arc::new(Disk);
+    let folders = Folders::new(&data);
+    let mut progress = Starting { data: data.clone(), said: Instant::now() };
+    let opened = store::open(&storage, &folders, limits.segment_bytes, &mut progress);
+    let store = opened.map_err(|failure| refusal(&failure, &data))?;
+    let behind = store.snapshot.last_at.0.saturating_sub(Timestamp::now().0);
+    if behind > 60_000_000 {
+        let seconds = behind / 1_000_000;
+        report::warning(&format!("the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"));
+    }
+    let events = store.snapshot.last;
+    let files = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
+
+    let listening = socket::listen(&options)?;
+    let (path, ours) = (listening.path.clone(), listening.ours());
+    let internal = |error: io::Error| Exit::Io(error.to_string());
+    let event_loop = EventLoop::new(listening.listener, signals).map_err(internal)?;
+    let mailbox = event_loop.mailbox();
+    let (published, stats) = (Arc::new(Published::default()), Arc::new(Stats::default()));
+    let (to_writer, writer_inbox) = unbounded();
+    let (to_readers, readers_inbox) = unbounded();
+    let (to_background, background_inbox) = unbounded();
+
+    let surroundings = Surroundings {
+        published: Arc::clone(&published),
+        stats: Arc::clone(&stats),
+        deliver: {
+            let mailbox = mailbox.clone();
+            Box::new(move |answers| mailbox.deliver(FromWorkers::Answers(answers)))
+        },
+        announce: {
+            let mailbox = mailbox.clone();
+            Box::new(move || mailbox.deliver(FromWorkers::Published))
+        },
+        // When the background is gone the daemon is stopping.
+        flush: Box::new(move |runs| drop(to_background.send(runs))),
+        uid: crate::paths::own_uid(),
+    };
+    let writer = Writer::new(store, surroundings).map_err(|error| Exit::Damage(error.to_string()))?;
+    let writer = spawn("writer", move || writer.run(&writer_inbox))?;
+    for _ in 0..READERS {
+        let (inbox, mailbox, stats) = (readers_inbox.clone(), mailbox.clone(), Arc::clone(&stats));
+        spawn("reader", move || workers::read(&inbox, &mailbox, &stats))?;
+    }
+    let background =
+        Background { storage, folder: folders.index, writer: to_writer.clone(), stats: Arc::clone(&stats) };
+    spawn("background", move || background.run(files, &background_inbox))?;
+
+    let identity = Identity { started_at: Timestamp::now(), limits };
+    let router = Router { published, writer: to_writer, readers: to_readers, stats, identity };
+    tell_ready(&path, &data, events);
+    let served = event_loop.run(&router);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    socket::remove(&path, ours);
+    // The background keeps a sender, so the writer is told that this was all.
+    let _ = router.writer.send(crate::writer::ToWriter::Finish);
+    if writer.join().is_err() {
+        return Err(Exit::Io("the writer ended by a defect: please report this".to_owned()));
+    }
+    served.map_err(internal)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Exit> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
+}
+
+/// A stream that becomes readable when SIGTERM or SIGINT comes.
+fn watch_signals() -> Result<UnixStream, Exit> {
+    let failed = |error: io::Error| Exit::Io(format!("signals cannot be watched: {error}"));
+    let (reader, writer) = UnixStream::pair().map_err(failed)?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        let writer = writer.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, writer).map_err(failed)?;
+    }
+    Ok(reader)
+}
+
+/// Makes the data folder if need be, and takes its lock.
+fn take_data(data: &Path) -> Result<fs::File, Exit> {
+    let failed = |error: io::Error| Exit::Io(format!("the data folder {}: {error}", data.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    let mode = fs::metadata(data).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    store::lock(data).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Exit::Busy(format!("another daemon has the data folder {}: stop it, or name another with --data", data.display()))
+        }
+        _ => failed(error),
+    })
+}
+
+/// The limits, with connections no more than descriptors allow.
+fn with_descriptors(options: &Options) -> crate::limits::Limits {
+    /// Descriptors for everything but connections.
+    const OTHERS: u64 = 256;
+    let mut limits = options.limits.clone();
+    let wanted = limits.connections as u64 + OTHERS;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let raised = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: raised, maximum });
+    }
+    if let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < wanted) {
+        limits.connections = usize::try_from(current.saturating_sub(OTHERS)).unwrap_or(1).max(1);
+        limits.connections_per_uid = limits.connections_per_uid.min(limits.connections);
+        report::warning(&format!("only {} connections: the system allows {current} open files", limits.connections));
+    }
+    limits
+}
+
+fn refusal(failure: &Failure, data: &Path) -> Exit {
+    match failure {
+        Failure::Damage { .. } => Exit::Damage(format!(
+            "damaged data: {failure}; nothing was changed; run: msglogd check --data {}",
+            data.display()
+        )),
+        Failure::Io { .. } => Exit::Io(failure.to_string()),
+    }
+}
+
+fn tell_ready(path: &Path, data: &Path, events: u64) {
+    let socket = path.display();
+    let version = env!("CARGO_PKG_VERSION");
+    print(&format!(
+        "msglogd {version}: {events} events in {}\nlistening on {socket}\ntry: echo '{{\"cmd\":\"ping\"}}' | nc -N -U {socket}\n",
+        data.display()
+    ));
+    let status = format!("{events} events, listening on {socket}");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
+}
+
+/// Tells how a start gets on.
+struct Starting {
+    data: PathBuf,
+    said: Instant,
+}
+
+impl Progress for Starting {
+    fn say(&mut self, line: &str) {
+        report::warning(line);
+    }
+
+    fn replayed(&mut self, events: u64) {
+        if self.said.elapsed() >= Duration::from_secs(1) {
+            self.said = Instant::now();
+            let status = format!("{}: {events} events read back so far", self.data.display());
+            report::notice(&status);
+            let _ = sd_notify::notify(&[
+                sd_notify::NotifyState::Status(&status),
+                sd_notify::NotifyState::ExtendTimeoutUsec(30_000_000),
+            ]);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The daemon's options: from the command line, or else from the environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::limits::{self, LINE_BYTES_MAX, LINE_BYTES_MIN, Limits};
+use crate::paths;
+
+/// One option, as `--help` shows it.
+struct Spec {
+    name: &'static str,
+    value: &'static str,
+    doc: &'static str,
+}
+
+const SPECS: &[Spec] = &[
+    Spec { name: "data", value: "DIR", doc: "the data folder" },
+    Spec { name: "socket", value: "PATH", doc: "the socket" },
+    Spec { name: "socket-mode", value: "MODE", doc: "who may connect, in octal [0600]" },
+    Spec { name: "max-line", value: "BYTES", doc: "longest request line [1M]" },
+    Spec { name: "max-connections", value: "N", doc: "connections in all [4096]" },
+    Spec { name: "max-connections-per-uid", value: "N", doc: "connections of one user [half of all]" },
+    Spec { name: "max-buffered", value: "BYTES", doc: "lines and replies held for all clients [64M]" },
+    Spec { name: "segment-bytes", value: "BYTES", doc: "size at which a log segment is sealed [64M]" },
+];
+
+/// What the daemon was told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder.
+    pub data: Option<PathBuf>,
+    /// The socket, when one was named.
+    pub socket: Option<PathBuf>,
+    /// The socket's mode.
+    pub socket_mode: u32,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// To serve.
+    Serve(Options),
+    /// To check a data folder.
+    Check(Options),
+    /// To print this and end.
+    Print(String),
+}
+
+/// The environment variable of an option.
+fn variable(name: &str) -> String {
+    format!("MSGLOGD_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// What is wrong with which option, for people.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>, lookup: paths::Lookup<'_>) -> Result<Action, String> {
+    use lexopt::prelude::*;
+    let mut options = Options { data: None, socket: None, socket_mode: 0o600, limits: Limits::default() };
+    let mut per_uid = false;
+    for spec in SPECS {
+        let variable = variable(spec.name);
+        if let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) {
+            set(&mut options, &mut per_uid, spec.name, value).map_err(|error| format!("{variable}: {error}"))?;
+        }
+    }
+    let mut check = false;
+    let mut parser = lexopt::Parser::from_iter(arguments);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Action::Print(help())),
+            Long("version") | Short('V') => {
+                return Ok(Action::Print(format!("msglogd {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+            Long(name) => {
+                let name = name.to_owned();
+                let Some(spec) = SPECS.iter().find(|spec| spec.name == name) else {
+                    return Err(format!("there is no option --{name}"));
+                };
+                let value = parser.value().map_err(|error| error.to_string())?;
+                set(&mut options, &mut per_uid, spec.name, value).map_err(|error| format!("--{name}: {error}"))?;
+            }
+            Value(word) if word == "check" && !check => check = true,
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    if !per_uid {
+        options.limits.connections_per_uid = options.limits.connections.div_ceil(2);
+    }
+    if options.data.is_none() {
+        options.data = paths::data_folder(lookup);
+    }
+    Ok(if check { Action::Check(options) } else { Action::Serve(options) })
+}
+
+fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -> Result<(), String> {
+    let text = || value.to_str().ok_or_else(|| "the value is not UTF-8".to_owned());
+    match name {
+        "data" => options.data = Some(PathBuf::from(value)),
+        "socket" => options.socket = Some(PathBuf::from(value)),
+        "socket-mode" => {
+            let mode = u32::from_str_radix(text()?, 8).ok().filter(|mode| *mode <= 0o777);
+            options.socket_mode = mode.ok_or("a mode is three octal digits such as 660")?;
+        }
+        "max-line" => {
+            let (low, high) = (LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
+            options.limits.line_bytes = usize::try_from(size(text()?, low, high)?).unwrap_or(LINE_BYTES_MAX);
+        }
+        "max-connections" => options.limits.connections = count(text()?)?,
+        "max-connections-per-uid" => {
+            options.limits.connections_per_uid = count(text()?)?;
+            *per_uid = true;
+        }
+        "max-buffered" => {
+            let bytes = size(text()?, 64 << 10, 1 << 40)?;
+            options.limits.buffered_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
+        "segment-bytes" => options.limits.segment_bytes = size(text()?, 4 << 10, 2 << 30)?,
+        other => return Err(format!("{other} is in the table and not in the parser")),
+    }
+    Ok(())
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or("a number from 1 to 1000000".to_owned())
+}
+
+/// A number of bytes: plain, or with K, M or G for powers of 1024.
+fn size(text: &str, low: u64, high: u64) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((end, 'k' | 'K')) => (&text[..end], 10),
+        Some((end, 'm' | 'M')) => (&text[..end], 20),
+        Some((end, 'g' | 'G')) => (&text[..end], 30),
+        _ => (text, 0),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| (low..=high).contains(bytes))
+        .ok_or_else(|| format!("a number of bytes from {low} to {high}, such as 4096, 512K or 64M"))
+}
+
+/// What `--help` prints.
+fn help() -> String {
+    use std::fmt::Write;
+    let mut text = "\
+msglogd: durable messages, search, key-value, chats and work queues for one host, over one socket
+
+usage: msglogd [options]                serve until SIGTERM or SIGINT
+       msglogd check [--data DIR]       verify a data folder that no daemon has open
+
+options, each also an environment variable:
+"
+    .to_owned();
+    for Spec { name, value, doc } in SPECS {
+        let option = format!("--{name} {value}");
+        let _ = writeln!(text, "  {option:<30} {doc:<46} {}", variable(name));
+    }
+    text.push_str(
+        "  -h, --help                     this text
+  -V, --version                  the version
+
+The data folder is the first of $STATE_DIRECTORY, $XDG_STATE_HOME/msglogd, ~/.local/state/msglogd.
+The socket is the first of one passed by systemd, $RUNTIME_DIRECTORY/msglogd.sock,
+$XDG_RUNTIME_DIR/msglogd.sock, /tmp/msglogd-UID/msglogd.sock.
+
+exit status: 0 stopped, 64 wrong usage, 65 damaged data, 74 cannot read or write,
+75 another daemon has the data or the socket
+
+Try it:  echo '{\"cmd\":\"help\"}' | nc -N -U SOCKET       or the client:  msglog help
+",
+    );
+    text
+}
+
+const _: () = assert!(limits::CONNECTIONS_DEFAULT == 4096 && limits::LINE_BYTES_DEFAULT == 1 << 20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Options, String> {
+        let variables: Vec<(String, OsString)> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+        let lookup = move |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let arguments = std::iter::once("msglogd").chain(arguments.iter().copied()).map(OsString::from);
+        match parse(arguments, &lookup)? {
+            Action::Serve(options) | Action::Check(options) => Ok(options),
+            Action::Print(text) => Err(text),
+        }
+    }
+
+    #[test]
+    fn an_option_beats_its_variable_and_both_beat_the_default() {
+        let variables = [("MSGLOGD_MAX_LINE", "2M"), ("MSGLOGD_MAX_CONNECTIONS", "9"), ("HOME", "/h")];
+        let options = parsed(&["--max-line", "4096"], &variables).expect("good");
+        assert_eq!(options.limits.line_bytes, 4096);
+        assert_eq!((options.limits.connections, options.limits.connections_per_uid), (9, 5));
+        assert_eq!(options.data, Some("/h/.local/state/msglogd".into()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (arguments, named) in [
+            (&["--max-line", "12"][..], "--max-line"),
+            (&["--max-line"], "max-line"),
+            (&["--socket-mode", "9"], "--socket-mode"),
+            (&["--no-such"], "--no-such"),
+            (&["what"], "what"),
+        ] {
+            let error = parsed(arguments, &[]).expect_err("wrong");
+            assert!(error.contains(named), "{error}");
+        }
+        let error = parsed(&[], &[("MSGLOGD_MAX_LINE", "x")]).expect_err("wrong");
+        assert!(error.contains("MSGLOGD_MAX_LINE"), "{error}");
+    }
+
+    #[test]
+    fn help_names_every_option_and_its_variable() {
+        let text = help();
+        for spec in SPECS {
+            assert!(text.contains(&format!("--{}", spec.name)) && text.contains(&variable(spec.name)));
+        }
+    }
+}

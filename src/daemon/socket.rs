@@ -1,0 +1,122 @@
+//! The listening socket: passed by systemd, or made at a path without taking one that is in use.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use super::Exit;
+use super::options::Options;
+use crate::paths;
+
+/// A listening socket, and the file to remove at the end.
+pub struct Listening {
+    /// The socket.
+    pub listener: UnixListener,
+    /// Its path, for people.
+    pub path: PathBuf,
+    /// The file's device and inode, when it is ours to remove.
+    ours: Option<(u64, u64)>,
+}
+
+/// A socket's address has this many bytes, a zero at the end included.
+const ADDRESS_BYTES: usize = 108;
+
+/// Listens where the options say.
+///
+/// # Errors
+/// `Exit::Busy` when another daemon answers there, `Exit::Io`.
+pub fn listen(options: &Options) -> Result<Listening, Exit> {
+    let uid = paths::own_uid();
+    let path = match &options.socket {
+        Some(path) => path.clone(),
+        None => {
+            if let Some(passed) = passed_by_systemd()? {
+                return Ok(passed);
+            }
+            paths::daemon_socket(&paths::process_environment, uid)
+        }
+    };
+    if paths::is_in_private_folder(&path, uid) {
+        paths::make_private_folder(&paths::private_folder(uid), uid).map_err(|error| Exit::Io(error.to_string()))?;
+    }
+    listen_at(&path, options.socket_mode)
+}
+
+fn passed_by_systemd() -> Result<Option<Listening>, Exit> {
+    let listener = listenfd::ListenFd::from_env()
+        .take_unix_listener(0)
+        .map_err(|error| Exit::Io(format!("the socket that systemd passed (LISTEN_FDS) is of no use: {error}")))?;
+    let Some(listener) = listener else { return Ok(None) };
+    let address = listener.local_addr().ok();
+    let path = address.and_then(|address| address.as_pathname().map(Path::to_owned));
+    let path = path.unwrap_or_else(|| PathBuf::from("(a socket without a path)"));
+    Ok(Some(Listening { listener, path, ours: None }))
+}
+
+fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
+    let failed = |error: io::Error| Exit::Io(format!("the socket {}: {error}", path.display()));
+    refuse_if_answered(path)?;
+    // The socket gets its mode under another name, and then its own name in one step: nobody can
+    // connect before the mode is right.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    if temporary.as_os_str().len() >= ADDRESS_BYTES {
+        let message = format!("the socket's path is too long for the system: {}; name another with --socket", path.display());
+        return Err(Exit::Io(message));
+    }
+    let _ = fs::remove_file(&temporary);
+    // The process's mask lets nobody else in until then.
+    let listener = UnixListener::bind(&temporary).map_err(failed)?;
+    let placed = fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))
+        .and_then(|()| fs::symlink_metadata(&temporary))
+        .and_then(|found| fs::rename(&temporary, path).map(|()| found));
+    match placed {
+        Ok(found) => Ok(Listening { listener, path: path.to_owned(), ours: Some((found.dev(), found.ino())) }),
+        Err(error) => {
+            let _ = fs::remove_file(&temporary);
+            Err(failed(error))
+        }
+    }
+}
+
+/// A socket file that nobody answers on may be replaced; anything else may not.
+fn refuse_if_answered(path: &Path) -> Result<(), Exit> {
+    let failed = |error: io::Error| Exit::Io(format!("the socket {}: {error}", path.display()));
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            let message = format!("{} is there and is no socket: remove it, or name another with --socket", path.display());
+            return Err(Exit::Io(message));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => {
+            let message = format!("a daemon answers on {}: stop it, or name another socket with --socket", path.display());
+            Err(Exit::Busy(message))
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Removes the socket's file, if it is still this daemon's.
+pub fn remove(path: &Path, ours: Option<(u64, u64)>) {
+    let found = fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    if ours.is_some() && found == ours {
+        // A file that stays behind is replaced by the next start.
+        let _ = fs::remove_file(path);
+    }
+}
+
+impl Listening {
+    /// The file's identity, to remove it at the end.
+    #[must_use]
+    pub fn ours(&self) -> Option<(u64, u64)> {
+        self.ours
+    }
+}

@@ -1,0 +1,387 @@
+//! Jobs and queues as the table holds them, and how a job moves from one state to another.
+//!
+//! A queue has an id (the seq of the event that made it), so that its jobs' keys are short. Ready
+//! jobs stand in the order of delivery: first those whose lease ran out, longest ago first; then by
+//! priority; then by seq. For each of these eleven classes the queue keeps a count and a *front*,
+//! under which no ready job lies, so that taking the next one never walks over jobs that are gone.
+//! All other jobs stand by state and seq.
+//!
+//! Purging a state takes one step however many jobs it holds: every key carries the *epoch* of its
+//! state, the seq of the purge before it, and a job of an older epoch is no more.
+
+use super::event::JobState;
+use super::table::{Facts, Table, malformed, number_in, number_value, scan_prefix, tag};
+use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
+use crate::error::Result;
+use crate::limits::{ATTEMPTS_DEFAULT, LEASE_MS_DEFAULT};
+use crate::time::Timestamp;
+
+/// Classes of ready jobs: expired leases, then priorities 9 to 0.
+pub const CLASSES: usize = 11;
+
+/// The ready jobs of one class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadyClass {
+    /// How many there are.
+    pub count: u64,
+    /// No job of the class has a smaller place.
+    pub front: u64,
+}
+
+/// A queue: its settings, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// The seq of the event that made it.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Lease of a reserve that names none, in milliseconds.
+    pub lease_ms: u64,
+    /// Deliveries before a job is dead.
+    pub max_attempts: Option<u64>,
+    /// Jobs it may hold that are not dead.
+    pub max_jobs: Option<u64>,
+    /// Jobs in each state, in the order of [`JobState::ALL`].
+    pub counts: [u64; 4],
+    /// The epoch of each state.
+    pub epochs: [u64; 4],
+    /// No job of the state has a smaller seq (not kept for ready ones).
+    pub fronts: [u64; 4],
+    /// The ready jobs by class.
+    pub ready: [ReadyClass; CLASSES],
+}
+
+/// A job, less its body, which stays in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The seq of its put.
+    pub seq: u64,
+    /// Its queue's id.
+    pub queue: u64,
+    /// 0 to 9, higher first.
+    pub priority: u8,
+    /// How often it was delivered.
+    pub attempts: u64,
+    /// Where it is.
+    pub state: JobState,
+    /// The epoch of that state when it came there.
+    pub epoch: u64,
+    /// The seq of the event that brought it there: a timer set by an older one is void.
+    pub revision: u64,
+    /// When the lease ends, ended (ready, class 0), or the delay ends; by the wall clock.
+    pub due: Timestamp,
+    /// The whole length of that lease or delay in milliseconds.
+    pub length_ms: u64,
+    /// Whether it is ready because its lease ran out.
+    pub expired: bool,
+    /// A hash of the holder's token.
+    pub lease: String,
+}
+
+/// A state's place in the arrays.
+#[must_use]
+pub fn place(state: JobState) -> usize {
+    state as usize
+}
+
+impl Queue {
+    /// A queue that was not configured.
+    #[must_use]
+    pub fn new(id: u64, name: &str) -> Self {
+        Queue {
+            id,
+            name: name.to_owned(),
+            lease_ms: LEASE_MS_DEFAULT,
+            max_attempts: Some(ATTEMPTS_DEFAULT),
+            max_jobs: None,
+            counts: [0; 4],
+            epochs: [id; 4],
+            fronts: [0; 4],
+            ready: [ReadyClass::default(); CLASSES],
+        }
+    }
+
+    /// The queue of that name.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn named(facts: &dyn Facts, name: &str) -> Result<Option<Self>> {
+        match facts.get(&name_key(name))? {
+            Some(value) => Queue::with_id(facts, number_in(&value)?),
+            None => Ok(None),
+        }
+    }
+
+    /// The queue with that id.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn with_id(facts: &dyn Facts, id: u64) -> Result<Option<Self>> {
+        let Some(value) = facts.get(&id_key(id))? else { return Ok(None) };
+        Queue::read(id, &value).map(Some).ok_or_else(|| malformed("queue"))
+    }
+
+    /// Makes the queue's name known.
+    pub fn put_name(&self, table: &mut dyn Table) {
+        table.put(name_key(&self.name), Some(number_value(self.id)));
+    }
+
+    /// Stores the queue.
+    pub fn put(&self, table: &mut dyn Table) {
+        let mut out = Vec::with_capacity(48 + self.name.len());
+        write_varint(&mut out, self.lease_ms);
+        for bound in [self.max_attempts, self.max_jobs] {
+            write_varint(&mut out, bound.map_or(0, |bound| bound.saturating_add(1)));
+        }
+        for numbers in [self.counts, self.epochs, self.fronts] {
+            numbers.into_iter().for_each(|number| write_varint(&mut out, number));
+        }
+        let used = self.ready.iter().filter(|class| class.count > 0).count();
+        write_varint(&mut out, used as u64);
+        for (class, ready) in self.ready.iter().enumerate().filter(|(_, ready)| ready.count > 0) {
+            for number in [class as u64, ready.count, ready.front] {
+                write_varint(&mut out, number);
+            }
+        }
+        out.extend_from_slice(self.name.as_bytes());
+        table.put(id_key(self.id), Some(out));
+    }
+
+    fn read(id: u64, value: &[u8]) -> Option<Self> {
+        let mut bytes = value;
+        let mut next = || read_varint(&mut bytes);
+        let lease_ms = next()?;
+        let (max_attempts, max_jobs) = (next()?.checked_sub(1), next()?.checked_sub(1));
+        let mut four = || Some([next()?, next()?, next()?, next()?]);
+        let (counts, epochs, fronts) = (four()?, four()?, four()?);
+        let mut ready = [ReadyClass::default(); CLASSES];
+        for _ in 0..next()? {
+            let class = usize::try_from(next()?).ok()?;
+            *ready.get_mut(class)? = ReadyClass { count: next()?, front: next()? };
+        }
+        let name = String::from_utf8(bytes.to_vec()).ok()?;
+        Some(Queue { id, name, lease_ms, max_attempts, max_jobs, counts, epochs, fronts, ready })
+    }
+
+    /// Removes the queue itself; its jobs must be gone.
+    pub fn remove(&self, table: &mut dyn Table) {
+        table.put(name_key(&self.name), None);
+        table.put(id_key(self.id), None);
+    }
+
+    /// Jobs that are neither done nor dead.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.counts[..3].iter().sum()
+    }
+
+    /// The key prefix of the ready jobs of a class.
+    fn ready_prefix(&self, class: usize) -> Vec<u8> {
+        let mut key = vec![tag::READY];
+        write_ordered(&mut key, self.id);
+        write_ordered(&mut key, self.epochs[place(JobState::Ready)]);
+        key.push(class.to_le_bytes()[0]);
+        key
+    }
+
+    /// The key prefix of the jobs in a state.
+    fn state_prefix(&self, state: JobState) -> Vec<u8> {
+        let mut key = vec![tag::JOB_STATE];
+        write_ordered(&mut key, self.id);
+        key.push(place(state).to_le_bytes()[0]);
+        write_ordered(&mut key, self.epochs[place(state)]);
+        key
+    }
+
+    /// Visits the seqs of ready jobs in the order of delivery.
+    ///
+    /// # Errors
+    /// What reading the table and `visit` say.
+    pub fn visit_ready(&self, facts: &dyn Facts, visit: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
+        let mut going = true;
+        for class in (0..CLASSES).filter(|class| self.ready[*class].count > 0) {
+            let prefix = self.ready_prefix(class);
+            let mut from = prefix.clone();
+            write_ordered(&mut from, self.ready[class].front);
+            scan_prefix(facts, &prefix, &from, &mut |key, _| {
+                let mut rest = key.get(prefix.len()..).unwrap_or_default();
+                let first = read_ordered(&mut rest).ok_or_else(|| malformed("ready job"))?;
+                let seq = if class == 0 { read_ordered(&mut rest) } else { Some(first) };
+                going = visit(seq.ok_or_else(|| malformed("ready job"))?)?;
+                Ok(going)
+            })?;
+            if !going {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits the seqs of the jobs in a state other than ready, in order.
+    ///
+    /// # Errors
+    /// What reading the table and `visit` say.
+    pub fn visit_state(
+        &self,
+        facts: &dyn Facts,
+        state: JobState,
+        visit: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<()> {
+        if self.counts[place(state)] == 0 {
+            return Ok(());
+        }
+        let prefix = self.state_prefix(state);
+        let mut from = prefix.clone();
+        write_ordered(&mut from, self.fronts[place(state)]);
+        scan_prefix(facts, &prefix, &from, &mut |key, _| {
+            let mut rest = key.get(prefix.len()..).unwrap_or_default();
+            visit(read_ordered(&mut rest).ok_or_else(|| malformed("job"))?)
+        })
+    }
+
+    /// The seq of the ready job that was put first.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn oldest_ready(&self, facts: &dyn Facts) -> Result<Option<u64>> {
+        let mut oldest: Option<u64> = None;
+        for class in 0..CLASSES {
+            let mut only = Queue { ready: [ReadyClass::default(); CLASSES], ..self.clone() };
+            only.ready[class] = self.ready[class];
+            only.visit_ready(facts, &mut |seq| {
+                oldest = Some(oldest.map_or(seq, |oldest| oldest.min(seq)));
+                // Expired leases stand by the time they ran out; all other classes by seq.
+                Ok(class == 0)
+            })?;
+        }
+        Ok(oldest)
+    }
+}
+
+fn name_key(name: &str) -> Vec<u8> {
+    [&[tag::QUEUE_NAME], name.as_bytes()].concat()
+}
+
+fn id_key(id: u64) -> Vec<u8> {
+    let mut key = vec![tag::QUEUE];
+    write_ordered(&mut key, id);
+    key
+}
+
+fn job_key(seq: u64) -> Vec<u8> {
+    let mut key = vec![tag::JOB];
+    write_ordered(&mut key, seq);
+    key
+}
+
+impl Job {
+    /// The job with that seq and its queue; `None` when it is done, deleted, purged or none.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn find(facts: &dyn Facts, seq: u64) -> Result<Option<(Queue, Job)>> {
+        let Some(value) = facts.get(&job_key(seq))? else { return Ok(None) };
+        let job = Job::read(seq, &value).ok_or_else(|| malformed("job"))?;
+        let Some(queue) = Queue::with_id(facts, job.queue)? else { return Ok(None) };
+        if job.epoch != queue.epochs[place(job.state)] {
+            return Ok(None);
+        }
+        Ok(Some((queue, job)))
+    }
+
+    fn read(seq: u64, value: &[u8]) -> Option<Self> {
+        let mut bytes = value;
+        let mut next = || read_varint(&mut bytes);
+        let (queue, priority, attempts) = (next()?, u8::try_from(next()?).ok()?, next()?);
+        let state = *JobState::ALL.get(usize::try_from(next()?).ok()?)?;
+        let (epoch, revision, due, length_ms) = (next()?, next()?, Timestamp(next()?), next()?);
+        let expired = next()? == 1;
+        let lease = String::from_utf8(bytes.to_vec()).ok()?;
+        Some(Job { seq, queue, priority, attempts, state, epoch, revision, due, length_ms, expired, lease })
+    }
+
+    fn put(&self, table: &mut dyn Table) {
+        let mut out = Vec::with_capacity(32 + self.lease.len());
+        for number in [
+            self.queue,
+            u64::from(self.priority),
+            self.attempts,
+            place(self.state) as u64,
+            self.epoch,
+            self.revision,
+            self.due.0,
+            self.length_ms,
+            u64::from(self.expired),
+        ] {
+            write_varint(&mut out, number);
+        }
+        out.extend_from_slice(self.lease.as_bytes());
+        table.put(job_key(self.seq), Some(out));
+    }
+
+    /// The class of a ready job, and its place there.
+    fn class(&self) -> (usize, u64) {
+        if self.expired { (0, self.due.0) } else { (10 - usize::from(self.priority.min(9)), self.seq) }
+    }
+
+    fn list_key(&self, queue: &Queue) -> Vec<u8> {
+        let mut key;
+        if self.state == JobState::Ready {
+            let (class, front) = self.class();
+            key = queue.ready_prefix(class);
+            write_ordered(&mut key, front);
+            if class > 0 {
+                return key;
+            }
+        } else {
+            key = queue.state_prefix(self.state);
+        }
+        write_ordered(&mut key, self.seq);
+        key
+    }
+
+    /// Takes the job out of its state.
+    pub fn leave(&self, queue: &mut Queue, table: &mut dyn Table) {
+        table.put(self.list_key(queue), None);
+        let state = place(self.state);
+        queue.counts[state] -= 1;
+        table.counts_mut().jobs[state] -= 1;
+        if self.state == JobState::Ready {
+            queue.ready[self.class().0].count -= 1;
+        } else if queue.fronts[state] == self.seq {
+            queue.fronts[state] += 1;
+        }
+    }
+
+    /// Takes a ready job out as the first of its class: what lies before it is gone.
+    pub fn leave_first(&self, queue: &mut Queue, table: &mut dyn Table) {
+        let (class, front) = self.class();
+        // Several leases may have run out at the same moment, so that class keeps its front.
+        queue.ready[class].front = if class == 0 { front } else { front + 1 };
+        self.leave(queue, table);
+    }
+
+    /// Brings the job into its state.
+    pub fn enter(&mut self, queue: &mut Queue, table: &mut dyn Table) {
+        let state = place(self.state);
+        self.epoch = queue.epochs[state];
+        table.put(self.list_key(queue), Some(Vec::new()));
+        if self.state == JobState::Ready {
+            let (class, front) = self.class();
+            let ready = &mut queue.ready[class];
+            ready.front = if ready.count == 0 { front } else { ready.front.min(front) };
+            ready.count += 1;
+        } else {
+            let before = queue.fronts[state];
+            queue.fronts[state] = if queue.counts[state] == 0 { self.seq } else { before.min(self.seq) };
+        }
+        queue.counts[state] += 1;
+        table.counts_mut().jobs[state] += 1;
+        self.put(table);
+    }
+
+    /// Removes the job's own key, after it left its state.
+    pub fn remove(&self, table: &mut dyn Table) {
+        table.put(job_key(self.seq), None);
+    }
+}

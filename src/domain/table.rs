@@ -1,0 +1,358 @@
+//! The state as a table: sorted keys with small values, folded from the log.
+//!
+//! Everything that a decision needs is a key of this table, so that there is one structure to
+//! store, snapshot, merge and rebuild. What the keys and values of a noun are stands in its file.
+//! A [`Draft`] is a command's overlay over what is there: kept when the command succeeds, dropped
+//! when it fails. There is no undo.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::event::{Event, Fact};
+use crate::codec::{after_prefix, read_varint, write_varint};
+use crate::error::{Code, Error, Result};
+use crate::time::Timestamp;
+
+/// First bytes of the table's keys. All are below [`FIRST_POSTINGS_TAG`], where the index's terms begin.
+pub mod tag {
+    /// Application by token.
+    pub const APP: u8 = b'a';
+    /// Application's token by the seq of its creation.
+    pub const APP_ORDER: u8 = b'A';
+    /// Application's counters by token.
+    pub const APP_COUNTERS: u8 = b'b';
+    /// Chat by application and number.
+    pub const CHAT: u8 = b'c';
+    /// Chat's counters by application and number.
+    pub const CHAT_COUNTERS: u8 = b'd';
+    /// Seq of the newest edit of a message, 0 when it was deleted, by its seq.
+    pub const MESSAGE_CHANGE: u8 = b'e';
+    /// Formula's seq by id.
+    pub const FORMULA: u8 = b'f';
+    /// Formula's id by seq.
+    pub const FORMULA_ORDER: u8 = b'F';
+    /// Answered request by user and idempotency key.
+    pub const ANSWERED: u8 = b'i';
+    /// Job by seq.
+    pub const JOB: u8 = b'j';
+    /// Seq of the live value by key.
+    pub const KEY: u8 = b'k';
+    /// Message's seq by application, chat and number.
+    pub const MESSAGE_NUMBER: u8 = b'n';
+    /// Queue's id by name.
+    pub const QUEUE_NAME: u8 = b'q';
+    /// Queue by id.
+    pub const QUEUE: u8 = b'Q';
+    /// Ready jobs of a queue in order of delivery.
+    pub const READY: u8 = b'r';
+    /// Jobs of a queue in any other state, by seq.
+    pub const JOB_STATE: u8 = b's';
+}
+
+/// Keys from here on are terms with postings.
+pub const FIRST_POSTINGS_TAG: u8 = 0x80;
+
+/// How many there are of what, kept exact by `apply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Live keys.
+    pub keys: u64,
+    /// Live messages.
+    pub messages: u64,
+    /// Applications.
+    pub apps: u64,
+    /// Chats.
+    pub chats: u64,
+    /// Formulas.
+    pub formulas: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Jobs in each state, in the order of `JobState::ALL`.
+    pub jobs: [u64; 4],
+    /// Requests answered under an idempotency key.
+    pub answered: u64,
+}
+
+impl Counts {
+    /// Appends the stored form.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let [ready, delayed, leased, dead] = self.jobs;
+        for number in [
+            self.keys, self.messages, self.apps, self.chats, self.formulas, self.queues, ready, delayed, leased,
+            dead, self.answered,
+        ] {
+            write_varint(out, number);
+        }
+    }
+
+    /// Reads the stored form and moves past it.
+    pub fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let mut next = || read_varint(bytes);
+        Some(Counts {
+            keys: next()?,
+            messages: next()?,
+            apps: next()?,
+            chats: next()?,
+            formulas: next()?,
+            queues: next()?,
+            jobs: [next()?, next()?, next()?, next()?],
+            answered: next()?,
+        })
+    }
+}
+
+/// What to do with one key and value of a scan: `false` ends it.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'a;
+
+/// What is there to decide from, or to answer from.
+pub trait Facts {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `corrupt` when stored bytes fail their checksum.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Visits the keys from `from` on and below `to`, in order.
+    ///
+    /// # Errors
+    /// `corrupt` when stored bytes fail their checksum, and what `visit` says.
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()>;
+
+    /// The JSON of the event with that seq.
+    ///
+    /// # Errors
+    /// `corrupt` when the record fails its checksum.
+    fn record(&self, seq: u64) -> Result<Option<Vec<u8>>>;
+
+    /// How many there are of what.
+    fn counts(&self) -> Counts;
+}
+
+/// A table that events are applied to.
+pub trait Table: Facts {
+    /// Sets a key's value, or with `None` removes the key.
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>);
+
+    /// The counts, to change.
+    fn counts_mut(&mut self) -> &mut Counts;
+}
+
+/// Visits the keys that begin with `prefix`, from `from` on.
+///
+/// # Errors
+/// As [`Facts::scan`].
+pub fn scan_prefix(facts: &dyn Facts, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+    let end = after_prefix(prefix).unwrap_or_else(|| vec![u8::MAX; prefix.len() + 16]);
+    facts.scan(from.max(prefix), &end, visit)
+}
+
+/// A stored value that a number stands in.
+///
+/// # Errors
+/// `internal` when there is none.
+pub fn number_in(value: &[u8]) -> Result<u64> {
+    read_varint(&mut &*value).ok_or_else(|| malformed("number"))
+}
+
+/// A value as [`number_in`] reads it.
+#[must_use]
+pub fn number_value(number: u64) -> Vec<u8> {
+    let mut value = Vec::with_capacity(4);
+    write_varint(&mut value, number);
+    value
+}
+
+/// The error for a value that passed its checksum and cannot be read.
+#[must_use]
+pub fn malformed(what: &str) -> Error {
+    Error::new(Code::Internal, format!("a stored {what} cannot be read: please report this"))
+}
+
+/// Keys set and removed, over something else.
+#[derive(Debug, Default, Clone)]
+pub struct Changes(pub BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Changes {
+    /// The value of a key: here, or else in `below`.
+    ///
+    /// # Errors
+    /// As [`Facts::get`].
+    pub fn get(&self, below: &dyn Facts, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.0.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => below.get(key),
+        }
+    }
+
+    /// Visits what is here and what is in `below`, in one order.
+    ///
+    /// # Errors
+    /// As [`Facts::scan`].
+    pub fn scan(&self, below: &dyn Facts, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        let mut changed = self.0.range::<[u8], _>(bounds).peekable();
+        let mut going = true;
+        below.scan(from, to, &mut |key, value| {
+            while let Some((changed_key, changed_value)) = changed.next_if(|(changed_key, _)| changed_key.as_slice() < key)
+            {
+                if let Some(changed_value) = changed_value {
+                    going = visit(changed_key, changed_value)?;
+                    if !going {
+                        return Ok(false);
+                    }
+                }
+            }
+            going = match changed.next_if(|(changed_key, _)| changed_key.as_slice() == key) {
+                Some((_, Some(changed_value))) => visit(key, changed_value)?,
+                Some((_, None)) => true,
+                None => visit(key, value)?,
+            };
+            Ok(going)
+        })?;
+        while going && let Some((key, value)) = changed.next() {
+            if let Some(value) = value {
+                going = visit(key, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What time it is and who asks, and where randomness comes from: all that a decision may know
+/// beside the table.
+pub struct Circumstances<'a> {
+    /// The time that the events of the batch carry.
+    pub at: Timestamp,
+    /// The same as text.
+    pub at_text: &'a [u8],
+    /// The user who asks.
+    pub uid: u32,
+    /// Fills bytes from a cryptographic source.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+}
+
+/// One command's overlay: what it would change, say and reply.
+pub struct Draft<'a> {
+    below: &'a dyn Facts,
+    circumstances: Circumstances<'a>,
+    first: u64,
+    outcome: Outcome,
+}
+
+/// What a command that succeeded brings.
+#[derive(Debug, Default, Clone)]
+pub struct Outcome {
+    /// Its events in order.
+    pub events: Vec<Event>,
+    /// Their JSON, one after the other.
+    pub records: Vec<u8>,
+    /// Where each record ends in `records`.
+    pub ends: Vec<usize>,
+    /// The keys it sets and removes.
+    pub changes: Changes,
+    /// The counts after it.
+    pub counts: Counts,
+    /// The reply's fields, each with a comma before it.
+    pub reply: Vec<u8>,
+}
+
+impl Outcome {
+    /// The JSON of the `index`th event.
+    #[must_use]
+    pub fn record(&self, index: usize) -> Option<&[u8]> {
+        let start = if index == 0 { 0 } else { *self.ends.get(index - 1)? };
+        self.records.get(start..*self.ends.get(index)?)
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// An empty overlay; its first event will have the seq `first`.
+    pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>) -> Self {
+        let outcome = Outcome { counts: below.counts(), ..Outcome::default() };
+        Draft { below, circumstances, first, outcome }
+    }
+
+    /// The seq that the next event will have.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.first + self.outcome.events.len() as u64
+    }
+
+    /// The time of the batch.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.circumstances.at
+    }
+
+    /// The user who asks.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.circumstances.uid
+    }
+
+    /// The reply's fields, to write.
+    pub fn reply(&mut self) -> &mut Vec<u8> {
+        &mut self.outcome.reply
+    }
+
+    /// Fills bytes from a cryptographic source.
+    pub fn random(&mut self, bytes: &mut [u8]) {
+        (self.circumstances.random)(bytes);
+    }
+
+    /// Adds an event, applies it, and answers its seq.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn emit(&mut self, fact: Fact) -> Result<u64> {
+        let event = Event { seq: self.next_seq(), at: self.circumstances.at, uid: self.circumstances.uid, fact };
+        super::apply(&event, self)?;
+        event.encode(self.circumstances.at_text, &mut self.outcome.records);
+        self.outcome.ends.push(self.outcome.records.len());
+        self.outcome.events.push(event);
+        Ok(self.next_seq() - 1)
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn finish(self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Facts for Draft<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.outcome.changes.get(self.below, key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.outcome.changes.scan(self.below, from, to, visit)
+    }
+
+    fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
+        match seq.checked_sub(self.first) {
+            Some(index) => {
+                let index = usize::try_from(index).map_err(|_| malformed("seq"))?;
+                Ok(self.outcome.record(index).map(<[u8]>::to_vec))
+            }
+            None => self.below.record(seq),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        self.outcome.counts
+    }
+}
+
+impl Table for Draft<'_> {
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.outcome.changes.0.insert(key, value);
+    }
+
+    fn counts_mut(&mut self) -> &mut Counts {
+        &mut self.outcome.counts
+    }
+}

@@ -1,0 +1,222 @@
+//! A block: sorted entries of key and payload, packed.
+//!
+//! ```text
+//! entry:   shared  varint   bytes that the key has in common with the key before
+//!          suffix  varint   length of the rest of the key, then its bytes
+//!          length  varint   of the payload, then its bytes
+//! trailer: restart u32 LE   for every 16th entry, where it begins; it shares nothing
+//!          count   u32 LE   of the restarts
+//! ```
+//!
+//! The layout is that of LevelDB's tables (doc/table_format.md there).
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use crate::codec::{read_varint, write_varint};
+
+/// A block is closed when it has grown to this many bytes.
+pub const BLOCK_BYTES: usize = 4096;
+const RESTART_ENTRIES: usize = 16;
+
+/// Packs entries that come in order.
+#[derive(Debug, Default)]
+pub struct BlockBuilder {
+    bytes: Vec<u8>,
+    restarts: Vec<u32>,
+    entries: usize,
+    last_key: Vec<u8>,
+}
+
+impl BlockBuilder {
+    /// Adds an entry; keys must come in order.
+    pub fn add(&mut self, key: &[u8], payload: &[u8]) {
+        let shared = if self.entries.is_multiple_of(RESTART_ENTRIES) {
+            self.restarts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+            0
+        } else {
+            self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
+        };
+        write_varint(&mut self.bytes, shared as u64);
+        write_varint(&mut self.bytes, (key.len() - shared) as u64);
+        self.bytes.extend_from_slice(&key[shared..]);
+        write_varint(&mut self.bytes, payload.len() as u64);
+        self.bytes.extend_from_slice(payload);
+        self.last_key.truncate(shared);
+        self.last_key.extend_from_slice(&key[shared..]);
+        self.entries += 1;
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no entry yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Appends the finished block to `out` and begins anew.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.bytes);
+        for restart in &self.restarts {
+            out.extend_from_slice(&restart.to_le_bytes());
+        }
+        out.extend_from_slice(&u32::try_from(self.restarts.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.restarts.clear();
+        self.entries = 0;
+        self.last_key.clear();
+    }
+}
+
+/// A place in a block: the entry that `next` read last.
+#[derive(Debug, Default, Clone)]
+pub struct BlockPlace {
+    /// The entry's key.
+    pub key: Vec<u8>,
+    /// Where its payload lies in the block.
+    pub payload: Range<usize>,
+    next: usize,
+}
+
+/// Where the entries end, and how many restarts there are.
+fn shape(block: &[u8]) -> Option<(usize, usize)> {
+    let (rest, count) = block.split_last_chunk::<4>()?;
+    let restarts = u32::from_le_bytes(*count) as usize;
+    Some((rest.len().checked_sub(restarts.checked_mul(4)?)?, restarts))
+}
+
+fn restart(block: &[u8], end: usize, index: usize) -> Option<usize> {
+    let bytes = block.get(end + index * 4..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*bytes) as usize)
+}
+
+fn restart_key(block: &[u8], end: usize, index: usize) -> Option<&[u8]> {
+    let mut bytes = block.get(restart(block, end, index)?..end)?;
+    read_varint(&mut bytes)?;
+    let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
+    bytes.get(..length)
+}
+
+impl BlockPlace {
+    /// Before the first entry.
+    pub fn rewind(&mut self) {
+        self.key.clear();
+        self.next = 0;
+    }
+
+    /// Reads the next entry. `None` at the end, or when the block makes no sense.
+    pub fn next(&mut self, block: &[u8]) -> Option<()> {
+        let (end, _) = shape(block)?;
+        let mut bytes = block.get(self.next..end)?;
+        if bytes.is_empty() {
+            return None;
+        }
+        let shared = usize::try_from(read_varint(&mut bytes)?).ok()?;
+        let suffix = usize::try_from(read_varint(&mut bytes)?).ok()?;
+        let (rest_of_key, mut bytes) = bytes.split_at_checked(suffix)?;
+        let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
+        let start = end - bytes.len();
+        bytes.get(..length)?;
+        self.key.truncate(shared);
+        self.key.extend_from_slice(rest_of_key);
+        self.payload = start..start + length;
+        self.next = start + length;
+        Some(())
+    }
+
+    /// Goes before the last restart whose key is smaller than `key`, or not larger when `or_equal`.
+    fn approach(&mut self, block: &[u8], key: &[u8], or_equal: bool) -> Option<()> {
+        let (end, restarts) = shape(block)?;
+        let (mut low, mut high) = (0, restarts);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let smaller = match restart_key(block, end, middle)?.cmp(key) {
+                Ordering::Less => true,
+                Ordering::Equal => or_equal,
+                Ordering::Greater => false,
+            };
+            if smaller {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.key.clear();
+        self.next = if low == 0 { 0 } else { restart(block, end, low - 1)? };
+        Some(())
+    }
+
+    /// Reads the first entry whose key is not smaller than `key`. `None` when there is none here.
+    pub fn seek(&mut self, block: &[u8], key: &[u8]) -> Option<()> {
+        self.approach(block, key, true)?;
+        loop {
+            self.next(block)?;
+            if self.key.as_slice() >= key {
+                return Some(());
+            }
+        }
+    }
+
+    /// Reads the last entry whose key is smaller than `key`. `None` when there is none here.
+    pub fn seek_before(&mut self, block: &[u8], key: &[u8]) -> Option<()> {
+        self.approach(block, key, false)?;
+        let mut ahead = self.clone();
+        let mut found = None;
+        while ahead.next(block).is_some() && ahead.key.as_slice() < key {
+            self.clone_from(&ahead);
+            found = Some(());
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn build(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
+        let mut builder = BlockBuilder::default();
+        entries.iter().for_each(|(key, payload)| builder.add(key, payload));
+        let mut block = Vec::new();
+        builder.finish(&mut block);
+        block
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(0_u8..4, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_finds_what_a_sorted_map_finds(
+            entries in prop::collection::btree_map(key(), prop::collection::vec(any::<u8>(), 0..3), 0..60),
+            wanted in key(),
+        ) {
+            let block = build(&entries);
+            let mut place = BlockPlace::default();
+            let mut all = Vec::new();
+            while place.next(&block).is_some() {
+                all.push((place.key.clone(), block[place.payload.clone()].to_vec()));
+            }
+            prop_assert_eq!(all, entries.clone().into_iter().collect::<Vec<_>>());
+            let at_or_after = place.seek(&block, &wanted).map(|()| place.key.clone());
+            prop_assert_eq!(at_or_after.as_ref(), entries.range(wanted.clone()..).next().map(|(key, _)| key));
+            let before = place.seek_before(&block, &wanted).map(|()| place.key.clone());
+            prop_assert_eq!(before.as_ref(), entries.range(..wanted).next_back().map(|(key, _)| key));
+        }
+
+        #[test]
+        fn bytes_that_are_no_block_are_no_panic(bytes: Vec<u8>, wanted in key()) {
+            let mut place = BlockPlace::default();
+            while place.next(&bytes).is_some() {}
+            place.seek(&bytes, &wanted);
+            place.seek_before(&bytes, &wanted);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Cursors: sets of seqs to walk in one direction, and their combinations.
+//!
+//! A cursor speaks in *ranks*, which ascend in the direction of the walk: the seq itself when the
+//! oldest come first, its complement when the newest do. So AND, OR and NOT are written once.
+
+use super::postings::List;
+use super::run::{Position, Run};
+use crate::domain::command::Order;
+use crate::error::Result;
+
+/// A seq's rank in a direction, and back: the same function both ways.
+#[must_use]
+pub fn rank(order: Order, seq: u64) -> u64 {
+    match order {
+        Order::Oldest => seq,
+        Order::Newest => !seq,
+    }
+}
+
+/// A set to walk. After `seek` it stands at an item or at its end.
+pub trait Cursor {
+    /// The rank it stands at; `None` at the end.
+    fn current(&self) -> Option<u64>;
+
+    /// Goes to the first item whose rank is `target` or more; it never goes back.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    fn seek(&mut self, target: u64) -> Result<()>;
+}
+
+/// A cursor of any kind.
+pub type Boxed<'r> = Box<dyn Cursor + 'r>;
+
+/// The postings of a term in a run.
+pub struct Postings<'r> {
+    list: List<'r>,
+    order: Order,
+    /// The decoded chunk, ascending by seq.
+    seqs: Vec<u64>,
+    /// Items not yet passed: the first `left` when newest come first, the last `left` otherwise.
+    left: usize,
+}
+
+impl<'r> Postings<'r> {
+    /// Stands at the first item. `None` when the run does not hold the term.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn open(run: &'r Run, term: &[u8], order: Order) -> Result<Option<Self>> {
+        let Some(list) = List::open(run, term)? else { return Ok(None) };
+        let mut cursor = Postings { list, order, seqs: Vec::new(), left: 0 };
+        cursor.seek(0)?;
+        Ok(Some(cursor))
+    }
+
+    fn load(&mut self) -> Result<()> {
+        self.seqs.clear();
+        self.list.decode(&mut self.seqs)?;
+        self.left = self.seqs.len();
+        Ok(())
+    }
+
+    /// Goes to the chunk that holds the first item at `target` or behind it. `false`: there is none.
+    fn seek_chunk(&mut self, target: u64) -> Result<bool> {
+        let seq = rank(self.order, target);
+        if self.order == Order::Oldest {
+            return self.list.seek(seq);
+        }
+        if self.list.seek(seq)? && self.list.chunk().first <= seq {
+            return Ok(true);
+        }
+        self.list.seek_before(seq)
+    }
+
+    /// Passes the items of the decoded chunk that come before `target`.
+    fn pass(&mut self, target: u64) {
+        let seq = rank(self.order, target);
+        self.left = match self.order {
+            Order::Oldest => {
+                let start = self.seqs.len() - self.left;
+                self.left - self.seqs[start..].partition_point(|each| *each < seq)
+            }
+            Order::Newest => self.seqs[..self.left].partition_point(|each| *each <= seq),
+        };
+    }
+}
+
+impl Cursor for Postings<'_> {
+    fn current(&self) -> Option<u64> {
+        let index = match self.order {
+            Order::Oldest => self.seqs.len().checked_sub(self.left)?,
+            Order::Newest => self.left.checked_sub(1)?,
+        };
+        self.seqs.get(index).map(|seq| rank(self.order, *seq))
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        match self.current() {
+            Some(current) if current >= target => return Ok(()),
+            Some(_) => {
+                self.pass(target);
+                if self.left > 0 {
+                    return Ok(());
+                }
+            }
+            None if !self.seqs.is_empty() => return Ok(()),
+            None => {}
+        }
+        if self.seek_chunk(target)? {
+            self.load()?;
+            self.pass(target);
+        } else {
+            // Something must be left to tell the end from the beginning.
+            self.seqs = vec![0];
+            self.left = 0;
+        }
+        Ok(())
+    }
+}
+
+/// A set that was gathered.
+pub struct Gathered {
+    ranks: Vec<u64>,
+    at: usize,
+}
+
+impl Gathered {
+    /// From seqs in whatever order.
+    #[must_use]
+    pub fn new(mut seqs: Vec<u64>, order: Order) -> Self {
+        seqs.iter_mut().for_each(|seq| *seq = rank(order, *seq));
+        seqs.sort_unstable();
+        seqs.dedup();
+        Gathered { ranks: seqs, at: 0 }
+    }
+
+    /// The union of the postings of all terms in a run that begin with `prefix` and that `wanted`
+    /// takes; it sees what follows the prefix, the terminator left off.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn of_prefix(run: &Run, prefix: &[u8], order: Order, wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Self> {
+        let mut seqs = Vec::new();
+        let mut place = Position::new(run);
+        let mut term = Vec::new();
+        let mut going = place.seek(prefix)?;
+        while going && place.key().starts_with(prefix) {
+            let Some((found, _)) = super::postings::split_key(place.key()) else { break };
+            term.clear();
+            term.extend_from_slice(found);
+            if wanted(term.get(prefix.len()..term.len() - 1).unwrap_or_default()) {
+                seqs.extend(super::postings::all(run, &term)?);
+            }
+            if let Some(last) = term.last_mut() {
+                *last = 1;
+            }
+            going = place.seek(&term)?;
+        }
+        Ok(Gathered::new(seqs, order))
+    }
+}
+
+impl Cursor for Gathered {
+    fn current(&self) -> Option<u64> {
+        self.ranks.get(self.at).copied()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        self.at += self.ranks.get(self.at..).unwrap_or_default().partition_point(|rank| *rank < target);
+        Ok(())
+    }
+}
+
+/// What is in all of them.
+pub struct And<'r> {
+    parts: Vec<Boxed<'r>>,
+    current: Option<u64>,
+}
+
+impl<'r> And<'r> {
+    /// Of at least one part.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn new(mut parts: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
+        if parts.len() == 1
+            && let Some(only) = parts.pop()
+        {
+            return Ok(only);
+        }
+        let mut and = And { parts, current: Some(0) };
+        and.seek(0)?;
+        Ok(Box::new(and))
+    }
+}
+
+impl Cursor for And<'_> {
+    fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.current.is_none() {
+            return Ok(());
+        }
+        let mut target = target;
+        'again: loop {
+            for part in &mut self.parts {
+                part.seek(target)?;
+                match part.current() {
+                    None => {
+                        self.current = None;
+                        return Ok(());
+                    }
+                    Some(found) if found > target => {
+                        target = found;
+                        continue 'again;
+                    }
+                    Some(_) => {}
+                }
+            }
+            self.current = Some(target);
+            return Ok(());
+        }
+    }
+}
+
+/// What is in any of them.
+pub struct Or<'r>(pub Vec<Boxed<'r>>);
+
+impl Cursor for Or<'_> {
+    fn current(&self) -> Option<u64> {
+        self.0.iter().filter_map(|part| part.current()).min()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        self.0.iter_mut().try_for_each(|part| part.seek(target))
+    }
+}
+
+/// What is in one and in none of the others.
+pub struct Not<'r> {
+    wanted: Boxed<'r>,
+    excluded: Vec<Boxed<'r>>,
+}
+
+impl<'r> Not<'r> {
+    /// `wanted` less `excluded`.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn new(wanted: Boxed<'r>, excluded: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
+        if excluded.is_empty() {
+            return Ok(wanted);
+        }
+        let mut not = Not { wanted, excluded };
+        not.pass_excluded()?;
+        Ok(Box::new(not))
+    }
+
+    fn pass_excluded(&mut self) -> Result<()> {
+        'next: while let Some(current) = self.wanted.current() {
+            for excluded in &mut self.excluded {
+                excluded.seek(current)?;
+                if excluded.current() == Some(current) {
+                    let Some(next) = current.checked_add(1) else { break 'next };
+                    self.wanted.seek(next)?;
+                    continue 'next;
+                }
+            }
+            break;
+        }
+        Ok(())
+    }
+}
+
+impl Cursor for Not<'_> {
+    fn current(&self) -> Option<u64> {
+        self.wanted.current()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        self.wanted.seek(target)?;
+        self.pass_excluded()
+    }
+}

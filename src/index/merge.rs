@@ -1,0 +1,192 @@
+//! Makes one run of several that follow each other.
+//!
+//! Of a table's key the newest value stays. Postings of posts are put one behind the other, less
+//! those of messages that a later event changed; postings of edits are merged by seq. What the runs
+//! say about older messages that changed is kept for the older runs.
+
+use std::sync::Arc;
+
+use super::postings::{self, PostingsWriter, decode_entry, split_key};
+use super::run::{Meta, Position, Run, RunWriter, value_in};
+use super::terms::{Kind, is_of_edits, is_of_posts, term};
+use crate::domain::table::FIRST_POSTINGS_TAG;
+use crate::error::{Code, Error, Result};
+
+fn io(error: &std::io::Error) -> Error {
+    Error::new(Code::ReadOnly, format!("the index cannot be written: {error}"))
+}
+
+/// Messages whose postings a merge drops.
+struct Dead {
+    /// Per run: of posts.
+    posts: Vec<Vec<u64>>,
+    /// Per run: of edits.
+    edits: Vec<Vec<u64>>,
+}
+
+impl Dead {
+    fn find(runs: &[Arc<Run>]) -> Result<Self> {
+        let (mut posts, mut edits) = (Vec::new(), Vec::new());
+        let (mut edited_later, mut deleted) = (Vec::new(), Vec::new());
+        for run in runs.iter().rev() {
+            let edited = postings::all(run, &term(Kind::Edited, false, b""))?;
+            deleted.extend(postings::all(run, &term(Kind::Deleted, false, b""))?);
+            edits.push(sorted([edited_later.as_slice(), &deleted].concat()));
+            edited_later.extend(edited);
+            posts.push(sorted([edited_later.as_slice(), &deleted].concat()));
+        }
+        posts.reverse();
+        edits.reverse();
+        Ok(Dead { posts, edits })
+    }
+}
+
+fn sorted(mut seqs: Vec<u64>) -> Vec<u64> {
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs
+}
+
+/// The seqs and times of runs that follow each other, with the counts of the newest.
+fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
+    let (first, last) = (runs.first()?.meta(), runs.last()?.meta());
+    Some(Meta {
+        first: first.first,
+        last: last.last,
+        first_at: first.first_at,
+        last_at: last.last_at,
+        changed: None,
+        edits: runs.iter().any(|run| run.meta().edits),
+        counts: last.counts,
+    })
+}
+
+/// Writes the entries of all runs, oldest first in `runs`. `bottom`: there is no older run, so that
+/// keys that were removed can be left out.
+///
+/// # Errors
+/// `corrupt` when a run is damaged, `read_only` when the result cannot be written.
+pub fn merge_into(runs: &[Arc<Run>], bottom: bool, writer: &mut RunWriter) -> Result<Meta> {
+    let mut meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
+    let dead = Dead::find(runs)?;
+    let mut inputs = Vec::with_capacity(runs.len());
+    for (number, run) in runs.iter().enumerate() {
+        let mut place = Position::new(run);
+        let open = place.seek(b"")?;
+        inputs.push(Input { number, place, open });
+    }
+    merge_table(&mut inputs, bottom, writer)?;
+    let mut lists = Lists { dead, first: meta.first, writer, out: PostingsWriter::default(), seqs: Vec::new() };
+    while let Some(term) = inputs.iter().filter_map(Input::term).min().map(<[u8]>::to_vec) {
+        if let Some((low, high)) = lists.merge(&mut inputs, &term)? {
+            let (other_low, other_high) = meta.changed.unwrap_or((low, high));
+            meta.changed = Some((low.min(other_low), high.max(other_high)));
+        }
+    }
+    Ok(meta)
+}
+
+/// Merges runs into one in memory.
+///
+/// # Errors
+/// As [`merge_into`].
+pub fn in_memory(runs: &[Arc<Run>], bottom: bool) -> Result<Run> {
+    let mut writer = RunWriter::in_memory();
+    let meta = merge_into(runs, bottom, &mut writer)?;
+    let mut offsets = Vec::new();
+    for run in runs {
+        offsets.extend_from_slice(&run.all_offsets()?);
+    }
+    Ok(writer.into_memory(meta, offsets))
+}
+
+/// One of the runs.
+struct Input<'r> {
+    number: usize,
+    place: Position<'r>,
+    open: bool,
+}
+
+impl Input<'_> {
+    fn table_key(&self) -> Option<&[u8]> {
+        self.open.then(|| self.place.key()).filter(|key| key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG))
+    }
+
+    fn term(&self) -> Option<&[u8]> {
+        if self.open { split_key(self.place.key()).map(|(term, _)| term) } else { None }
+    }
+}
+
+fn merge_table(inputs: &mut [Input<'_>], bottom: bool, writer: &mut RunWriter) -> Result<()> {
+    while let Some(key) = inputs.iter().filter_map(Input::table_key).min().map(<[u8]>::to_vec) {
+        let mut newest = true;
+        for input in inputs.iter_mut().rev() {
+            if input.table_key() != Some(key.as_slice()) {
+                continue;
+            }
+            if newest && !(bottom && value_in(input.place.payload()).is_none()) {
+                writer.add(&key, input.place.payload()).map_err(|error| io(&error))?;
+            }
+            newest = false;
+            input.open = input.place.next()?;
+        }
+    }
+    Ok(())
+}
+
+struct Lists<'w> {
+    dead: Dead,
+    first: u64,
+    writer: &'w mut RunWriter,
+    out: PostingsWriter,
+    seqs: Vec<u64>,
+}
+
+impl Lists<'_> {
+    /// Merges the lists of one term. Answers the range of what a list of changed messages keeps.
+    fn merge(&mut self, inputs: &mut [Input<'_>], term: &[u8]) -> Result<Option<(u64, u64)>> {
+        let tag = term.first().copied().unwrap_or_default();
+        let of_changes = tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false);
+        let gather = of_changes || is_of_edits(tag);
+        self.seqs.clear();
+        for input in inputs {
+            let none = Vec::new();
+            let dead = match tag {
+                _ if is_of_posts(tag) => self.dead.posts.get(input.number),
+                _ if is_of_edits(tag) => self.dead.edits.get(input.number),
+                _ => None,
+            };
+            let dead = dead.unwrap_or(&none);
+            while input.open && input.place.key().starts_with(term) {
+                let start = self.seqs.len();
+                decode_entry(&input.place.key()[term.len()..], input.place.payload(), &mut self.seqs)?;
+                if !dead.is_empty() {
+                    let mut kept = self.seqs.split_off(start);
+                    kept.retain(|seq| dead.binary_search(seq).is_err());
+                    self.seqs.append(&mut kept);
+                }
+                if !gather {
+                    write(&mut self.out, self.writer, term, &self.seqs)?;
+                    self.seqs.clear();
+                }
+                input.open = input.place.next()?;
+            }
+        }
+        if gather {
+            self.seqs.sort_unstable();
+            self.seqs.dedup();
+            if of_changes {
+                // Postings of this run's own messages are dropped already.
+                self.seqs.retain(|seq| *seq < self.first);
+            }
+            write(&mut self.out, self.writer, term, &self.seqs)?;
+        }
+        self.out.finish(self.writer, term).map_err(|error| io(&error))?;
+        let range = self.seqs.first().zip(self.seqs.last()).map(|(low, high)| (*low, *high));
+        Ok(range.filter(|_| of_changes))
+    }
+}
+
+fn write(out: &mut PostingsWriter, writer: &mut RunWriter, term: &[u8], seqs: &[u64]) -> Result<()> {
+    seqs.iter().try_for_each(|seq| out.push(writer, term, *seq)).map_err(|error| io(&error))
+}

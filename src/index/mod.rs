@@ -1,0 +1,16 @@
+//! The index: everything is a term or a key of one sorted structure, the run.
+//!
+//! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a file.
+//! - `postings` lists the seqs of a term, in chunks that are entries of the run.
+//! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
+//! - `merge` makes one run of several; `cursor` and `query` walk postings for a search.
+
+pub mod block;
+pub mod builder;
+pub mod cursor;
+pub mod levels;
+pub mod merge;
+pub mod postings;
+pub mod query;
+pub mod run;
+pub mod terms;

@@ -1,0 +1,296 @@
+//! Postings: the seqs of a term, ascending, in chunks that are entries of a run.
+//!
+//! ```text
+//! key:     the term (ending in its terminator), then the chunk's last seq, ordered
+//! payload: before varint   postings of the term in this run's earlier chunks
+//!          count  varint   postings in this chunk, at most 256
+//!          span   varint   last seq minus first
+//!          delta  varint   from each to the next; left out when they are consecutive
+//! ```
+//!
+//! So seeking in a list is seeking in the run, and `before + count` of the last chunk is the
+//! length of the list.
+
+use super::run::{Position, Run, RunWriter};
+use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
+use crate::error::{Code, Error, Result};
+
+/// Postings in a chunk.
+pub const CHUNK_POSTINGS: usize = 256;
+
+/// A chunk, less its postings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Postings of the term before this chunk.
+    pub before: u64,
+    /// Postings in it.
+    pub count: u64,
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+fn malformed() -> Error {
+    Error::new(Code::Internal, "a chunk of postings cannot be read: please report this")
+}
+
+/// Reads a chunk's head, and what follows it.
+fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
+    let last = read_ordered(&mut &*key_rest)?;
+    let mut bytes = payload;
+    let (before, count, span) = (read_varint(&mut bytes)?, read_varint(&mut bytes)?, read_varint(&mut bytes)?);
+    let chunk = Chunk { before, count, first: last.checked_sub(span)?, last };
+    Some((chunk, payload.len() - bytes.len()))
+}
+
+/// Appends a chunk's postings to `out`, ascending.
+fn decode(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
+    if chunk.count > CHUNK_POSTINGS as u64 {
+        return None;
+    }
+    if chunk.last - chunk.first + 1 == chunk.count {
+        out.extend(chunk.first..=chunk.last);
+        return Some(());
+    }
+    let (mut bytes, mut seq) = (deltas, chunk.first);
+    out.push(seq);
+    for _ in 1..chunk.count {
+        // Most deltas fit one byte.
+        let delta = match bytes.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                bytes = rest;
+                u64::from(byte)
+            }
+            _ => read_varint(&mut bytes)?,
+        };
+        seq = seq.checked_add(delta)?;
+        out.push(seq);
+    }
+    (seq == chunk.last).then_some(())
+}
+
+/// Writes the postings of one term after the other.
+#[derive(Debug, Default)]
+pub struct PostingsWriter {
+    pending: Vec<u64>,
+    before: u64,
+    key: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl PostingsWriter {
+    /// Adds a posting of `term`; they must come ascending.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn push(&mut self, writer: &mut RunWriter, term: &[u8], seq: u64) -> std::io::Result<()> {
+        self.pending.push(seq);
+        if self.pending.len() == CHUNK_POSTINGS {
+            self.close_chunk(writer, term)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the term's list.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
+        self.close_chunk(writer, term)?;
+        self.before = 0;
+        Ok(())
+    }
+
+    fn close_chunk(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
+        let (Some(&first), Some(&last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
+        self.key.clear();
+        self.key.extend_from_slice(term);
+        write_ordered(&mut self.key, last);
+        self.payload.clear();
+        let count = self.pending.len() as u64;
+        for number in [self.before, count, last - first] {
+            write_varint(&mut self.payload, number);
+        }
+        if last - first + 1 != count {
+            for pair in self.pending.windows(2) {
+                write_varint(&mut self.payload, pair[1] - pair[0]);
+            }
+        }
+        self.before += count;
+        self.pending.clear();
+        writer.add(&self.key, &self.payload)
+    }
+}
+
+/// Walks the postings of one term in one run, chunk by chunk.
+pub struct List<'r> {
+    place: Position<'r>,
+    term: Vec<u8>,
+    key: Vec<u8>,
+    chunk: Chunk,
+    deltas: usize,
+}
+
+impl<'r> List<'r> {
+    /// The term's list. `None` when the run does not hold the term.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn open(run: &'r Run, term: &[u8]) -> Result<Option<Self>> {
+        let chunk = Chunk { before: 0, count: 0, first: 0, last: 0 };
+        let mut list =
+            List { place: Position::new(run), term: term.to_vec(), key: Vec::new(), chunk, deltas: 0 };
+        Ok(list.seek(0)?.then_some(list))
+    }
+
+    /// The chunk it is at.
+    #[must_use]
+    pub fn chunk(&self) -> Chunk {
+        self.chunk
+    }
+
+    fn read_head(&mut self) -> Result<bool> {
+        let Some(rest) = self.place.key().strip_prefix(self.term.as_slice()) else { return Ok(false) };
+        (self.chunk, self.deltas) = head(rest, self.place.payload()).ok_or_else(malformed)?;
+        Ok(true)
+    }
+
+    /// Goes to the first chunk whose last posting is at `seq` or behind. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek(&mut self, seq: u64) -> Result<bool> {
+        self.key.clear();
+        self.key.extend_from_slice(&self.term);
+        write_ordered(&mut self.key, seq);
+        Ok(self.place.seek(&self.key)? && self.read_head()?)
+    }
+
+    /// Goes to the next chunk. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn next(&mut self) -> Result<bool> {
+        Ok(self.place.next()? && self.read_head()?)
+    }
+
+    /// Goes to the last chunk whose last posting is before `seq`. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek_before(&mut self, seq: u64) -> Result<bool> {
+        self.key.clear();
+        self.key.extend_from_slice(&self.term);
+        write_ordered(&mut self.key, seq);
+        Ok(self.place.seek_before(&self.key)? && self.read_head()?)
+    }
+
+    /// Appends the chunk's postings to `out`, ascending.
+    ///
+    /// # Errors
+    /// `internal` when the chunk makes no sense.
+    pub fn decode(&self, out: &mut Vec<u64>) -> Result<()> {
+        let deltas = self.place.payload().get(self.deltas..).unwrap_or_default();
+        decode(self.chunk, deltas, out).ok_or_else(malformed)
+    }
+}
+
+/// All postings of a term in a run, ascending.
+///
+/// # Errors
+/// `corrupt`.
+pub fn all(run: &Run, term: &[u8]) -> Result<Vec<u64>> {
+    let mut seqs = Vec::new();
+    if let Some(mut list) = List::open(run, term)? {
+        loop {
+            list.decode(&mut seqs)?;
+            if !list.next()? {
+                break;
+            }
+        }
+    }
+    Ok(seqs)
+}
+
+/// The first posting of a term in a run that is at `seq` or behind it.
+///
+/// # Errors
+/// `corrupt`.
+pub fn first_at_or_after(run: &Run, term: &[u8], seq: u64) -> Result<Option<u64>> {
+    let Some(mut list) = List::open(run, term)? else { return Ok(None) };
+    if !list.seek(seq)? {
+        return Ok(None);
+    }
+    let mut seqs = Vec::new();
+    list.decode(&mut seqs)?;
+    Ok(seqs.into_iter().find(|found| *found >= seq))
+}
+
+/// How many postings a term has in a run.
+///
+/// # Errors
+/// `corrupt`.
+pub fn count(run: &Run, term: &[u8]) -> Result<u64> {
+    let Some(mut list) = List::open(run, term)? else { return Ok(0) };
+    if list.seek_before(u64::MAX)? { Ok(list.chunk.before + list.chunk.count) } else { Ok(0) }
+}
+
+/// Splits a key of the index into its term and the rest. `None` for a key of the table.
+#[must_use]
+pub fn split_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    if *key.first()? < crate::domain::table::FIRST_POSTINGS_TAG {
+        return None;
+    }
+    let end = memchr::memchr(0, key)?;
+    Some(key.split_at(end + 1))
+}
+
+/// Appends the postings of an entry: `key_rest` is what follows the term in its key.
+///
+/// # Errors
+/// `internal` when it makes no sense.
+pub fn decode_entry(key_rest: &[u8], payload: &[u8], out: &mut Vec<u64>) -> Result<()> {
+    let (chunk, deltas) = head(key_rest, payload).ok_or_else(malformed)?;
+    decode(chunk, payload.get(deltas..).unwrap_or_default(), out).ok_or_else(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::table::Counts;
+    use crate::index::run::Meta;
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn run_of(lists: &[(&[u8], &BTreeSet<u64>)]) -> Run {
+        let mut writer = RunWriter::in_memory();
+        let mut postings = PostingsWriter::default();
+        for (term, seqs) in lists {
+            seqs.iter().for_each(|seq| postings.push(&mut writer, term, *seq).expect("memory"));
+            postings.finish(&mut writer, term).expect("memory");
+        }
+        let at = Timestamp(0);
+        let counts = Counts::default();
+        let meta = Meta { first: 1, last: 1, first_at: at, last_at: at, changed: None, edits: false, counts };
+        writer.into_memory(meta, vec![0])
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_gives_back_what_was_written(
+            sparse in prop::collection::btree_set(0_u64..1_000_000, 0..900),
+            start in 0_u64..100_000,
+            length in 0_u64..900,
+        ) {
+            let dense: BTreeSet<u64> = (start..start + length).collect();
+            let run = run_of(&[(b"a\0", &sparse), (b"b\0", &dense)]);
+            for (term, seqs) in [(b"a\0", &sparse), (b"b\0", &dense)] {
+                prop_assert_eq!(all(&run, term).expect("whole"), seqs.iter().copied().collect::<Vec<_>>());
+                prop_assert_eq!(count(&run, term).expect("whole"), seqs.len() as u64);
+            }
+            prop_assert_eq!(count(&run, b"c\0").expect("whole"), 0);
+        }
+    }
+}

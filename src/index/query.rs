@@ -1,0 +1,315 @@
+//! Finds the messages that may match a filter, newest or oldest first, over all runs.
+//!
+//! Each run gives two sets: of its posts, and of the older messages that its events edited. What a
+//! later event changed is left out of both, so every message is found in just the one set that has
+//! its current form. Posts of the runs follow each other; the sets of edits are merged in by seq.
+
+use std::sync::Arc;
+
+use super::cursor::{And, Boxed, Cursor, Gathered, Not, Or, Postings, rank};
+use super::postings;
+use super::run::Run;
+use super::terms::{Kind, symbol_bytes, term, word_prefix};
+use crate::domain::command::Order;
+use crate::domain::text::{Clause, Phrase, Text};
+use crate::domain::words::{self, Token};
+use crate::error::Result;
+
+/// What to look for in the index.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    required: Vec<(Kind, Vec<u8>)>,
+    clauses: Vec<Clause>,
+    pieces: Vec<Piece>,
+}
+
+/// A part of a substring, as words of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Word(String),
+    Symbol(char),
+    Prefix(String),
+    Suffix(String),
+    Inside(String),
+}
+
+/// Pieces inside words that are shorter than this are in so many words that reading the texts is
+/// quicker.
+const PIECE_CHARACTERS: usize = 3;
+
+impl Plan {
+    /// Requires a term.
+    pub fn require(&mut self, kind: Kind, bytes: &[u8]) {
+        self.required.push((kind, bytes.to_vec()));
+    }
+
+    /// Requires what a text asks for. Whether it is phrases must be checked on the messages.
+    pub fn text(&mut self, text: &Text) {
+        self.clauses.extend_from_slice(&text.clauses);
+    }
+
+    /// Requires the words and symbols of a lower-cased substring, which must be checked on the
+    /// messages.
+    pub fn substring(&mut self, needle: &str) {
+        let mut pieces = Vec::new();
+        let mut place = 0;
+        words::tokens(needle, &mut String::new(), |token| match token {
+            Token::Word(word) => {
+                let start = place + needle.get(place..).and_then(|rest| rest.find(word)).unwrap_or(0);
+                place = start + word.len();
+                pieces.extend(piece(word, start == 0, place >= needle.len()));
+            }
+            Token::Symbol(symbol) => {
+                let start = needle.get(place..).and_then(|rest| rest.find(symbol)).unwrap_or(0);
+                place += start + symbol.len_utf8();
+                pieces.push(Piece::Symbol(symbol));
+            }
+        });
+        self.pieces = pieces;
+    }
+
+    /// The one term whose postings are the answer, when that is so.
+    fn only_term(&self, edit: bool) -> Option<Vec<u8>> {
+        match (self.required.as_slice(), self.clauses.as_slice(), self.pieces.as_slice()) {
+            ([], [], []) => Some(term(Kind::Message, edit, b"")),
+            ([(kind, bytes)], [], []) => Some(term(*kind, edit, bytes)),
+            ([], [Clause::Any(phrases)], []) => match phrases.as_slice() {
+                [Phrase { words, prefix: false }] if words.len() == 1 => {
+                    Some(term(Kind::Word, edit, words.first()?.as_bytes()))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The set of a run. `None` when it is empty.
+    fn cursor<'r>(&self, run: &'r Run, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+        let mut parts: Vec<Boxed<'r>> = Vec::new();
+        let mut excluded: Vec<Boxed<'r>> = Vec::new();
+        for (kind, bytes) in &self.required {
+            let Some(found) = Postings::open(run, &term(*kind, edit, bytes), order)? else { return Ok(None) };
+            parts.push(Box::new(found));
+        }
+        for clause in &self.clauses {
+            match clause {
+                Clause::Any(phrases) => {
+                    let mut any = Vec::new();
+                    for phrase in phrases {
+                        any.extend(phrase_cursor(run, phrase, edit, order)?);
+                    }
+                    match any.len() {
+                        0 => return Ok(None),
+                        1 => parts.append(&mut any),
+                        _ => parts.push(Box::new(Or(any))),
+                    }
+                }
+                // Words that are not next to each other do not make a phrase: left to the check.
+                Clause::Not(phrase) if phrase.words.len() > 1 => {}
+                Clause::Not(phrase) => excluded.extend(phrase_cursor(run, phrase, edit, order)?),
+            }
+        }
+        for piece in &self.pieces {
+            let Some(found) = piece_cursor(run, piece, edit, order)? else { return Ok(None) };
+            parts.push(found);
+        }
+        if parts.is_empty() {
+            let Some(all) = Postings::open(run, &term(Kind::Message, edit, b""), order)? else { return Ok(None) };
+            parts.push(Box::new(all));
+        }
+        Ok(Some(Not::new(And::new(parts)?, excluded)?))
+    }
+}
+
+fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
+    // What stands alone in its script begins a word wherever it is; a mark may go on a word before.
+    let alone = words::words(&format!("{word}a")).len() > 1;
+    let mark = words::words(&format!("\u{4e00}{word}")).last().is_none_or(|last| last != word);
+    let long = word.chars().count() >= PIECE_CHARACTERS;
+    match (at_start, at_end) {
+        (true, _) if mark => None,
+        (_, true) if alone => Some(Piece::Prefix(word.to_owned())),
+        (true, false) if alone => Some(Piece::Word(word.to_owned())),
+        (true, true) => long.then(|| Piece::Inside(word.to_owned())),
+        (true, false) => long.then(|| Piece::Suffix(word.to_owned())),
+        (false, true) => long.then(|| Piece::Prefix(word.to_owned())),
+        (false, false) => Some(Piece::Word(word.to_owned())),
+    }
+}
+
+fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
+    cursor.current().is_some().then(|| Box::new(cursor) as Boxed<'r>)
+}
+
+/// All words of a phrase, wherever they stand.
+fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+    let mut parts: Vec<Boxed<'r>> = Vec::new();
+    for (place, word) in phrase.words.iter().enumerate() {
+        let found = if phrase.prefix && place + 1 == phrase.words.len() {
+            boxed(Gathered::of_prefix(run, &word_prefix(edit, word), order, &mut |_| true)?)
+        } else {
+            Postings::open(run, &term(Kind::Word, edit, word.as_bytes()), order)?.and_then(boxed)
+        };
+        let Some(found) = found else { return Ok(None) };
+        parts.push(found);
+    }
+    Ok(Some(And::new(parts)?))
+}
+
+fn piece_cursor<'r>(run: &'r Run, piece: &Piece, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+    let all_words = word_prefix(edit, "");
+    Ok(match piece {
+        Piece::Word(word) => Postings::open(run, &term(Kind::Word, edit, word.as_bytes()), order)?.and_then(boxed),
+        Piece::Symbol(symbol) => {
+            Postings::open(run, &term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order)?.and_then(boxed)
+        }
+        Piece::Prefix(start) => {
+            boxed(Gathered::of_prefix(run, &word_prefix(edit, start), order, &mut |_| true)?)
+        }
+        Piece::Suffix(end) => {
+            boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| word.ends_with(end.as_bytes()))?)
+        }
+        Piece::Inside(part) => {
+            let finder = memchr::memmem::Finder::new(part.as_bytes());
+            boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| finder.find(word).is_some())?)
+        }
+    })
+}
+
+/// A message that may match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The seq of its post.
+    pub seq: u64,
+    /// Whether its current form is an edit.
+    pub edited: bool,
+}
+
+/// The candidates in order.
+pub struct Candidates<'r> {
+    runs: &'r [Arc<Run>],
+    plan: &'r Plan,
+    order: Order,
+    /// Runs whose posts were not looked at yet, in the order of the walk.
+    waiting: std::vec::IntoIter<usize>,
+    posts: Option<Boxed<'r>>,
+    edits: Vec<Boxed<'r>>,
+    next: u64,
+    end: u64,
+}
+
+impl<'r> Candidates<'r> {
+    /// The candidates with seqs from `low` to `high`.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn new(runs: &'r [Arc<Run>], plan: &'r Plan, order: Order, low: u64, high: u64) -> Result<Self> {
+        let in_scope = |run: &Run| run.meta().first <= high && run.meta().last >= low;
+        let mut waiting: Vec<usize> = (0..runs.len()).filter(|number| in_scope(&runs[*number])).collect();
+        let (mut next, mut end) = (rank(order, low), rank(order, high));
+        if order == Order::Newest {
+            waiting.reverse();
+            (next, end) = (end, next);
+        }
+        let mut edits = Vec::new();
+        if low <= high {
+            for (number, run) in runs.iter().enumerate().filter(|(_, run)| run.meta().edits) {
+                if let Some(found) = plan.cursor(run, true, order)? {
+                    edits.push(Not::new(found, changed_since(runs, number, true, order)?)?);
+                }
+            }
+        } else {
+            waiting.clear();
+        }
+        Ok(Candidates { runs, plan, order, waiting: waiting.into_iter(), posts: None, edits, next, end })
+    }
+
+    /// The next candidate.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn next(&mut self) -> Result<Option<Candidate>> {
+        let posted = self.next_post()?;
+        let mut edited = None;
+        for cursor in &mut self.edits {
+            cursor.seek(self.next)?;
+            edited = edited.into_iter().chain(cursor.current()).min();
+        }
+        let Some(found) = posted.into_iter().chain(edited).min().filter(|found| *found <= self.end) else {
+            return Ok(None);
+        };
+        self.next = found.saturating_add(1);
+        Ok(Some(Candidate { seq: rank(self.order, found), edited: edited == Some(found) }))
+    }
+
+    fn next_post(&mut self) -> Result<Option<u64>> {
+        loop {
+            if let Some(posts) = &mut self.posts {
+                posts.seek(self.next)?;
+                if let Some(found) = posts.current() {
+                    return Ok(Some(found));
+                }
+            }
+            let Some(number) = self.waiting.next() else {
+                self.posts = None;
+                return Ok(None);
+            };
+            self.posts = match self.plan.cursor(&self.runs[number], false, self.order)? {
+                Some(found) => Some(Not::new(found, changed_since(self.runs, number, false, self.order)?)?),
+                None => None,
+            };
+        }
+    }
+}
+
+/// The messages that later events changed: their postings in run `number` are dead.
+fn changed_since<'r>(runs: &'r [Arc<Run>], number: usize, edits: bool, order: Order) -> Result<Vec<Boxed<'r>>> {
+    let mut dead: Vec<Boxed<'r>> = Vec::new();
+    let own = runs[number].meta();
+    for (later, run) in runs.iter().enumerate().skip(number) {
+        // Edits in a run are of messages anywhere before; posts lie in its range.
+        let touches = run.meta().changed.is_some_and(|(low, high)| edits || (low <= own.last && high >= own.first));
+        if !touches {
+            continue;
+        }
+        if !edits || later > number {
+            dead.extend(Postings::open(run, &term(Kind::Edited, false, b""), order)?.and_then(boxed));
+        }
+        dead.extend(Postings::open(run, &term(Kind::Deleted, false, b""), order)?.and_then(boxed));
+    }
+    Ok(dead)
+}
+
+/// How many messages match, when the index can say so by itself without walking: for one term of
+/// which no posting is dead.
+///
+/// # Errors
+/// `corrupt`.
+pub fn count_at_once(runs: &[Arc<Run>], plan: &Plan) -> Result<Option<u64>> {
+    let (Some(posts), Some(edits)) = (plan.only_term(false), plan.only_term(true)) else { return Ok(None) };
+    let mut total = 0;
+    for (number, run) in runs.iter().enumerate() {
+        for (edit, term) in [(false, &posts), (true, &edits)] {
+            if edit && !run.meta().edits {
+                continue;
+            }
+            let count = postings::count(run, term)?;
+            if count > 0 {
+                let dead = changed_since(runs, number, edit, Order::Oldest)?;
+                total += if dead.is_empty() { count } else { count_live(run, term, dead)? };
+            }
+        }
+    }
+    Ok(Some(total))
+}
+
+fn count_live(run: &Run, term: &[u8], dead: Vec<Boxed<'_>>) -> Result<u64> {
+    let Some(postings) = Postings::open(run, term, Order::Oldest)? else { return Ok(0) };
+    let mut live = Not::new(Box::new(postings), dead)?;
+    let mut count = 0;
+    while let Some(found) = live.current() {
+        count += 1;
+        live.seek(found.saturating_add(1))?;
+    }
+    Ok(count)
+}

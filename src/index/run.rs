@@ -1,0 +1,546 @@
+//! A run: an immutable piece of index and table over a range of seqs.
+//!
+//! ```text
+//! block* ---- each followed by its CRC-32 (u32 LE)
+//! offsets --- u32 LE for each seq from first to last: where its record lies in its segment
+//! index ----- per block: first key (varint length, bytes), place and length (varints)
+//! meta ------ see `Meta`, with the counts of the table as of the last seq
+//! footer ---- places of offsets, index and meta (u64 LE), CRC-32 of index and meta, magic
+//! ```
+//!
+//! The offsets carry no checksum of their own: a record says its seq and has one. In memory a run
+//! has the same blocks without checksums. A run is written once and then only read.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::block::{BLOCK_BYTES, BlockBuilder, BlockPlace};
+use crate::codec::{read_varint, write_varint};
+use crate::domain::table::Counts;
+use crate::error::{Code, Error, Result};
+use crate::storage::File;
+use crate::time::Timestamp;
+
+/// The last bytes of a run file; the digits are the version of the format.
+pub const MAGIC: &[u8; 8] = b"MLGRUN01";
+const FOOTER_BYTES: usize = 3 * 8 + 4 + 8;
+
+/// What a run covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// The first seq it covers.
+    pub first: u64,
+    /// The last seq it covers.
+    pub last: u64,
+    /// The time of the first.
+    pub first_at: Timestamp,
+    /// The time of the last.
+    pub last_at: Timestamp,
+    /// The smallest and the largest seq of a message that was edited or deleted by its events and
+    /// may stand in an older run, or in this one.
+    pub changed: Option<(u64, u64)>,
+    /// Whether it holds words of edited messages.
+    pub edits: bool,
+    /// The counts of the table as of the last seq.
+    pub counts: Counts,
+}
+
+impl Meta {
+    fn write(&self, out: &mut Vec<u8>) {
+        let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
+        let numbers = [self.first, self.last, self.first_at.0, self.last_at.0, low, high, u64::from(self.edits)];
+        numbers.into_iter().for_each(|number| write_varint(out, number));
+        self.counts.write(out);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let mut next = || read_varint(bytes);
+        let (first, last) = (next()?, next()?);
+        let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
+        let (low, high, edits) = (next()?, next()?, next()? == 1);
+        let changed = high.checked_sub(1).map(|high| (low, high));
+        Some(Meta { first, last, first_at, last_at, changed, edits, counts: Counts::read(bytes)? })
+    }
+}
+
+#[derive(Default)]
+struct BlockIndex {
+    keys: Vec<u8>,
+    /// Per block: where its first key ends in `keys`, and its place and length in the run.
+    blocks: Vec<(u32, u64, u32)>,
+}
+
+impl BlockIndex {
+    fn push(&mut self, first_key: &[u8], place: u64, length: usize) {
+        self.keys.extend_from_slice(first_key);
+        let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        self.blocks.push((end, place, u32::try_from(length).unwrap_or(u32::MAX)));
+    }
+
+    fn first_key(&self, block: usize) -> &[u8] {
+        let start = if block == 0 { 0 } else { self.blocks[block - 1].0 as usize };
+        &self.keys[start..self.blocks[block].0 as usize]
+    }
+
+    /// How many blocks begin with a key smaller than `key`, or equal when `or_equal`.
+    fn beginning_before(&self, key: &[u8], or_equal: bool) -> usize {
+        let (mut low, mut high) = (0, self.blocks.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let first = self.first_key(middle);
+            if first < key || (or_equal && first == key) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+enum Source {
+    Memory(Vec<u8>),
+    File { file: Arc<dyn File>, path: String },
+}
+
+/// An immutable piece of the index.
+pub struct Run {
+    meta: Meta,
+    source: Source,
+    index: BlockIndex,
+    offsets: Offsets,
+    bytes: u64,
+}
+
+enum Offsets {
+    Memory(Vec<u32>),
+    At(u64),
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("meta", &self.meta).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    /// What it covers.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Its size in bytes, in memory or in its file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it lies in memory.
+    #[must_use]
+    pub fn in_memory(&self) -> bool {
+        matches!(self.source, Source::Memory(_))
+    }
+
+    /// Where the record of `seq` lies in its segment, and the next one's if it is known.
+    ///
+    /// # Errors
+    /// `corrupt` when the file cannot be read there.
+    pub fn offset(&self, seq: u64) -> Result<Option<(u32, Option<u32>)>> {
+        if seq < self.meta.first || seq > self.meta.last {
+            return Ok(None);
+        }
+        let index = usize::try_from(seq - self.meta.first).unwrap_or(usize::MAX);
+        match &self.offsets {
+            Offsets::Memory(offsets) => {
+                Ok(offsets.get(index).map(|offset| (*offset, offsets.get(index + 1).copied())))
+            }
+            Offsets::At(place) => {
+                let count = if seq == self.meta.last { 1 } else { 2 };
+                let bytes = self.read(place + 4 * index as u64, 4 * count)?;
+                let number = |at: usize| {
+                    bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).map(|four| u32::from_le_bytes(*four))
+                };
+                Ok(number(0).map(|offset| (offset, number(4))))
+            }
+        }
+    }
+
+    /// All offsets, first to last.
+    ///
+    /// # Errors
+    /// `corrupt` when the file cannot be read.
+    pub fn all_offsets(&self) -> Result<Cow<'_, [u32]>> {
+        match &self.offsets {
+            Offsets::Memory(offsets) => Ok(Cow::Borrowed(offsets)),
+            Offsets::At(place) => {
+                let count = usize::try_from(self.meta.last - self.meta.first + 1).unwrap_or(0);
+                let bytes = self.read(*place, 4 * count)?;
+                Ok(bytes.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect())
+            }
+        }
+    }
+
+    /// The value of a table's key: `Some(None)` when it was removed here.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn value(&self, key: &[u8]) -> Result<Option<Option<Vec<u8>>>> {
+        let mut place = Position::new(self);
+        if !place.seek(key)? || place.key() != key {
+            return Ok(None);
+        }
+        Ok(Some(value_in(place.payload()).map(<[u8]>::to_vec)))
+    }
+
+    fn read(&self, place: u64, length: usize) -> Result<Cow<'_, [u8]>> {
+        match &self.source {
+            Source::Memory(bytes) => {
+                let start = usize::try_from(place).unwrap_or(usize::MAX);
+                let slice = bytes.get(start..start.saturating_add(length));
+                slice.map(Cow::Borrowed).ok_or_else(|| Error::new(Code::Internal, "a run in memory is cut"))
+            }
+            Source::File { file, path } => {
+                let mut bytes = vec![0; length];
+                match file.read_at(&mut bytes, place) {
+                    Ok(read) if read == length => Ok(Cow::Owned(bytes)),
+                    Ok(_) => Err(Error::corrupt(path.as_str(), place, "the index file ends too early")),
+                    Err(error) => {
+                        Err(Error::corrupt(path.as_str(), place, format!("the index file cannot be read: {error}")))
+                    }
+                }
+            }
+        }
+    }
+
+    /// A block, checked when it comes from a file.
+    fn block(&self, number: usize) -> Result<Cow<'_, [u8]>> {
+        let (_, place, length) = self.index.blocks[number];
+        match &self.source {
+            Source::Memory(_) => self.read(place, length as usize),
+            Source::File { path, .. } => {
+                let mut bytes = self.read(place, length as usize + 4)?.into_owned();
+                let stored = bytes.split_off(length as usize);
+                if crc32fast::hash(&bytes).to_le_bytes() != stored.as_slice() {
+                    return Err(Error::corrupt(path.as_str(), place, "a block of the index fails its checksum"));
+                }
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    /// Opens a run file and reads its index; the blocks are checked when they are read.
+    ///
+    /// # Errors
+    /// `corrupt` when it is no whole run file.
+    pub fn open(file: Arc<dyn File>, path: &str) -> Result<Self> {
+        let damaged = |what: &str| Error::corrupt(path, 0, format!("the index file {what}"));
+        let bytes = file.length().map_err(|error| damaged(&format!("cannot be read: {error}")))?;
+        let source = Source::File { file, path: path.to_owned() };
+        let (meta, index, offsets) = (placeholder(), BlockIndex::default(), Offsets::At(0));
+        let mut run = Run { meta, source, index, offsets, bytes };
+        let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
+        let footer = run.read(start, FOOTER_BYTES)?.into_owned();
+        if !footer.ends_with(MAGIC) {
+            return Err(damaged("is of another format, or its end is damaged"));
+        }
+        let numbers = footer.as_chunks::<8>().0;
+        let place = |index: usize| numbers.get(index).map_or(0, |number| u64::from_le_bytes(*number));
+        let (offsets, index) = (place(0), place(1));
+        let length = start.checked_sub(index).ok_or_else(|| damaged("has a damaged footer"))?;
+        if place(2) < index || place(2) > start || offsets > index {
+            return Err(damaged("has a damaged footer"));
+        }
+        let tail = run.read(index, usize::try_from(length).unwrap_or(usize::MAX))?.into_owned();
+        let mut hash = crc32fast::Hasher::new();
+        hash.update(&tail);
+        hash.update(footer.get(..24).unwrap_or_default());
+        if footer.get(24..28) != Some(hash.finalize().to_le_bytes().as_slice()) {
+            return Err(Error::corrupt(path, index, "the index file's table of blocks fails its checksum"));
+        }
+        let (blocks, meta) = tail.split_at(usize::try_from(place(2) - index).unwrap_or(0));
+        run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
+        run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
+        run.offsets = Offsets::At(offsets);
+        Ok(run)
+    }
+
+    /// Checks every block of a run file.
+    ///
+    /// # Errors
+    /// `corrupt`, naming the first damaged place.
+    pub fn verify(&self) -> Result<()> {
+        (0..self.index.blocks.len()).try_for_each(|number| self.block(number).map(|_| ()))
+    }
+}
+
+fn placeholder() -> Meta {
+    let zero = Timestamp(0);
+    Meta { first: 0, last: 0, first_at: zero, last_at: zero, changed: None, edits: false, counts: Counts::default() }
+}
+
+fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
+    let (mut bytes, mut index) = (blocks, BlockIndex::default());
+    while !bytes.is_empty() {
+        let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
+        let (key, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        let (place, length) = (read_varint(&mut bytes)?, read_varint(&mut bytes)?);
+        index.push(key, place, usize::try_from(length).ok()?);
+    }
+    Some(index)
+}
+
+/// The payload of a table's key that is set, or removed.
+pub fn write_value(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    out.clear();
+    out.push(u8::from(value.is_some()));
+    out.extend_from_slice(value.unwrap_or_default());
+}
+
+/// What [`write_value`] wrote.
+#[must_use]
+pub fn value_in(payload: &[u8]) -> Option<&[u8]> {
+    match payload.split_first() {
+        Some((1, value)) => Some(value),
+        _ => None,
+    }
+}
+
+/// A place in a run.
+pub struct Position<'r> {
+    run: &'r Run,
+    number: usize,
+    block: Cow<'r, [u8]>,
+    place: BlockPlace,
+}
+
+impl<'r> Position<'r> {
+    /// Nowhere yet.
+    #[must_use]
+    pub fn new(run: &'r Run) -> Self {
+        Position { run, number: usize::MAX, block: Cow::Borrowed(&[]), place: BlockPlace::default() }
+    }
+
+    /// The entry's key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.place.key
+    }
+
+    /// The entry's payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.block.get(self.place.payload.clone()).unwrap_or_default()
+    }
+
+    fn load(&mut self, number: usize) -> Result<()> {
+        if self.number != number {
+            self.block = self.run.block(number)?;
+            self.number = number;
+        }
+        self.place.rewind();
+        Ok(())
+    }
+
+    /// Goes to the first entry whose key is not smaller. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek(&mut self, key: &[u8]) -> Result<bool> {
+        if self.run.index.blocks.is_empty() {
+            return Ok(false);
+        }
+        self.load(self.run.index.beginning_before(key, true).saturating_sub(1))?;
+        if self.place.seek(&self.block, key).is_some() {
+            return Ok(true);
+        }
+        self.next_block()
+    }
+
+    /// Goes to the next entry. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn next(&mut self) -> Result<bool> {
+        if self.place.next(&self.block).is_some() {
+            return Ok(true);
+        }
+        self.next_block()
+    }
+
+    fn next_block(&mut self) -> Result<bool> {
+        if self.number + 1 >= self.run.index.blocks.len() {
+            return Ok(false);
+        }
+        self.load(self.number + 1)?;
+        Ok(self.place.next(&self.block).is_some())
+    }
+
+    /// Goes to the last entry whose key is smaller. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek_before(&mut self, key: &[u8]) -> Result<bool> {
+        match self.run.index.beginning_before(key, false) {
+            0 => Ok(false),
+            blocks => {
+                self.load(blocks - 1)?;
+                Ok(self.place.seek_before(&self.block, key).is_some())
+            }
+        }
+    }
+}
+
+/// Where a run's bytes go.
+enum Sink {
+    Memory(Vec<u8>),
+    File { file: Arc<dyn File>, buffer: Vec<u8>, written: u64 },
+}
+
+const SINK_BYTES: usize = 256 << 10;
+
+/// Writes a run, entry by entry in the order of the keys.
+pub struct RunWriter {
+    sink: Sink,
+    block: BlockBuilder,
+    first_key: Vec<u8>,
+    index: BlockIndex,
+}
+
+impl RunWriter {
+    /// A run in memory.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        RunWriter::new(Sink::Memory(Vec::new()))
+    }
+
+    /// A run in a new file.
+    #[must_use]
+    pub fn to_file(file: Arc<dyn File>) -> Self {
+        RunWriter::new(Sink::File { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 })
+    }
+
+    fn new(sink: Sink) -> Self {
+        RunWriter { sink, block: BlockBuilder::default(), first_key: Vec::new(), index: BlockIndex::default() }
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn add(&mut self, key: &[u8], payload: &[u8]) -> std::io::Result<()> {
+        if self.block.is_empty() {
+            self.first_key.clear();
+            self.first_key.extend_from_slice(key);
+        }
+        self.block.add(key, payload);
+        if self.block.len() >= BLOCK_BYTES {
+            self.close_block()?;
+        }
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> std::io::Result<()> {
+        let place = self.sink.position();
+        let out = self.sink.buffer();
+        let start = out.len();
+        self.block.finish(out);
+        let length = out.len() - start;
+        if matches!(self.sink, Sink::File { .. }) {
+            let out = self.sink.buffer();
+            let checksum = crc32fast::hash(&out[start..]);
+            out.extend_from_slice(&checksum.to_le_bytes());
+        }
+        self.index.push(&self.first_key, place, length);
+        self.sink.spill()
+    }
+
+    /// Finishes a run in memory.
+    #[must_use]
+    pub fn into_memory(mut self, meta: Meta, offsets: Vec<u32>) -> Run {
+        if !self.block.is_empty() {
+            // Nothing that goes to memory can fail.
+            let _ = self.close_block();
+        }
+        let bytes = match self.sink {
+            Sink::Memory(bytes) => bytes,
+            Sink::File { .. } => Vec::new(),
+        };
+        let size = (bytes.len() + 4 * offsets.len() + self.index.keys.len() + 16 * self.index.blocks.len()) as u64;
+        Run { meta, source: Source::Memory(bytes), index: self.index, offsets: Offsets::Memory(offsets), bytes: size }
+    }
+
+    /// Finishes a run file and syncs it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn into_file(mut self, meta: &Meta, offsets: impl Iterator<Item = u32>) -> std::io::Result<()> {
+        if !self.block.is_empty() {
+            self.close_block()?;
+        }
+        let offsets_place = self.sink.position();
+        for offset in offsets {
+            self.sink.buffer().extend_from_slice(&offset.to_le_bytes());
+            self.sink.spill()?;
+        }
+        let index_place = self.sink.position();
+        let mut tail = Vec::new();
+        for (number, (_, place, length)) in self.index.blocks.iter().enumerate() {
+            let key = self.index.first_key(number);
+            write_varint(&mut tail, key.len() as u64);
+            tail.extend_from_slice(key);
+            write_varint(&mut tail, *place);
+            write_varint(&mut tail, u64::from(*length));
+        }
+        let meta_place = index_place + tail.len() as u64;
+        meta.write(&mut tail);
+        let places: Vec<u8> = [offsets_place, index_place, meta_place].into_iter().flat_map(u64::to_le_bytes).collect();
+        let mut hash = crc32fast::Hasher::new();
+        hash.update(&tail);
+        hash.update(&places);
+        let out = self.sink.buffer();
+        out.extend_from_slice(&tail);
+        out.extend_from_slice(&places);
+        out.extend_from_slice(&hash.finalize().to_le_bytes());
+        out.extend_from_slice(MAGIC);
+        self.sink.flush()
+    }
+}
+
+impl Sink {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        match self {
+            Sink::Memory(bytes) => bytes,
+            Sink::File { buffer, .. } => buffer,
+        }
+    }
+
+    fn position(&self) -> u64 {
+        match self {
+            Sink::Memory(bytes) => bytes.len() as u64,
+            Sink::File { buffer, written, .. } => written + buffer.len() as u64,
+        }
+    }
+
+    fn spill(&mut self) -> std::io::Result<()> {
+        if let Sink::File { file, buffer, written } = self
+            && buffer.len() >= SINK_BYTES
+        {
+            file.write_at(buffer, *written)?;
+            *written += buffer.len() as u64;
+            buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if let Sink::File { file, buffer, written } = self {
+            file.write_at(buffer, *written)?;
+            *written += buffer.len() as u64;
+            buffer.clear();
+            file.sync()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Terms: what a message can be found by. A term is a tag, the escaped bytes, and a terminator.
+//!
+//! Every term of a message comes in two forms: of posts, whose seqs lie in the run's own range, and
+//! of edits, whose seqs are those of older messages. An edited message is found by its edit's terms.
+
+use crate::codec::{write_escaped, write_ordered, write_terminated};
+use crate::domain::event::{Address, Message};
+use crate::domain::table::FIRST_POSTINGS_TAG;
+use crate::domain::words::{self, Token};
+
+/// Kinds of terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A word of the body.
+    Word = 0,
+    /// A character that is neither word nor white space.
+    Symbol = 1,
+    /// Who said it.
+    Originator = 2,
+    /// Whom it is for.
+    Recipient = 3,
+    /// Its chat.
+    Chat = 4,
+    /// Its application.
+    App = 5,
+    /// Every message.
+    Message = 6,
+    /// The type of an event of any kind.
+    Type = 7,
+    /// Messages that the run's events edited.
+    Edited = 8,
+    /// Messages that the run's events deleted, alone or with their chat.
+    Deleted = 9,
+}
+
+impl Kind {
+    /// The first byte of its terms.
+    #[must_use]
+    pub fn tag(self, edit: bool) -> u8 {
+        FIRST_POSTINGS_TAG + 2 * (self as u8) + u8::from(edit)
+    }
+}
+
+/// Whether a term with that tag is of messages' posts, so that it loses postings when messages
+/// change.
+#[must_use]
+pub fn is_of_posts(tag: u8) -> bool {
+    tag < Kind::Type.tag(false) && tag.is_multiple_of(2)
+}
+
+/// Whether a term with that tag is of edits.
+#[must_use]
+pub fn is_of_edits(tag: u8) -> bool {
+    tag < Kind::Type.tag(false) && !tag.is_multiple_of(2)
+}
+
+/// The term of a kind for some bytes.
+#[must_use]
+pub fn term(kind: Kind, edit: bool, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 2);
+    write_term(&mut out, kind, edit, bytes);
+    out
+}
+
+fn write_term(out: &mut Vec<u8>, kind: Kind, edit: bool, bytes: &[u8]) {
+    out.clear();
+    out.push(kind.tag(edit));
+    write_terminated(out, bytes);
+}
+
+/// What all words share that begin so.
+#[must_use]
+pub fn word_prefix(edit: bool, prefix: &str) -> Vec<u8> {
+    let mut out = vec![Kind::Word.tag(edit)];
+    write_escaped(&mut out, prefix.as_bytes());
+    out
+}
+
+/// The bytes of a chat's term.
+#[must_use]
+pub fn chat_bytes(app: &str, chat: u64) -> Vec<u8> {
+    let mut bytes = app.as_bytes().to_vec();
+    write_ordered(&mut bytes, chat);
+    bytes
+}
+
+/// The bytes of a symbol's term.
+#[must_use]
+pub fn symbol_bytes(symbol: char) -> [u8; 4] {
+    u32::from(symbol).to_be_bytes()
+}
+
+/// Buffers for making a message's terms.
+#[derive(Debug, Default)]
+pub struct TermBuffers {
+    term: Vec<u8>,
+    words: String,
+}
+
+impl TermBuffers {
+    /// Gives every term of a message; a term may come more than once.
+    pub fn each(&mut self, message: &Message, edit: bool, mut each: impl FnMut(&[u8])) {
+        let TermBuffers { term, words } = self;
+        words::tokens(&message.body, words, |token| {
+            match token {
+                Token::Word(word) => write_term(term, Kind::Word, edit, word.as_bytes()),
+                Token::Symbol(symbol) => write_term(term, Kind::Symbol, edit, &symbol_bytes(symbol)),
+            }
+            each(term);
+        });
+        let mut give = |kind, bytes: &[u8]| {
+            write_term(term, kind, edit, bytes);
+            each(term);
+        };
+        give(Kind::Message, b"");
+        if let Some(originator) = &message.originator {
+            give(Kind::Originator, originator.as_bytes());
+        }
+        match &message.address {
+            Address::Recipient(recipient) => give(Kind::Recipient, recipient.as_bytes()),
+            Address::Chat { app, chat, .. } => {
+                give(Kind::App, app.as_bytes());
+                give(Kind::Chat, &chat_bytes(app, *chat));
+            }
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! Strict JSON for one request line.
+//!
+//! `serde_json` decides what is JSON. On top of it this module refuses what the
+//! protocol refuses and `serde_json` lets pass when it skips a value: repeated
+//! keys and lone surrogates at any depth, and nesting deeper than [`DEPTH_MAX`].
+//! Values are never converted: an [`Object`] gives the text of each one as it was
+//! sent, so that numbers keep every digit, and the helpers below read that text.
+//!
+//! The helpers expect text that [`parse_line`] has accepted. On other text they
+//! do not fail, but what they answer means nothing.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use memchr::{memchr, memchr2, memmem};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+mod content;
+pub mod fields;
+
+pub use content::content_hash;
+
+/// Deepest nesting of objects and arrays in a line; its own object is the first level.
+pub const DEPTH_MAX: usize = 128;
+
+/// Up to this many keys, comparing each with each is faster than hashing them.
+const FEW_KEYS: usize = 16;
+
+/// Why a line is no request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The line is not the JSON that the protocol accepts (`bad_json`).
+    Bad {
+        /// Where, in bytes from the start of the line; its length if the line ends too early.
+        offset: usize,
+        /// What is wrong, for people.
+        message: String,
+    },
+    /// The line is good JSON, but not an object.
+    NotAnObject,
+}
+
+/// A JSON object: its keys without escapes, each with the text of its value as sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object<'a> {
+    fields: Vec<(Cow<'a, str>, &'a str)>,
+}
+
+impl<'a> Object<'a> {
+    /// The text of the value under `key`: exactly the bytes sent, without outer white space.
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        self.iter().find_map(|(name, value)| (name == key).then_some(value))
+    }
+
+    /// All keys and the texts of their values, in the order they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.fields.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+}
+
+/// Reads a request line, with or without the line break that ends it.
+///
+/// # Errors
+///
+/// [`Failure::Bad`] for invalid UTF-8, broken JSON, anything behind the value, and in any
+/// depth a key repeated in its object (compared without escapes), a lone surrogate, or
+/// nesting beyond [`DEPTH_MAX`]; [`Failure::NotAnObject`] for all other values.
+pub fn parse_line(line: &[u8]) -> Result<Object<'_>, Failure> {
+    let line = std::str::from_utf8(line)
+        .map_err(|error| refuse(error.valid_up_to(), "the line is not valid UTF-8"))?;
+    if !line.trim_ascii_start().starts_with('{') {
+        let value: &RawValue = serde_json::from_str(line).map_err(|error| bad(line, line, &error))?;
+        check_value(line, value.get(), 0)?;
+        return Err(Failure::NotAnObject);
+    }
+    let raw: RawFields = serde_json::from_str(line).map_err(|error| bad(line, line, &error))?;
+    let mut fields = Vec::with_capacity(raw.0.len());
+    for &(key, value) in &raw.0 {
+        fields.push((check_key(line, key)?, value));
+        check_value(line, value, 1)?;
+    }
+    match first_repeated(&fields) {
+        Some(index) => Err(repeated(line, raw.0[index].0)),
+        None => Ok(Object { fields }),
+    }
+}
+
+/// The string that `raw` stands for, without its escapes; `None` if it is no JSON string.
+pub fn as_string(raw: &str) -> Option<Cow<'_, str>> {
+    raw.starts_with('"').then(|| unescape(raw).ok()).flatten()
+}
+
+/// The integer in `raw`, if it is one as in [`integer_text`] and fits.
+pub fn as_u64(raw: &str) -> Option<u64> {
+    integer_text(raw)?.parse().ok()
+}
+
+/// The integer in `raw`, if it is one as in [`integer_text`] and fits.
+pub fn as_i64(raw: &str) -> Option<i64> {
+    integer_text(raw)?.parse().ok()
+}
+
+/// The boolean in `raw`, if it is one.
+pub fn as_bool(raw: &str) -> Option<bool> {
+    raw.parse().ok()
+}
+
+/// The digits, with any number of them, of a JSON integer: a number without fraction and
+/// exponent (`1.0` and `1e2` are none). `-0` gives `0`, so that equal integers are equal texts.
+pub fn integer_text(raw: &str) -> Option<&str> {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(if digits == "0" { digits } else { raw })
+}
+
+/// The texts of the elements of a JSON array; `None` if `raw` is no array.
+pub fn array(raw: &str) -> Option<Vec<&str>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+    Some(elements.into_iter().map(RawValue::get).collect())
+}
+
+/// The fields of a JSON object; `None` if `raw` is no object.
+pub fn object(raw: &str) -> Option<Object<'_>> {
+    let raw: RawFields = serde_json::from_str(raw).ok()?;
+    let fields = raw.0.into_iter();
+    let fields = fields.map(|(key, value)| Some((unescape(key).ok()?, value)));
+    Some(Object { fields: fields.collect::<Option<_>>()? })
+}
+
+/// `raw` without the white space around its tokens; everything else, escapes too, as sent.
+pub fn compact(raw: &str) -> String {
+    let mut compacted = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(quote) = memchr(b'"', rest.as_bytes()) {
+        let end = string_end(rest, quote);
+        compacted.extend(rest[..quote].split_ascii_whitespace());
+        compacted.push_str(&rest[quote..end]);
+        rest = &rest[end..];
+    }
+    compacted.extend(rest.split_ascii_whitespace());
+    compacted
+}
+
+/// Appends `text` as a JSON string literal: quoted, and escaped where JSON demands it.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Neither a string nor writing to memory can fail here.
+    let _infallible = serde_json::to_writer(out, text);
+}
+
+/// One object's keys, with quotes and escapes, and values as sent; nothing inside them checked.
+struct RawFields<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = RawFields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields = Vec::with_capacity(8);
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    fields.push((key.get(), value.get()));
+                }
+                Ok(RawFields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+/// Checks a value of `line` that lies in `depth` containers.
+fn check_value(line: &str, raw: &str, depth: usize) -> Result<(), Failure> {
+    match raw.as_bytes().first() {
+        Some(b'"') => check_string(line, raw),
+        Some(b'{' | b'[') => check_container(line, raw, depth),
+        _ => Ok(()),
+    }
+}
+
+fn check_key<'a>(line: &str, raw: &'a str) -> Result<Cow<'a, str>, Failure> {
+    unescape(raw).map_err(|error| bad(line, raw, &error))
+}
+
+fn check_string(line: &str, raw: &str) -> Result<(), Failure> {
+    // Only `\u` can write a surrogate: all other strings are spared the copy.
+    let escaped = memchr(b'\\', raw.as_bytes())
+        .is_some_and(|first| memmem::find(&raw.as_bytes()[first..], b"\\u").is_some());
+    if escaped {
+        check_key(line, raw)?;
+    }
+    Ok(())
+}
+
+/// Walks over everything in `raw`, once, without recursion.
+fn check_container(line: &str, raw: &str, depth: usize) -> Result<(), Failure> {
+    // The keys of all open objects, and for each open container where its own begin.
+    let mut keys = Vec::new();
+    let mut open = Vec::new();
+    for token in Tokens::of(raw) {
+        match token {
+            Token::Open(bracket) if depth + open.len() >= DEPTH_MAX => {
+                let message = format!("nested deeper than {DEPTH_MAX} levels");
+                return Err(refuse(offset_in(line, bracket), &message));
+            }
+            Token::Open(_) => open.push(keys.len()),
+            Token::Key(key) => keys.push((check_key(line, key)?, key)),
+            Token::String(string) => check_string(line, string)?,
+            Token::Plain(_) => {}
+            Token::Close => {
+                let own = open.pop().unwrap_or_default();
+                if let Some(index) = first_repeated(&keys[own..]) {
+                    return Err(repeated(line, keys[own + index].1));
+                }
+                keys.truncate(own);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The index of the first field whose key an earlier one has.
+fn first_repeated<T>(fields: &[(Cow<str>, T)]) -> Option<usize> {
+    if fields.len() <= FEW_KEYS {
+        return (1..fields.len())
+            .find(|&index| fields[..index].iter().any(|(key, _)| *key == fields[index].0));
+    }
+    let mut seen = HashSet::with_capacity(fields.len());
+    fields.iter().position(|(key, _)| !seen.insert(key))
+}
+
+fn repeated(line: &str, key: &str) -> Failure {
+    refuse(offset_in(line, key), "the key is there twice in one object")
+}
+
+fn refuse(offset: usize, message: &str) -> Failure {
+    let message = message.to_owned();
+    Failure::Bad { offset, message }
+}
+
+/// The failure for what `serde_json` said about `part` of `line`.
+fn bad(line: &str, part: &str, error: &serde_json::Error) -> Failure {
+    let mut message = error.to_string();
+    if let Some(place) = message.rfind(" at line ") {
+        message.truncate(place);
+    }
+    let lines_before = part.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let line_start: usize = lines_before.map(str::len).sum();
+    let mut offset = (line_start + error.column()).saturating_sub(1).min(part.len());
+    if error.is_eof() {
+        offset = part.len();
+    } else if message.starts_with("control character") {
+        // Where it skips a string, serde_json reports the byte before the control character.
+        let control = part.as_bytes()[offset..].iter().position(|byte| *byte < b' ');
+        offset += control.unwrap_or(0);
+    }
+    refuse(offset_in(line, part) + offset, &message)
+}
+
+/// Where `part`, a slice of `line`, begins in it.
+fn offset_in(line: &str, part: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(line.as_ptr().addr())
+}
+
+/// The text of a string literal.
+fn unescape(raw: &str) -> serde_json::Result<Cow<'_, str>> {
+    match raw.get(1..raw.len().saturating_sub(1)) {
+        Some(inner) if memchr(b'\\', inner.as_bytes()).is_none() => Ok(Cow::Borrowed(inner)),
+        _ => serde_json::from_str(raw).map(Cow::Owned),
+    }
+}
+
+/// The index behind the string literal whose opening quote is at `quote`.
+fn string_end(text: &str, quote: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = quote + 1;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        // The byte behind a backslash never ends the string.
+        at += 2;
+    }
+    bytes.len()
+}
+
+/// A piece of JSON text that is known to be good; commas and colons need no token then.
+enum Token<'a> {
+    /// The bracket that opens an object or an array, as a slice of the text.
+    Open(&'a str),
+    Close,
+    /// A key, with its quotes.
+    Key(&'a str),
+    /// A string that is a value, with its quotes.
+    String(&'a str),
+    /// A number, `true`, `false` or `null`.
+    Plain(&'a str),
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(text: &'a str) -> Self {
+        Tokens { text, at: 0 }
+    }
+
+    /// Stops at the next byte that is neither white space nor `skipped`, and tells it.
+    fn skip(&mut self, skipped: &[u8]) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let between = |byte: &u8| is_space(byte) || skipped.contains(byte);
+        let found = rest.iter().position(|byte| !between(byte))?;
+        self.at += found;
+        Some(rest[found])
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let first = self.skip(b",:")?;
+        let start = self.at;
+        let text = self.text;
+        let rest = &text.as_bytes()[start..];
+        self.at = match first {
+            b'"' => string_end(text, start),
+            b'{' | b'[' | b'}' | b']' => start + 1,
+            _ => {
+                let ends = |byte: &u8| is_space(byte) || matches!(byte, b',' | b']' | b'}');
+                let length = rest.iter().position(ends);
+                start + length.unwrap_or(rest.len())
+            }
+        };
+        let piece = &text[start..self.at];
+        Some(match first {
+            b'"' if self.skip(b"") == Some(b':') => Token::Key(piece),
+            b'"' => Token::String(piece),
+            b'{' | b'[' => Token::Open(piece),
+            b'}' | b']' => Token::Close,
+            _ => Token::Plain(piece),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn offset(line: impl AsRef<[u8]>) -> usize {
+        match parse_line(line.as_ref()) {
+            Err(Failure::Bad { offset, .. }) => offset,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// In every line of `marked`, a `^` stands before the place that must be refused.
+    fn assert_refused_at_the_mark(marked: &str) {
+        for marked in marked.split('\n') {
+            let line = marked.replacen('^', "", 1);
+            assert_eq!(offset(&line), marked.find('^').unwrap(), "{marked}");
+        }
+    }
+
+    #[test]
+    fn values_are_given_as_sent_and_keys_without_escapes() {
+        let line = b" {\"\\u0061\" : 1.50e+2 ,\"b\":[ 1, \"\\n\" ],\"\":{} , \"d\":1e999}\r\n";
+        let object = parse_line(line).unwrap();
+        let fields: Vec<_> = object.iter().collect();
+        let list = "[ 1, \"\\n\" ]";
+        let expected = [("a", "1.50e+2"), ("b", list), ("", "{}"), ("d", "1e999")];
+        assert_eq!(fields, expected);
+        assert_eq!(object.get("b"), Some(list));
+        assert_eq!(object.get("c"), None);
+        assert!(parse_line(br#"{"$serde_json::private::RawValue":"x"}"#).is_ok());
+    }
+
+    #[test]
+    fn good_json_that_is_no_object_is_told_apart_from_bad_json() {
+        for line in ["[1]", " 5", "\"{\"", "null", "[{\"a\":1}, {\"a\":1}]"] {
+            assert_eq!(parse_line(line.as_bytes()), Err(Failure::NotAnObject));
+        }
+        assert_refused_at_the_mark("^\n[1^\n[1]^x\n[{\"a\":1,^\"a\":1}]");
+    }
+
+    #[test]
+    fn a_refusal_says_where_the_error_is() {
+        assert_refused_at_the_mark(concat!(
+            "{\"a\":1}^x\n{\"a\":1} ^{}\n{\"a\":[1,{\"b\":tru^?}]}\n{\"a\":[1,^\n{\"a\":0^1}\n{\"a\":1,^}\n",
+            "{\"a\":\"x^\u{0}y\"}\n{\"a\":\"^\u{1}\"}\n{\"a\":[\"\\^x\"]}\n{\r\"a\":^?}",
+        ));
+        assert_eq!(offset("{\n\"a\":?}"), 6);
+        assert_eq!(offset(b"{\"a\":\"\xff\"}"), 6);
+        assert!(parse_line(b"{\"a\":\"\x7f\"}").is_ok());
+    }
+
+    #[test]
+    fn a_repeated_key_is_refused_at_any_depth_and_however_it_is_escaped() {
+        assert_refused_at_the_mark(r#"{"a":1,^"\u0061":2}"#);
+        assert_refused_at_the_mark(r#"{"b":1,"a":[{"c":{"x":[],"y":"x",^"\u0078" :2}}]}"#);
+        assert!(parse_line(br#"{"a":{"a":{"a":"a"},"b":{"a":1}},"b":["a","a"]}"#).is_ok());
+        let many: Vec<_> = (0..100).map(|key| format!("\"{key}\":0")).collect();
+        assert!(parse_line(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
+        let line = format!("{{{},\"7\":0}}", many.join(","));
+        assert_eq!(offset(&line), line.len() - 6);
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_refused_in_every_string_and_a_pair_is_not() {
+        for bad in r#""\ud800" "\uDC00x" "\\\ud83d\n" "\ud83d\ud83d""#.split(' ') {
+            for line in r#"{S:1} {"a":S} {"a":[{"b":S}]} {"a":{S:1}} [S]"#.split(' ') {
+                let from = line.find('S').unwrap();
+                let place = offset(line.replace('S', bad));
+                assert!((from..from + bad.len()).contains(&place), "{line} {bad}");
+            }
+        }
+        let object = parse_line(br#"{"a":"\ud83d\uDE00\\ud800"}"#).unwrap();
+        let text = object.get("a").and_then(as_string).unwrap();
+        assert_eq!(text, "\u{1f600}\\ud800");
+    }
+
+    #[test]
+    fn nesting_is_counted_from_the_object_of_the_line() {
+        let nested = |open: &str, close: &str, inner: usize| {
+            format!("{{\"a\":{}1{}}}", open.repeat(inner), close.repeat(inner))
+        };
+        assert!(parse_line(nested("[", "]", 127).as_bytes()).is_ok());
+        assert!(parse_line(nested("{\"a\":", "}", 127).as_bytes()).is_ok());
+        assert_eq!(offset(nested("[", "]", 128)), 5 + 127);
+        assert_eq!(offset(nested("{\"a\":", "}", 100_000)), 5 + 127 * 5);
+        assert_eq!(offset("[".repeat(129) + &"]".repeat(129)), 128);
+    }
+
+    #[test]
+    fn scalars_are_read_from_their_text() {
+        assert_eq!(as_string("\"a\\n\""), Some("a\n".into()));
+        assert_eq!(as_string("1"), None);
+        assert_eq!([as_bool("true"), as_bool("\"true\"")], [Some(true), None]);
+        let long = "-00000000000000000000012".replace('0', "9");
+        assert_eq!(integer_text(&long), Some(long.as_str()));
+        assert_eq!(integer_text("-0"), Some("0"));
+        assert_eq!([as_u64("-0"), as_u64("-1"), as_u64("18446744073709551616")], [Some(0), None, None]);
+        assert_eq!([as_i64("-0"), as_i64("-1")], [Some(0), Some(-1)]);
+        for raw in ["1.0", "1e2", "\"1\"", "-", "", "null", "[1]"] {
+            assert_eq!(integer_text(raw), None);
+        }
+    }
+
+    #[test]
+    fn containers_are_read_from_their_text() {
+        let elements = vec!["1.0", "[2 ,3]", "\"]\""];
+        assert_eq!(array("[ 1.0,[2 ,3], \"]\"]"), Some(elements));
+        assert_eq!((array("{}"), object("[]")), (None, None));
+        assert_eq!(object("{ \"\\u0061\":[ ]}").unwrap().get("a"), Some("[ ]"));
+        let compacted = compact(" { \"a \\\" b\" :\t[1 , \" \"] } ");
+        assert_eq!(compacted, "{\"a \\\" b\":[1,\" \"]}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_what_serde_json_accepts(
+            line in "[{\\[\"a:,\\]} 0-]{0,12}|\\{\"a\":[\\[\\]{}\"\\\\u0d8a:,1 -]{0,12}\\}",
+        ) {
+            let good = serde_json::from_str::<serde_json::Value>(&line).is_ok();
+            match parse_line(line.as_bytes()) {
+                Ok(_) | Err(Failure::NotAnObject) => prop_assert!(good),
+                Err(Failure::Bad { offset, message }) => {
+                    prop_assert!(!good || message.contains("twice"));
+                    prop_assert!(offset <= line.len());
+                }
+            }
+        }
+
+        #[test]
+        fn a_written_string_reads_back(text: String) {
+            let mut out = Vec::new();
+            write_string(&mut out, &text);
+            let raw = String::from_utf8(out).unwrap();
+            prop_assert_eq!(as_string(&raw), Some(Cow::Owned(text)));
+        }
+    }
+}

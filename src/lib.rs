@@ -1,0 +1,60 @@
+//! msglogd: durable messaging for one host.
+//!
+//! # Map
+//!
+//! A request runs through these modules from left to right and its reply back:
+//!
+//! ```text
+//! socket -> server -> protocol -+-> writer: domain::decide -> log -> index -> snapshot -> reply
+//!                               +-> reader: snapshot -> index, log -> reply
+//! ```
+//!
+//! Each module uses only those above it in this list:
+//!
+//! | module | what is there |
+//! | --- | --- |
+//! | [`error`], [`limits`] | the catalogue of error codes; every bound |
+//! | [`time`], [`codec`], [`json`], [`randomness`] | times, small encodings, strict JSON |
+//! | [`paths`], [`report`] | where things lie by default; lines for the operator |
+//! | [`domain`] | pure: requests, events, the table, `decide` and `apply`, a file a noun |
+//! | [`storage`] | the one trait for files |
+//! | [`log`] | the truth on disk: frames, segments, recovery |
+//! | [`index`] | runs: terms with postings, and the table, in memory and in files |
+//! | [`snapshot`] | what there is to answer from as of one moment |
+//! | [`stats`] | what is counted |
+//! | [`writer`], [`store`] | the one thread that changes anything; opening a data folder |
+//! | [`background`] | writes and merges run files |
+//! | [`reader`] | answers from a snapshot |
+//! | [`protocol`] | the table of commands; lines to requests, outcomes to replies |
+//! | [`server`] | the event loop, connections, and the order of replies on each |
+//! | [`daemon`] | the program `msglogd`: options, socket, start and stop |
+//! | [`client`] | the program `msglog` |
+//!
+//! Only the log is the truth. The table of the domain (who has which number, which job is leased)
+//! is a fold over it, and lies in the runs of the index together with words and recipients. Run
+//! files can be deleted at any time: they come back from the log.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod background;
+pub mod codec;
+pub mod daemon;
+pub mod domain;
+pub mod error;
+pub mod index;
+pub mod json;
+pub mod limits;
+pub mod log;
+pub mod paths;
+pub mod protocol;
+pub mod randomness;
+pub mod reader;
+pub mod report;
+pub mod server;
+pub mod snapshot;
+pub mod stats;
+pub mod storage;
+pub mod store;
+pub mod time;
+pub mod writer;

@@ -1,0 +1,92 @@
+//! Every bound of the daemon, each with its unit last in its name. What can be set by an option
+//! is here with its default; [`Limits`] carries the values of a running daemon.
+
+/// Longest request line in bytes, counted before the line feed (`--max-line`).
+pub const LINE_BYTES_DEFAULT: usize = 1 << 20;
+/// Largest line limit that `--max-line` accepts: a record must fit a frame and a segment.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// Smallest line limit that `--max-line` accepts.
+pub const LINE_BYTES_MIN: usize = 128;
+/// Open connections in all (`--max-connections`).
+pub const CONNECTIONS_DEFAULT: usize = 4096;
+/// Bytes that unread lines and unsent replies of all connections may hold together
+/// (`--max-buffered`).
+pub const BUFFERED_BYTES_DEFAULT: usize = 64 << 20;
+/// Requests of one connection that may be begun and not yet answered; reading pauses beyond.
+pub const IN_FLIGHT_REQUESTS: usize = 8192;
+/// Request bytes of one connection that may be begun and not yet answered.
+pub const IN_FLIGHT_BYTES: usize = 8 << 20;
+/// Nothing more is begun for a connection that has this many bytes of replies to read.
+pub const UNSENT_BYTES: usize = 8 << 20;
+/// Reading pauses when a connection has this many bytes of lines, beside a line's own length, that
+/// wait for requests in flight.
+pub const READ_AHEAD_BYTES: usize = 1 << 20;
+/// Deepest nesting of a JSON value; the line's own object is level 1.
+pub const NESTING_LEVELS: usize = 128;
+/// Commands in one `batch`.
+pub const BATCH_COMMANDS: usize = 1000;
+/// Longest key of the key-value store.
+pub const KEY_BYTES: usize = 1024;
+/// Longest originator, recipient, application, chat or queue name.
+pub const NAME_BYTES: usize = 256;
+/// Longest `idempotency_key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// A reply stops growing here and gives a `next` instead; one item larger than this still goes.
+pub const REPLY_BYTES: usize = 4 << 20;
+/// Items on one page.
+pub const PAGE_ITEMS: u64 = 10_000;
+/// Items on one page when the request names no `limit`.
+pub const PAGE_ITEMS_DEFAULT: u64 = 100;
+/// Longest `substring`.
+pub const SUBSTRING_BYTES: usize = 1024;
+/// Jobs that one `queue.reserve` may lease.
+pub const RESERVE_JOBS: u64 = 1000;
+/// Longest lease, delay or wait, in milliseconds: 365 days.
+pub const TIME_MS: u64 = 31_536_000_000;
+/// Lease of a queue that was not configured.
+pub const LEASE_MS_DEFAULT: u64 = 30_000;
+/// Deliveries before a job is dead, where the queue was not configured.
+pub const ATTEMPTS_DEFAULT: u64 = 5;
+/// A segment is sealed when it has grown past this (`--segment-bytes`).
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// Requests that the writer takes into one frame.
+pub const FRAME_REQUESTS: usize = 4096;
+/// Request bytes that the writer takes into one frame.
+pub const FRAME_BYTES: usize = 8 << 20;
+/// Runs in memory are written to a file when they hold this many bytes together.
+pub const FLUSH_BYTES: u64 = 4 << 20;
+/// Past this many bytes of runs in memory the writer slows down for the background.
+pub const SLOW_BYTES: u64 = 12 << 20;
+/// A write with `durable:false` is synced at the latest after this.
+pub const SYNC_DELAY_MS: u64 = 100;
+/// Clients that do not read their replies are left this long after a stop began.
+pub const STOP_SECONDS: u64 = 5;
+/// Requests waiting in long polls, all connections together.
+pub const WAITING_RESERVES: usize = 65_536;
+
+/// The bounds of a running daemon that options can set.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// See [`LINE_BYTES_DEFAULT`].
+    pub line_bytes: usize,
+    /// See [`CONNECTIONS_DEFAULT`].
+    pub connections: usize,
+    /// Connections of one user id; half of `connections` unless set (`--max-connections-per-uid`).
+    pub connections_per_uid: usize,
+    /// See [`BUFFERED_BYTES_DEFAULT`].
+    pub buffered_bytes: usize,
+    /// See [`SEGMENT_BYTES_DEFAULT`].
+    pub segment_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            line_bytes: LINE_BYTES_DEFAULT,
+            connections: CONNECTIONS_DEFAULT,
+            connections_per_uid: CONNECTIONS_DEFAULT / 2,
+            buffered_bytes: BUFFERED_BYTES_DEFAULT,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The log: what happened, in order, as text. It is the only truth; all else is derived from it.
+//!
+//! - `frame` is the format on disk: lines, records, frames.
+//! - `segment` is one file of frames, read by anyone.
+//! - `writer` appends, syncs and rolls; `recovery` reads back what is there at a start.
+
+pub mod frame;
+pub mod recovery;
+pub mod segment;
+pub mod writer;

@@ -1,0 +1,163 @@
+//! Appends frames to the newest segment, syncs it, and rolls to the next one.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::frame::{Header, VERSION};
+use super::segment::{self, Segment};
+use crate::storage::{Open, Storage, temporary_name};
+
+/// Zero bytes written ahead of the log's end, so that a sync has no file size to record.
+const ROOM_BYTES: u64 = 4 << 20;
+
+/// The end of the log, to append to. Only recovery makes one.
+pub struct LogWriter {
+    storage: Arc<dyn Storage>,
+    folder: PathBuf,
+    segment: Arc<Segment>,
+    segment_bytes: u64,
+    /// Where the next frame goes.
+    position: u64,
+    /// How far the file reaches, zeros included.
+    room: u64,
+    last: u64,
+    synced: u64,
+    frame: Vec<u8>,
+}
+
+/// What went wrong with an append, and what it means.
+#[derive(Debug)]
+pub enum AppendError {
+    /// The frame is not there: nothing has changed, and a later append may succeed.
+    Refused(io::Error),
+    /// Nobody knows what is in the file now: it must not be written again.
+    Broken(io::Error),
+}
+
+impl LogWriter {
+    /// Continues the log at `position` of its newest segment, behind event `last`, which is synced.
+    #[must_use]
+    pub fn continue_at(
+        storage: Arc<dyn Storage>,
+        folder: PathBuf,
+        segment: Arc<Segment>,
+        segment_bytes: u64,
+        position: u64,
+        room: u64,
+        last: u64,
+    ) -> Self {
+        let frame = Vec::new();
+        LogWriter { storage, folder, segment, segment_bytes, position, room, last, synced: last, frame }
+    }
+
+    /// The segment that takes the next frame.
+    #[must_use]
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// The last seq that is surely on disk.
+    #[must_use]
+    pub fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// The last seq appended.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Appends the events `first` to `last`, whose lines are `lines`. Answers where the lines
+    /// begin in the segment.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says.
+    pub fn append(&mut self, first: u64, last: u64, lines: &[u8]) -> Result<u64, AppendError> {
+        self.frame.clear();
+        let bytes = lines.len() as u64;
+        Header { v: VERSION, first, last, prev: self.last, synced: self.synced, bytes }.write(&mut self.frame);
+        let start = self.position + self.frame.len() as u64;
+        self.frame.extend_from_slice(lines);
+        let end = self.position + self.frame.len() as u64;
+        if end > self.room {
+            self.make_room(end);
+        }
+        if let Err(error) = self.segment.file.write_at(&self.frame, self.position) {
+            // What was written in part must not be taken for a frame: zeros are put over it.
+            return Err(match self.wipe(end) {
+                Ok(()) => AppendError::Refused(error),
+                Err(_) => AppendError::Broken(error),
+            });
+        }
+        self.position = end;
+        self.room = self.room.max(end);
+        self.last = last;
+        Ok(start)
+    }
+
+    /// Writes zeros ahead. A disk with no room for them may still have room for the frame.
+    fn make_room(&mut self, end: u64) {
+        let zeros = vec![0; 64 << 10];
+        let target = (end + ROOM_BYTES).min(self.segment_bytes.max(end));
+        while self.room < target {
+            let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(zeros.len());
+            if self.segment.file.write_at(&zeros[..count], self.room).is_err() {
+                return;
+            }
+            self.room += count as u64;
+        }
+    }
+
+    fn wipe(&mut self, end: u64) -> io::Result<()> {
+        self.segment.file.set_length(self.position)?;
+        self.room = self.position;
+        debug_assert!(end >= self.position);
+        Ok(())
+    }
+
+    /// Puts all that was appended on disk.
+    ///
+    /// # Errors
+    /// What the system says; then nobody knows what is on disk, and the file must not be written again.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.segment.file.sync()?;
+        self.synced = self.last;
+        Ok(())
+    }
+
+    /// Whether the newest segment has grown past its bound.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.position >= self.segment_bytes
+    }
+
+    /// Seals the newest segment and begins the next one. All must be synced before.
+    ///
+    /// # Errors
+    /// What the system says; the old segment then goes on.
+    pub fn roll(&mut self) -> io::Result<()> {
+        self.trim()?;
+        let path = segment::path(&self.folder, self.last + 1);
+        let temporary = temporary_name(&path);
+        let file = self.storage.open(&temporary, Open::Create)?;
+        file.sync()?;
+        self.storage.rename(&temporary, &path)?;
+        self.storage.sync_folder(&self.folder)?;
+        self.segment = Arc::new(Segment { first: self.last + 1, path, file });
+        self.position = 0;
+        self.room = 0;
+        Ok(())
+    }
+
+    /// Cuts the room made ahead off the newest segment, and syncs.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn trim(&mut self) -> io::Result<()> {
+        self.segment.file.set_length(self.position)?;
+        self.room = self.position;
+        self.sync()
+    }
+}

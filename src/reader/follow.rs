@@ -1,0 +1,96 @@
+//! A follower's next piece: what lies behind its cursor and is on disk, up to a bound. A follower
+//! that does not read asks for no more pieces, so it costs no memory.
+
+use super::items;
+use super::lists::next_of_types;
+use super::search::Finder;
+use crate::domain::command::{Follow, Order};
+use crate::domain::table::Facts;
+use crate::error::Result;
+use crate::snapshot::Snapshot;
+
+/// A piece is closed when it has grown past this.
+const PIECE_BYTES: usize = 128 << 10;
+/// Matches or events looked at for one piece.
+const PIECE_ITEMS: usize = 4096;
+
+/// Lines for a follower.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// One object a line.
+    pub lines: Vec<u8>,
+    /// The first seq that the next piece looks at.
+    pub next: u64,
+}
+
+/// Checks that what a follower asks for is there.
+///
+/// # Errors
+/// `not_found` when there is no such application or chat.
+pub fn check(snapshot: &Snapshot, follow: &Follow) -> Result<()> {
+    match follow {
+        Follow::Log { .. } => Ok(()),
+        Follow::Messages(filter) => Finder::new(snapshot, filter).map(|_| ()),
+    }
+}
+
+/// The piece that begins at seq `from`.
+///
+/// # Errors
+/// `corrupt`.
+pub fn piece(snapshot: &Snapshot, follow: &Follow, from: u64) -> Result<Piece> {
+    match follow {
+        Follow::Log { types } => events(snapshot, types.as_deref(), from),
+        Follow::Messages(filter) => {
+            // An application that was deleted since has no more messages.
+            match Finder::new(snapshot, filter) {
+                Ok(finder) => messages(snapshot, finder, from),
+                Err(_) => Ok(Piece { lines: Vec::new(), next: snapshot.synced + 1 }),
+            }
+        }
+    }
+}
+
+fn events(snapshot: &Snapshot, types: Option<&[String]>, from: u64) -> Result<Piece> {
+    let mut piece = Piece { lines: Vec::new(), next: from };
+    for _ in 0..PIECE_ITEMS {
+        match next_of_types(snapshot, piece.next, types)? {
+            Some(seq) if seq <= snapshot.synced => {
+                if let Some(record) = snapshot.record(seq)? {
+                    piece.lines.extend_from_slice(&record);
+                    piece.lines.push(b'\n');
+                }
+                piece.next = seq + 1;
+            }
+            _ => {
+                piece.next = piece.next.max(snapshot.synced + 1);
+                break;
+            }
+        }
+        if piece.lines.len() >= PIECE_BYTES {
+            break;
+        }
+    }
+    Ok(piece)
+}
+
+fn messages(snapshot: &Snapshot, mut finder: Finder<'_>, from: u64) -> Result<Piece> {
+    let mut piece = Piece { lines: Vec::new(), next: from };
+    let mut seen = 0;
+    let mut whole = true;
+    let range = (from.saturating_sub(1), snapshot.synced + 1);
+    finder.visit(snapshot, Order::Oldest, range, &mut |seq, record| {
+        if let Some(record) = record()? {
+            items::message(&record, &mut piece.lines)?;
+            piece.lines.push(b'\n');
+        }
+        piece.next = seq + 1;
+        seen += 1;
+        whole = seen < PIECE_ITEMS && piece.lines.len() < PIECE_BYTES;
+        Ok(whole)
+    })?;
+    if whole {
+        piece.next = snapshot.synced + 1;
+    }
+    Ok(piece)
+}

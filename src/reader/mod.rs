@@ -1,0 +1,75 @@
+//! Answers reads, each from one snapshot.
+//!
+//! - `items` writes the things that replies hold; `lists` pages through them.
+//! - `search` finds messages; `follow` takes a follower's next piece.
+
+pub mod follow;
+pub mod items;
+pub mod lists;
+pub mod search;
+
+use crate::domain::command::Read;
+use crate::domain::table::Facts;
+use crate::domain::{chats, formulas, jobs::Queue, kv, messages};
+use crate::error::{Error, Result};
+use crate::json::fields::Fields;
+use crate::snapshot::Snapshot;
+
+/// The fields of the reply to a read.
+///
+/// # Errors
+/// The refusal.
+pub fn answer(snapshot: &Snapshot, read: &Read) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(256);
+    match read {
+        Read::KvGet { key } => kv_get(snapshot, key, &mut out)?,
+        Read::KvList { prefix, page } => lists::keys(snapshot, prefix, page, &mut out)?,
+        Read::MessageGet { target } => message_get(snapshot, target, &mut out)?,
+        Read::MessageList { app, chat, page } => lists::messages(snapshot, app, *chat, page, &mut out)?,
+        Read::MessageSearch(search) => search::answer(snapshot, search, &mut out)?,
+        Read::AppGet { token } => {
+            chats::require_app(snapshot, token)?;
+            Fields(&mut out).raw("app", &items::app(snapshot, token)?);
+        }
+        Read::AppList { page } => lists::apps(snapshot, page, &mut out)?,
+        Read::ChatGet { app, chat } => {
+            let found = chats::require_chat(snapshot, app, *chat)?;
+            Fields(&mut out).raw("chat", &items::chat(snapshot, app, *chat, &found)?);
+        }
+        Read::ChatList { app, page } => lists::chats(snapshot, app, page, &mut out)?,
+        Read::FormulaGet { formula } => {
+            let seq = formulas::seq_of(snapshot, formula)?
+                .ok_or_else(|| Error::not_found("there is no formula with this id"))?;
+            Fields(&mut out).raw("formula", &items::formula(snapshot, seq)?);
+        }
+        Read::FormulaList { page } => lists::formulas(snapshot, page, &mut out)?,
+        Read::QueueGet { queue } => {
+            let found = Queue::named(snapshot, queue)?
+                .ok_or_else(|| Error::not_found(format!("there is no queue {queue:?}")))?;
+            Fields(&mut out).raw("queue", &items::queue(snapshot, &found)?);
+        }
+        Read::QueueList { page } => lists::queues(snapshot, page, &mut out)?,
+        Read::QueuePeek { queue, state, limit } => lists::jobs(snapshot, queue, *state, *limit, &mut out)?,
+        Read::LogRead { from, limit, types } => lists::events(snapshot, *from, *limit, types.as_deref(), &mut out)?,
+    }
+    Ok(out)
+}
+
+fn kv_get(snapshot: &Snapshot, key: &str, out: &mut Vec<u8>) -> Result<()> {
+    let missing = || Error::not_found("there is no such key");
+    let seq = kv::seq_of(snapshot, key)?.ok_or_else(missing)?;
+    let record = snapshot.record(seq)?.ok_or_else(missing)?;
+    let (at, value) = items::key_value(&record)?;
+    Fields(out).text("key", key).raw("value", value).number("seq", seq).raw("at", at);
+    Ok(())
+}
+
+fn message_get(snapshot: &Snapshot, target: &messages::Target, out: &mut Vec<u8>) -> Result<()> {
+    let live = messages::find(snapshot, target)?;
+    let record = messages::current_record(snapshot, live.seq)?
+        .ok_or_else(|| Error::not_found("there is no such message"))?;
+    let mut message = Vec::with_capacity(record.len());
+    items::message(&record, &mut message)?;
+    Fields(out).raw("message", &message);
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! One client: what it sent, what is due to it, and what it may begin next.
+
+use std::sync::Arc;
+
+use super::lines::Lines;
+use super::replies::Replies;
+use crate::domain::command::Follow;
+use crate::limits::READ_AHEAD_BYTES;
+use crate::protocol::request::Request;
+
+/// A follower's state.
+#[derive(Debug)]
+pub struct Follower {
+    /// What it wants.
+    pub follow: Arc<Follow>,
+    /// The first seq it has not seen.
+    pub next: u64,
+    /// Whether a reader makes its next piece.
+    pub asked: bool,
+}
+
+/// How much longer a connection lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It reads and answers.
+    Open,
+    /// It sends what is due and closes; nothing more is begun.
+    Closing,
+    /// It is over.
+    Over,
+}
+
+/// One client, less its socket.
+#[derive(Debug)]
+pub struct Connection {
+    /// The user behind it, as the kernel attests it.
+    pub uid: u32,
+    /// What it sent.
+    pub lines: Lines,
+    /// What is due to it.
+    pub replies: Replies,
+    /// A request that must wait for earlier ones, with its line's length.
+    pub held: Option<(Request, usize)>,
+    /// Writes begun and not answered.
+    pub writes: usize,
+    /// A reserve that waits: nothing behind it is begun. Its number.
+    pub reserve: Option<u64>,
+    /// Set once it follows.
+    pub follower: Option<Follower>,
+    /// Whether the client sends no more.
+    pub ended: bool,
+    /// Whether the client is gone for good: nobody reads the replies.
+    pub gone: bool,
+    /// How much longer it lives.
+    pub life: Life,
+}
+
+impl Connection {
+    /// A new client.
+    #[must_use]
+    pub fn new(uid: u32) -> Self {
+        Connection {
+            uid,
+            lines: Lines::default(),
+            replies: Replies::default(),
+            held: None,
+            writes: 0,
+            reserve: None,
+            follower: None,
+            ended: false,
+            gone: false,
+            life: Life::Open,
+        }
+    }
+
+    /// Bytes that it holds of the daemon's memory.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |(_, bytes)| *bytes);
+        self.lines.held() + held + self.replies.waiting_bytes() + self.replies.output().len()
+    }
+
+    /// Whether it may be read from now: not while it has much to do that will get done by itself.
+    #[must_use]
+    pub fn wants_bytes(&self, line_bytes: usize) -> bool {
+        let busy = self.replies.waiting() > 0 && self.lines.held() > READ_AHEAD_BYTES + line_bytes;
+        !self.ended && !busy
+    }
+
+    /// Whether nothing is left to do for it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let quiet = self.replies.waiting() == 0 && (self.replies.output().is_empty() || self.gone);
+        match self.life {
+            Life::Over => true,
+            Life::Closing => quiet,
+            Life::Open if self.follower.is_some() => self.gone,
+            Life::Open => self.ended && quiet && self.held.is_none() && self.lines.held() == 0,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The event loop: owns every socket, and is the only place that names mio.
+//!
+//! It never waits for anything but events. Sockets are edge-triggered: each is read and written until
+//! the kernel has no more, but a greedy one only so often a turn, then it waits for the next.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use mio::net::{UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::connection::{Connection, Life};
+use super::router::Router;
+use super::workers::{FromWorkers, Mailbox};
+use crate::error::{Code, Error};
+use crate::limits::STOP_SECONDS;
+use crate::protocol::reply::write_error;
+use crate::writer::{Answers, ToWriter};
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+const SIGNALS: Token = Token(2);
+const FIRST_CONNECTION: usize = 16;
+
+const READ_BYTES: usize = 64 << 10;
+/// Reads of one socket in one turn.
+const READS_A_TURN: usize = 4;
+/// Pause after the system would give no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+struct Client {
+    stream: UnixStream,
+    connection: Connection,
+    /// Whether the kernel may have more to read.
+    readable: bool,
+    /// What it held of the daemon's memory when it was last counted.
+    counted: usize,
+}
+
+/// The event loop.
+pub struct EventLoop {
+    poll: Poll,
+    listener: Option<UnixListener>,
+    signals: StdStream,
+    inbox: Receiver<FromWorkers>,
+    mailbox: Mailbox,
+    clients: HashMap<usize, Client>,
+    per_uid: HashMap<u32, usize>,
+    next_token: usize,
+    /// Connections with something to do before the loop may sleep.
+    ready: HashSet<usize>,
+    followers: HashSet<usize>,
+    buffered: usize,
+    buffer: Vec<u8>,
+    /// When accepting goes on after a shortage.
+    accept_again: Option<Instant>,
+    /// When the stop is over, whoever still does not read.
+    stop_by: Option<Instant>,
+}
+
+impl EventLoop {
+    /// A loop over a listening socket; a byte on `signals` stops it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new(listener: std::os::unix::net::UnixListener, signals: StdStream) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        listener.set_nonblocking(true)?;
+        signals.set_nonblocking(true)?;
+        let mut listener = UnixListener::from_std(listener);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let mut source = UnixStream::from_std(signals.try_clone()?);
+        poll.registry().register(&mut source, SIGNALS, Interest::READABLE)?;
+        // The registration lives as long as the descriptor: the loop keeps it.
+        let signals = StdStream::from(std::os::fd::OwnedFd::from(source));
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (sender, inbox): (Sender<FromWorkers>, _) = unbounded();
+        // A wake-up that cannot be sent is made up for by the next.
+        let mailbox = Mailbox::new(sender, Arc::new(move || drop(waker.wake())));
+        Ok(EventLoop {
+            poll,
+            listener: Some(listener),
+            signals,
+            inbox,
+            mailbox,
+            clients: HashMap::new(),
+            per_uid: HashMap::new(),
+            next_token: FIRST_CONNECTION,
+            ready: HashSet::new(),
+            followers: HashSet::new(),
+            buffered: 0,
+            buffer: vec![0; READ_BYTES],
+            accept_again: None,
+            stop_by: None,
+        })
+    }
+
+    /// Where threads deliver to.
+    #[must_use]
+    pub fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
+    }
+
+    /// Serves until a signal comes and every request received before it is answered.
+    ///
+    /// # Errors
+    /// What the system says of polling.
+    pub fn run(mut self, router: &Router) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => done?,
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(router),
+                    WAKER => {}
+                    SIGNALS => self.stop(router),
+                    Token(token) => {
+                        if let Some(client) = self.clients.get_mut(&token) {
+                            client.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                            client.connection.gone |= event.is_write_closed() || event.is_error();
+                            self.ready.insert(token);
+                        }
+                    }
+                }
+            }
+            if self.accept_again.is_some_and(|again| again <= Instant::now()) {
+                self.accept_again = None;
+                self.accept(router);
+            }
+            self.empty_inbox(router);
+            for token in std::mem::take(&mut self.ready) {
+                self.serve(router, token);
+            }
+            let late = self.stop_by.is_some_and(|by| by <= Instant::now());
+            if self.stop_by.is_some() && (self.clients.is_empty() || late) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.accept_again, self.stop_by].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn accept(&mut self, router: &Router) {
+        while let Some(listener) = &self.listener {
+            match listener.accept() {
+                Ok((stream, _)) => self.admit(router, stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Out of descriptors or memory: those who wait are let in when there is room.
+                    crate::report::warning(&format!("a connection cannot be accepted: {error}"));
+                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, router: &Router, mut stream: UnixStream) {
+        let limits = &router.identity.limits;
+        let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { return };
+        let uid = peer.uid.as_raw();
+        let of_uid = self.per_uid.entry(uid).or_default();
+        let refusal = if self.clients.len() >= limits.connections {
+            Some(format!("{} connections are open: try again later", self.clients.len()))
+        } else if *of_uid >= limits.connections_per_uid {
+            Some(format!("user {uid} has {of_uid} connections open: try again later"))
+        } else {
+            None
+        };
+        if let Some(message) = refusal {
+            router.stats.connections_refused.add(1);
+            let mut line = Vec::new();
+            write_error(&mut line, None, &Error::new(Code::Busy, message));
+            // It fits the empty buffer of a new socket; a client that is gone needs no answer.
+            let _ = stream.write(&line);
+            return;
+        }
+        let token = self.next_token;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(&mut stream, Token(token), interest).is_err() {
+            return;
+        }
+        *of_uid += 1;
+        self.next_token += 1;
+        router.stats.connections_accepted.add(1);
+        router.stats.connections_open.set(self.clients.len() as u64 + 1);
+        let connection = Connection::new(uid);
+        self.clients.insert(token, Client { stream, connection, readable: true, counted: 0 });
+        self.ready.insert(token);
+    }
+
+    /// Takes all that the threads delivered.
+    fn empty_inbox(&mut self, router: &Router) {
+        self.mailbox.open();
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                FromWorkers::Answers(answers) => self.take_answers(router, &answers),
+                FromWorkers::Read { ticket, fields } => {
+                    if let Some(client) = self.clients.get_mut(&ticket.connection) {
+                        match fields {
+                            Ok(fields) => router.answer(&mut client.connection, ticket.number, &fields),
+                            Err(error) => router.refuse(&mut client.connection, ticket.number, &error),
+                        }
+                        self.ready.insert(ticket.connection);
+                    }
+                }
+                FromWorkers::Piece { connection, piece } => {
+                    if let Some(client) = self.clients.get_mut(&connection)
+                        && let Some(follower) = client.connection.follower.as_mut()
+                    {
+                        follower.asked = false;
+                        match piece {
+                            Ok(piece) => {
+                                follower.next = piece.next;
+                                client.connection.replies.push(&piece.lines);
+                            }
+                            Err(error) => router.end_with(&mut client.connection, &error),
+                        }
+                        self.ready.insert(connection);
+                    }
+                }
+                FromWorkers::Published => self.ready.extend(self.followers.iter()),
+            }
+        }
+    }
+
+    fn take_answers(&mut self, router: &Router, answers: &Answers) {
+        for (ticket, answer) in &answers.list {
+            let Some(client) = self.clients.get_mut(&ticket.connection) else { continue };
+            let answer = answer.as_ref().map(|range| answers.bytes.get(range.clone()).unwrap_or_default());
+            router.take_write(&mut client.connection, ticket.number, answer);
+            self.ready.insert(ticket.connection);
+        }
+    }
+
+    /// Reads, begins, and writes for one client.
+    fn serve(&mut self, router: &Router, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        let line_bytes = router.identity.limits.line_bytes;
+        let mut reads = 0;
+        while client.readable && client.connection.wants_bytes(line_bytes) && reads < READS_A_TURN {
+            reads += 1;
+            read_once(client, &mut self.buffer);
+            router.advance(token, &mut client.connection);
+        }
+        router.advance(token, &mut client.connection);
+        send(client);
+        if client.connection.follower.is_some() {
+            self.followers.insert(token);
+            router.feed(token, &mut client.connection);
+        }
+        // What was sent may have made room for requests that waited.
+        let unsent = client.connection.replies.output().is_empty();
+        if unsent && client.connection.lines.held() > 0 {
+            router.advance(token, &mut client.connection);
+        }
+        if client.connection.gone && client.connection.reserve.take().is_some() {
+            let _ = router.writer.send(ToWriter::Gone(token));
+            client.connection.life = Life::Over;
+        }
+        if client.connection.is_over() {
+            self.close(router, token);
+            return;
+        }
+        if (client.readable && client.connection.wants_bytes(line_bytes))
+            || (!client.connection.replies.output().is_empty() && unsent)
+        {
+            self.ready.insert(token);
+        }
+        self.count(router, token);
+    }
+
+    /// Counts what a client holds, and closes the one that holds most when all hold too much.
+    fn count(&mut self, router: &Router, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        let held = client.connection.held_bytes();
+        self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
+        router.stats.buffered_bytes.set(self.buffered as u64);
+        if self.buffered <= router.identity.limits.buffered_bytes {
+            return;
+        }
+        let most = self.clients.iter().max_by_key(|(_, client)| client.counted).map(|(token, _)| *token);
+        let Some((token, client)) = most.and_then(|token| Some((token, self.clients.get_mut(&token)?))) else { return };
+        router.stats.connections_dropped.add(1);
+        client.connection.replies.abandon();
+        let message = "all connections together hold too much, and this one the most: read replies sooner";
+        router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
+        send(client);
+        self.close(router, token);
+    }
+
+    fn close(&mut self, router: &Router, token: usize) {
+        let Some(mut client) = self.clients.remove(&token) else { return };
+        // The descriptor is closed right after, which ends the registration too.
+        let _ = self.poll.registry().deregister(&mut client.stream);
+        self.buffered -= client.counted;
+        self.ready.remove(&token);
+        if client.connection.follower.is_some() {
+            self.followers.remove(&token);
+            router.stats.followers.take(1);
+        }
+        if client.connection.reserve.is_some() {
+            let _ = router.writer.send(ToWriter::Gone(token));
+        }
+        if let Some(count) = self.per_uid.get_mut(&client.connection.uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_uid.remove(&client.connection.uid);
+            }
+        }
+        router.stats.connections_open.set(self.clients.len() as u64);
+    }
+
+    /// Begins the stop: nobody new, and nothing more from those who are there.
+    fn stop(&mut self, router: &Router) {
+        let mut byte = [0; 16];
+        // The byte only woke the loop.
+        let _ = self.signals.read(&mut byte);
+        if self.stop_by.is_some() {
+            return;
+        }
+        self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_SECONDS));
+        self.accept_again = None;
+        if let Some(mut listener) = self.listener.take() {
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        let _ = router.writer.send(ToWriter::Stop);
+        for (token, client) in &mut self.clients {
+            // What the client sent before is still there to be read.
+            let _ = client.stream.shutdown(Shutdown::Read);
+            client.readable = true;
+            if client.connection.follower.is_some() {
+                let error = Error::new(Code::ShuttingDown, "the daemon is stopping");
+                router.end_with(&mut client.connection, &error);
+            }
+            self.ready.insert(*token);
+        }
+    }
+}
+
+fn read_once(client: &mut Client, buffer: &mut [u8]) {
+    match client.stream.read(buffer) {
+        Ok(0) => {
+            client.readable = false;
+            client.connection.ended = true;
+            client.connection.lines.end();
+        }
+        Ok(count) => {
+            if client.connection.life == Life::Open {
+                client.connection.lines.push(&buffer[..count]);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => {
+            client.readable = false;
+            if error.kind() != io::ErrorKind::WouldBlock {
+                client.connection.ended = true;
+                client.connection.gone = true;
+                client.connection.lines.end();
+            }
+        }
+    }
+}
+
+/// Sends what the kernel takes.
+fn send(client: &mut Client) {
+    while !client.connection.replies.output().is_empty() && !client.connection.gone {
+        match client.stream.write(client.connection.replies.output()) {
+            Ok(count) => client.connection.replies.sent(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => client.connection.gone = true,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The server: sockets, lines, and the order of replies on each connection.
+//!
+//! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
+//! - `connection` is one client; `router` begins its requests in the order that the contract asks for.
+//! - `event_loop` is the only place that names mio; `workers` are the threads behind it.
+
+pub mod connection;
+pub mod event_loop;
+pub mod lines;
+pub mod local;
+pub mod replies;
+pub mod router;
+pub mod workers;

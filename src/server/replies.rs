@@ -1,0 +1,163 @@
+//! Keeps the replies of a connection in the order of its requests.
+
+use std::collections::VecDeque;
+
+/// A request that was begun.
+#[derive(Debug)]
+struct Slot {
+    id: Option<String>,
+    /// The reply's line, once it is there.
+    line: Option<Vec<u8>>,
+    /// What the request holds until then.
+    bytes: usize,
+}
+
+/// Replies that are due, and bytes to send.
+#[derive(Debug, Default)]
+pub struct Replies {
+    slots: VecDeque<Slot>,
+    /// The number of the first slot.
+    first: u64,
+    output: Vec<u8>,
+    sent: usize,
+    waiting_bytes: usize,
+}
+
+const KEPT_BYTES: usize = 16 << 10;
+
+impl Replies {
+    /// A request was begun: its number on the connection.
+    pub fn begin(&mut self, id: Option<String>, bytes: usize) -> u64 {
+        self.slots.push_back(Slot { id, line: None, bytes });
+        self.waiting_bytes += bytes;
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The `id` of a request that was begun.
+    #[must_use]
+    pub fn id(&self, number: u64) -> Option<&str> {
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.slots.get(place)?.id.as_deref()
+    }
+
+    /// Takes the reply to a request: `write` appends its line, given the request's `id`.
+    pub fn answer(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>, Option<&str>)) {
+        let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else { return };
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        self.waiting_bytes -= std::mem::take(&mut slot.bytes);
+        if place == 0 {
+            write(&mut self.output, slot.id.as_deref());
+            self.slots.pop_front();
+            self.first += 1;
+            while let Some(line) = self.slots.front_mut().and_then(|slot| slot.line.take()) {
+                self.waiting_bytes -= line.len();
+                self.output.extend_from_slice(&line);
+                self.slots.pop_front();
+                self.first += 1;
+            }
+        } else {
+            let mut line = Vec::new();
+            write(&mut line, slot.id.as_deref());
+            self.waiting_bytes += line.len();
+            slot.line = Some(line);
+        }
+    }
+
+    /// Appends bytes that answer no request.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Requests that were begun and whose replies are not in the output yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of requests begun and of replies that wait for earlier ones.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Bytes to send now.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output[self.sent..]
+    }
+
+    /// So many bytes were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+            if self.output.capacity() > KEPT_BYTES {
+                self.output = Vec::new();
+            }
+        } else if self.sent >= 1 << 20 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Drops all that is due, but for the line that is sent in part.
+    pub fn abandon(&mut self) {
+        let first = self.sent == 0 || self.output.get(self.sent - 1) == Some(&b'\n');
+        let keep = match memchr::memchr(b'\n', self.output()) {
+            Some(end) if !first => end + 1,
+            _ => 0,
+        };
+        self.output.truncate(self.sent + keep);
+        self.first += self.slots.len() as u64;
+        self.slots.clear();
+        self.waiting_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(replies: &mut Replies, number: u64, text: &str) {
+        replies.answer(number, |out, id| {
+            out.extend_from_slice(id.unwrap_or("-").as_bytes());
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'\n');
+        });
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_the_requests() {
+        let mut replies = Replies::default();
+        for id in ["a", "b", "c"] {
+            replies.begin(Some(id.to_owned()), 10);
+        }
+        say(&mut replies, 2, "3");
+        say(&mut replies, 1, "2");
+        assert_eq!(replies.output(), b"");
+        assert_eq!(replies.waiting_bytes(), 10 + 3 + 3);
+        say(&mut replies, 0, "1");
+        assert_eq!(replies.output(), b"a1\nb2\nc3\n");
+        assert_eq!((replies.waiting(), replies.waiting_bytes()), (0, 0));
+        replies.sent(9);
+        assert_eq!(replies.begin(None, 0), 3);
+        say(&mut replies, 3, "4");
+        assert_eq!(replies.output(), b"-4\n");
+    }
+
+    #[test]
+    fn abandoning_keeps_the_line_that_was_sent_in_part() {
+        let mut replies = Replies::default();
+        replies.push(b"first\nsecond\nthird\n");
+        replies.sent(8);
+        replies.begin(None, 5);
+        replies.abandon();
+        assert_eq!(replies.output(), b"cond\n");
+        assert_eq!(replies.waiting(), 0);
+        replies.sent(5);
+        replies.push(b"whole\n");
+        replies.abandon();
+        assert_eq!(replies.output(), b"");
+    }
+}

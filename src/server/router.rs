@@ -1,0 +1,204 @@
+//! Begins the requests of a connection in the order that the contract asks for.
+//!
+//! A connection is a program: a read sees all writes sent before it there and none sent after. So
+//! consecutive writes go to the writer together; a read begins when all writes before it are
+//! answered, and takes its snapshot then; a write behind it may begin as soon as it has. Behind a
+//! reserve that waits nothing begins.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::connection::{Connection, Follower, Life};
+use super::lines::Next;
+use super::local::{self, Identity};
+use super::workers::ToReader;
+use crate::domain::command::{Command, Follow, Local, Write, WriteRequest};
+use crate::error::{Code, Error};
+use crate::limits::{IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, UNSENT_BYTES};
+use crate::protocol::reply::{write_error, write_ok};
+use crate::protocol::request::{self, Request};
+use crate::reader::follow;
+use crate::snapshot::Published;
+use crate::stats::Stats;
+use crate::writer::{Ticket, ToWriter};
+
+/// Where requests go.
+pub struct Router {
+    /// The newest snapshot.
+    pub published: Arc<Published>,
+    /// To the writer.
+    pub writer: Sender<ToWriter>,
+    /// To the readers.
+    pub readers: Sender<ToReader>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+    /// What does not change.
+    pub identity: Identity,
+}
+
+/// Whether a request could begin.
+enum Begun {
+    Yes,
+    Later(Request),
+}
+
+impl Router {
+    /// Begins as many of the connection's requests as may begin now.
+    pub fn advance(&self, token: usize, connection: &mut Connection) {
+        while connection.life == Life::Open && connection.reserve.is_none() {
+            let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
+                || connection.replies.waiting_bytes() >= IN_FLIGHT_BYTES
+                || connection.replies.output().len() >= UNSENT_BYTES;
+            if full {
+                break;
+            }
+            let (request, bytes) = match connection.held.take() {
+                Some(held) => held,
+                None => match connection.lines.next(self.identity.limits.line_bytes) {
+                    Next::Nothing => break,
+                    Next::TooLong => (self.too_large(), 0),
+                    Next::Line(line) => (request::parse(line), line.len()),
+                },
+            };
+            if connection.follower.is_some() {
+                let error = Error::new(Code::BadRequest, "this connection follows: use another one for requests");
+                self.end_with(connection, &error);
+                break;
+            }
+            if let Begun::Later(request) = self.begin(token, connection, request, bytes) {
+                connection.held = Some((request, bytes));
+                break;
+            }
+        }
+        connection.lines.shrink();
+    }
+
+    fn too_large(&self) -> Request {
+        let message = format!("the line is longer than {} bytes and was skipped", self.identity.limits.line_bytes);
+        Request { id: None, command: Err(Error::new(Code::TooLarge, message)) }
+    }
+
+    fn begin(&self, token: usize, connection: &mut Connection, request: Request, bytes: usize) -> Begun {
+        let Request { id, command } = request;
+        match command {
+            Err(error) => {
+                let number = connection.replies.begin(id, 0);
+                self.refuse(connection, number, &error);
+            }
+            Ok(Command::Write(write)) => self.begin_write(token, connection, id, write, bytes),
+            Ok(command) if connection.writes > 0 => return Begun::Later(Request { id, command: Ok(command) }),
+            Ok(Command::Local(local)) => {
+                let number = connection.replies.begin(id, 0);
+                let snapshot = self.published.load();
+                match local::answer(&local, &snapshot, &self.stats, &self.identity) {
+                    Ok(fields) => self.answer(connection, number, &fields),
+                    Err(error) => self.refuse(connection, number, &error),
+                }
+                if local == Local::Quit {
+                    connection.life = Life::Closing;
+                    connection.lines.clear();
+                }
+            }
+            Ok(Command::Read(read)) => {
+                let number = connection.replies.begin(id, bytes);
+                let (ticket, snapshot) = (Ticket { connection: token, number }, self.published.load());
+                // When the readers are gone the daemon is stopping.
+                let _ = self.readers.send(ToReader::Read { ticket, snapshot, read });
+            }
+            Ok(Command::Follow(follow, from)) => {
+                if connection.replies.waiting() > 0 {
+                    return Begun::Later(Request { id, command: Ok(Command::Follow(follow, from)) });
+                }
+                let number = connection.replies.begin(id, 0);
+                self.begin_follow(connection, number, follow, from);
+            }
+        }
+        Begun::Yes
+    }
+
+    fn begin_write(
+        &self,
+        token: usize,
+        connection: &mut Connection,
+        id: Option<String>,
+        request: Box<WriteRequest>,
+        bytes: usize,
+    ) {
+        let number = connection.replies.begin(id, bytes);
+        if let Write::QueueReserve(reserve) = &request.write {
+            if connection.gone {
+                // Nobody would hold the lease.
+                self.answer(connection, number, b",\"jobs\":[]");
+                return;
+            }
+            if reserve.wait_ms > 0 {
+                connection.reserve = Some(number);
+            }
+        }
+        connection.writes += 1;
+        let (ticket, uid) = (Ticket { connection: token, number }, connection.uid);
+        // When the writer is gone the daemon is stopping.
+        let _ = self.writer.send(ToWriter::Request { ticket, uid, request, bytes });
+    }
+
+    fn begin_follow(&self, connection: &mut Connection, number: u64, follow: Follow, from: Option<u64>) {
+        let snapshot = self.published.load();
+        if let Err(error) = follow::check(&snapshot, &follow) {
+            self.refuse(connection, number, &error);
+            return;
+        }
+        self.answer(connection, number, b",\"following\":true");
+        let next = from.unwrap_or(snapshot.last + 1).max(1);
+        connection.follower = Some(Follower { follow: Arc::new(follow), next, asked: false });
+        self.stats.followers.add(1);
+    }
+
+    /// Asks for a follower's next piece when it has sent the one before.
+    pub fn feed(&self, token: usize, connection: &mut Connection) {
+        let idle = connection.replies.output().is_empty() && connection.life == Life::Open && !connection.gone;
+        let Some(follower) = connection.follower.as_mut().filter(|follower| idle && !follower.asked) else { return };
+        let snapshot = self.published.load();
+        if follower.next <= snapshot.synced {
+            follower.asked = true;
+            let (follow, from) = (Arc::clone(&follower.follow), follower.next);
+            let _ = self.readers.send(ToReader::Piece { connection: token, snapshot, follow, from });
+        }
+    }
+
+    /// Takes the reply of a write.
+    pub fn take_write(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
+        connection.writes = connection.writes.saturating_sub(1);
+        if connection.reserve == Some(number) {
+            connection.reserve = None;
+        }
+        match answer {
+            Ok(fields) => self.answer(connection, number, fields),
+            Err(error) => self.refuse(connection, number, error),
+        }
+    }
+
+    /// Takes a reply's fields.
+    pub fn answer(&self, connection: &mut Connection, number: u64, fields: &[u8]) {
+        self.stats.requests.add(1);
+        connection.replies.answer(number, |out, id| write_ok(out, id, fields));
+    }
+
+    /// Takes a refusal.
+    pub fn refuse(&self, connection: &mut Connection, number: u64, error: &Error) {
+        self.stats.requests.add(1);
+        self.stats.errors.add(1);
+        connection.replies.answer(number, |out, id| write_error(out, id, error));
+    }
+
+    /// Ends a connection with one last line.
+    pub fn end_with(&self, connection: &mut Connection, error: &Error) {
+        let mut line = Vec::new();
+        write_error(&mut line, None, error);
+        self.stats.errors.add(1);
+        connection.replies.push(&line);
+        connection.life = Life::Closing;
+        connection.lines.clear();
+        connection.held = None;
+    }
+}

@@ -1,0 +1,108 @@
+//! The threads behind the event loop, and the channels to and from them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::domain::command::{Follow, Read};
+use crate::error::Result;
+use crate::reader::{self, follow};
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::writer::{Answers, Ticket};
+
+/// What a reader is asked.
+pub enum ToReader {
+    /// To answer a read from a snapshot.
+    Read {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// What to answer from.
+        snapshot: Arc<Snapshot>,
+        /// What is asked.
+        read: Read,
+    },
+    /// To make a follower's next piece.
+    Piece {
+        /// The follower's connection.
+        connection: usize,
+        /// What to answer from.
+        snapshot: Arc<Snapshot>,
+        /// What the follower wants.
+        follow: Arc<Follow>,
+        /// From which seq on.
+        from: u64,
+    },
+}
+
+/// What the event loop hears from the threads.
+pub enum FromWorkers {
+    /// The replies of a batch.
+    Answers(Answers),
+    /// The reply to a read.
+    Read {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// The fields, or the refusal.
+        fields: Result<Vec<u8>>,
+    },
+    /// A follower's next piece.
+    Piece {
+        /// The follower's connection.
+        connection: usize,
+        /// The piece, or why there is none.
+        piece: Result<follow::Piece>,
+    },
+    /// There is a new snapshot, or more of it is on disk: followers may go on.
+    Published,
+}
+
+/// Delivers to the event loop, and wakes it when it may sleep.
+#[derive(Clone)]
+pub struct Mailbox {
+    sender: Sender<FromWorkers>,
+    awake: Arc<AtomicBool>,
+    waker: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Mailbox {
+    /// A mailbox whose owner is woken by `waker`; it must call `open` before it empties the box.
+    #[must_use]
+    pub fn new(sender: Sender<FromWorkers>, waker: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Mailbox { sender, awake: Arc::new(AtomicBool::new(false)), waker }
+    }
+
+    /// Delivers. When the owner is gone the daemon is stopping.
+    pub fn deliver(&self, message: FromWorkers) {
+        let _ = self.sender.send(message);
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            (self.waker)();
+        }
+    }
+
+    /// The owner is about to empty the box: the next delivery wakes it again.
+    pub fn open(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+}
+
+/// A reader thread: answers until the senders are gone.
+pub fn read(inbox: &Receiver<ToReader>, mailbox: &Mailbox, stats: &Stats) {
+    while let Ok(message) = inbox.recv() {
+        let started = Instant::now();
+        match message {
+            ToReader::Read { ticket, snapshot, read } => {
+                let fields = reader::answer(&snapshot, &read);
+                stats.reads.add(1);
+                stats.read_time.note(started.elapsed());
+                mailbox.deliver(FromWorkers::Read { ticket, fields });
+            }
+            ToReader::Piece { connection, snapshot, follow, from } => {
+                let piece = follow::piece(&snapshot, &follow, from);
+                mailbox.deliver(FromWorkers::Piece { connection, piece });
+            }
+        }
+    }
+}

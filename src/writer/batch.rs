@@ -1,0 +1,124 @@
+//! A batch: the outcomes of many requests, over a snapshot, before they are on disk.
+
+use std::sync::Arc;
+
+use crate::domain::event::Event;
+use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit};
+use crate::error::{Code, Error, Result};
+use crate::index::builder::{Builder, meta_of};
+use crate::index::run::Run;
+use crate::log::frame::{CHECKSUM_BYTES, write_line};
+use crate::snapshot::Snapshot;
+
+/// Outcomes kept so far. Later requests see what earlier ones did.
+pub struct Batch {
+    snapshot: Arc<Snapshot>,
+    changes: Changes,
+    counts: Counts,
+    events: Vec<Event>,
+    lines: Vec<u8>,
+    /// Where each event's line begins in `lines`.
+    starts: Vec<usize>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        let counts = snapshot.counts();
+        let changes = Changes::default();
+        Batch { snapshot, changes, counts, events: Vec::new(), lines: Vec::new(), starts: Vec::new() }
+    }
+
+    /// The seq of the next event.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.snapshot.last + 1 + self.events.len() as u64
+    }
+
+    /// The events so far.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The lines of a frame so far.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Keeps an outcome.
+    pub fn keep(&mut self, outcome: &mut Outcome) {
+        for index in 0..outcome.events.len() {
+            self.starts.push(self.lines.len());
+            let record = outcome.record(index).unwrap_or_default();
+            write_line(&mut self.lines, |out| out.extend_from_slice(record));
+        }
+        self.events.append(&mut outcome.events);
+        self.changes.0.append(&mut outcome.changes.0);
+        self.counts = outcome.counts;
+    }
+
+    /// Keeps an event that the log holds already, when the log is read back.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn replay(&mut self, event: Event) -> Result<()> {
+        crate::domain::apply(&event, self)?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Freezes the batch into a run. `offset_of` gives the place of each line in its segment, by
+    /// the event's number in the batch and the line's place in `lines`.
+    ///
+    /// # Errors
+    /// `corrupt` when the index below cannot be read.
+    pub fn freeze(&self, offset_of: impl Fn(usize, usize) -> u64) -> Result<Run> {
+        let internal = |what: String| Error::new(Code::Internal, what);
+        let mut builder = Builder::default();
+        for event in &self.events {
+            builder.add(event, &self.snapshot.runs)?;
+        }
+        let offsets = (0..self.events.len())
+            .map(|number| offset_of(number, self.starts.get(number).copied().unwrap_or(0)))
+            .map(|offset| u32::try_from(offset).map_err(|_| internal("a segment is over 4 GiB".into())))
+            .collect::<Result<Vec<u32>>>()?;
+        let meta = meta_of(&self.events, self.counts).ok_or_else(|| internal("an empty batch".into()))?;
+        builder.finish(meta, &self.changes, offsets).map_err(|error| internal(error.to_string()))
+    }
+}
+
+impl Facts for Batch {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.changes.get(self.snapshot.as_ref(), key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.changes.scan(self.snapshot.as_ref(), from, to, visit)
+    }
+
+    fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
+        let Some(number) = seq.checked_sub(self.snapshot.last + 1) else { return self.snapshot.record(seq) };
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(start) = self.starts.get(number) else { return Ok(None) };
+        let end = self.starts.get(number + 1).copied().unwrap_or(self.lines.len());
+        // Less the checksum before it and the line feed behind it.
+        Ok(self.lines.get(start + CHECKSUM_BYTES..end - 1).map(<[u8]>::to_vec))
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+impl Table for Batch {
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.changes.0.insert(key, value);
+    }
+
+    fn counts_mut(&mut self) -> &mut Counts {
+        &mut self.counts
+    }
+}

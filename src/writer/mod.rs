@@ -1,0 +1,488 @@
+//! The writer: the one thread that changes anything.
+//!
+//! It takes all that is waiting as one batch, decides each request on what the ones before it left,
+//! appends the batch as one frame, syncs, publishes the new snapshot, and only then releases the
+//! replies. While one batch syncs, the next one gathers in the channel.
+
+pub mod batch;
+pub mod timers;
+pub mod waiters;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::domain::command::{Write, WriteRequest};
+use crate::domain::event::{Event, Fact};
+use crate::domain::table::{Circumstances, Outcome};
+use crate::domain::decide;
+use crate::error::{Code, Error, Result};
+use crate::index::levels;
+use crate::index::run::Run;
+use crate::limits::{FLUSH_BYTES, FRAME_BYTES, FRAME_REQUESTS, SLOW_BYTES, SYNC_DELAY_MS, WAITING_RESERVES};
+use crate::log::segment::Segment;
+use crate::log::writer::{AppendError, LogWriter};
+use crate::randomness::Randomness;
+use crate::snapshot::{Published, Snapshot};
+use crate::stats::Stats;
+use crate::store::Store;
+use crate::time::Timestamp;
+use batch::Batch;
+use timers::Timers;
+use waiters::{Waiter, Waiters};
+
+/// Whose reply it is: a connection, and the request's number on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The connection. Numbers are not used twice.
+    pub connection: usize,
+    /// The request's number on the connection.
+    pub number: u64,
+}
+
+/// What the writer is told.
+pub enum ToWriter {
+    /// A request, with the bytes of its line.
+    Request {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// The user who asks.
+        uid: u32,
+        /// What is asked.
+        request: Box<WriteRequest>,
+        /// How long its line was.
+        bytes: usize,
+    },
+    /// The connection is gone: its waiting reserve gets no lease.
+    Gone(usize),
+    /// The background made one run of those that cover its seqs.
+    Merged(Arc<Run>),
+    /// The daemon is stopping: no reserve waits any more.
+    Stop,
+    /// No more requests come: everything is synced and the thread ends.
+    Finish,
+}
+
+/// The replies of a batch. Fields lie one after the other in `bytes`, each with a comma before it.
+#[derive(Default)]
+pub struct Answers {
+    /// The fields of all replies.
+    pub bytes: Vec<u8>,
+    /// Whose reply, and where its fields are, or the error.
+    pub list: Vec<(Ticket, Result<std::ops::Range<usize>>)>,
+}
+
+impl Answers {
+    fn say(&mut self, ticket: Ticket, fields: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(fields);
+        self.list.push((ticket, Ok(start..self.bytes.len())));
+    }
+
+    fn refuse(&mut self, ticket: Ticket, error: Error) {
+        self.list.push((ticket, Err(error)));
+    }
+
+    /// Turns every answer into a refusal.
+    fn refuse_all(&mut self, error: &Error) {
+        self.list.iter_mut().for_each(|(_, answer)| *answer = Err(error.clone()));
+    }
+}
+
+/// What the writer works with.
+pub struct Surroundings {
+    /// Where snapshots are published.
+    pub published: Arc<Published>,
+    /// What it counts.
+    pub stats: Arc<Stats>,
+    /// Where replies go; `false` when nobody takes them any more.
+    pub deliver: Box<dyn FnMut(Answers) + Send>,
+    /// Told of every new snapshot, when someone follows.
+    pub announce: Box<dyn FnMut() + Send>,
+    /// Takes runs in memory to be written to a file.
+    pub flush: Box<dyn FnMut(Vec<Arc<Run>>) + Send>,
+    /// The daemon's own user id.
+    pub uid: u32,
+}
+
+/// The writer's state between batches.
+pub struct Writer {
+    around: Surroundings,
+    log: LogWriter,
+    snapshot: Arc<Snapshot>,
+    timers: Timers,
+    waiters: Waiters,
+    random: Randomness,
+    /// Why nothing can be written any more.
+    broken: Option<String>,
+    /// When what is not synced must be.
+    sync_due: Option<Instant>,
+    stopping: bool,
+    finished: bool,
+    /// The last event of the runs that the background is writing to a file: they are left alone.
+    flushing: Option<u64>,
+}
+
+/// One turn's work.
+struct Turn {
+    batch: Batch,
+    at: Timestamp,
+    at_text: Vec<u8>,
+    now: Instant,
+    answers: Answers,
+    durable: bool,
+    /// Jobs whose timers were taken, to set them again when nothing comes of it.
+    taken: Vec<(u64, u64)>,
+}
+
+impl Writer {
+    /// Continues an opened store. Everything in it is on disk.
+    ///
+    /// # Errors
+    /// `corrupt` when the leases cannot be read.
+    pub fn new(store: Store, around: Surroundings) -> Result<Self> {
+        let timers = Timers::restore(&store.snapshot, Timestamp::now(), Instant::now())?;
+        let snapshot = Arc::new(store.snapshot);
+        around.published.publish(Arc::clone(&snapshot));
+        Ok(Writer {
+            around,
+            log: store.log,
+            snapshot,
+            timers,
+            waiters: Waiters::default(),
+            random: Randomness::default(),
+            broken: None,
+            sync_due: None,
+            stopping: false,
+            finished: false,
+            flushing: None,
+        })
+    }
+
+    /// Works until it is told to finish; then everything is synced and the log's end is trimmed.
+    pub fn run(mut self, inbox: &Receiver<ToWriter>) {
+        while !self.finished {
+            let first = match self.next_deadline() {
+                Some(deadline) => inbox.recv_deadline(deadline),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match first {
+                Ok(first) => self.turn(std::iter::once(first).chain(inbox.try_iter())),
+                Err(RecvTimeoutError::Timeout) => self.turn(std::iter::empty()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if self.broken.is_none()
+            && let Err(error) = self.log.trim()
+        {
+            crate::report::error(&format!("{}: {error}", self.log.segment().path.display()));
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next_due(), self.waiters.next_deadline(), self.sync_due].into_iter().flatten().min()
+    }
+
+    fn turn(&mut self, messages: impl Iterator<Item = ToWriter>) {
+        let at = Timestamp::now().max(self.snapshot.last_at);
+        let mut at_text = Vec::with_capacity(27);
+        at.write(&mut at_text);
+        let batch = Batch::new(Arc::clone(&self.snapshot));
+        let (answers, now) = (Answers::default(), Instant::now());
+        let mut turn = Turn { batch, at, at_text, now, answers, durable: false, taken: Vec::new() };
+        if self.broken.is_none() {
+            self.fall_due(&mut turn);
+        }
+        let (mut requests, mut bytes) = (0, 0);
+        let mut merged = Vec::new();
+        for message in messages {
+            match message {
+                ToWriter::Request { ticket, uid, request, bytes: length } => {
+                    requests += 1;
+                    bytes += length;
+                    self.request(&mut turn, ticket, uid, *request);
+                }
+                ToWriter::Gone(connection) => self.waiters.forget(connection),
+                ToWriter::Merged(run) => merged.push(run),
+                ToWriter::Stop => self.stop(&mut turn),
+                ToWriter::Finish => self.finished = true,
+            }
+            if requests >= FRAME_REQUESTS || bytes >= FRAME_BYTES {
+                break;
+            }
+        }
+        while let Some(late) = self.waiters.take_late(turn.now) {
+            turn.answers.say(late.ticket, b",\"jobs\":[]");
+            turn.durable |= late.durable;
+        }
+        self.commit(&mut turn, merged);
+        self.around.stats.turn(requests, turn.batch.events().len(), turn.now.elapsed());
+        self.around.stats.waiting(self.waiters.len());
+        if !turn.answers.list.is_empty() {
+            (self.around.deliver)(turn.answers);
+        }
+    }
+
+    fn stop(&mut self, turn: &mut Turn) {
+        self.stopping = true;
+        for waiter in self.waiters.take_all() {
+            turn.answers.say(waiter.ticket, b",\"jobs\":[]");
+        }
+    }
+
+    /// Decides one request and keeps what comes of it.
+    fn decide(&mut self, turn: &mut Turn, uid: u32, request: WriteRequest) -> Result<Outcome> {
+        let mut random = |bytes: &mut [u8]| self.random.fill(bytes);
+        let circumstances = Circumstances { at: turn.at, at_text: &turn.at_text, uid, random: &mut random };
+        let dry_run = request.dry_run;
+        let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances)?;
+        if !dry_run {
+            let readied = readied_queues(&outcome.events);
+            turn.batch.keep(&mut outcome);
+            for queue in readied {
+                self.serve(turn, &queue);
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn request(&mut self, turn: &mut Turn, ticket: Ticket, uid: u32, request: WriteRequest) {
+        if let Some(reason) = &self.broken {
+            turn.answers.refuse(ticket, Error::new(Code::ReadOnly, reason.as_str()));
+            return;
+        }
+        turn.durable |= request.durable;
+        let (durable, dry_run) = (request.durable, request.dry_run);
+        let reserve = match &request.write {
+            Write::QueueReserve(reserve) if reserve.wait_ms > 0 && !dry_run => Some(reserve.clone()),
+            _ => None,
+        };
+        let before = turn.batch.events().len();
+        let outcome = self.decide(turn, uid, request);
+        match (outcome, reserve) {
+            (Ok(_), Some(reserve)) if turn.batch.events().len() == before && !self.stopping => {
+                if self.waiters.len() >= WAITING_RESERVES {
+                    turn.answers.refuse(ticket, Error::new(Code::Busy, "too many reserves wait already"));
+                    return;
+                }
+                let deadline = turn.now + Duration::from_millis(reserve.wait_ms);
+                self.waiters.add(Waiter { ticket, uid, reserve, durable, deadline });
+            }
+            (Ok(outcome), _) => turn.answers.say(ticket, &outcome.reply),
+            (Err(error), _) => turn.answers.refuse(ticket, error),
+        }
+    }
+
+    /// Gives jobs that became ready to those who wait for them, in the same frame.
+    fn serve(&mut self, turn: &mut Turn, queue: &str) {
+        while let Some(waiter) = self.waiters.first(queue).cloned() {
+            let write = Write::QueueReserve(waiter.reserve.clone());
+            let durable = waiter.durable;
+            let request = WriteRequest { write, durable, dry_run: false, idempotency: None };
+            let before = turn.batch.events().len();
+            let outcome = self.decide(turn, waiter.uid, request);
+            if outcome.is_ok() && turn.batch.events().len() == before {
+                break;
+            }
+            self.waiters.take_first(queue);
+            turn.durable |= durable;
+            match outcome {
+                Ok(outcome) => turn.answers.say(waiter.ticket, &outcome.reply),
+                Err(error) => turn.answers.refuse(waiter.ticket, error),
+            }
+        }
+    }
+
+    /// Does what leases and delays that ran out ask for.
+    fn fall_due(&mut self, turn: &mut Turn) {
+        while turn.taken.len() < FRAME_REQUESTS
+            && let Some((job, revision)) = self.timers.take_due(turn.now)
+        {
+            turn.taken.push((job, revision));
+            let write = Write::FallDue { job, revision };
+            let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
+            if let Err(error) = self.decide(turn, self.around.uid, request) {
+                crate::report::error(&format!("the timer of job {job}: {error}"));
+            }
+        }
+    }
+
+    /// Appends, syncs, publishes; or turns the answers into refusals.
+    fn commit(&mut self, turn: &mut Turn, merged: Vec<Arc<Run>>) {
+        let mut next = Snapshot::clone(&self.snapshot);
+        let wrote = !turn.batch.events().is_empty();
+        let mut done = Ok(());
+        if wrote {
+            done = self.append(turn, &mut next);
+        }
+        let unsynced = self.log.last() > self.log.synced();
+        let overdue = self.sync_due.is_some_and(|due| due <= turn.now);
+        if done.is_ok() && self.broken.is_none() && unsynced && (turn.durable || overdue) {
+            done = self.sync();
+        }
+        if let Err(error) = done {
+            turn.answers.refuse_all(&error);
+            for (job, revision) in turn.taken.drain(..) {
+                self.timers.set(turn.now + Duration::from_secs(1), job, revision);
+            }
+            return;
+        }
+        self.sync_due = match self.log.last() > self.log.synced() && self.broken.is_none() {
+            true => Some(self.sync_due.unwrap_or(turn.now + Duration::from_millis(SYNC_DELAY_MS))),
+            false => None,
+        };
+        let moved = next.synced != self.log.synced();
+        next.synced = self.log.synced();
+        if wrote || moved || !merged.is_empty() {
+            self.publish(next, merged);
+        }
+        self.roll();
+    }
+
+    /// Writes the batch's frame and freezes its run into `next`.
+    fn append(&mut self, turn: &Turn, next: &mut Snapshot) -> Result<()> {
+        let events = turn.batch.events();
+        let last = self.snapshot.last + events.len() as u64;
+        let started = Instant::now();
+        let start = match self.log.append(self.snapshot.last + 1, last, turn.batch.lines()) {
+            Ok(start) => start,
+            Err(AppendError::Refused(error)) => {
+                let file = self.log.segment().path.display();
+                self.around.stats.refused_append();
+                let message = format!("nothing was written: {file}: {error}");
+                return Err(Error::new(Code::ReadOnly, message));
+            }
+            Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
+        };
+        self.around.stats.appended(turn.batch.lines().len() as u64, started.elapsed());
+        let run = match turn.batch.freeze(|_, place| start + place as u64) {
+            Ok(run) => run,
+            // The frame is in the file and cannot be shown: nothing more may follow it.
+            Err(error) => return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown)),
+        };
+        let mut runs = Vec::with_capacity(next.runs.len() + 1);
+        runs.extend(next.runs.iter().cloned());
+        runs.push(Arc::new(run));
+        events.iter().for_each(|event| self.timers.note(event, turn.now));
+        next.runs = Arc::new(runs);
+        next.last = last;
+        next.last_at = turn.at;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let done = self.log.sync();
+        self.around.stats.synced(started.elapsed());
+        done.map_err(|error| self.give_up(&error, Code::OutcomeUnknown))
+    }
+
+    /// From now on nothing is written: what the file holds is not known.
+    fn give_up(&mut self, error: &std::io::Error, code: Code) -> Error {
+        let file = self.log.segment().path.display().to_string();
+        let reason = format!("{file}: {error}; nothing is written until the daemon is started again");
+        crate::report::critical(&format!("read-only: {reason}"));
+        self.broken = Some(reason);
+        self.around.stats.broken();
+        Error::new(code, format!("{file}: {error}"))
+    }
+
+    fn publish(&mut self, mut next: Snapshot, merged: Vec<Arc<Run>>) {
+        let mut runs = next.runs.as_ref().clone();
+        for run in merged {
+            if self.flushing.is_some_and(|last| run.meta().last >= last) {
+                self.flushing = None;
+            }
+            replace_runs(&mut runs, &run);
+        }
+        if let Err(error) = levels::settle(&mut runs, self.flushing.unwrap_or(0)) {
+            // The runs as they are answer just as well.
+            crate::report::warning(&format!("runs in memory cannot be merged: {error}"));
+        }
+        self.around.stats.index(&runs);
+        next.runs = Arc::new(runs);
+        self.snapshot = Arc::new(next);
+        self.around.published.publish(Arc::clone(&self.snapshot));
+        if self.around.stats.followers.get() > 0 {
+            (self.around.announce)();
+        }
+        self.flush();
+    }
+
+    /// Hands runs in memory to the background when they hold much, and slows down when it is behind.
+    fn flush(&mut self) {
+        let memory: Vec<&Arc<Run>> = self.snapshot.runs.iter().filter(|run| run.in_memory()).collect();
+        let bytes: u64 = memory.iter().map(|run| run.bytes()).sum();
+        if bytes >= FLUSH_BYTES && self.flushing.is_none() {
+            // Only what the log has on disk may be on disk in the index.
+            let synced = self.snapshot.synced;
+            let ready: Vec<Arc<Run>> =
+                memory.into_iter().take_while(|run| run.meta().last <= synced).cloned().collect();
+            if let Some(last) = ready.last() {
+                self.flushing = Some(last.meta().last);
+                (self.around.flush)(ready);
+            }
+        }
+        if bytes >= SLOW_BYTES {
+            // In proportion, so that nothing ever stops.
+            let behind = (bytes - SLOW_BYTES) / (1 << 20) + 1;
+            let pause = Duration::from_millis(behind.min(20));
+            self.around.stats.slowed(pause);
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Begins the next segment when the newest is full.
+    fn roll(&mut self) {
+        if !self.log.is_full() || self.broken.is_some() || self.log.last() == 0 {
+            return;
+        }
+        if self.log.last() > self.log.synced()
+            && let Err(error) = self.sync()
+        {
+            crate::report::error(&format!("{error}"));
+            return;
+        }
+        let before = Arc::clone(self.log.segment());
+        if let Err(error) = self.log.roll() {
+            crate::report::warning(&format!("the next segment cannot be made: {error}; {} goes on", before.path.display()));
+            return;
+        }
+        let mut segments: Vec<Arc<Segment>> = self.snapshot.segments.as_ref().clone();
+        segments.push(Arc::clone(self.log.segment()));
+        let synced = self.log.synced();
+        self.snapshot =
+            Arc::new(Snapshot { segments: Arc::new(segments), synced, ..Snapshot::clone(&self.snapshot) });
+        self.around.published.publish(Arc::clone(&self.snapshot));
+    }
+}
+
+/// Puts a merged run in the place of those that it covers.
+fn replace_runs(runs: &mut Vec<Arc<Run>>, merged: &Arc<Run>) {
+    let (first, last) = (merged.meta().first, merged.meta().last);
+    let start = runs.partition_point(|run| run.meta().first < first);
+    let end = runs.partition_point(|run| run.meta().last <= last);
+    if start < end {
+        runs.splice(start..end, [Arc::clone(merged)]);
+    }
+}
+
+/// The queues that have a job ready now that they had not before.
+fn readied_queues(events: &[Event]) -> Vec<String> {
+    let mut queues = Vec::new();
+    for event in events {
+        let queue = match &event.fact {
+            Fact::JobPut { queue, delay_ms: 0, .. }
+            | Fact::JobNacked { queue, delay_ms: 0, dead: false, .. }
+            | Fact::JobExpired { queue, dead: false, .. }
+            | Fact::JobReadied { queue, .. }
+            | Fact::JobRevived { queue, .. } => queue,
+            _ => continue,
+        };
+        if !queues.contains(queue) {
+            queues.push(queue.clone());
+        }
+    }
+    queues
+}

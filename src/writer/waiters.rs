@@ -1,0 +1,109 @@
+//! Reserves that wait for a job: first come, first served, in each queue.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Instant;
+
+use super::Ticket;
+use crate::domain::command::Reserve;
+
+/// A reserve that waits.
+#[derive(Debug, Clone)]
+pub struct Waiter {
+    /// Whose reply it is.
+    pub ticket: Ticket,
+    /// The user who asks.
+    pub uid: u32,
+    /// What is asked.
+    pub reserve: Reserve,
+    /// Whether the reply waits for the disk.
+    pub durable: bool,
+    /// When it gets an empty reply.
+    pub deadline: Instant,
+}
+
+/// All reserves that wait.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    waiting: HashMap<u64, Waiter>,
+    queues: HashMap<String, VecDeque<u64>>,
+    deadlines: BTreeMap<(Instant, u64), ()>,
+    next: u64,
+}
+
+impl Waiters {
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Adds one at the end of its queue's line.
+    pub fn add(&mut self, waiter: Waiter) {
+        let id = self.next;
+        self.next += 1;
+        self.deadlines.insert((waiter.deadline, id), ());
+        self.queues.entry(waiter.reserve.queue.clone()).or_default().push_back(id);
+        self.waiting.insert(id, waiter);
+    }
+
+    /// The first in a queue's line.
+    #[must_use]
+    pub fn first(&self, queue: &str) -> Option<&Waiter> {
+        self.queues.get(queue)?.front().and_then(|id| self.waiting.get(id))
+    }
+
+    /// Takes the first in a queue's line out.
+    pub fn take_first(&mut self, queue: &str) -> Option<Waiter> {
+        let id = *self.queues.get(queue)?.front()?;
+        self.remove(id)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Waiter> {
+        let waiter = self.waiting.remove(&id)?;
+        self.deadlines.remove(&(waiter.deadline, id));
+        if let Some(line) = self.queues.get_mut(&waiter.reserve.queue) {
+            line.retain(|other| *other != id);
+            if line.is_empty() {
+                self.queues.remove(&waiter.reserve.queue);
+            }
+        }
+        Some(waiter)
+    }
+
+    /// When the next one gives up.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.keys().next().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes one out whose time is over.
+    pub fn take_late(&mut self, now: Instant) -> Option<Waiter> {
+        let (deadline, id) = *self.deadlines.keys().next()?;
+        if deadline > now {
+            return None;
+        }
+        self.remove(id)
+    }
+
+    /// Forgets those of a connection that is gone.
+    pub fn forget(&mut self, connection: usize) {
+        let gone: Vec<u64> =
+            self.waiting.iter().filter(|(_, waiter)| waiter.ticket.connection == connection).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    /// Takes all out.
+    pub fn take_all(&mut self) -> Vec<Waiter> {
+        let mut ids: Vec<u64> = self.waiting.keys().copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+}

@@ -1,0 +1,214 @@
+//! A daemon in a temporary folder, killed when the test is over.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Client, TempDir, until};
+
+/// Every variable that the daemon or its start looks at; none leaks from the outside into a test.
+const VARIABLES: &[&str] = &[
+    "MSGLOGD_DATA",
+    "MSGLOGD_SOCKET",
+    "MSGLOGD_MAX_LINE",
+    "MSGLOGD_MAX_CONNECTIONS",
+    "MSGLOGD_SOCKET_MODE",
+    "STATE_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "XDG_STATE_HOME",
+    "XDG_RUNTIME_DIR",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+];
+
+/// The daemon's program, in a clean environment, with no arguments yet.
+pub fn msglogd() -> Command {
+    clean(Command::new(env!("CARGO_BIN_EXE_msglogd")))
+}
+
+/// The same command without any variable that could steer a daemon.
+pub fn clean(mut command: Command) -> Command {
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit status; nothing when a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a program that is expected to end by itself.
+pub fn finish(command: &mut Command) -> Finished {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut guard = Guard(child);
+    let code = wait(&mut guard.0).code();
+    let mut finished = Finished { code, stdout: String::new(), stderr: String::new() };
+    let child = &mut guard.0;
+    child.stdout.take().expect("piped").read_to_string(&mut finished.stdout).expect("text");
+    child.stderr.take().expect("piped").read_to_string(&mut finished.stderr).expect("text");
+    finished
+}
+
+/// A running daemon, its data and its socket.
+pub struct Daemon {
+    folder: TempDir,
+    options: Vec<String>,
+    child: Option<Guard>,
+}
+
+/// Kills what it holds.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Daemon {
+    /// Starts a daemon on an empty folder and waits until it answers.
+    pub fn start() -> Daemon {
+        Daemon::with(&[])
+    }
+
+    /// The same with more options.
+    pub fn with(options: &[&str]) -> Daemon {
+        let options = options.iter().map(ToString::to_string).collect();
+        let mut daemon = Daemon { folder: TempDir::new(), options, child: None };
+        daemon.launch();
+        daemon
+    }
+
+    /// The temporary folder that holds everything of this daemon.
+    pub fn folder(&self) -> &TempDir {
+        &self.folder
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("s")
+    }
+
+    /// What it has said on standard error, in all its runs.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.folder.join("stderr")).unwrap_or_default()
+    }
+
+    /// What it has said on standard output, in all its runs.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.folder.join("stdout")).unwrap_or_default()
+    }
+
+    /// The command that starts a daemon on this folder.
+    pub fn command(&self) -> Command {
+        let mut command = msglogd();
+        command.arg("--data").arg(self.data()).arg("--socket").arg(self.socket()).args(&self.options);
+        command
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.socket())
+            .unwrap_or_else(|error| panic!("cannot connect: {error}; stderr: {}", self.stderr()))
+    }
+
+    /// Starts it again after it has ended.
+    #[track_caller]
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut command = self.command();
+        command.stdout(self.append("stdout")).stderr(self.append("stderr"));
+        let child = command.spawn().expect("msglogd starts");
+        self.child = Some(Guard(child));
+        let (socket, folder) = (self.socket(), self.folder.path().to_owned());
+        await_socket(&mut self.child.as_mut().expect("just started").0, &socket, &folder);
+    }
+
+    /// Kills it, as a crash of the program would.
+    pub fn kill(&mut self) {
+        drop(self.child.take().expect("it runs"));
+    }
+
+    /// Ends it with SIGTERM; the exit status.
+    #[track_caller]
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Ends it with SIGTERM and starts it again.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert_eq!(self.stop(), Some(0), "a clean stop; stderr: {}", self.stderr());
+        self.launch();
+    }
+
+    /// Kills it and starts it again.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.kill();
+        self.launch();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let child = &self.child.as_ref().expect("it runs").0;
+        kill_process(Pid::from_child(child), signal).expect("the signal is sent");
+    }
+
+    /// Waits until it has ended; the exit status.
+    #[track_caller]
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut guard = self.child.take().expect("it runs");
+        wait(&mut guard.0).code()
+    }
+
+    /// Starts it where the start is expected to fail.
+    pub fn fails_to_start(&self) -> Finished {
+        assert!(self.child.is_none(), "it runs already");
+        finish(&mut self.command())
+    }
+
+    fn append(&self, name: &str) -> File {
+        File::options().create(true).append(true).open(self.folder.join(name)).expect("a file for its words")
+    }
+}
+
+/// Waits until a daemon that was just started answers on its socket.
+#[track_caller]
+fn await_socket(child: &mut Child, socket: &Path, folder: &Path) {
+    until("the daemon answers", || {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            let said = fs::read_to_string(folder.join("stderr")).unwrap_or_default();
+            panic!("the daemon ended with {status}: {said}");
+        }
+        Client::connect(socket).ok()
+    });
+}
+
+/// Waits until a program has ended.
+#[track_caller]
+fn wait(child: &mut Child) -> ExitStatus {
+    until("the program ends", || child.try_wait().expect("a child of ours"))
+}

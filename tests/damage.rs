@@ -1,0 +1,204 @@
+//! Damaged logs: a torn last write is set aside and said, anything else refuses to start.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use common::{Daemon, Finished, Frame, content, file_name, frames, json, newest_segment};
+
+/// A daemon that was killed after five writes, each in a frame of its own, and its one segment.
+fn killed() -> (Daemon, PathBuf) {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for n in 1..=5 {
+        let value = format!("value {n} {}", "x".repeat(1500));
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{n}"), "value": value}));
+    }
+    daemon.kill();
+    let segment = newest_segment(&daemon.data());
+    (daemon, segment)
+}
+
+/// The frames that hold events.
+fn full_frames(segment: &std::path::Path) -> Vec<Frame> {
+    let mut frames = frames(&content(segment));
+    frames.retain(|frame| !frame.events.is_empty());
+    frames
+}
+
+/// Cuts the file to so many bytes.
+fn truncate(segment: &PathBuf, length: usize) {
+    let file = File::options().write(true).open(segment).expect("a segment");
+    file.set_len(length as u64).expect("it can be cut");
+}
+
+/// Writes bytes at a place.
+fn overwrite(segment: &PathBuf, offset: usize, bytes: &[u8]) {
+    let mut file = File::options().write(true).open(segment).expect("a segment");
+    file.seek(SeekFrom::Start(offset as u64)).expect("a place");
+    file.write_all(bytes).expect("it can be written");
+}
+
+/// The daemon starts, says what it did, holds exactly so many of the writes, and goes on.
+#[track_caller]
+fn assert_set_aside(mut daemon: Daemon, segment: &std::path::Path, kept: u64) {
+    let before = daemon.stderr();
+    daemon.launch();
+    let said = daemon.stderr()[before.len()..].to_owned();
+    assert!(said.contains(&file_name(segment)), "the file is not named on standard error: {said:?}");
+    for restart in [Daemon::crash, Daemon::restart] {
+        let mut client = daemon.connect();
+        assert_eq!(client.last_seq(), kept);
+        for n in 1..=5 {
+            let read = client.ask(json!({"cmd": "kv.get", "key": format!("k{n}")}));
+            assert_eq!(read["ok"], n <= kept, "{read}");
+        }
+        restart(&mut daemon);
+    }
+    let mut client = daemon.connect();
+    let next = client.ok(json!({"cmd": "kv.set", "key": "next", "value": 1})).seq();
+    assert_eq!(next, kept + 1);
+    daemon.crash();
+    assert_eq!(daemon.connect().ok(json!({"cmd": "kv.get", "key": "next"})).seq(), next);
+}
+
+/// The daemon refuses to start with status 65 and names the file and the place.
+#[track_caller]
+fn assert_refused(daemon: &Daemon, segment: &std::path::Path, offsets: &[usize]) {
+    let before = fs::read(segment).expect("a segment");
+    let Finished { code, stderr, .. } = daemon.fails_to_start();
+    assert_eq!(code, Some(65), "{stderr}");
+    assert!(stderr.contains(&file_name(segment)), "the file is not named: {stderr}");
+    let numbers: Vec<usize> = stderr
+        .replace(&file_name(segment), "")
+        .split(|character: char| !character.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    assert!(offsets.iter().any(|offset| numbers.contains(offset)), "none of {offsets:?} in: {stderr}");
+    assert_eq!(fs::read(segment).expect("a segment"), before, "the damaged file was changed");
+}
+
+#[test]
+fn room_made_ahead_is_no_damage() {
+    let (mut daemon, segment) = killed();
+    let end = content(&segment).len();
+    truncate(&segment, end);
+    truncate(&segment, end + 100_000);
+    daemon.launch();
+    assert_eq!(daemon.connect().last_seq(), 5);
+    let said = daemon.stderr();
+    assert!(!said.contains(&file_name(&segment)), "nothing is torn: {said}");
+}
+
+#[test]
+fn a_last_frame_that_is_cut_off_is_set_aside() {
+    let places: [fn(&Frame) -> usize; 4] =
+        [|last| last.end - 1, |last| last.end - 20, |last| last.start + 5, |last| last.start + 1];
+    for place in places {
+        let (daemon, segment) = killed();
+        let last = full_frames(&segment).pop().expect("a frame");
+        truncate(&segment, place(&last));
+        assert_set_aside(daemon, &segment, 4);
+    }
+}
+
+#[test]
+fn a_last_frame_without_its_last_bytes_is_set_aside() {
+    let (daemon, segment) = killed();
+    let last = full_frames(&segment).pop().expect("a frame");
+    overwrite(&segment, last.end - 40, &[0; 40]);
+    assert_set_aside(daemon, &segment, 4);
+}
+
+#[test]
+fn a_last_frame_with_an_empty_block_inside_is_set_aside() {
+    let (daemon, segment) = killed();
+    let last = full_frames(&segment).pop().expect("a frame");
+    let block = (last.start + 200).next_multiple_of(512);
+    assert!(block + 512 < last.end, "a frame of more than two blocks");
+    overwrite(&segment, block, &[0; 512]);
+    assert_set_aside(daemon, &segment, 4);
+}
+
+#[test]
+fn the_beginning_of_a_frame_behind_the_last_one_is_set_aside() {
+    for garbage in ["deadbeef {\"v\":1,\"fir", "d", "deadbeef {\"v\":1}"] {
+        let (daemon, segment) = killed();
+        let end = content(&segment).len();
+        truncate(&segment, end);
+        overwrite(&segment, end, garbage.as_bytes());
+        assert_set_aside(daemon, &segment, 5);
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_an_earlier_frame_refuses_to_start() {
+    for place in [0, 2, 9, 20, 600, 1400] {
+        let (daemon, segment) = killed();
+        let mut all = full_frames(&segment);
+        let frame = all.swap_remove(1);
+        let at = frame.start + place;
+        let bytes = content(&segment);
+        overwrite(&segment, at, &[bytes[at] ^ 1]);
+        let line = bytes[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        assert_refused(&daemon, &segment, &[frame.start, line, at]);
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_the_very_first_frame_refuses_to_start() {
+    let (daemon, segment) = killed();
+    let frame = full_frames(&segment).swap_remove(0);
+    let at = frame.end - 100;
+    let bytes = content(&segment);
+    overwrite(&segment, at, &[bytes[at] ^ 1]);
+    let line = bytes[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    assert_refused(&daemon, &segment, &[frame.start, line, at]);
+}
+
+#[test]
+fn a_last_frame_that_is_wholly_there_and_wrong_refuses_to_start() {
+    let (daemon, segment) = killed();
+    let last = full_frames(&segment).pop().expect("a frame");
+    let at = last.end - 30;
+    let bytes = content(&segment);
+    overwrite(&segment, at, &[bytes[at] ^ 1]);
+    let line = bytes[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    assert_refused(&daemon, &segment, &[last.start, line, at]);
+}
+
+#[test]
+fn an_earlier_frame_that_is_empty_refuses_to_start() {
+    let (daemon, segment) = killed();
+    let frame = full_frames(&segment).swap_remove(2);
+    overwrite(&segment, frame.start, &vec![0; frame.end - frame.start]);
+    let Finished { code, stderr, .. } = daemon.fails_to_start();
+    assert_eq!(code, Some(65), "{stderr}");
+    assert!(stderr.contains(&file_name(&segment)), "the file is not named: {stderr}");
+}
+
+#[test]
+fn a_frame_that_is_missing_refuses_to_start() {
+    let (daemon, segment) = killed();
+    let frame = full_frames(&segment).swap_remove(2);
+    let mut bytes = content(&segment);
+    bytes.drain(frame.start..frame.end);
+    fs::write(&segment, bytes).expect("a segment");
+    let Finished { code, stderr, .. } = daemon.fails_to_start();
+    assert_eq!(code, Some(65), "{stderr}");
+    assert!(stderr.contains(&file_name(&segment)), "the file is not named: {stderr}");
+}
+
+#[test]
+fn a_refused_start_touches_nothing_and_a_repaired_log_starts() {
+    let (mut daemon, segment) = killed();
+    let frame = full_frames(&segment).swap_remove(1);
+    let (at, bytes) = (frame.start + 30, content(&segment));
+    overwrite(&segment, at, &[bytes[at] ^ 1]);
+    assert_refused(&daemon, &segment, &[frame.start, at]);
+    overwrite(&segment, at, &[bytes[at]]);
+    daemon.launch();
+    assert_eq!(daemon.connect().last_seq(), 5);
+}

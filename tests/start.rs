@@ -1,0 +1,183 @@
+//! Starting: the lock, the socket file, the rights on both, and the exit statuses.
+
+mod common;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{Client, Daemon, TempDir, finish, json, msglogd, until};
+
+fn mode(path: &Path) -> u32 {
+    path.symlink_metadata().expect("it is there").permissions().mode() & 0o777
+}
+
+/// A socket file that nobody answers on.
+fn stale_socket(path: &Path) -> u64 {
+    drop(UnixListener::bind(path).expect("a socket"));
+    path.metadata().expect("its file stays").ino()
+}
+
+/// Every file and folder below.
+fn everything_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(everything_below(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced() {
+    let mut daemon = Daemon::start();
+    daemon.kill();
+    assert!(daemon.socket().exists(), "a killed daemon leaves its socket file");
+    daemon.launch();
+    assert_eq!(daemon.connect().last_seq(), 0);
+}
+
+#[test]
+fn a_socket_that_answers_ends_the_start_with_75() {
+    let daemon = Daemon::start();
+    let folder = TempDir::new();
+    let mut command = msglogd();
+    command.arg("--data").arg(folder.join("data")).arg("--socket").arg(daemon.socket());
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(75), "{finished:?}");
+    assert!(!finished.stderr.trim().is_empty(), "no clear error");
+    assert_eq!(daemon.connect().last_seq(), 0);
+}
+
+#[test]
+fn locked_data_ends_the_start_with_75_before_the_socket_is_touched() {
+    let daemon = Daemon::start();
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    let stale = stale_socket(&socket);
+    let mut command = msglogd();
+    command.arg("--data").arg(daemon.data()).arg("--socket").arg(&socket);
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(75), "{finished:?}");
+    assert!(!finished.stderr.trim().is_empty(), "no clear error");
+    assert_eq!(socket.metadata().expect("it is still there").ino(), stale, "the socket was replaced");
+}
+
+#[test]
+fn a_second_daemon_on_everything_leaves_the_first_alone() {
+    let daemon = Daemon::start();
+    let finished = finish(&mut daemon.command());
+    assert_eq!(finished.code, Some(75), "{finished:?}");
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+}
+
+#[test]
+fn the_lock_ends_with_the_daemon() {
+    let mut daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    daemon.crash();
+    daemon.restart();
+    assert_eq!(daemon.connect().ok(json!({"cmd": "kv.get", "key": "k"}))["value"], 1);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_socket_is_not_lost() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    fs::write(&socket, "precious").expect("a file");
+    let mut command = msglogd();
+    command.arg("--data").arg(folder.join("data")).arg("--socket").arg(&socket);
+    let finished = finish(&mut command);
+    assert!(finished.code.is_some_and(|code| code != 0), "{finished:?}");
+    assert_eq!(fs::read_to_string(&socket).expect("it is still there"), "precious");
+}
+
+#[test]
+fn data_that_cannot_be_written_ends_the_start_with_74() {
+    let folder = TempDir::new();
+    fs::write(folder.join("file"), "no folder").expect("a file");
+    let mut command = msglogd();
+    command.arg("--data").arg(folder.join("file/data")).arg("--socket").arg(folder.join("s"));
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    assert!(!folder.join("s").exists(), "it made a socket and did not serve");
+}
+
+#[test]
+fn a_socket_that_cannot_be_made_ends_the_start_with_74() {
+    let folder = TempDir::new();
+    fs::write(folder.join("file"), "no folder").expect("a file");
+    let mut command = msglogd();
+    command.arg("--data").arg(folder.join("data")).arg("--socket").arg(folder.join("file/s"));
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+}
+
+#[test]
+fn data_and_socket_are_for_their_owner_alone() {
+    let folder = TempDir::new();
+    let (data, socket) = (folder.join("data"), folder.join("s"));
+    let mut command = open_umask();
+    command.arg("--data").arg(&data).arg("--socket").arg(&socket);
+    let mut child = command.spawn().expect("msglogd starts");
+    let modes = std::panic::catch_unwind(|| {
+        let mut client = until("the daemon answers", || Client::connect(&socket).ok());
+        client.ok(json!({"cmd": "message.post", "originator": "a", "recipient": "b", "body": "c"}));
+        let below = everything_below(&data);
+        (mode(&data), mode(&socket), below.iter().map(|path| (path.clone(), mode(path))).collect::<Vec<_>>())
+    });
+    child.kill().expect("a child of ours");
+    child.wait().expect("a child of ours");
+    let (data_mode, socket_mode, below) = modes.expect("it served");
+    assert_eq!(data_mode, 0o700, "data folder {data_mode:o}");
+    assert_eq!(socket_mode, 0o600, "socket {socket_mode:o}");
+    assert!(!below.is_empty(), "the data folder is empty");
+    for (path, mode) in below {
+        let allowed = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, allowed, "{} has mode {mode:o}", path.display());
+    }
+}
+
+/// The daemon where new files would be open to everybody.
+fn open_umask() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 000; exec \"$0\" \"$@\""]).arg(msglogd().get_program());
+    command.stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn the_socket_mode_can_be_set() {
+    for (option, expected) in [("660", 0o660), ("0666", 0o666), ("600", 0o600)] {
+        let daemon = Daemon::with(&["--socket-mode", option]);
+        let found = mode(&daemon.socket());
+        assert_eq!(found, expected, "--socket-mode {option} gave {found:o}");
+    }
+}
+
+#[test]
+fn a_socket_passed_by_systemd_is_served_and_left_in_place() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let inode = socket.metadata().expect("its file").ino();
+    let mut command = Command::new("sh");
+    command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null"]);
+    command.arg(msglogd().get_program()).arg("--data").arg(folder.join("data"));
+    command.stdin(Stdio::from(OwnedFd::from(listener)));
+    let mut child = command.spawn().expect("msglogd starts");
+
+    let mut client = Client::connect(&socket).expect("the passed socket listens already");
+    client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .expect("the signal is sent");
+    let status = until("it ends", || child.try_wait().expect("a child of ours"));
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(socket.metadata().expect("the file belongs to systemd").ino(), inode);
+}

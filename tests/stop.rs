@@ -1,0 +1,143 @@
+//! Stopping: what was received is answered, then the daemon ends with status 0.
+
+mod common;
+
+use std::io::Write;
+
+use common::{Daemon, Reply, Value, assert_error, content, file_name, json, padded, segments};
+use rustix::process::Signal;
+
+fn set(number: u64) -> Value {
+    json!({"cmd": "kv.set", "key": format!("k{number}"), "value": number, "id": number})
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.connect();
+        client.ok(set(1));
+        daemon.signal(signal);
+        assert_eq!(daemon.wait(), Some(0), "{signal:?}; stderr: {}", daemon.stderr());
+        client.assert_closed();
+        daemon.launch();
+        assert_eq!(daemon.connect().ok(json!({"cmd": "kv.get", "key": "k1"}))["value"], 1);
+    }
+}
+
+#[test]
+fn what_was_received_before_sigterm_is_answered_in_order() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.last_seq();
+    let lines: String = (0..1000).map(|number| format!("{}\n", set(number))).collect();
+    client.stream().write_all(lines.as_bytes()).expect("the socket's buffer holds them");
+    daemon.signal(Signal::TERM);
+
+    let replies = client.lines_to_the_end();
+    assert_eq!(replies.len(), 1000, "one reply for each line");
+    for (number, text) in replies.into_iter().enumerate() {
+        let reply = Reply::parse(set(number as u64).to_string(), text);
+        common::assert_ok(&reply);
+        assert_eq!(reply["id"], number, "{reply}");
+    }
+    assert_eq!(daemon.wait(), Some(0), "stderr: {}", daemon.stderr());
+    daemon.launch();
+    assert!(daemon.connect().last_seq() >= 1000);
+}
+
+#[test]
+fn a_waiting_reserve_is_answered_with_no_jobs() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.last_seq();
+    client.send(json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": 600_000}));
+    daemon.signal(Signal::TERM);
+    let reply = client.read_ok();
+    assert_eq!(reply["jobs"], json!([]), "{reply}");
+    client.assert_closed();
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
+fn followers_are_told_that_it_stops() {
+    let mut daemon = Daemon::start();
+    let mut followers = [daemon.connect(), daemon.connect()];
+    let requests = [json!({"cmd": "log.follow"}), json!({"cmd": "message.follow"})];
+    for (follower, request) in followers.iter_mut().zip(&requests) {
+        let reply = follower.ok(request.clone());
+        assert_eq!(reply["following"], true, "{reply}");
+    }
+    daemon.signal(Signal::TERM);
+    for (follower, request) in followers.iter_mut().zip(&requests) {
+        let text = follower.line().expect("a last line");
+        assert_error(&Reply::parse(request.to_string(), text), "shutting_down");
+        follower.assert_closed();
+    }
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
+fn a_half_sent_line_does_not_hold_it_up() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(set(1));
+    client.send_bytes(r#"{"cmd":"kv.set","key":"half","val"#);
+    assert_eq!(daemon.stop(), Some(0), "stderr: {}", daemon.stderr());
+    daemon.launch();
+    daemon.connect().refused(json!({"cmd": "kv.get", "key": "half"}), "not_found");
+}
+
+#[test]
+fn a_client_that_does_not_read_does_not_hold_it_up() {
+    let mut daemon = Daemon::start();
+    let client = daemon.connect();
+    let stream = client.stream();
+    stream.set_nonblocking(true).expect("a socket");
+    let line = b"{\"cmd\":\"help\"}\n".repeat(1000);
+    while (&stream).write(&line).is_ok() {}
+    assert_eq!(daemon.stop(), Some(0), "stderr: {}", daemon.stderr());
+}
+
+#[test]
+fn nobody_connects_to_a_stopped_daemon() {
+    let mut daemon = Daemon::start();
+    assert_eq!(daemon.stop(), Some(0));
+    let answer = std::os::unix::net::UnixStream::connect(daemon.socket());
+    assert!(answer.is_err(), "somebody answers");
+}
+
+#[test]
+fn a_clean_stop_trims_the_room_made_ahead() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for number in 0..10 {
+        client.ok(set(number));
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    let segments = segments(&daemon.data());
+    assert!(!segments.is_empty(), "there is a log");
+    for segment in segments {
+        assert!(!padded(&segment), "{} ends in zero bytes", file_name(&segment));
+        assert!(!content(&segment).is_empty(), "{} is empty", file_name(&segment));
+    }
+}
+
+#[test]
+fn a_daemon_that_wrote_nothing_starts_again() {
+    let mut daemon = Daemon::start();
+    daemon.restart();
+    daemon.crash();
+    assert_eq!(daemon.connect().last_seq(), 0);
+}
+
+#[test]
+fn a_seq_is_never_given_twice() {
+    let mut daemon = Daemon::start();
+    let first = daemon.connect().ok(set(1)).seq();
+    daemon.restart();
+    let second = daemon.connect().ok(set(2)).seq();
+    daemon.crash();
+    let third = daemon.connect().ok(set(3)).seq();
+    assert!(first < second && second < third, "{first}, {second}, {third}");
+}

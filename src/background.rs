@@ -72,7 +72,8 @@ impl Background {
     }
 
     fn merge(&self, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
-        let failed = |error: std::io::Error| Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()));
+        let failed =
+            |error: std::io::Error| Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()));
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
             return Err(Error::new(Code::Internal, "nothing to merge"));
         };

@@ -41,35 +41,15 @@ pub enum Code {
 /// when it is sent again.
 pub const CATALOGUE: &[(Code, &str, &str, bool)] = &[
     (Code::BadJson, "bad_json", "the line is not strict JSON", false),
-    (
-        Code::BadRequest,
-        "bad_request",
-        "an argument is missing, unknown or ill-typed: see `field`",
-        false,
-    ),
-    (
-        Code::UnknownCommand,
-        "unknown_command",
-        "there is no such command: see `help`",
-        false,
-    ),
+    (Code::BadRequest, "bad_request", "an argument is missing, unknown or ill-typed: see `field`", false),
+    (Code::UnknownCommand, "unknown_command", "there is no such command: see `help`", false),
     (Code::TooLarge, "too_large", "the line is over the limit and was skipped", false),
     (Code::NotFound, "not_found", "what was asked for is not there", false),
     (Code::Conflict, "conflict", "what is there does not allow it", false),
     (Code::QueueFull, "queue_full", "the queue holds `max_jobs` jobs", true),
-    (
-        Code::LeaseLost,
-        "lease_lost",
-        "the lease ran out, or another holder has the job",
-        false,
-    ),
+    (Code::LeaseLost, "lease_lost", "the lease ran out, or another holder has the job", false),
     (Code::Forbidden, "forbidden", "this user may not do that", false),
-    (
-        Code::ReadOnly,
-        "read_only",
-        "nothing was written: the disk is full or failed; reads go on",
-        true,
-    ),
+    (Code::ReadOnly, "read_only", "nothing was written: the disk is full or failed; reads go on", true),
     (
         Code::OutcomeUnknown,
         "outcome_unknown",

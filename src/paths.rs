@@ -147,7 +147,10 @@ mod tests {
     fn empty_and_relative_variables_count_for_nothing() {
         let odd = with(&[("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "here"), ("HOME", "/h")]);
         assert_eq!(data_folder(&odd), Some("/h/.local/state/msglogd".into()));
-        assert_eq!(daemon_socket(&with(&[("XDG_RUNTIME_DIR", "")]), 7), Path::new("/tmp/msglogd-7/msglogd.sock"));
+        assert_eq!(
+            daemon_socket(&with(&[("XDG_RUNTIME_DIR", "")]), 7),
+            Path::new("/tmp/msglogd-7/msglogd.sock")
+        );
     }
 
     #[test]

@@ -227,7 +227,10 @@ impl Stats {
             ),
             Subject::new(
                 "log",
-                vec![gauge("segments", snapshot.segments.len() as u64), total("written_bytes", &self.log_bytes)],
+                vec![
+                    gauge("segments", snapshot.segments.len() as u64),
+                    total("written_bytes", &self.log_bytes),
+                ],
             ),
             Subject::new(
                 "index",
@@ -239,7 +242,10 @@ impl Stats {
                     total("merges", &self.merges),
                 ],
             ),
-            Subject::new("memory", vec![gauge("resident_bytes", resident), gauge("anonymous_bytes", anonymous)]),
+            Subject::new(
+                "memory",
+                vec![gauge("resident_bytes", resident), gauge("anonymous_bytes", anonymous)],
+            ),
         ]
     }
 }

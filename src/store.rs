@@ -120,7 +120,8 @@ fn open_runs(storage: &dyn Storage, folder: &Path, progress: &mut dyn Progress) 
         }
     }
     for other in storage.list(folder).unwrap_or_default() {
-        let stale = Path::new(&other).extension().is_some_and(|extension| extension == "run" || extension == "tmp");
+        let stale =
+            Path::new(&other).extension().is_some_and(|extension| extension == "run" || extension == "tmp");
         if stale && !names.contains(&other) {
             // What cannot be removed only takes room.
             let _ = storage.remove(&folder.join(&other));
@@ -131,7 +132,8 @@ fn open_runs(storage: &dyn Storage, folder: &Path, progress: &mut dyn Progress) 
 
 fn open_run(storage: &dyn Storage, path: &Path, first: u64) -> Result<Run, Error> {
     let shown = path.display().to_string();
-    let file = storage.open(path, Open::Read).map_err(|error| Error::corrupt(&*shown, 0, error.to_string()))?;
+    let file =
+        storage.open(path, Open::Read).map_err(|error| Error::corrupt(&*shown, 0, error.to_string()))?;
     let run = Run::open(file, &shown)?;
     // So that the log behind it can be found, too.
     run.offset(run.meta().last)?;

@@ -31,7 +31,8 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let dated = bytes.len() >= 20 && bytes.get(10).is_some_and(|b| b"Tt ".contains(b));
-        let plain = !text.contains('[') && bytes.get(..4).is_some_and(|year| year.iter().all(u8::is_ascii_digit));
+        let plain =
+            !text.contains('[') && bytes.get(..4).is_some_and(|year| year.iter().all(u8::is_ascii_digit));
         if !(dated && plain) {
             return None;
         }
@@ -74,7 +75,9 @@ mod tests {
         let utc = Timestamp::parse("2024-02-29T12:00:00Z");
         assert!(utc.is_some());
         assert_eq!(Timestamp::parse("2024-02-29T14:30:00+02:30"), utc);
-        for wrong in ["", "2024-02-29", "2024-02-30T12:00:00Z", "yesterday", "2024-02-29T12:00:00", "12:00:00Z"] {
+        for wrong in
+            ["", "2024-02-29", "2024-02-30T12:00:00Z", "yesterday", "2024-02-29T12:00:00", "12:00:00Z"]
+        {
             assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
         }
     }

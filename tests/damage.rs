@@ -202,3 +202,35 @@ fn a_refused_start_touches_nothing_and_a_repaired_log_starts() {
     daemon.launch();
     assert_eq!(daemon.connect().last_seq(), 5);
 }
+
+#[test]
+fn nothing_damaged_is_ever_served() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let body = "marked ".repeat(50);
+    let post = json!({"cmd": "message.post", "originator": "a", "recipient": "b", "body": body});
+    let seq = client.ok(post).seq();
+    client.ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
+    let segment = newest_segment(&daemon.data());
+    let bytes = content(&segment);
+    let at = bytes.windows(6).position(|window| window == b"marked").expect("the body is in the log");
+    overwrite(&segment, at, b"faked!");
+    let requests = [
+        json!({"cmd": "message.get", "seq": seq}),
+        json!({"cmd": "message.search", "text": "marked"}),
+        json!({"cmd": "log.read"}),
+    ];
+    for request in requests {
+        let reply = client.ask(request);
+        assert!(!reply.text.contains("faked!"), "damage was served\n{reply}");
+        if reply["ok"] == true {
+            assert!(reply.text.contains(&body), "{reply}");
+        } else {
+            common::assert_error(&reply, "corrupt");
+            assert!(reply.string("file").contains(&file_name(&segment)), "{reply}");
+            assert!(reply["offset"].is_u64(), "{reply}");
+        }
+    }
+    let read = client.ok(json!({"cmd": "kv.get", "key": "later"}));
+    assert_eq!(read["value"], 1, "the daemon goes on\n{read}");
+}

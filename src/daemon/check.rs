@@ -48,7 +48,10 @@ fn check_runs(folder: &Path) -> Result<usize, Exit> {
         let shown = path.display().to_string();
         let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;
         Run::open(file, &shown).and_then(|run| run.verify()).map_err(|error| {
-            Exit::Damage(format!("damaged index: {error}; it comes back from the log: remove {}", folder.display()))
+            Exit::Damage(format!(
+                "damaged index: {error}; it comes back from the log: remove {}",
+                folder.display()
+            ))
         })?;
         runs += 1;
     }

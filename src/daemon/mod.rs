@@ -110,7 +110,9 @@ fn serve(options: Options) -> Result<(), Exit> {
     let behind = store.snapshot.last_at.0.saturating_sub(Timestamp::now().0);
     if behind > 60_000_000 {
         let seconds = behind / 1_000_000;
-        report::warning(&format!("the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"));
+        report::warning(&format!(
+            "the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"
+        ));
     }
     let events = store.snapshot.last;
     let files = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
@@ -189,9 +191,10 @@ fn take_data(data: &Path) -> Result<fs::File, Exit> {
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
     store::lock(data).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            Exit::Busy(format!("another daemon has the data folder {}: stop it, or name another with --data", data.display()))
-        }
+        io::ErrorKind::WouldBlock => Exit::Busy(format!(
+            "another daemon has the data folder {}: stop it, or name another with --data",
+            data.display()
+        )),
         _ => failed(error),
     })
 }
@@ -210,7 +213,10 @@ fn with_descriptors(options: &Options) -> crate::limits::Limits {
     if let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < wanted) {
         limits.connections = usize::try_from(current.saturating_sub(OTHERS)).unwrap_or(1).max(1);
         limits.connections_per_uid = limits.connections_per_uid.min(limits.connections);
-        report::warning(&format!("only {} connections: the system allows {current} open files", limits.connections));
+        report::warning(&format!(
+            "only {} connections: the system allows {current} open files",
+            limits.connections
+        ));
     }
     limits
 }

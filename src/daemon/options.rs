@@ -57,14 +57,18 @@ fn variable(name: &str) -> String {
 ///
 /// # Errors
 /// What is wrong with which option, for people.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>, lookup: paths::Lookup<'_>) -> Result<Action, String> {
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    lookup: paths::Lookup<'_>,
+) -> Result<Action, String> {
     use lexopt::prelude::*;
     let mut options = Options { data: None, socket: None, socket_mode: 0o600, limits: Limits::default() };
     let mut per_uid = false;
     for spec in SPECS {
         let variable = variable(spec.name);
         if let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) {
-            set(&mut options, &mut per_uid, spec.name, value).map_err(|error| format!("{variable}: {error}"))?;
+            set(&mut options, &mut per_uid, spec.name, value)
+                .map_err(|error| format!("{variable}: {error}"))?;
         }
     }
     let mut check = false;
@@ -81,7 +85,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, lookup: paths::Looku
                     return Err(format!("there is no option --{name}"));
                 };
                 let value = parser.value().map_err(|error| error.to_string())?;
-                set(&mut options, &mut per_uid, spec.name, value).map_err(|error| format!("--{name}: {error}"))?;
+                set(&mut options, &mut per_uid, spec.name, value)
+                    .map_err(|error| format!("--{name}: {error}"))?;
             }
             Value(word) if word == "check" && !check => check = true,
             other => return Err(other.unexpected().to_string()),
@@ -125,7 +130,10 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or("a number from 1 to 1000000".to_owned())
+    text.parse()
+        .ok()
+        .filter(|count| (1..=1_000_000).contains(count))
+        .ok_or("a number from 1 to 1000000".to_owned())
 }
 
 /// A number of bytes: plain, or with K, M or G for powers of 1024.
@@ -184,7 +192,8 @@ mod tests {
     fn parsed(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Options, String> {
         let variables: Vec<(String, OsString)> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
-        let lookup = move |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let lookup =
+            move |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let arguments = std::iter::once("msglogd").chain(arguments.iter().copied()).map(OsString::from);
         match parse(arguments, &lookup)? {
             Action::Serve(options) | Action::Check(options) => Ok(options),

@@ -39,15 +39,16 @@ pub fn listen(options: &Options) -> Result<Listening, Exit> {
         }
     };
     if paths::is_in_private_folder(&path, uid) {
-        paths::make_private_folder(&paths::private_folder(uid), uid).map_err(|error| Exit::Io(error.to_string()))?;
+        paths::make_private_folder(&paths::private_folder(uid), uid)
+            .map_err(|error| Exit::Io(error.to_string()))?;
     }
     listen_at(&path, options.socket_mode)
 }
 
 fn passed_by_systemd() -> Result<Option<Listening>, Exit> {
-    let listener = listenfd::ListenFd::from_env()
-        .take_unix_listener(0)
-        .map_err(|error| Exit::Io(format!("the socket that systemd passed (LISTEN_FDS) is of no use: {error}")))?;
+    let listener = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(|error| {
+        Exit::Io(format!("the socket that systemd passed (LISTEN_FDS) is of no use: {error}"))
+    })?;
     let Some(listener) = listener else { return Ok(None) };
     let address = listener.local_addr().ok();
     let path = address.and_then(|address| address.as_pathname().map(Path::to_owned));
@@ -64,7 +65,10 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     if temporary.as_os_str().len() >= ADDRESS_BYTES {
-        let message = format!("the socket's path is too long for the system: {}; name another with --socket", path.display());
+        let message = format!(
+            "the socket's path is too long for the system: {}; name another with --socket",
+            path.display()
+        );
         return Err(Exit::Io(message));
     }
     let _ = fs::remove_file(&temporary);
@@ -74,7 +78,9 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
         .and_then(|()| fs::symlink_metadata(&temporary))
         .and_then(|found| fs::rename(&temporary, path).map(|()| found));
     match placed {
-        Ok(found) => Ok(Listening { listener, path: path.to_owned(), ours: Some((found.dev(), found.ino())) }),
+        Ok(found) => {
+            Ok(Listening { listener, path: path.to_owned(), ours: Some((found.dev(), found.ino())) })
+        }
         Err(error) => {
             let _ = fs::remove_file(&temporary);
             Err(failed(error))
@@ -89,17 +95,25 @@ fn refuse_if_answered(path: &Path) -> Result<(), Exit> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
         Ok(found) if !found.file_type().is_socket() => {
-            let message = format!("{} is there and is no socket: remove it, or name another with --socket", path.display());
+            let message = format!(
+                "{} is there and is no socket: remove it, or name another with --socket",
+                path.display()
+            );
             return Err(Exit::Io(message));
         }
         Ok(_) => {}
     }
     match UnixStream::connect(path) {
         Ok(_) => {
-            let message = format!("a daemon answers on {}: stop it, or name another socket with --socket", path.display());
+            let message = format!(
+                "a daemon answers on {}: stop it, or name another socket with --socket",
+                path.display()
+            );
             Err(Exit::Busy(message))
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
         Err(error) => Err(failed(error)),
     }
 }

@@ -121,7 +121,9 @@ fn app_value(app: &App) -> Vec<u8> {
 /// # Errors
 /// What reading the table says.
 pub fn app_counters(facts: &dyn Facts, token: &str) -> Result<AppCounters> {
-    let Some(value) = facts.get(&app_key(tag::APP_COUNTERS, token))? else { return Ok(AppCounters::default()) };
+    let Some(value) = facts.get(&app_key(tag::APP_COUNTERS, token))? else {
+        return Ok(AppCounters::default());
+    };
     let mut bytes = value.as_slice();
     let mut next = || read_varint(&mut bytes).ok_or_else(|| malformed("counter"));
     Ok(AppCounters { chats: next()?, last_chat: next()?, messages: next()? })
@@ -380,4 +382,3 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
 pub fn token_in(value: &[u8]) -> Result<String> {
     String::from_utf8(value.to_vec()).map_err(|_| malformed("token"))
 }
-

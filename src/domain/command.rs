@@ -9,32 +9,105 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the fields are the arguments in protocol.md")]
 pub enum Write {
-    KvSet { key: String, value: String, if_seq: Option<u64> },
-    KvDelete { key: String, if_seq: Option<u64> },
-    MessagePost { destination: Destination, originator: Option<String>, body: String },
-    MessageEdit { target: Target, body: String },
-    MessageDelete { target: Target },
-    AppCreate { name: String },
-    AppUpdate { token: String, name: String },
-    AppDelete { token: String },
-    ChatCreate { app: String, name: Option<String> },
-    ChatUpdate { app: String, chat: u64, name: String },
-    ChatDelete { app: String, chat: u64 },
+    KvSet {
+        key: String,
+        value: String,
+        if_seq: Option<u64>,
+    },
+    KvDelete {
+        key: String,
+        if_seq: Option<u64>,
+    },
+    MessagePost {
+        destination: Destination,
+        originator: Option<String>,
+        body: String,
+    },
+    MessageEdit {
+        target: Target,
+        body: String,
+    },
+    MessageDelete {
+        target: Target,
+    },
+    AppCreate {
+        name: String,
+    },
+    AppUpdate {
+        token: String,
+        name: String,
+    },
+    AppDelete {
+        token: String,
+    },
+    ChatCreate {
+        app: String,
+        name: Option<String>,
+    },
+    ChatUpdate {
+        app: String,
+        chat: u64,
+        name: String,
+    },
+    ChatDelete {
+        app: String,
+        chat: u64,
+    },
     /// `formula` is the id, which parsing derived from the materials.
-    FormulaSubmit { formula: String, name: String, materials: String },
-    QueuePut { queue: String, body: String, delay_ms: u64, priority: u8 },
+    FormulaSubmit {
+        formula: String,
+        name: String,
+        materials: String,
+    },
+    QueuePut {
+        queue: String,
+        body: String,
+        delay_ms: u64,
+        priority: u8,
+    },
     QueueReserve(Reserve),
-    QueueAck { job: u64, lease: String },
-    QueueExtend { job: u64, lease: String, lease_ms: u64 },
-    QueueNack { job: u64, lease: String, delay_ms: u64 },
-    QueueConfigure { queue: String, lease_ms: Option<u64>, max_attempts: Option<Option<u64>>, max_jobs: Option<Option<u64>> },
-    QueueRevive { queue: String, job: Option<u64> },
-    QueueDelete { job: u64 },
-    QueuePurge { queue: String, state: Option<JobState> },
-    QueueDrop { queue: String },
-    Batch { commands: Vec<Write> },
+    QueueAck {
+        job: u64,
+        lease: String,
+    },
+    QueueExtend {
+        job: u64,
+        lease: String,
+        lease_ms: u64,
+    },
+    QueueNack {
+        job: u64,
+        lease: String,
+        delay_ms: u64,
+    },
+    QueueConfigure {
+        queue: String,
+        lease_ms: Option<u64>,
+        max_attempts: Option<Option<u64>>,
+        max_jobs: Option<Option<u64>>,
+    },
+    QueueRevive {
+        queue: String,
+        job: Option<u64>,
+    },
+    QueueDelete {
+        job: u64,
+    },
+    QueuePurge {
+        queue: String,
+        state: Option<JobState>,
+    },
+    QueueDrop {
+        queue: String,
+    },
+    Batch {
+        commands: Vec<Write>,
+    },
     /// The daemon's own: the timer that event `revision` set for a job has run out.
-    FallDue { job: u64, revision: u64 },
+    FallDue {
+        job: u64,
+        revision: u64,
+    },
 }
 
 /// `queue.reserve`

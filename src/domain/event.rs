@@ -81,37 +81,125 @@ impl JobState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are those of protocol.md's table of events")]
 pub enum Fact {
-    KeySet { key: String, value: String, created: bool },
-    KeyDeleted { key: String },
+    KeySet {
+        key: String,
+        value: String,
+        created: bool,
+    },
+    KeyDeleted {
+        key: String,
+    },
     MessagePosted(Message),
     /// The whole message as it stands now; `message` and `posted_at` are those of its post.
-    MessageEdited { message: u64, posted_at: Timestamp, now: Message },
-    MessageDeleted { message: u64, address: Address },
-    AppCreated { token: String, name: String },
-    AppUpdated { token: String, name: String },
-    AppDeleted { token: String },
-    ChatCreated { app: String, chat: u64, name: Option<String> },
-    ChatUpdated { app: String, chat: u64, name: String },
-    ChatDeleted { app: String, chat: u64 },
-    FormulaCreated { formula: String, name: String, materials: String },
+    MessageEdited {
+        message: u64,
+        posted_at: Timestamp,
+        now: Message,
+    },
+    MessageDeleted {
+        message: u64,
+        address: Address,
+    },
+    AppCreated {
+        token: String,
+        name: String,
+    },
+    AppUpdated {
+        token: String,
+        name: String,
+    },
+    AppDeleted {
+        token: String,
+    },
+    ChatCreated {
+        app: String,
+        chat: u64,
+        name: Option<String>,
+    },
+    ChatUpdated {
+        app: String,
+        chat: u64,
+        name: String,
+    },
+    ChatDeleted {
+        app: String,
+        chat: u64,
+    },
+    FormulaCreated {
+        formula: String,
+        name: String,
+        materials: String,
+    },
     /// `delay_ms` 0: ready at once.
-    JobPut { queue: String, priority: u8, delay_ms: u64, body: String },
+    JobPut {
+        queue: String,
+        priority: u8,
+        delay_ms: u64,
+        body: String,
+    },
     /// `lease` is a hash of the token that the holder got.
-    JobLeased { queue: String, job: u64, lease: String, attempt: u64, lease_ms: u64 },
-    JobExtended { queue: String, job: u64, lease_ms: u64 },
-    JobAcked { queue: String, job: u64 },
-    JobNacked { queue: String, job: u64, delay_ms: u64, dead: bool },
-    JobExpired { queue: String, job: u64, dead: bool },
-    JobReadied { queue: String, job: u64 },
-    JobDeleted { queue: String, job: u64 },
+    JobLeased {
+        queue: String,
+        job: u64,
+        lease: String,
+        attempt: u64,
+        lease_ms: u64,
+    },
+    JobExtended {
+        queue: String,
+        job: u64,
+        lease_ms: u64,
+    },
+    JobAcked {
+        queue: String,
+        job: u64,
+    },
+    JobNacked {
+        queue: String,
+        job: u64,
+        delay_ms: u64,
+        dead: bool,
+    },
+    JobExpired {
+        queue: String,
+        job: u64,
+        dead: bool,
+    },
+    JobReadied {
+        queue: String,
+        job: u64,
+    },
+    JobDeleted {
+        queue: String,
+        job: u64,
+    },
     /// `job` is absent when all dead ones were revived.
-    JobRevived { queue: String, job: Option<u64>, revived: u64 },
-    QueueConfigured { queue: String, lease_ms: u64, max_attempts: Option<u64>, max_jobs: Option<u64> },
+    JobRevived {
+        queue: String,
+        job: Option<u64>,
+        revived: u64,
+    },
+    QueueConfigured {
+        queue: String,
+        lease_ms: u64,
+        max_attempts: Option<u64>,
+        max_jobs: Option<u64>,
+    },
     /// `state` is absent when all jobs were deleted.
-    QueuePurged { queue: String, state: Option<JobState>, deleted: u64 },
-    QueueDropped { queue: String },
+    QueuePurged {
+        queue: String,
+        state: Option<JobState>,
+        deleted: u64,
+    },
+    QueueDropped {
+        queue: String,
+    },
     /// A request with an idempotency key succeeded: `reply` holds its reply's fields.
-    RequestAnswered { key: String, content: String, reply: String },
+    RequestAnswered {
+        key: String,
+        content: String,
+        reply: String,
+    },
 }
 
 /// Every type of event.

@@ -46,7 +46,8 @@ pub fn decide<'a>(
     if let Some(idempotency) = request.idempotency {
         let Idempotency { key, content } = idempotency;
         let fields = draft.reply().get(1..).unwrap_or_default().to_vec();
-        let reply = String::from_utf8([b"{", fields.as_slice(), b"}"].concat()).map_err(|_| malformed("reply"))?;
+        let reply =
+            String::from_utf8([b"{", fields.as_slice(), b"}"].concat()).map_err(|_| malformed("reply"))?;
         draft.emit(Fact::RequestAnswered { key, content, reply })?;
     }
     Ok(finish(draft, request.dry_run))
@@ -77,7 +78,9 @@ fn replay(draft: &mut Draft<'_>, idempotency: &Idempotency) -> Result<bool> {
         return Err(malformed("reply"));
     };
     if content != idempotency.content {
-        return Err(Error::conflict("this idempotency_key was used for another request").of_field("idempotency_key"));
+        return Err(
+            Error::conflict("this idempotency_key was used for another request").of_field("idempotency_key")
+        );
     }
     let fields = reply.get(1..reply.len() - 1).unwrap_or_default().as_bytes().to_vec();
     let out = draft.reply();
@@ -100,7 +103,9 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<()> {
     match write {
         Write::KvSet { key, value, if_seq } => kv::set(draft, key, value, if_seq),
         Write::KvDelete { key, if_seq } => kv::delete(draft, key, if_seq),
-        Write::MessagePost { destination, originator, body } => messages::post(draft, destination, originator, body),
+        Write::MessagePost { destination, originator, body } => {
+            messages::post(draft, destination, originator, body)
+        }
         Write::MessageEdit { target, body } => messages::edit(draft, &target, body),
         Write::MessageDelete { target } => messages::delete(draft, &target),
         Write::AppCreate { name } => chats::create_app(draft, name),
@@ -109,8 +114,12 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<()> {
         Write::ChatCreate { app, name } => chats::create_chat(draft, app, name),
         Write::ChatUpdate { app, chat, name } => chats::update_chat(draft, app, chat, name),
         Write::ChatDelete { app, chat } => chats::delete_chat(draft, app, chat),
-        Write::FormulaSubmit { formula, name, materials } => formulas::submit(draft, formula, name, materials),
-        Write::QueuePut { queue, body, delay_ms, priority } => queues::put(draft, queue, body, delay_ms, priority),
+        Write::FormulaSubmit { formula, name, materials } => {
+            formulas::submit(draft, formula, name, materials)
+        }
+        Write::QueuePut { queue, body, delay_ms, priority } => {
+            queues::put(draft, queue, body, delay_ms, priority)
+        }
         Write::QueueReserve(reserve) => {
             queues::reserve(draft, &reserve.queue, reserve.lease_ms, reserve.max).map(|_| ())
         }

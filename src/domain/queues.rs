@@ -84,7 +84,11 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             write_number(&mut jobs, seq);
             let expires_at = draft.at().plus_ms(lease_ms);
             let mut fields = Fields(&mut jobs);
-            fields.text("lease", &token).number("attempt", attempt).raw("body", body).time("expires_at", expires_at);
+            fields
+                .text("lease", &token)
+                .number("attempt", attempt)
+                .raw("body", body)
+                .time("expires_at", expires_at);
             jobs.push(b'}');
             leased += 1;
         }
@@ -281,7 +285,8 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
         }
         Fact::QueueConfigured { queue, lease_ms, max_attempts, max_jobs } => {
             let queue = named_or_new(event.seq, queue, table)?;
-            Queue { lease_ms: *lease_ms, max_attempts: *max_attempts, max_jobs: *max_jobs, ..queue }.put(table);
+            Queue { lease_ms: *lease_ms, max_attempts: *max_attempts, max_jobs: *max_jobs, ..queue }
+                .put(table);
         }
         Fact::QueuePurged { queue, state, .. } => purge_states(event.seq, queue, *state, table)?,
         Fact::QueueDropped { queue } => {
@@ -338,7 +343,9 @@ fn move_job(event: &Event, seq: u64, table: &mut dyn Table) -> Result<()> {
             job.lease.clone_from(lease);
             (job.due, job.length_ms) = (event.at.plus_ms(*lease_ms), *lease_ms);
         }
-        Fact::JobExtended { lease_ms, .. } => (job.due, job.length_ms) = (event.at.plus_ms(*lease_ms), *lease_ms),
+        Fact::JobExtended { lease_ms, .. } => {
+            (job.due, job.length_ms) = (event.at.plus_ms(*lease_ms), *lease_ms)
+        }
         Fact::JobNacked { delay_ms, dead, .. } => {
             job.expired = false;
             job.state = match (dead, delay_ms) {

@@ -102,7 +102,9 @@ impl Event {
             Fact::JobExpired { queue, job, dead } => {
                 fields.text("queue", queue).number("job", *job).flag("dead", *dead);
             }
-            Fact::JobAcked { queue, job } | Fact::JobReadied { queue, job } | Fact::JobDeleted { queue, job } => {
+            Fact::JobAcked { queue, job }
+            | Fact::JobReadied { queue, job }
+            | Fact::JobDeleted { queue, job } => {
                 fields.text("queue", queue).number("job", *job);
             }
             Fact::JobRevived { queue, job, revived } => {
@@ -278,7 +280,12 @@ struct StoredMessage<'a> {
     body: String,
 }
 
-fn address(recipient: Option<&String>, app: Option<&String>, chat: Option<u64>, number: Option<u64>) -> Option<Address> {
+fn address(
+    recipient: Option<&String>,
+    app: Option<&String>,
+    chat: Option<u64>,
+    number: Option<u64>,
+) -> Option<Address> {
     match recipient {
         Some(recipient) => Some(Address::Recipient(recipient.clone())),
         None => Some(Address::Chat { app: app?.clone(), chat: chat?, number: number? }),
@@ -289,7 +296,9 @@ impl Stored<'_> {
     fn fact(&self) -> Option<Fact> {
         let raw = |value: Option<&RawValue>| value.map(|value| value.get().to_owned());
         Some(match self.kind.as_ref() {
-            "kv.set" => Fact::KeySet { key: self.key.clone()?, value: raw(self.value)?, created: self.created? },
+            "kv.set" => {
+                Fact::KeySet { key: self.key.clone()?, value: raw(self.value)?, created: self.created? }
+            }
             "kv.deleted" => Fact::KeyDeleted { key: self.key.clone()? },
             "message.posted" => Fact::MessagePosted(Message {
                 address: self.address()?,
@@ -298,7 +307,8 @@ impl Stored<'_> {
             }),
             "message.edited" => {
                 let stored: StoredMessage<'_> = serde_json::from_str(self.message?.get()).ok()?;
-                let address = address(stored.recipient.as_ref(), stored.app.as_ref(), stored.chat, stored.number)?;
+                let address =
+                    address(stored.recipient.as_ref(), stored.app.as_ref(), stored.chat, stored.number)?;
                 Fact::MessageEdited {
                     message: stored.seq,
                     posted_at: Timestamp::parse(&stored.at)?,

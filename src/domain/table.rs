@@ -78,8 +78,17 @@ impl Counts {
     pub fn write(&self, out: &mut Vec<u8>) {
         let [ready, delayed, leased, dead] = self.jobs;
         for number in [
-            self.keys, self.messages, self.apps, self.chats, self.formulas, self.queues, ready, delayed, leased,
-            dead, self.answered,
+            self.keys,
+            self.messages,
+            self.apps,
+            self.chats,
+            self.formulas,
+            self.queues,
+            ready,
+            delayed,
+            leased,
+            dead,
+            self.answered,
         ] {
             write_varint(out, number);
         }
@@ -196,7 +205,8 @@ impl Changes {
         let mut changed = self.0.range::<[u8], _>(bounds).peekable();
         let mut going = true;
         below.scan(from, to, &mut |key, value| {
-            while let Some((changed_key, changed_value)) = changed.next_if(|(changed_key, _)| changed_key.as_slice() < key)
+            while let Some((changed_key, changed_value)) =
+                changed.next_if(|(changed_key, _)| changed_key.as_slice() < key)
             {
                 if let Some(changed_value) = changed_value {
                     going = visit(changed_key, changed_value)?;
@@ -308,7 +318,8 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// What reading the table says.
     pub fn emit(&mut self, fact: Fact) -> Result<u64> {
-        let event = Event { seq: self.next_seq(), at: self.circumstances.at, uid: self.circumstances.uid, fact };
+        let event =
+            Event { seq: self.next_seq(), at: self.circumstances.at, uid: self.circumstances.uid, fact };
         super::apply(&event, self)?;
         event.encode(self.circumstances.at_text, &mut self.outcome.records);
         self.outcome.ends.push(self.outcome.records.len());

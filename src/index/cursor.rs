@@ -140,7 +140,12 @@ impl Gathered {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn of_prefix(run: &Run, prefix: &[u8], order: Order, wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Self> {
+    pub fn of_prefix(
+        run: &Run,
+        prefix: &[u8],
+        order: Order,
+        wanted: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Self> {
         let mut seqs = Vec::new();
         let mut place = Position::new(run);
         let mut term = Vec::new();

@@ -38,8 +38,7 @@ pub fn settle(runs: &mut Vec<Arc<Run>>, after: u64) -> Result<()> {
 #[must_use]
 pub fn due(runs: &[Arc<Run>], bytes_max: u64, eligible: impl Fn(&Run) -> bool) -> Option<usize> {
     let newest = class(runs.last()?.bytes());
-    let count =
-        runs.iter().rev().take_while(|run| eligible(run) && class(run.bytes()) <= newest).count();
+    let count = runs.iter().rev().take_while(|run| eligible(run) && class(run.bytes()) <= newest).count();
     let start = runs.len() - count;
     let bytes: u64 = runs[start..].iter().map(|run| run.bytes()).sum();
     (count >= FAN && bytes <= bytes_max).then_some(start)

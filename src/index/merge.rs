@@ -76,7 +76,8 @@ pub fn merge_into(runs: &[Arc<Run>], bottom: bool, writer: &mut RunWriter) -> Re
         inputs.push(Input { number, place, open });
     }
     merge_table(&mut inputs, bottom, writer)?;
-    let mut lists = Lists { dead, first: meta.first, writer, out: PostingsWriter::default(), seqs: Vec::new() };
+    let mut lists =
+        Lists { dead, first: meta.first, writer, out: PostingsWriter::default(), seqs: Vec::new() };
     while let Some(term) = inputs.iter().filter_map(Input::term).min().map(<[u8]>::to_vec) {
         if let Some((low, high)) = lists.merge(&mut inputs, &term)? {
             let (other_low, other_high) = meta.changed.unwrap_or((low, high));
@@ -109,7 +110,9 @@ struct Input<'r> {
 
 impl Input<'_> {
     fn table_key(&self) -> Option<&[u8]> {
-        self.open.then(|| self.place.key()).filter(|key| key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG))
+        self.open
+            .then(|| self.place.key())
+            .filter(|key| key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG))
     }
 
     fn term(&self) -> Option<&[u8]> {

@@ -39,7 +39,8 @@ fn malformed() -> Error {
 fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
     let last = read_ordered(&mut &*key_rest)?;
     let mut bytes = payload;
-    let (before, count, span) = (read_varint(&mut bytes)?, read_varint(&mut bytes)?, read_varint(&mut bytes)?);
+    let (before, count, span) =
+        (read_varint(&mut bytes)?, read_varint(&mut bytes)?, read_varint(&mut bytes)?);
     let chunk = Chunk { before, count, first: last.checked_sub(span)?, last };
     Some((chunk, payload.len() - bytes.len()))
 }

@@ -114,7 +114,9 @@ impl Plan {
             parts.push(found);
         }
         if parts.is_empty() {
-            let Some(all) = Postings::open(run, &term(Kind::Message, edit, b""), order)? else { return Ok(None) };
+            let Some(all) = Postings::open(run, &term(Kind::Message, edit, b""), order)? else {
+                return Ok(None);
+            };
             parts.push(Box::new(all));
         }
         Ok(Some(Not::new(And::new(parts)?, excluded)?))
@@ -159,7 +161,9 @@ fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) ->
 fn piece_cursor<'r>(run: &'r Run, piece: &Piece, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
     let all_words = word_prefix(edit, "");
     Ok(match piece {
-        Piece::Word(word) => Postings::open(run, &term(Kind::Word, edit, word.as_bytes()), order)?.and_then(boxed),
+        Piece::Word(word) => {
+            Postings::open(run, &term(Kind::Word, edit, word.as_bytes()), order)?.and_then(boxed)
+        }
         Piece::Symbol(symbol) => {
             Postings::open(run, &term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order)?.and_then(boxed)
         }
@@ -263,12 +267,18 @@ impl<'r> Candidates<'r> {
 }
 
 /// The messages that later events changed: their postings in run `number` are dead.
-fn changed_since<'r>(runs: &'r [Arc<Run>], number: usize, edits: bool, order: Order) -> Result<Vec<Boxed<'r>>> {
+fn changed_since<'r>(
+    runs: &'r [Arc<Run>],
+    number: usize,
+    edits: bool,
+    order: Order,
+) -> Result<Vec<Boxed<'r>>> {
     let mut dead: Vec<Boxed<'r>> = Vec::new();
     let own = runs[number].meta();
     for (later, run) in runs.iter().enumerate().skip(number) {
         // Edits in a run are of messages anywhere before; posts lie in its range.
-        let touches = run.meta().changed.is_some_and(|(low, high)| edits || (low <= own.last && high >= own.first));
+        let touches =
+            run.meta().changed.is_some_and(|(low, high)| edits || (low <= own.last && high >= own.first));
         if !touches {
             continue;
         }

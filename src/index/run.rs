@@ -48,7 +48,8 @@ pub struct Meta {
 impl Meta {
     fn write(&self, out: &mut Vec<u8>) {
         let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
-        let numbers = [self.first, self.last, self.first_at.0, self.last_at.0, low, high, u64::from(self.edits)];
+        let numbers =
+            [self.first, self.last, self.first_at.0, self.last_at.0, low, high, u64::from(self.edits)];
         numbers.into_iter().for_each(|number| write_varint(out, number));
         self.counts.write(out);
     }
@@ -159,7 +160,10 @@ impl Run {
                 let count = if seq == self.meta.last { 1 } else { 2 };
                 let bytes = self.read(place + 4 * index as u64, 4 * count)?;
                 let number = |at: usize| {
-                    bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).map(|four| u32::from_le_bytes(*four))
+                    bytes
+                        .get(at..)
+                        .and_then(|rest| rest.first_chunk::<4>())
+                        .map(|four| u32::from_le_bytes(*four))
                 };
                 Ok(number(0).map(|offset| (offset, number(4))))
             }
@@ -205,9 +209,11 @@ impl Run {
                 match file.read_at(&mut bytes, place) {
                     Ok(read) if read == length => Ok(Cow::Owned(bytes)),
                     Ok(_) => Err(Error::corrupt(path.as_str(), place, "the index file ends too early")),
-                    Err(error) => {
-                        Err(Error::corrupt(path.as_str(), place, format!("the index file cannot be read: {error}")))
-                    }
+                    Err(error) => Err(Error::corrupt(
+                        path.as_str(),
+                        place,
+                        format!("the index file cannot be read: {error}"),
+                    )),
                 }
             }
         }
@@ -222,7 +228,11 @@ impl Run {
                 let mut bytes = self.read(place, length as usize + 4)?.into_owned();
                 let stored = bytes.split_off(length as usize);
                 if crc32fast::hash(&bytes).to_le_bytes() != stored.as_slice() {
-                    return Err(Error::corrupt(path.as_str(), place, "a block of the index fails its checksum"));
+                    return Err(Error::corrupt(
+                        path.as_str(),
+                        place,
+                        "a block of the index fails its checksum",
+                    ));
                 }
                 Ok(Cow::Owned(bytes))
             }
@@ -276,7 +286,15 @@ impl Run {
 
 fn placeholder() -> Meta {
     let zero = Timestamp(0);
-    Meta { first: 0, last: 0, first_at: zero, last_at: zero, changed: None, edits: false, counts: Counts::default() }
+    Meta {
+        first: 0,
+        last: 0,
+        first_at: zero,
+        last_at: zero,
+        changed: None,
+        edits: false,
+        counts: Counts::default(),
+    }
 }
 
 fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
@@ -422,7 +440,12 @@ impl RunWriter {
     }
 
     fn new(sink: Sink) -> Self {
-        RunWriter { sink, block: BlockBuilder::default(), first_key: Vec::new(), index: BlockIndex::default() }
+        RunWriter {
+            sink,
+            block: BlockBuilder::default(),
+            first_key: Vec::new(),
+            index: BlockIndex::default(),
+        }
     }
 
     /// Adds an entry.
@@ -467,8 +490,15 @@ impl RunWriter {
             Sink::Memory(bytes) => bytes,
             Sink::File { .. } => Vec::new(),
         };
-        let size = (bytes.len() + 4 * offsets.len() + self.index.keys.len() + 16 * self.index.blocks.len()) as u64;
-        Run { meta, source: Source::Memory(bytes), index: self.index, offsets: Offsets::Memory(offsets), bytes: size }
+        let size =
+            (bytes.len() + 4 * offsets.len() + self.index.keys.len() + 16 * self.index.blocks.len()) as u64;
+        Run {
+            meta,
+            source: Source::Memory(bytes),
+            index: self.index,
+            offsets: Offsets::Memory(offsets),
+            bytes: size,
+        }
     }
 
     /// Finishes a run file and syncs it.
@@ -495,7 +525,8 @@ impl RunWriter {
         }
         let meta_place = index_place + tail.len() as u64;
         meta.write(&mut tail);
-        let places: Vec<u8> = [offsets_place, index_place, meta_place].into_iter().flat_map(u64::to_le_bytes).collect();
+        let places: Vec<u8> =
+            [offsets_place, index_place, meta_place].into_iter().flat_map(u64::to_le_bytes).collect();
         let mut hash = crc32fast::Hasher::new();
         hash.update(&tail);
         hash.update(&places);

@@ -72,4 +72,3 @@ pub fn write_number(out: &mut Vec<u8>, value: u64) {
     }
     out.extend_from_slice(&digits[start..]);
 }
-

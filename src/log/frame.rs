@@ -67,7 +67,14 @@ impl Header {
     pub fn write(&self, out: &mut Vec<u8>) {
         let Header { v, first, last, prev, synced, bytes } = *self;
         write_line(out, |out| {
-            let fields = [("v", v), ("first", first), ("last", last), ("prev", prev), ("synced", synced), ("bytes", bytes)];
+            let fields = [
+                ("v", v),
+                ("first", first),
+                ("last", last),
+                ("prev", prev),
+                ("synced", synced),
+                ("bytes", bytes),
+            ];
             for (place, (name, value)) in fields.into_iter().enumerate() {
                 out.extend_from_slice(if place == 0 { b"{\"" } else { b",\"" });
                 out.extend_from_slice(name.as_bytes());

@@ -34,7 +34,9 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Damage { path, offset, what } => write!(f, "{} at byte {offset}: {what}", path.display()),
+            Failure::Damage { path, offset, what } => {
+                write!(f, "{} at byte {offset}: {what}", path.display())
+            }
             Failure::Io { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -247,7 +249,8 @@ impl<'a> Scan<'a> {
     fn open(segment: &'a Segment, skip: Option<u64>) -> Result<Self, Failure> {
         let length =
             segment.file.length().map_err(|error| Failure::Io { path: segment.path.clone(), error })?;
-        let mut scan = Scan { segment, length, place: 0, unconfirmed: 0, window: Vec::new(), window_start: 0 };
+        let mut scan =
+            Scan { segment, length, place: 0, unconfirmed: 0, window: Vec::new(), window_start: 0 };
         if let Some(offset) = skip {
             scan.place = offset;
             let Some(line) = scan.line(offset)? else {
@@ -308,7 +311,8 @@ impl<'a> Scan<'a> {
                 return Err(Failure::Damage { path: self.segment.path.clone(), offset: place, what });
             }
             if header.prev != *last || header.first <= *last || header.last < header.first {
-                let what = format!("a frame behind event {last} was expected, and one behind {} found", header.prev);
+                let what =
+                    format!("a frame behind event {last} was expected, and one behind {} found", header.prev);
                 return Ok(End::Wrong { what });
             }
             let lines = place + header_bytes;
@@ -389,7 +393,8 @@ impl<'a> Scan<'a> {
         let rest = read_range(self.segment, place, self.length)?;
         let text = rest.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1);
         // A later frame that says this one was on disk proves damage.
-        let proves = |line: &[u8]| check_line(line).and_then(Header::read).is_some_and(|header| header.synced > last);
+        let proves =
+            |line: &[u8]| check_line(line).and_then(Header::read).is_some_and(|header| header.synced > last);
         if rest[..text].split(|byte| *byte == b'\n').any(proves) {
             return Ok(false);
         }
@@ -410,5 +415,7 @@ impl<'a> Scan<'a> {
 fn has_zero_sector(frame: &[u8], place: u64) -> bool {
     let skip = usize::try_from((SECTOR_BYTES - place % SECTOR_BYTES) % SECTOR_BYTES).unwrap_or(0);
     let sectors = frame.get(skip..).unwrap_or_default();
-    sectors.chunks_exact(usize::try_from(SECTOR_BYTES).unwrap_or(512)).any(|sector| sector.iter().all(|byte| *byte == 0))
+    sectors
+        .chunks_exact(usize::try_from(SECTOR_BYTES).unwrap_or(512))
+        .any(|sector| sector.iter().all(|byte| *byte == 0))
 }

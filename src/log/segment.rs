@@ -41,12 +41,14 @@ impl Segment {
     /// `corrupt` when the record fails its checksum or is another one.
     pub fn read(&self, seq: u64, offset: u64, next: Option<u64>) -> Result<Vec<u8>> {
         let damaged = |what: String| Error::corrupt(self.path.display().to_string(), offset, what);
-        let mut length = next
-            .and_then(|next| usize::try_from(next.checked_sub(offset)?).ok())
-            .unwrap_or(GUESS_BYTES);
+        let mut length =
+            next.and_then(|next| usize::try_from(next.checked_sub(offset)?).ok()).unwrap_or(GUESS_BYTES);
         loop {
             let mut bytes = vec![0; length];
-            let read = self.file.read_at(&mut bytes, offset).map_err(|error| damaged(format!("cannot be read: {error}")))?;
+            let read = self
+                .file
+                .read_at(&mut bytes, offset)
+                .map_err(|error| damaged(format!("cannot be read: {error}")))?;
             let end = memchr::memchr(b'\n', &bytes[..read]);
             let Some(end) = end else {
                 if read == length {

@@ -77,7 +77,8 @@ impl LogWriter {
     pub fn append(&mut self, first: u64, last: u64, lines: &[u8]) -> Result<u64, AppendError> {
         self.frame.clear();
         let bytes = lines.len() as u64;
-        Header { v: VERSION, first, last, prev: self.last, synced: self.synced, bytes }.write(&mut self.frame);
+        Header { v: VERSION, first, last, prev: self.last, synced: self.synced, bytes }
+            .write(&mut self.frame);
         let start = self.position + self.frame.len() as u64;
         self.frame.extend_from_slice(lines);
         let end = self.position + self.frame.len() as u64;

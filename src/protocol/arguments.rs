@@ -21,7 +21,9 @@ impl<'o, 'a> Arguments<'o, 'a> {
     /// `bad_request` for the first argument that is unknown, ill-typed or missing.
     pub fn check(object: &'o Object<'a>, command: &'static Command, member: bool) -> Result<Self> {
         for (name, raw) in object.iter() {
-            let Some(argument) = find(command, name, member) else { return Err(unknown(command, name, member)) };
+            let Some(argument) = find(command, name, member) else {
+                return Err(unknown(command, name, member));
+            };
             if !fits(argument.kind, raw) {
                 let message = format!("`{name}` must be {}", argument.kind.describe());
                 return Err(Error::bad_field(name, message));
@@ -133,7 +135,8 @@ fn unknown(command: &Command, name: &str, member: bool) -> Error {
 }
 
 fn fits(kind: Type, raw: &str) -> bool {
-    let text_of = |min: usize, max: usize| json::as_string(raw).is_some_and(|text| (min..=max).contains(&text.len()));
+    let text_of =
+        |min: usize, max: usize| json::as_string(raw).is_some_and(|text| (min..=max).contains(&text.len()));
     match kind {
         Type::Text { min, max } => text_of(min, max),
         Type::Name => {
@@ -147,9 +150,8 @@ fn fits(kind: Type, raw: &str) -> bool {
         Type::Json => true,
         Type::Time => json::as_string(raw).is_some_and(|text| Timestamp::parse(&text).is_some()),
         Type::Choice(words) => json::as_string(raw).is_some_and(|text| words.contains(&text.as_ref())),
-        Type::Texts => {
-            json::array(raw).is_some_and(|elements| elements.into_iter().all(|raw| json::as_string(raw).is_some()))
-        }
+        Type::Texts => json::array(raw)
+            .is_some_and(|elements| elements.into_iter().all(|raw| json::as_string(raw).is_some())),
         Type::Requests | Type::Materials => raw.starts_with('['),
     }
 }

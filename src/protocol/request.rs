@@ -6,7 +6,7 @@ use crate::domain::command::{
     Command, Filter, Follow, Idempotency, Local, Order, Page, Read, Reserve, Search, Write, WriteRequest,
 };
 use crate::domain::event::{JobState, TYPES};
-use crate::domain::formulas_makeup::Makeup;
+use crate::domain::formulas_makeup::{Makeup, NAME_BYTES_MAX};
 use crate::domain::messages::{Destination, Target};
 use crate::domain::{text, words};
 use crate::error::{Code, Error, Result};
@@ -26,9 +26,7 @@ pub struct Request {
 #[must_use]
 pub fn parse(line: &[u8]) -> Request {
     match json::parse_line(line) {
-        Ok(object) => {
-            Request { id: object.get("id").map(str::to_owned), command: command(&object) }
-        }
+        Ok(object) => Request { id: object.get("id").map(str::to_owned), command: command(&object) },
         Err(Failure::Bad { offset, message }) => {
             let message = format!("{message} at byte {offset}");
             Request { id: None, command: Err(Error::new(Code::BadJson, message).at_offset(offset as u64)) }
@@ -138,7 +136,9 @@ fn destination(arguments: Arguments<'_, '_>) -> Result<Destination> {
             Ok(Destination::Recipient(recipient))
         }
         (None, Some(app), Some(chat)) => Ok(Destination::Chat { app, chat }),
-        (None, Some(_), None) => Err(Error::bad_field("chat", "a message into a chat needs `app` and `chat`")),
+        (None, Some(_), None) => {
+            Err(Error::bad_field("chat", "a message into a chat needs `app` and `chat`"))
+        }
         (None, None, Some(_)) => Err(Error::bad_field("app", "a message into a chat needs `app` and `chat`")),
         (None, None, None) => {
             Err(Error::bad_field("recipient", "a message goes to a `recipient`, or to an `app` and `chat`"))
@@ -153,14 +153,18 @@ fn target(arguments: Arguments<'_, '_>) -> Result<Target> {
     let by_number = ["app", "chat", "number"];
     match arguments.number("seq") {
         Some(seq) => match by_number.into_iter().find(|name| arguments.raw(name).is_some()) {
-            Some(name) => Err(Error::bad_field(name, "a message is named by `seq`, or by `app`, `chat` and `number`")),
+            Some(name) => {
+                Err(Error::bad_field(name, "a message is named by `seq`, or by `app`, `chat` and `number`"))
+            }
             None => Ok(Target::Seq(seq)),
         },
         None => match by_number.into_iter().find(|name| arguments.raw(name).is_none()) {
             Some(name) if by_number.into_iter().any(|name| arguments.raw(name).is_some()) => {
                 Err(Error::bad_field(name, "a message in a chat is named by `app`, `chat` and `number`"))
             }
-            Some(_) => Err(Error::bad_field("seq", "a message is named by `seq`, or by `app`, `chat` and `number`")),
+            Some(_) => {
+                Err(Error::bad_field("seq", "a message is named by `seq`, or by `app`, `chat` and `number`"))
+            }
             None => Ok(Target::Number {
                 app: arguments.required_text("app"),
                 chat: arguments.required_number("chat"),
@@ -176,7 +180,9 @@ fn write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
     let raw = |name| arguments.raw(name).unwrap_or("null").to_owned();
     Ok(match arguments.command().name {
         "batch" => batch(arguments)?,
-        "kv.set" => Write::KvSet { key: text("key"), value: raw("value"), if_seq: arguments.number("if_seq") },
+        "kv.set" => {
+            Write::KvSet { key: text("key"), value: raw("value"), if_seq: arguments.number("if_seq") }
+        }
         "kv.delete" => Write::KvDelete { key: text("key"), if_seq: arguments.number("if_seq") },
         "message.post" => Write::MessagePost {
             destination: destination(arguments)?,
@@ -193,8 +199,14 @@ fn write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
         "chat.delete" => Write::ChatDelete { app: text("app"), chat: number("chat") },
         "formula.submit" => {
             let materials = raw("materials");
-            let makeup = Makeup::parse(&materials).map_err(|error| Error::bad_field("materials", error.message))?;
-            Write::FormulaSubmit { formula: makeup.id(), name: text("name"), materials: json::compact(&materials) }
+            let name = text("name");
+            if !(1..=NAME_BYTES_MAX).contains(&name.trim().len()) {
+                let message = format!("`name` must have 1 to {NAME_BYTES_MAX} bytes less outer white space");
+                return Err(Error::bad_field("name", message));
+            }
+            let makeup =
+                Makeup::parse(&materials).map_err(|error| Error::bad_field("materials", error.message))?;
+            Write::FormulaSubmit { formula: makeup.id(), name, materials: json::compact(&materials) }
         }
         _ => queue_write(arguments, member)?,
     })
@@ -224,7 +236,9 @@ fn queue_write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
         "queue.extend" => {
             Write::QueueExtend { job: number("job"), lease: text("lease"), lease_ms: number("lease_ms") }
         }
-        "queue.nack" => Write::QueueNack { job: number("job"), lease: text("lease"), delay_ms: number("delay_ms") },
+        "queue.nack" => {
+            Write::QueueNack { job: number("job"), lease: text("lease"), delay_ms: number("delay_ms") }
+        }
         "queue.configure" => Write::QueueConfigure {
             queue: text("queue"),
             lease_ms: arguments.number("lease_ms"),
@@ -235,7 +249,9 @@ fn queue_write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
         "queue.delete" => Write::QueueDelete { job: number("job") },
         "queue.purge" => Write::QueuePurge { queue: text("queue"), state: state() },
         "queue.drop" => Write::QueueDrop { queue: text("queue") },
-        other => return Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser"))),
+        other => {
+            return Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser")));
+        }
     })
 }
 
@@ -266,7 +282,9 @@ fn read(arguments: Arguments<'_, '_>) -> Result<Read> {
         "log.read" => {
             Read::LogRead { from: arguments.number("from").unwrap_or(1), limit, types: types(arguments)? }
         }
-        other => return Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser"))),
+        other => {
+            return Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser")));
+        }
     })
 }
 
@@ -290,7 +308,8 @@ fn filter(arguments: Arguments<'_, '_>) -> Result<Filter> {
         None => None,
         Some(text) => Some(text::parse(&text).map_err(|error| {
             let offset = error.offset as u64;
-            Error::bad_field("text", format!("{} (at byte {offset} of `text`)", error.message)).at_offset(offset)
+            Error::bad_field("text", format!("{} (at byte {offset} of `text`)", error.message))
+                .at_offset(offset)
         })?),
     };
     Ok(Filter {
@@ -308,7 +327,11 @@ fn filter(arguments: Arguments<'_, '_>) -> Result<Filter> {
 fn search(arguments: Arguments<'_, '_>, limit: u64) -> Result<Search> {
     Ok(Search {
         filter: filter(arguments)?,
-        order: if arguments.text("order").as_deref() == Some("oldest") { Order::Oldest } else { Order::Newest },
+        order: if arguments.text("order").as_deref() == Some("oldest") {
+            Order::Oldest
+        } else {
+            Order::Newest
+        },
         limit,
         before: arguments.number("before"),
         after: arguments.number("after"),

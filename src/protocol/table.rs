@@ -1,7 +1,9 @@
 //! The one table of commands. The parser checks requests against it, `help` prints it, and the
 //! client `msglog` makes its subcommands from it.
 
-use crate::limits::{IDEMPOTENCY_KEY_BYTES, KEY_BYTES, NAME_BYTES, PAGE_ITEMS, RESERVE_JOBS, SUBSTRING_BYTES, TIME_MS};
+use crate::limits::{
+    IDEMPOTENCY_KEY_BYTES, KEY_BYTES, NAME_BYTES, PAGE_ITEMS, RESERVE_JOBS, SUBSTRING_BYTES, TIME_MS,
+};
 
 /// Who answers a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +161,8 @@ const FILTERS: [Argument; 8] = [
 const TYPES: Argument = may("types", Type::Texts, "only events of these types");
 
 /// What any request may carry.
-pub const COMMON: &[Argument] = &[
-    must("cmd", STRING, "the command"),
-    may("id", Type::Json, "echoed in the reply"),
-];
+pub const COMMON: &[Argument] =
+    &[must("cmd", STRING, "the command"), may("id", Type::Json, "echoed in the reply")];
 
 /// What any write may carry.
 pub const COMMON_WRITE: &[Argument] = &[
@@ -177,7 +177,12 @@ pub const COMMON_WRITE: &[Argument] = &[
 
 /// Every command, in the order of `help`.
 pub const COMMANDS: &[Command] = &[
-    Command { name: "ping", kind: Kind::Local, arguments: &[], doc: "Is it there? Replies seq, the last event's." },
+    Command {
+        name: "ping",
+        kind: Kind::Local,
+        arguments: &[],
+        doc: "Is it there? Replies seq, the last event's.",
+    },
     Command { name: "quit", kind: Kind::Local, arguments: &[], doc: "Replies, then closes the connection." },
     Command {
         name: "help",
@@ -191,8 +196,18 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[],
         doc: "Replies name, version, protocol, seq, started_at, limits, durability, unicode.",
     },
-    Command { name: "stats", kind: Kind::Local, arguments: &[], doc: "Replies counts, sizes, latencies and memory, by subject." },
-    Command { name: "metrics", kind: Kind::Local, arguments: &[], doc: "Replies text: the same in the Prometheus text format." },
+    Command {
+        name: "stats",
+        kind: Kind::Local,
+        arguments: &[],
+        doc: "Replies counts, sizes, latencies and memory, by subject.",
+    },
+    Command {
+        name: "metrics",
+        kind: Kind::Local,
+        arguments: &[],
+        doc: "Replies text: the same in the Prometheus text format.",
+    },
     Command {
         name: "batch",
         kind: Kind::Write,
@@ -253,7 +268,12 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[must("body", STRING, "the new text"), ADDRESS[0], ADDRESS[1], ADDRESS[2], ADDRESS[3]],
         doc: "Replaces a message's body. Replies seq, of the change.",
     },
-    Command { name: "message.delete", kind: Kind::Write, arguments: &ADDRESS, doc: "Deletes a message. Replies seq, of the change." },
+    Command {
+        name: "message.delete",
+        kind: Kind::Write,
+        arguments: &ADDRESS,
+        doc: "Deletes a message. Replies seq, of the change.",
+    },
     Command {
         name: "message.list",
         kind: Kind::Read,
@@ -302,7 +322,12 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[must("name", NAME, "its name")],
         doc: "Makes an application. Replies token, seq.",
     },
-    Command { name: "app.get", kind: Kind::Read, arguments: &[must("token", TOKEN, "the application's token")], doc: "Replies app." },
+    Command {
+        name: "app.get",
+        kind: Kind::Read,
+        arguments: &[must("token", TOKEN, "the application's token")],
+        doc: "Replies app.",
+    },
     Command {
         name: "app.list",
         kind: Kind::Read,
@@ -340,7 +365,12 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[APP, CHAT, must("name", NAME, "its new name")],
         doc: "Renames a chat. Replies seq.",
     },
-    Command { name: "chat.delete", kind: Kind::Write, arguments: &[APP, CHAT], doc: "Deletes a chat with its messages. Replies seq." },
+    Command {
+        name: "chat.delete",
+        kind: Kind::Write,
+        arguments: &[APP, CHAT],
+        doc: "Deletes a chat with its messages. Replies seq.",
+    },
     Command {
         name: "formula.submit",
         kind: Kind::Write,
@@ -384,7 +414,12 @@ pub const COMMANDS: &[Command] = &[
         ],
         doc: "Leases jobs. Replies jobs, empty when there is none in time.",
     },
-    Command { name: "queue.ack", kind: Kind::Write, arguments: &[JOB, LEASE], doc: "The job is done. Replies seq." },
+    Command {
+        name: "queue.ack",
+        kind: Kind::Write,
+        arguments: &[JOB, LEASE],
+        doc: "The job is done. Replies seq.",
+    },
     Command {
         name: "queue.extend",
         kind: Kind::Write,
@@ -416,11 +451,19 @@ pub const COMMANDS: &[Command] = &[
         ],
         doc: "Sets a queue's bounds; what is not given stays. Replies the settings.",
     },
-    Command { name: "queue.get", kind: Kind::Read, arguments: &[QUEUE], doc: "Replies queue: settings, ready, delayed, leased, dead, oldest_at." },
+    Command {
+        name: "queue.get",
+        kind: Kind::Read,
+        arguments: &[QUEUE],
+        doc: "Replies queue: settings, ready, delayed, leased, dead, oldest_at.",
+    },
     Command {
         name: "queue.list",
         kind: Kind::Read,
-        arguments: &[may("after", Type::Text { min: 0, max: NAME_BYTES }, "only names behind this one"), LIMIT],
+        arguments: &[
+            may("after", Type::Text { min: 0, max: NAME_BYTES }, "only names behind this one"),
+            LIMIT,
+        ],
         doc: "Replies queues in byte order; next when there are more.",
     },
     Command {
@@ -435,14 +478,24 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[QUEUE, may("job", SEQ, "one dead job; default all")],
         doc: "Makes dead jobs ready again. Replies revived.",
     },
-    Command { name: "queue.delete", kind: Kind::Write, arguments: &[JOB], doc: "Deletes a job in whatever state. Replies seq." },
+    Command {
+        name: "queue.delete",
+        kind: Kind::Write,
+        arguments: &[JOB],
+        doc: "Deletes a job in whatever state. Replies seq.",
+    },
     Command {
         name: "queue.purge",
         kind: Kind::Write,
         arguments: &[QUEUE, may("state", STATES, "default every state")],
         doc: "Deletes all jobs, or all in a state. Replies deleted.",
     },
-    Command { name: "queue.drop", kind: Kind::Write, arguments: &[QUEUE], doc: "Removes an empty queue. Replies seq." },
+    Command {
+        name: "queue.drop",
+        kind: Kind::Write,
+        arguments: &[QUEUE],
+        doc: "Removes an empty queue. Replies seq.",
+    },
     Command {
         name: "log.read",
         kind: Kind::Read,

@@ -31,7 +31,8 @@ pub fn message(record: &[u8], out: &mut Vec<u8>) -> Result<()> {
 pub fn key_value(record: &[u8]) -> Result<(&[u8], &[u8])> {
     // Quotes inside the key are escaped, so nothing before the value can hold these bytes.
     const VALUE: &[u8] = b",\"value\":";
-    let value = memchr::memmem::find(record, VALUE).and_then(|start| record.get(start + VALUE.len()..record.len() - 1));
+    let value = memchr::memmem::find(record, VALUE)
+        .and_then(|start| record.get(start + VALUE.len()..record.len() - 1));
     time(record).zip(value).ok_or_else(|| malformed("value"))
 }
 

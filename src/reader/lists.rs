@@ -73,7 +73,8 @@ pub fn keys(snapshot: &Snapshot, prefix: &str, page: &Page<String>, out: &mut Ve
     let mut last = String::new();
     let from = page.after.as_ref().map(|after| behind(kv::table_key(after))).unwrap_or_default();
     scan_prefix(snapshot, &kv::table_key(prefix), &from, &mut |key, value| {
-        let key = key.get(1..).and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(|| malformed("key"))?;
+        let key =
+            key.get(1..).and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(|| malformed("key"))?;
         let mut item = b"{\"key\":".to_vec();
         write_string(&mut item, key);
         Fields(&mut item).number("seq", number_in(value)?);
@@ -94,12 +95,19 @@ pub fn keys(snapshot: &Snapshot, prefix: &str, page: &Page<String>, out: &mut Ve
 ///
 /// # Errors
 /// `not_found` when there is no such chat.
-pub fn messages(snapshot: &Snapshot, app: &str, chat: u64, page: &Page<u64>, out: &mut Vec<u8>) -> Result<()> {
+pub fn messages(
+    snapshot: &Snapshot,
+    app: &str,
+    chat: u64,
+    page: &Page<u64>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     chat_table::require_chat(snapshot, app, chat)?;
     let mut filling = Filling::new(page.limit);
     let mut last = 0;
     let prefix = chat_table::key(tag::MESSAGE_NUMBER, app, chat);
-    let from = page.after.map(|after| behind(message_table::number_key(app, chat, after))).unwrap_or_default();
+    let from =
+        page.after.map(|after| behind(message_table::number_key(app, chat, after))).unwrap_or_default();
     scan_prefix(snapshot, &prefix, &from, &mut |key, value| {
         if filling.is_full() {
             return Ok(false);
@@ -190,7 +198,8 @@ pub fn formulas(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> 
         if filling.is_full() {
             return Ok(false);
         }
-        let seq = key.get(1..).and_then(|mut rest| read_ordered(&mut rest)).ok_or_else(|| malformed("formula"))?;
+        let seq =
+            key.get(1..).and_then(|mut rest| read_ordered(&mut rest)).ok_or_else(|| malformed("formula"))?;
         let taken = filling.take(&items::formula(snapshot, seq)?);
         if taken {
             last = String::from_utf8(id.to_vec()).map_err(|_| malformed("formula"))?;

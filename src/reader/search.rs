@@ -72,7 +72,11 @@ impl<'f> Finder<'f> {
         }
         let text = filter.text.as_ref().filter(|text| !text.is_exact()).map(Matcher::new);
         let substring = filter.substring.as_deref();
-        let check = (text.is_some() || substring.is_some()).then(|| Check { text, substring, scratch: String::new() });
+        let check = (text.is_some() || substring.is_some()).then(|| Check {
+            text,
+            substring,
+            scratch: String::new(),
+        });
         let low = filter.since.map_or(Ok(1), |since| snapshot.first_at_or_after(since))?;
         let high = match filter.until {
             Some(until) => snapshot.first_at_or_after(until)?.saturating_sub(1),
@@ -134,7 +138,11 @@ impl<'f> Finder<'f> {
 
 /// The record of a candidate's current form. `None` when it was compacted away.
 fn current(snapshot: &Snapshot, candidate: Candidate) -> Result<Option<Vec<u8>>> {
-    if candidate.edited { messages::current_record(snapshot, candidate.seq) } else { snapshot.record(candidate.seq) }
+    if candidate.edited {
+        messages::current_record(snapshot, candidate.seq)
+    } else {
+        snapshot.record(candidate.seq)
+    }
 }
 
 /// `message.search`

@@ -124,7 +124,8 @@ impl EventLoop {
                     SIGNALS => self.stop(router),
                     Token(token) => {
                         if let Some(client) = self.clients.get_mut(&token) {
-                            client.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                            client.readable |=
+                                event.is_readable() || event.is_read_closed() || event.is_error();
                             client.connection.gone |= event.is_write_closed() || event.is_error();
                             self.ready.insert(token);
                         }
@@ -295,7 +296,10 @@ impl EventLoop {
             return;
         }
         let most = self.clients.iter().max_by_key(|(_, client)| client.counted).map(|(token, _)| *token);
-        let Some((token, client)) = most.and_then(|token| Some((token, self.clients.get_mut(&token)?))) else { return };
+        let Some((token, client)) = most.and_then(|token| Some((token, self.clients.get_mut(&token)?)))
+        else {
+            return;
+        };
         router.stats.connections_dropped.add(1);
         client.connection.replies.abandon();
         let message = "all connections together hold too much, and this one the most: read replies sooner";

@@ -42,7 +42,9 @@ impl Replies {
 
     /// Takes the reply to a request: `write` appends its line, given the request's `id`.
     pub fn answer(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>, Option<&str>)) {
-        let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else { return };
+        let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else {
+            return;
+        };
         let Some(slot) = self.slots.get_mut(place) else { return };
         self.waiting_bytes -= std::mem::take(&mut slot.bytes);
         if place == 0 {

@@ -62,7 +62,8 @@ impl Router {
                 },
             };
             if connection.follower.is_some() {
-                let error = Error::new(Code::BadRequest, "this connection follows: use another one for requests");
+                let error =
+                    Error::new(Code::BadRequest, "this connection follows: use another one for requests");
                 self.end_with(connection, &error);
                 break;
             }
@@ -75,7 +76,8 @@ impl Router {
     }
 
     fn too_large(&self) -> Request {
-        let message = format!("the line is longer than {} bytes and was skipped", self.identity.limits.line_bytes);
+        let message =
+            format!("the line is longer than {} bytes and was skipped", self.identity.limits.line_bytes);
         Request { id: None, command: Err(Error::new(Code::TooLarge, message)) }
     }
 
@@ -87,7 +89,9 @@ impl Router {
                 self.refuse(connection, number, &error);
             }
             Ok(Command::Write(write)) => self.begin_write(token, connection, id, write, bytes),
-            Ok(command) if connection.writes > 0 => return Begun::Later(Request { id, command: Ok(command) }),
+            Ok(command) if connection.writes > 0 => {
+                return Begun::Later(Request { id, command: Ok(command) });
+            }
             Ok(Command::Local(local)) => {
                 let number = connection.replies.begin(id, 0);
                 let snapshot = self.published.load();
@@ -156,8 +160,11 @@ impl Router {
 
     /// Asks for a follower's next piece when it has sent the one before.
     pub fn feed(&self, token: usize, connection: &mut Connection) {
-        let idle = connection.replies.output().is_empty() && connection.life == Life::Open && !connection.gone;
-        let Some(follower) = connection.follower.as_mut().filter(|follower| idle && !follower.asked) else { return };
+        let idle =
+            connection.replies.output().is_empty() && connection.life == Life::Open && !connection.gone;
+        let Some(follower) = connection.follower.as_mut().filter(|follower| idle && !follower.asked) else {
+            return;
+        };
         let snapshot = self.published.load();
         if follower.next <= snapshot.synced {
             follower.asked = true;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::domain::command::{Write, WriteRequest};
+use crate::domain::decide;
 use crate::domain::event::{Event, Fact};
 use crate::domain::table::{Circumstances, Outcome};
-use crate::domain::decide;
 use crate::error::{Code, Error, Result};
 use crate::index::levels;
 use crate::index::run::Run;
@@ -359,7 +359,9 @@ impl Writer {
         let run = match turn.batch.freeze(|_, place| start + place as u64) {
             Ok(run) => run,
             // The frame is in the file and cannot be shown: nothing more may follow it.
-            Err(error) => return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown)),
+            Err(error) => {
+                return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown));
+            }
         };
         let mut runs = Vec::with_capacity(next.runs.len() + 1);
         runs.extend(next.runs.iter().cloned());
@@ -446,7 +448,10 @@ impl Writer {
         }
         let before = Arc::clone(self.log.segment());
         if let Err(error) = self.log.roll() {
-            crate::report::warning(&format!("the next segment cannot be made: {error}; {} goes on", before.path.display()));
+            crate::report::warning(&format!(
+                "the next segment cannot be made: {error}; {} goes on",
+                before.path.display()
+            ));
             return;
         }
         let mut segments: Vec<Arc<Segment>> = self.snapshot.segments.as_ref().clone();

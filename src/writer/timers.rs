@@ -29,7 +29,9 @@ impl Timers {
         let (job, length_ms) = match event.fact {
             Fact::JobPut { delay_ms, .. } if delay_ms > 0 => (event.seq, delay_ms),
             Fact::JobNacked { job, delay_ms, dead: false, .. } if delay_ms > 0 => (job, delay_ms),
-            Fact::JobLeased { job, lease_ms, .. } | Fact::JobExtended { job, lease_ms, .. } => (job, lease_ms),
+            Fact::JobLeased { job, lease_ms, .. } | Fact::JobExtended { job, lease_ms, .. } => {
+                (job, lease_ms)
+            }
             _ => return,
         };
         self.set(now + Duration::from_millis(length_ms), job, event.seq);

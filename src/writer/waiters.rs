@@ -93,8 +93,12 @@ impl Waiters {
 
     /// Forgets those of a connection that is gone.
     pub fn forget(&mut self, connection: usize) {
-        let gone: Vec<u64> =
-            self.waiting.iter().filter(|(_, waiter)| waiter.ticket.connection == connection).map(|(id, _)| *id).collect();
+        let gone: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiter)| waiter.ticket.connection == connection)
+            .map(|(id, _)| *id)
+            .collect();
         for id in gone {
             self.remove(id);
         }

@@ -91,6 +91,11 @@ impl Client {
         self.reader.get_mut().write_all(bytes.as_ref()).expect("the daemon takes bytes");
     }
 
+    /// Sends bytes to a daemon that may have closed; nothing when it has.
+    pub fn try_send(&mut self, bytes: &str) -> Option<()> {
+        self.reader.get_mut().write_all(bytes.as_bytes()).ok()
+    }
+
     /// Sends all requests ahead while it reads the replies, one for each.
     #[track_caller]
     pub fn pipeline(&mut self, requests: &[Value]) -> Vec<Reply> {

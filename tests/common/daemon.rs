@@ -203,7 +203,9 @@ fn await_socket(child: &mut Child, socket: &Path, folder: &Path) {
             let said = fs::read_to_string(folder.join("stderr")).unwrap_or_default();
             panic!("the daemon ended with {status}: {said}");
         }
-        Client::connect(socket).ok()
+        let mut client = Client::connect(socket).ok()?;
+        client.try_send("{\"cmd\":\"ping\"}\n")?;
+        client.line()
     });
 }
 

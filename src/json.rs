@@ -50,6 +50,7 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// The text of the value under `key`: exactly the bytes sent, without outer white space.
+    #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a str> {
         self.iter().find_map(|(name, value)| (name == key).then_some(value))
     }
@@ -88,27 +89,32 @@ pub fn parse_line(line: &[u8]) -> Result<Object<'_>, Failure> {
 }
 
 /// The string that `raw` stands for, without its escapes; `None` if it is no JSON string.
+#[must_use]
 pub fn as_string(raw: &str) -> Option<Cow<'_, str>> {
     raw.starts_with('"').then(|| unescape(raw).ok()).flatten()
 }
 
 /// The integer in `raw`, if it is one as in [`integer_text`] and fits.
+#[must_use]
 pub fn as_u64(raw: &str) -> Option<u64> {
     integer_text(raw)?.parse().ok()
 }
 
 /// The integer in `raw`, if it is one as in [`integer_text`] and fits.
+#[must_use]
 pub fn as_i64(raw: &str) -> Option<i64> {
     integer_text(raw)?.parse().ok()
 }
 
 /// The boolean in `raw`, if it is one.
+#[must_use]
 pub fn as_bool(raw: &str) -> Option<bool> {
     raw.parse().ok()
 }
 
 /// The digits, with any number of them, of a JSON integer: a number without fraction and
 /// exponent (`1.0` and `1e2` are none). `-0` gives `0`, so that equal integers are equal texts.
+#[must_use]
 pub fn integer_text(raw: &str) -> Option<&str> {
     let digits = raw.strip_prefix('-').unwrap_or(raw);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -124,6 +130,7 @@ pub fn array(raw: &str) -> Option<Vec<&str>> {
 }
 
 /// The fields of a JSON object; `None` if `raw` is no object.
+#[must_use]
 pub fn object(raw: &str) -> Option<Object<'_>> {
     let raw: RawFields = serde_json::from_str(raw).ok()?;
     let fields = raw.0.into_iter();
@@ -132,6 +139,7 @@ pub fn object(raw: &str) -> Option<Object<'_>> {
 }
 
 /// `raw` without the white space around its tokens; everything else, escapes too, as sent.
+#[must_use]
 pub fn compact(raw: &str) -> String {
     let mut compacted = String::with_capacity(raw.len());
     let mut rest = raw;
@@ -307,7 +315,7 @@ enum Token<'a> {
     Plain(&'a str),
 }
 
-fn is_space(byte: &u8) -> bool {
+fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
@@ -324,7 +332,7 @@ impl<'a> Tokens<'a> {
     /// Stops at the next byte that is neither white space nor `skipped`, and tells it.
     fn skip(&mut self, skipped: &[u8]) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
-        let between = |byte: &u8| is_space(byte) || skipped.contains(byte);
+        let between = |byte: &u8| is_space(*byte) || skipped.contains(byte);
         let found = rest.iter().position(|byte| !between(byte))?;
         self.at += found;
         Some(rest[found])
@@ -343,7 +351,7 @@ impl<'a> Iterator for Tokens<'a> {
             b'"' => string_end(text, start),
             b'{' | b'[' | b'}' | b']' => start + 1,
             _ => {
-                let ends = |byte: &u8| is_space(byte) || matches!(byte, b',' | b']' | b'}');
+                let ends = |byte: &u8| is_space(*byte) || matches!(byte, b',' | b']' | b'}');
                 let length = rest.iter().position(ends);
                 start + length.unwrap_or(rest.len())
             }

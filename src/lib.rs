@@ -34,9 +34,6 @@
 //! is a fold over it, and lies in the runs of the index together with words and recipients. Run
 //! files can be deleted at any time: they come back from the log.
 
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
-
 pub mod background;
 pub mod codec;
 pub mod daemon;

@@ -104,7 +104,7 @@ impl Facts for Snapshot {
                     going = visit(&key, value)?;
                 }
                 newest = false;
-                if !(place.next()? && place.key() < to) {
+                if !(place.advance()? && place.key() < to) {
                     places.remove(index);
                 }
             }

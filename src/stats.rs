@@ -175,6 +175,7 @@ impl Stats {
 
     /// All numbers by subject and name, and the subject's times.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     pub fn subjects(&self, snapshot: &Snapshot) -> Vec<Subject<'_>> {
         let counts = snapshot.counts();
         let [ready, delayed, leased, dead] = counts.jobs;

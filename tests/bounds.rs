@@ -33,7 +33,9 @@ fn stuff(client: &Client, line: &str) {
     for _ in 0..10_000 {
         match stream.write_all(lines.as_bytes()) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                return;
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(error) => panic!("{error}"),
         }

@@ -43,7 +43,9 @@ pub fn run(data: &Path) -> Result<(), Exit> {
 fn check_runs(folder: &Path) -> Result<usize, Exit> {
     let names = Disk.list(folder).map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?;
     let mut runs = 0;
-    for name in names.iter().filter(|name| name.ends_with(".run")) {
+    for name in
+        names.iter().filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "run"))
+    {
         let path = folder.join(name);
         let shown = path.display().to_string();
         let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;

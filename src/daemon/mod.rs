@@ -234,8 +234,9 @@ fn refusal(failure: &Failure, data: &Path) -> Exit {
 fn tell_ready(path: &Path, data: &Path, events: u64) {
     let socket = path.display();
     let version = env!("CARGO_PKG_VERSION");
+    let try_it = "echo '{\"cmd\":\"ping\"}'";
     print(&format!(
-        "msglogd {version}: {events} events in {}\nlistening on {socket}\ntry: echo '{{\"cmd\":\"ping\"}}' | nc -N -U {socket}\n",
+        "msglogd {version}: {events} events in {}\nlistening on {socket}\ntry: {try_it} | nc -N -U {socket}\n",
         data.display()
     ));
     let status = format!("{events} events, listening on {socket}");

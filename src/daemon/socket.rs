@@ -29,14 +29,13 @@ const ADDRESS_BYTES: usize = 108;
 /// `Exit::Busy` when another daemon answers there, `Exit::Io`.
 pub fn listen(options: &Options) -> Result<Listening, Exit> {
     let uid = paths::own_uid();
-    let path = match &options.socket {
-        Some(path) => path.clone(),
-        None => {
-            if let Some(passed) = passed_by_systemd()? {
-                return Ok(passed);
-            }
-            paths::daemon_socket(&paths::process_environment, uid)
+    let path = if let Some(path) = &options.socket {
+        path.clone()
+    } else {
+        if let Some(passed) = passed_by_systemd()? {
+            return Ok(passed);
         }
+        paths::daemon_socket(&paths::process_environment, uid)
     };
     if paths::is_in_private_folder(&path, uid) {
         paths::make_private_folder(&paths::private_folder(uid), uid)

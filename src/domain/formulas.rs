@@ -36,23 +36,22 @@ pub fn seq_of(facts: &dyn Facts, formula: &str) -> Result<Option<u64>> {
 /// `queue_full`, for a new formula.
 pub fn submit(draft: &mut Draft<'_>, formula: String, name: String, materials: String) -> Result<()> {
     let found = seq_of(draft, &formula)?;
-    let seq = match found {
-        Some(seq) => seq,
-        None => {
-            let mut body = b"{\"type\":\"formula_created\"".to_vec();
-            let at = draft.at();
-            Fields(&mut body)
-                .text("formula", &formula)
-                .text("name", &name)
-                .raw("materials", materials.as_bytes())
-                .time("at", at);
-            body.push(b'}');
-            let seq = draft.emit(Fact::FormulaCreated { formula: formula.clone(), name, materials })?;
-            queues::put(draft, QUEUE.to_owned(), String::from_utf8_lossy(&body).into_owned(), 0, 0)?;
-            // The job's own reply is not this command's.
-            draft.reply().clear();
-            seq
-        }
+    let seq = if let Some(seq) = found {
+        seq
+    } else {
+        let mut body = b"{\"type\":\"formula_created\"".to_vec();
+        let at = draft.at();
+        Fields(&mut body)
+            .text("formula", &formula)
+            .text("name", &name)
+            .raw("materials", materials.as_bytes())
+            .time("at", at);
+        body.push(b'}');
+        let seq = draft.emit(Fact::FormulaCreated { formula: formula.clone(), name, materials })?;
+        queues::put(draft, QUEUE.to_owned(), String::from_utf8_lossy(&body).into_owned(), 0, 0)?;
+        // The job's own reply is not this command's.
+        draft.reply().clear();
+        seq
     };
     Fields(draft.reply()).text("formula", &formula).flag("created", found.is_none()).number("seq", seq);
     Ok(())

@@ -71,6 +71,7 @@ impl Makeup {
     /// The formula's id, 64 lower-case hexadecimal digits: SHA-256 of the materials in the order
     /// of their names' bytes. In full, so that nobody can make two formulas with one id. It is
     /// stored in logs: a change here would make known formulas new.
+    #[must_use]
     pub fn id(&self) -> String {
         let mut hash = Sha256::new();
         for (name, concentration) in &self.materials {
@@ -130,8 +131,9 @@ fn canonical(number: &str) -> Result<String, String> {
         format!("the concentration's exponent must be between -{EXPONENT_MAX} and {EXPONENT_MAX}")
     })?;
     let trailing_zeros = all.len() - all.trim_end_matches('0').len();
-    // At most 1000 digits each: far from the ends of an i32.
-    let power = exponent + trailing_zeros as i32 - fraction.len() as i32;
+    // At most 1000 digits each.
+    let places = |count: usize| i32::try_from(count).unwrap_or(i32::MAX / 2);
+    let power = exponent + places(trailing_zeros) - places(fraction.len());
     Ok(format!("{digits}e{power}"))
 }
 

@@ -6,6 +6,7 @@ use super::chats::random_word;
 use super::event::{Event, Fact, JobState};
 use super::jobs::{CLASSES, Job, Queue, ReadyClass, place};
 use super::table::{Draft, Facts, Table, malformed};
+use crate::codec::hex;
 use crate::error::{Code, Error, Result};
 use crate::json::fields::{Fields, write_number};
 use crate::limits::REPLY_BYTES;
@@ -16,7 +17,7 @@ const LEASE_CHARACTERS: usize = 22;
 /// What the log keeps of a lease's token: the first 16 bytes of its SHA-256 in hex.
 #[must_use]
 pub fn lease_hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(token.as_bytes())[..16])
 }
 
 fn require(facts: &dyn Facts, name: &str) -> Result<Queue> {
@@ -344,7 +345,7 @@ fn move_job(event: &Event, seq: u64, table: &mut dyn Table) -> Result<()> {
             (job.due, job.length_ms) = (event.at.plus_ms(*lease_ms), *lease_ms);
         }
         Fact::JobExtended { lease_ms, .. } => {
-            (job.due, job.length_ms) = (event.at.plus_ms(*lease_ms), *lease_ms)
+            (job.due, job.length_ms) = (event.at.plus_ms(*lease_ms), *lease_ms);
         }
         Fact::JobNacked { delay_ms, dead, .. } => {
             job.expired = false;

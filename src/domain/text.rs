@@ -69,12 +69,14 @@ impl std::error::Error for TextError {}
 
 impl Text {
     /// Whether `body` matches. For many bodies make one [`Matcher`].
+    #[must_use]
     pub fn matches(&self, body: &str) -> bool {
         Matcher::new(self).matches(body)
     }
 
     /// Whether every phrase, excluded ones too, is a single word or prefix, so that an index of
     /// words answers exactly and no body has to be looked at.
+    #[must_use]
     pub fn is_exact(&self) -> bool {
         self.clauses.iter().all(|clause| match clause {
             Clause::Any(phrases) => phrases.iter().all(|phrase| phrase.words.len() == 1),
@@ -103,6 +105,7 @@ struct Needles {
 
 impl Matcher {
     /// Prepares `text`.
+    #[must_use]
     pub fn new(text: &Text) -> Matcher {
         let clauses = text.clauses.iter().map(|clause| match clause {
             Clause::Any(phrases) => Needles { any: phrases.iter().map(finder).collect(), wanted: true },
@@ -253,15 +256,12 @@ fn next_piece(text: &str, from: usize) -> Result<Option<Piece>, TextError> {
         None => (false, rest),
     };
     let start = text.len() - rest.len();
-    let (content, content_start, end) = match rest.strip_prefix('"') {
-        Some(rest) => {
-            let content = quoted(rest, start)?;
-            (content.trim_end(), start + 1, start + content.len() + 2)
-        }
-        None => {
-            let content = bare(rest, start)?;
-            (content, start, start + content.len())
-        }
+    let (content, content_start, end) = if let Some(rest) = rest.strip_prefix('"') {
+        let content = quoted(rest, start)?;
+        (content.trim_end(), start + 1, start + content.len() + 2)
+    } else {
+        let content = bare(rest, start)?;
+        (content, start, start + content.len())
     };
     if !excluded && &text[offset..end] == "OR" {
         return Ok(Some(Piece { offset, end, kind: Kind::Or }));

@@ -5,7 +5,7 @@
 //! - A word is a maximal run of letters, numbers and marks (general categories L, N and M).
 //!   Borders are found in the text as it is; only then is the word lower-cased.
 //! - In the scripts written without spaces (Script property Han, Hiragana, Katakana, Thai, Lao,
-//!   Khmer, Myanmar; not Script_Extensions) every letter is a word of its own, together with the
+//!   Khmer, Myanmar; not `Script_Extensions`) every letter is a word of its own, together with the
 //!   marks that follow it, whatever script those have (a voiced sound mark is Inherited).
 //! - Only letters stand alone. Numbers of these scripts (Thai digits, the ideographic zero) run
 //!   together with what is next to them like any other number.
@@ -19,8 +19,8 @@
 //!   U+200B, U+00AD), controls and unassigned characters are symbols: they end a word.
 //!
 //! Lower-casing is the default mapping of each character for itself: a capital sigma is always a
-//! small sigma and never the final one, U+0130 becomes two characters. There is no normalization
-//! and no folding.
+//! small sigma and never the final one, a final sigma is a sigma too, U+0130 becomes two characters.
+//! There is no normalization and no other folding.
 
 use std::char::ToLowercase;
 use std::sync::LazyLock;
@@ -109,6 +109,7 @@ pub fn tokens(text: &str, scratch: &mut String, mut each: impl FnMut(Token<'_>))
 
 /// The words of `text`, in order, each in a string of its own. For short texts such as queries;
 /// [`tokens`] is for bodies.
+#[must_use]
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     tokens(text, &mut String::new(), |token| {
@@ -120,11 +121,13 @@ pub fn words(text: &str) -> Vec<String> {
 }
 
 /// Whether `character` is part of words: a letter, a number or a mark.
+#[must_use]
 pub fn is_word_character(character: char) -> bool {
     class_of(character) & WORD != 0
 }
 
 /// `text` lower-cased character by character, as words and substrings are.
+#[must_use]
 pub fn lower(text: &str) -> String {
     let mut lowered = String::with_capacity(text.len());
     lower_into(text, &mut lowered);
@@ -257,6 +260,7 @@ const fn ascii_classes() -> [u8; 256] {
     classes
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "versions of Unicode are small, and this is a constant")]
 /// The crates state versions in 64 bits and the standard library in 8, which is enough.
 const fn narrow(version: (u64, u64, u64)) -> (u8, u8, u8) {
     (version.0 as u8, version.1 as u8, version.2 as u8)

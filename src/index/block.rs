@@ -8,7 +8,7 @@
 //!          count   u32 LE   of the restarts
 //! ```
 //!
-//! The layout is that of LevelDB's tables (doc/table_format.md there).
+//! The layout is that of LevelDB's tables (`doc/table_format.md` there).
 
 use std::cmp::Ordering;
 use std::ops::Range;

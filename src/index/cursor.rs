@@ -188,7 +188,7 @@ impl<'r> And<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn new(mut parts: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
+    pub fn of(mut parts: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
         if parts.len() == 1
             && let Some(only) = parts.pop()
         {
@@ -255,7 +255,7 @@ impl<'r> Not<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn new(wanted: Boxed<'r>, excluded: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
+    pub fn of(wanted: Boxed<'r>, excluded: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
         if excluded.is_empty() {
             return Ok(wanted);
         }

@@ -131,7 +131,7 @@ fn merge_table(inputs: &mut [Input<'_>], bottom: bool, writer: &mut RunWriter) -
                 writer.add(&key, input.place.payload()).map_err(|error| io(&error))?;
             }
             newest = false;
-            input.open = input.place.next()?;
+            input.open = input.place.advance()?;
         }
     }
     Ok(())
@@ -172,7 +172,7 @@ impl Lists<'_> {
                     write(&mut self.out, self.writer, term, &self.seqs)?;
                     self.seqs.clear();
                 }
-                input.open = input.place.next()?;
+                input.open = input.place.advance()?;
             }
         }
         if gather {

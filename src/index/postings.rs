@@ -172,8 +172,8 @@ impl<'r> List<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn next(&mut self) -> Result<bool> {
-        Ok(self.place.next()? && self.read_head()?)
+    pub fn advance(&mut self) -> Result<bool> {
+        Ok(self.place.advance()? && self.read_head()?)
     }
 
     /// Goes to the last chunk whose last posting is before `seq`. `false` when there is none.
@@ -206,7 +206,7 @@ pub fn all(run: &Run, term: &[u8]) -> Result<Vec<u64>> {
     if let Some(mut list) = List::open(run, term)? {
         loop {
             list.decode(&mut seqs)?;
-            if !list.next()? {
+            if !list.advance()? {
                 break;
             }
         }

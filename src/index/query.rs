@@ -119,7 +119,7 @@ impl Plan {
             };
             parts.push(Box::new(all));
         }
-        Ok(Some(Not::new(And::new(parts)?, excluded)?))
+        Ok(Some(Not::of(And::of(parts)?, excluded)?))
     }
 }
 
@@ -155,7 +155,7 @@ fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) ->
         let Some(found) = found else { return Ok(None) };
         parts.push(found);
     }
-    Ok(Some(And::new(parts)?))
+    Ok(Some(And::of(parts)?))
 }
 
 fn piece_cursor<'r>(run: &'r Run, piece: &Piece, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
@@ -219,7 +219,7 @@ impl<'r> Candidates<'r> {
         if low <= high {
             for (number, run) in runs.iter().enumerate().filter(|(_, run)| run.meta().edits) {
                 if let Some(found) = plan.cursor(run, true, order)? {
-                    edits.push(Not::new(found, changed_since(runs, number, true, order)?)?);
+                    edits.push(Not::of(found, changed_since(runs, number, true, order)?)?);
                 }
             }
         } else {
@@ -232,7 +232,7 @@ impl<'r> Candidates<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn next(&mut self) -> Result<Option<Candidate>> {
+    pub fn advance(&mut self) -> Result<Option<Candidate>> {
         let posted = self.next_post()?;
         let mut edited = None;
         for cursor in &mut self.edits {
@@ -259,7 +259,7 @@ impl<'r> Candidates<'r> {
                 return Ok(None);
             };
             self.posts = match self.plan.cursor(&self.runs[number], false, self.order)? {
-                Some(found) => Some(Not::new(found, changed_since(self.runs, number, false, self.order)?)?),
+                Some(found) => Some(Not::of(found, changed_since(self.runs, number, false, self.order)?)?),
                 None => None,
             };
         }
@@ -315,7 +315,7 @@ pub fn count_at_once(runs: &[Arc<Run>], plan: &Plan) -> Result<Option<u64>> {
 
 fn count_live(run: &Run, term: &[u8], dead: Vec<Boxed<'_>>) -> Result<u64> {
     let Some(postings) = Postings::open(run, term, Order::Oldest)? else { return Ok(0) };
-    let mut live = Not::new(Box::new(postings), dead)?;
+    let mut live = Not::of(Box::new(postings), dead)?;
     let mut count = 0;
     while let Some(found) = live.current() {
         count += 1;

@@ -380,7 +380,7 @@ impl<'r> Position<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn next(&mut self) -> Result<bool> {
+    pub fn advance(&mut self) -> Result<bool> {
         if self.place.next(&self.block).is_some() {
             return Ok(true);
         }

@@ -65,6 +65,9 @@ pub struct Start {
     pub offset: u64,
 }
 
+/// What was set aside: the copy, and how many bytes it has.
+pub type Torn = Option<(PathBuf, u64)>;
+
 /// A log that was read to its end.
 pub struct Recovered {
     /// The segments, oldest first; at least one.
@@ -78,7 +81,7 @@ pub struct Recovered {
     /// Where the frames begin that no later frame says were synced.
     unconfirmed: u64,
     /// What was set aside: the copy, and how many bytes it has.
-    pub torn: Option<(PathBuf, u64)>,
+    pub torn: Torn,
 }
 
 /// Opens the segments of a folder, oldest first.
@@ -174,7 +177,7 @@ impl Recovered {
         storage: &Arc<dyn Storage>,
         folder: &Path,
         segment_bytes: u64,
-    ) -> Result<(LogWriter, Vec<Arc<Segment>>, Option<(PathBuf, u64)>), Failure> {
+    ) -> Result<(LogWriter, Vec<Arc<Segment>>, Torn), Failure> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |error| Failure::Io { path, error }

@@ -2,6 +2,7 @@
 
 use super::arguments::Arguments;
 use super::table::{self, Kind};
+use crate::codec::hex;
 use crate::domain::command::{
     Command, Filter, Follow, Idempotency, Local, Order, Page, Read, Reserve, Search, Write, WriteRequest,
 };
@@ -83,7 +84,7 @@ fn write_request(arguments: Arguments<'_, '_>) -> Result<WriteRequest> {
         Some(key) => {
             let own = ["id", "durable", "dry_run", "idempotency_key"];
             let content = json::content_hash(arguments.iter().filter(|(name, _)| !own.contains(name)));
-            let content = content.iter().map(|byte| format!("{byte:02x}")).collect();
+            let content = hex(&content);
             Some(Idempotency { key, content })
         }
     };

@@ -51,7 +51,7 @@ pub fn answer(snapshot: &Snapshot, read: &Read) -> Result<Vec<u8>> {
         Read::QueueList { page } => lists::queues(snapshot, page, &mut out)?,
         Read::QueuePeek { queue, state, limit } => lists::jobs(snapshot, queue, *state, *limit, &mut out)?,
         Read::LogRead { from, limit, types } => {
-            lists::events(snapshot, *from, *limit, types.as_deref(), &mut out)?
+            lists::events(snapshot, *from, *limit, types.as_deref(), &mut out)?;
         }
     }
     Ok(out)

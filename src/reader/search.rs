@@ -14,6 +14,12 @@ use crate::index::terms::{Kind, chat_bytes};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
 
+/// Gives the record of a match's current form.
+pub type Load<'a> = dyn FnMut() -> Result<Option<Vec<u8>>> + 'a;
+
+/// What to do with a match, by the seq of its post: `false` ends the walk.
+pub type Visit<'a> = dyn FnMut(u64, &mut Load<'_>) -> Result<bool> + 'a;
+
 /// A filter made ready for one snapshot.
 pub struct Finder<'f> {
     plan: Plan,
@@ -47,15 +53,12 @@ impl<'f> Finder<'f> {
     pub fn new(snapshot: &Snapshot, filter: &'f Filter) -> Result<Self> {
         let mut plan = Plan::default();
         if let Some(app) = &filter.app {
-            match filter.chat {
-                Some(chat) => {
-                    chats::require_chat(snapshot, app, chat)?;
-                    plan.require(Kind::Chat, &chat_bytes(app, chat));
-                }
-                None => {
-                    chats::require_app(snapshot, app)?;
-                    plan.require(Kind::App, app.as_bytes());
-                }
+            if let Some(chat) = filter.chat {
+                chats::require_chat(snapshot, app, chat)?;
+                plan.require(Kind::Chat, &chat_bytes(app, chat));
+            } else {
+                chats::require_app(snapshot, app)?;
+                plan.require(Kind::App, app.as_bytes());
             }
         }
         if let Some(recipient) = &filter.recipient {
@@ -96,11 +99,11 @@ impl<'f> Finder<'f> {
         snapshot: &Snapshot,
         order: Order,
         (after, before): (u64, u64),
-        visit: &mut dyn FnMut(u64, &mut dyn FnMut() -> Result<Option<Vec<u8>>>) -> Result<bool>,
+        visit: &mut Visit<'_>,
     ) -> Result<()> {
         let (low, high) = (self.low.max(after.saturating_add(1)), self.high.min(before.saturating_sub(1)));
         let mut candidates = Candidates::new(&snapshot.runs, &self.plan, order, low, high)?;
-        while let Some(candidate) = candidates.next()? {
+        while let Some(candidate) = candidates.advance()? {
             let mut record = None;
             if let Some(check) = &mut self.check {
                 record = current(snapshot, candidate)?;

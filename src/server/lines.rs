@@ -68,27 +68,24 @@ impl Lines {
     pub fn next(&mut self, line_bytes_max: usize) -> Next<'_> {
         loop {
             let found = memchr::memchr(b'\n', &self.bytes[self.scanned..]).map(|place| self.scanned + place);
-            let (start, end) = match found {
-                Some(end) => {
-                    let start = self.start;
-                    (self.start, self.scanned) = (end + 1, end + 1);
-                    (start, end)
-                }
-                None => {
-                    self.scanned = self.bytes.len();
-                    let held = self.held();
-                    if self.skipping || held > line_bytes_max {
-                        self.start = self.bytes.len();
-                        let said = std::mem::replace(&mut self.skipping, true);
-                        return if said { Next::Nothing } else { Next::TooLong };
-                    }
-                    if !self.ended || held == 0 {
-                        return Next::Nothing;
-                    }
-                    let start = self.start;
+            let (start, end) = if let Some(end) = found {
+                let start = self.start;
+                (self.start, self.scanned) = (end + 1, end + 1);
+                (start, end)
+            } else {
+                self.scanned = self.bytes.len();
+                let held = self.held();
+                if self.skipping || held > line_bytes_max {
                     self.start = self.bytes.len();
-                    (start, self.start)
+                    let said = std::mem::replace(&mut self.skipping, true);
+                    return if said { Next::Nothing } else { Next::TooLong };
                 }
+                if !self.ended || held == 0 {
+                    return Next::Nothing;
+                }
+                let start = self.start;
+                self.start = self.bytes.len();
+                (start, self.start)
             };
             if std::mem::take(&mut self.skipping) {
                 continue;

@@ -328,9 +328,10 @@ impl Writer {
             }
             return;
         }
-        self.sync_due = match self.log.last() > self.log.synced() && self.broken.is_none() {
-            true => Some(self.sync_due.unwrap_or(turn.now + Duration::from_millis(SYNC_DELAY_MS))),
-            false => None,
+        self.sync_due = if self.log.last() > self.log.synced() && self.broken.is_none() {
+            Some(self.sync_due.unwrap_or(turn.now + Duration::from_millis(SYNC_DELAY_MS)))
+        } else {
+            None
         };
         let moved = next.synced != self.log.synced();
         next.synced = self.log.synced();
@@ -477,15 +478,13 @@ fn replace_runs(runs: &mut Vec<Arc<Run>>, merged: &Arc<Run>) {
 fn readied_queues(events: &[Event]) -> Vec<String> {
     let mut queues = Vec::new();
     for event in events {
-        let queue = match &event.fact {
-            Fact::JobPut { queue, delay_ms: 0, .. }
-            | Fact::JobNacked { queue, delay_ms: 0, dead: false, .. }
-            | Fact::JobExpired { queue, dead: false, .. }
-            | Fact::JobReadied { queue, .. }
-            | Fact::JobRevived { queue, .. } => queue,
-            _ => continue,
-        };
-        if !queues.contains(queue) {
+        if let Fact::JobPut { queue, delay_ms: 0, .. }
+        | Fact::JobNacked { queue, delay_ms: 0, dead: false, .. }
+        | Fact::JobExpired { queue, dead: false, .. }
+        | Fact::JobReadied { queue, .. }
+        | Fact::JobRevived { queue, .. } = &event.fact
+            && !queues.contains(queue)
+        {
             queues.push(queue.clone());
         }
     }

@@ -1,6 +1,6 @@
 //! Reserves that wait for a job: first come, first served, in each queue.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::Ticket;
@@ -26,7 +26,7 @@ pub struct Waiter {
 pub struct Waiters {
     waiting: HashMap<u64, Waiter>,
     queues: HashMap<String, VecDeque<u64>>,
-    deadlines: BTreeMap<(Instant, u64), ()>,
+    deadlines: BTreeSet<(Instant, u64)>,
     next: u64,
 }
 
@@ -47,7 +47,7 @@ impl Waiters {
     pub fn add(&mut self, waiter: Waiter) {
         let id = self.next;
         self.next += 1;
-        self.deadlines.insert((waiter.deadline, id), ());
+        self.deadlines.insert((waiter.deadline, id));
         self.queues.entry(waiter.reserve.queue.clone()).or_default().push_back(id);
         self.waiting.insert(id, waiter);
     }
@@ -79,12 +79,12 @@ impl Waiters {
     /// When the next one gives up.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.keys().next().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     /// Takes one out whose time is over.
     pub fn take_late(&mut self, now: Instant) -> Option<Waiter> {
-        let (deadline, id) = *self.deadlines.keys().next()?;
+        let (deadline, id) = *self.deadlines.first()?;
         if deadline > now {
             return None;
         }

@@ -64,10 +64,12 @@ pub fn finish(command: &mut Command) -> Finished {
 }
 
 /// A running daemon, its data and its socket.
+///
+/// Fields are dropped in order: first the daemon ends, then its folder goes.
 pub struct Daemon {
-    folder: TempDir,
-    options: Vec<String>,
     child: Option<Guard>,
+    options: Vec<String>,
+    folder: TempDir,
 }
 
 /// Kills what it holds.

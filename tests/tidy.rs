@@ -1,0 +1,225 @@
+//! The rules of the house that a program can hold.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const LINE_CHARACTERS_MAX: usize = 120;
+
+/// The floors, lowest first: a file imports only from its own floor and those below.
+const FLOORS: &[&[&str]] = &[
+    &["error", "limits"],
+    &["time", "codec", "randomness", "paths", "report"],
+    &["json"],
+    &["domain"],
+    &["storage"],
+    &["log"],
+    &["index"],
+    &["snapshot"],
+    &["stats"],
+    &["writer", "store"],
+    &["background"],
+    &["reader"],
+    &["protocol"],
+    &["server"],
+    &["daemon", "client"],
+];
+
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The text before the tests at the foot of the file.
+    fn code(&self) -> &str {
+        self.text.split("#[cfg(test)]").next().unwrap_or_default()
+    }
+
+    fn module(&self) -> &str {
+        let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        inside.split(['/', '.']).next().unwrap_or_default()
+    }
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file is UTF-8");
+                let path = path.strip_prefix(root).expect("inside").display().to_string();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(!found.is_empty());
+    found
+}
+
+fn assert_none(rule: &str, broken: &[String]) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+fn all_sources() -> Vec<Source> {
+    sources("src").into_iter().chain(sources("tests")).collect()
+}
+
+#[test]
+fn no_file_is_over_600_lines_and_no_line_over_120_characters() {
+    let mut broken = Vec::new();
+    for source in all_sources() {
+        let lines = source.text.lines().count();
+        if lines > FILE_LINES_MAX {
+            broken.push(format!("{}: {lines} lines", source.path));
+        }
+        for (number, line) in source.text.lines().enumerate() {
+            let long = line.chars().count() > LINE_CHARACTERS_MAX;
+            if long && source.path.starts_with("src") {
+                broken.push(format!("{}:{}", source.path, number + 1));
+            }
+        }
+    }
+    assert_none("too long", &broken);
+}
+
+#[test]
+fn no_function_is_over_70_lines() {
+    let mut broken = Vec::new();
+    for source in all_sources() {
+        let mut open: Option<(usize, usize, &str)> = None;
+        for (number, line) in source.text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            if let Some((start, depth, head)) = open
+                && indent == depth
+                && line.trim_start().starts_with('}')
+            {
+                let allowed = head.contains("fn subjects") || number - start <= FUNCTION_LINES_MAX + 2;
+                if !allowed {
+                    broken.push(format!("{}:{}: {} lines", source.path, start + 1, number - start));
+                }
+                open = None;
+            }
+            let trimmed = line.trim_start().trim_start_matches("pub ").trim_start_matches("const ");
+            if open.is_none() && trimmed.starts_with("fn ") && !line.trim_end().ends_with([';', '}']) {
+                open = Some((number, indent, line));
+            }
+        }
+    }
+    assert_none("functions of more than 70 lines", &broken);
+}
+
+#[test]
+fn a_file_imports_only_from_its_own_floor_and_those_below() {
+    let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
+    let mut broken = Vec::new();
+    for source in sources("src") {
+        if source.path == "src/lib.rs" || source.path.starts_with("src/bin/") {
+            continue;
+        }
+        let Some(own) = floor(source.module()) else {
+            broken.push(format!("{} is on no floor", source.path));
+            continue;
+        };
+        for piece in source.code().split("crate::").skip(1) {
+            let name: String = piece.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if floor(&name).is_some_and(|other| other > own) {
+                broken.push(format!("{} uses crate::{name}, which is above it", source.path));
+            }
+        }
+    }
+    assert_none("imports from above", &broken);
+}
+
+#[test]
+fn each_thing_that_touches_the_world_has_its_place() {
+    let rules: &[(&str, &[&str])] = &[
+        ("mio::", &["src/server/event_loop.rs"]),
+        ("SystemTime::now", &["src/time.rs"]),
+        ("Timestamp::now", &["src/writer/mod.rs", "src/daemon/mod.rs"]),
+        ("getrandom::", &["src/randomness.rs"]),
+        ("File::open", &["src/storage.rs", "src/client/"]),
+        ("println!", &["src/report.rs", "src/client/", "src/bin/msglog.rs"]),
+    ];
+    let mut broken = Vec::new();
+    for source in sources("src") {
+        for (what, places) in rules {
+            if source.code().contains(what) && !places.iter().any(|place| source.path.starts_with(place)) {
+                broken.push(format!("{} has {what}, which belongs in {}", source.path, places.join(" or ")));
+            }
+        }
+    }
+    assert_none("out of place", &broken);
+}
+
+#[test]
+fn nothing_is_left_for_later_and_nothing_panics_on_purpose() {
+    let mut broken = Vec::new();
+    for source in sources("src") {
+        for (number, line) in source.code().lines().enumerate() {
+            let words = [".unwrap()", ".expect(", "todo!", "unimplemented!", "dbg!", "FIXME", "XXX"];
+            if let Some(word) = words.into_iter().find(|word| line.contains(word)) {
+                broken.push(format!("{}:{}: {word}", source.path, number + 1));
+            }
+        }
+    }
+    assert_none("not allowed outside tests", &broken);
+}
+
+#[test]
+fn sources_are_ascii() {
+    let broken: Vec<String> = all_sources()
+        .into_iter()
+        .filter(|source| !source.text.is_ascii())
+        .map(|source| source.path)
+        .collect();
+    assert_none("characters beyond ASCII (write them as escapes)", &broken);
+}
+
+#[test]
+fn every_module_begins_with_what_it_is() {
+    let broken: Vec<String> = all_sources()
+        .into_iter()
+        .filter(|source| !source.text.starts_with("//!"))
+        .map(|source| source.path)
+        .collect();
+    assert_none("no module documentation", &broken);
+}
+
+#[test]
+fn the_map_in_lib_names_every_module() {
+    let sources = sources("src");
+    let map = sources.iter().find(|source| source.path == "src/lib.rs").expect("there is a lib.rs");
+    let broken: Vec<String> = FLOORS
+        .iter()
+        .flat_map(|floor| floor.iter())
+        .filter(|module| !map.text.contains(&format!("[`{module}`]")))
+        .map(ToString::to_string)
+        .collect();
+    assert_none("not on the map in src/lib.rs", &broken);
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).expect("a manifest");
+    let mut broken = Vec::new();
+    let mut inside = false;
+    let mut before = "";
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies");
+        } else if inside && line.contains(" = ") && !line.starts_with('#') && !before.starts_with('#') {
+            broken.push(line.to_owned());
+        }
+        before = line;
+    }
+    assert_none("dependencies without a reason above them", &broken);
+}

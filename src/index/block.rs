@@ -35,7 +35,7 @@ impl BlockBuilder {
             self.restarts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
             0
         } else {
-            self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
+            common_prefix(&self.last_key, key)
         };
         write_varint(&mut self.bytes, shared as u64);
         write_varint(&mut self.bytes, (key.len() - shared) as u64);
@@ -70,6 +70,19 @@ impl BlockBuilder {
         self.entries = 0;
         self.last_key.clear();
     }
+}
+
+/// How many bytes two keys begin with in common.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let mut length = 0;
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return length + (differing.trailing_zeros() / 8) as usize;
+        }
+        length += 8;
+    }
+    length + a[length..].iter().zip(&b[length..]).take_while(|(a, b)| a == b).count()
 }
 
 /// A place in a block: the entry that `next` read last.

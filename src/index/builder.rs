@@ -1,6 +1,10 @@
 //! Makes a small run in memory from a batch of events and the changes of the table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::postings::{self, PostingsWriter};
 use super::run::{Meta, Run, RunWriter, write_value};
@@ -8,12 +12,82 @@ use super::terms::{Kind, TermBuffers, chat_bytes, term};
 use crate::domain::event::{Event, Fact, Message};
 use crate::domain::table::{Changes, Counts};
 use crate::error::Result;
-use std::sync::Arc;
+
+/// The terms of a batch, each stored once, and which event has which.
+#[derive(Default)]
+struct Terms {
+    hasher: DefaultHashBuilder,
+    numbers: HashTable<u32>,
+    /// All terms, one behind the other, and where each ends.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// The last event that each was given for.
+    last: Vec<u32>,
+    /// Term and event, in the order of the events.
+    given: Vec<(u32, u32)>,
+}
+
+fn slice<'b>(bytes: &'b [u8], ends: &[usize], number: u32) -> &'b [u8] {
+    let number = number as usize;
+    let start = if number == 0 { 0 } else { ends[number - 1] };
+    &bytes[start..ends[number]]
+}
+
+impl Terms {
+    fn find(&self, term: &[u8]) -> Option<u32> {
+        let same = |number: &u32| slice(&self.bytes, &self.ends, *number) == term;
+        self.numbers.find(self.hasher.hash_one(term), same).copied()
+    }
+
+    /// Notes that event `event` of the batch has a term.
+    fn give(&mut self, term: &[u8], event: u32) {
+        let Terms { hasher, numbers, bytes, ends, last, given } = self;
+        let hash = hasher.hash_one(term);
+        let same = |number: &u32| slice(bytes, ends, *number) == term;
+        if let Some(number) = numbers.find(hash, same) {
+            if std::mem::replace(&mut last[*number as usize], event) != event {
+                given.push((*number, event));
+            }
+            return;
+        }
+        // A batch is bounded, so its terms are far fewer than 2^32.
+        let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(term);
+        ends.push(bytes.len());
+        last.push(event);
+        given.push((number, event));
+        numbers.insert_unique(hash, number, |number| hasher.hash_one(slice(bytes, ends, *number)));
+    }
+
+    /// The terms in order, each with the events that have it.
+    fn sorted(&self) -> (Vec<u32>, Vec<u32>, Vec<usize>) {
+        // A counting sort: the events of a term come out in their order.
+        let mut starts = vec![0_usize; self.ends.len() + 1];
+        for (number, _) in &self.given {
+            starts[*number as usize + 1] += 1;
+        }
+        for place in 1..starts.len() {
+            starts[place] += starts[place - 1];
+        }
+        let mut next = starts.clone();
+        let mut events = vec![0; self.given.len()];
+        for (number, event) in &self.given {
+            events[next[*number as usize]] = *event;
+            next[*number as usize] += 1;
+        }
+        let mut order: Vec<u32> = (0..u32::try_from(self.ends.len()).unwrap_or(u32::MAX)).collect();
+        order.sort_unstable_by(|a, b| {
+            slice(&self.bytes, &self.ends, *a).cmp(slice(&self.bytes, &self.ends, *b))
+        });
+        (order, events, starts)
+    }
+}
 
 /// Gathers the terms of a batch.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Builder {
-    terms: HashMap<Vec<u8>, Vec<u64>>,
+    first: u64,
+    terms: Terms,
     /// The newest text of messages that the batch edited.
     edits: BTreeMap<u64, Message>,
     edited: Vec<u64>,
@@ -22,22 +96,22 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// A builder for a batch whose first event is `first`.
+    #[must_use]
+    pub fn new(first: u64) -> Self {
+        Builder { first, ..Builder::default() }
+    }
+
     /// Adds an event. `runs` is what was there before the batch.
     ///
     /// # Errors
     /// `corrupt` when a chat's messages cannot be listed.
     pub fn add(&mut self, event: &Event, runs: &[Arc<Run>]) -> Result<()> {
-        let Builder { terms, buffers, .. } = self;
-        let mut give = |term: &[u8], seq: u64| match terms.get_mut(term) {
-            Some(seqs) if seqs.last() == Some(&seq) => {}
-            Some(seqs) => seqs.push(seq),
-            None => {
-                terms.insert(term.to_vec(), vec![seq]);
-            }
-        };
-        give(&term(Kind::Type, false, event.fact.type_name().as_bytes()), event.seq);
+        let Builder { first, terms, buffers, .. } = self;
+        let number = u32::try_from(event.seq - *first).unwrap_or(u32::MAX);
+        buffers.one(Kind::Type, event.fact.type_name().as_bytes(), |term| terms.give(term, number));
         match &event.fact {
-            Fact::MessagePosted(message) => buffers.each(message, false, |term| give(term, event.seq)),
+            Fact::MessagePosted(message) => buffers.each(message, false, |term| terms.give(term, number)),
             Fact::MessageEdited { message, now, .. } => {
                 self.edited.push(*message);
                 self.edits.insert(*message, now.clone());
@@ -64,9 +138,37 @@ impl Builder {
         for run in runs {
             self.delete(&postings::all(run, term)?);
         }
-        let own = self.terms.get(term).cloned().unwrap_or_default();
-        self.delete(&own);
+        if let Some(number) = self.terms.find(term) {
+            let given = self.terms.given.iter().filter(|(term, _)| *term == number);
+            let own: Vec<u64> = given.map(|(_, event)| self.first + u64::from(*event)).collect();
+            self.delete(&own);
+        }
         Ok(())
+    }
+
+    /// The terms that are not of the batch's own posts: of edits, and the lists of what changed.
+    fn others(&mut self, meta: &mut Meta) -> BTreeMap<Vec<u8>, Vec<u64>> {
+        let mut others: BTreeMap<Vec<u8>, Vec<u64>> = BTreeMap::new();
+        meta.edits = !self.edits.is_empty();
+        for (seq, message) in std::mem::take(&mut self.edits) {
+            self.buffers.each(&message, true, |term| {
+                let seqs = others.entry(term.to_vec()).or_default();
+                if seqs.last() != Some(&seq) {
+                    seqs.push(seq);
+                }
+            });
+        }
+        let changes = [(Kind::Edited, &mut self.edited), (Kind::Deleted, &mut self.deleted)];
+        for (kind, seqs) in changes {
+            seqs.sort_unstable();
+            seqs.dedup();
+            if let (Some(&low), Some(&high)) = (seqs.first(), seqs.last()) {
+                let (other_low, other_high) = meta.changed.unwrap_or((low, high));
+                meta.changed = Some((other_low.min(low), other_high.max(high)));
+                others.insert(term(kind, false, b""), std::mem::take(seqs));
+            }
+        }
+        others
     }
 
     /// The run of the batch. `meta.changed` and `meta.edits` are set here.
@@ -74,41 +176,26 @@ impl Builder {
     /// # Errors
     /// None that memory gives.
     pub fn finish(mut self, mut meta: Meta, changes: &Changes, offsets: Vec<u32>) -> std::io::Result<Run> {
-        meta.edits = !self.edits.is_empty();
-        let edits = std::mem::take(&mut self.edits);
-        for (seq, message) in &edits {
-            self.buffers.each(message, true, |term| {
-                let seqs = self.terms.entry(term.to_vec()).or_default();
-                if seqs.last() != Some(seq) {
-                    seqs.push(*seq);
-                }
-            });
-        }
-        for (kind, mut seqs) in [(Kind::Edited, self.edited), (Kind::Deleted, self.deleted)] {
-            seqs.sort_unstable();
-            seqs.dedup();
-            if let (Some(low), Some(high)) = (seqs.first(), seqs.last()) {
-                meta.changed = Some(match meta.changed {
-                    Some((other_low, other_high)) => (other_low.min(*low), other_high.max(*high)),
-                    None => (*low, *high),
-                });
-                self.terms.insert(term(kind, false, b""), seqs);
-            }
-        }
+        let others = self.others(&mut meta);
         let mut writer = RunWriter::in_memory();
         let mut payload = Vec::new();
         for (key, value) in &changes.0 {
             write_value(&mut payload, value.as_deref());
             writer.add(key, &payload)?;
         }
-        let mut terms: Vec<_> = self.terms.into_iter().collect();
-        terms.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let (order, events, starts) = self.terms.sorted();
         let mut lists = PostingsWriter::default();
-        for (term, seqs) in &terms {
-            for seq in seqs {
-                lists.push(&mut writer, term, *seq)?;
+        let mut others = others.into_iter().peekable();
+        for number in order {
+            let term = slice(&self.terms.bytes, &self.terms.ends, number);
+            while let Some((other, seqs)) = others.next_if(|(other, _)| other.as_slice() < term) {
+                lists.write(&mut writer, &other, seqs.into_iter())?;
             }
-            lists.finish(&mut writer, term)?;
+            let own = &events[starts[number as usize]..starts[number as usize + 1]];
+            lists.write(&mut writer, term, own.iter().map(|event| self.first + u64::from(*event)))?;
+        }
+        for (other, seqs) in others {
+            lists.write(&mut writer, &other, seqs.into_iter())?;
         }
         Ok(writer.into_memory(meta, offsets))
     }

@@ -93,6 +93,22 @@ impl PostingsWriter {
         Ok(())
     }
 
+    /// Writes a whole list.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(
+        &mut self,
+        writer: &mut RunWriter,
+        term: &[u8],
+        seqs: impl Iterator<Item = u64>,
+    ) -> std::io::Result<()> {
+        for seq in seqs {
+            self.push(writer, term, seq)?;
+        }
+        self.finish(writer, term)
+    }
+
     /// Ends the term's list.
     ///
     /// # Errors

@@ -98,6 +98,12 @@ pub struct TermBuffers {
 }
 
 impl TermBuffers {
+    /// Gives one term of posts.
+    pub fn one(&mut self, kind: Kind, bytes: &[u8], each: impl FnOnce(&[u8])) {
+        write_term(&mut self.term, kind, false, bytes);
+        each(&self.term);
+    }
+
     /// Gives every term of a message; a term may come more than once.
     pub fn each(&mut self, message: &Message, edit: bool, mut each: impl FnMut(&[u8])) {
         let TermBuffers { term, words } = self;

@@ -9,7 +9,8 @@ use super::segment::{self, Segment};
 use crate::storage::{Open, Storage, temporary_name};
 
 /// Zero bytes written ahead of the log's end, so that a sync has no file size to record.
-const ROOM_BYTES: u64 = 4 << 20;
+const ROOM_BYTES_MIN: u64 = 256 << 10;
+const ROOM_BYTES_MAX: u64 = 4 << 20;
 
 /// The end of the log, to append to. Only recovery makes one.
 pub struct LogWriter {
@@ -98,10 +99,12 @@ impl LogWriter {
         Ok(start)
     }
 
-    /// Writes zeros ahead. A disk with no room for them may still have room for the frame.
+    /// Writes zeros ahead, more the larger the log has grown. A disk with no room for them may still
+    /// have room for the frame.
     fn make_room(&mut self, end: u64) {
-        let zeros = vec![0; 64 << 10];
-        let target = (end + ROOM_BYTES).min(self.segment_bytes.max(end));
+        let ahead = self.position.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
+        let target = (end + ahead).min(self.segment_bytes.max(end));
+        let zeros = vec![0; 256 << 10];
         while self.room < target {
             let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(zeros.len());
             if self.segment.file.write_at(&zeros[..count], self.room).is_err() {

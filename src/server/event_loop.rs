@@ -123,12 +123,14 @@ impl EventLoop {
                     WAKER => {}
                     SIGNALS => self.stop(router),
                     Token(token) => {
-                        if let Some(client) = self.clients.get_mut(&token) {
-                            client.readable |=
-                                event.is_readable() || event.is_read_closed() || event.is_error();
-                            client.connection.gone |= event.is_write_closed() || event.is_error();
-                            self.ready.insert(token);
+                        let Some(client) = self.clients.get_mut(&token) else { continue };
+                        client.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                        if event.is_write_closed() || event.is_error() {
+                            client.connection.gone = true;
+                            // Before any request of this turn could give it a lease.
+                            give_up_waiting(router, token, client);
                         }
+                        self.ready.insert(token);
                     }
                 }
             }
@@ -270,9 +272,8 @@ impl EventLoop {
         if unsent && client.connection.lines.held() > 0 {
             router.advance(token, &mut client.connection);
         }
-        if client.connection.gone && client.connection.reserve.take().is_some() {
-            let _ = router.writer.send(ToWriter::Gone(token));
-            client.connection.life = Life::Over;
+        if client.connection.gone {
+            give_up_waiting(router, token, client);
         }
         if client.connection.is_over() {
             self.close(router, token);
@@ -318,9 +319,7 @@ impl EventLoop {
             self.followers.remove(&token);
             router.stats.followers.take(1);
         }
-        if client.connection.reserve.is_some() {
-            let _ = router.writer.send(ToWriter::Gone(token));
-        }
+        give_up_waiting(router, token, &mut client);
         if let Some(count) = self.per_uid.get_mut(&client.connection.uid) {
             *count -= 1;
             if *count == 0 {
@@ -378,6 +377,15 @@ fn read_once(client: &mut Client, buffer: &mut [u8]) {
                 client.connection.lines.end();
             }
         }
+    }
+}
+
+/// A client that is gone gets no lease, and nothing behind its reserve is begun.
+fn give_up_waiting(router: &Router, token: usize, client: &mut Client) {
+    if client.connection.reserve.take().is_some() {
+        // When the writer is gone the daemon is stopping.
+        let _ = router.writer.send(ToWriter::Gone(token));
+        client.connection.life = Life::Over;
     }
 }
 

@@ -145,8 +145,9 @@ fn serve(options: Options) -> Result<(), Exit> {
     let writer = Writer::new(store, surroundings).map_err(|error| Exit::Damage(error.to_string()))?;
     let writer = spawn("writer", move || writer.run(&writer_inbox))?;
     for _ in 0..READERS {
-        let (inbox, mailbox, stats) = (readers_inbox.clone(), mailbox.clone(), Arc::clone(&stats));
-        spawn("reader", move || workers::read(&inbox, &mailbox, &stats))?;
+        let (inbox, again) = (readers_inbox.clone(), to_readers.clone());
+        let (mailbox, stats) = (mailbox.clone(), Arc::clone(&stats));
+        spawn("reader", move || workers::read(&inbox, &again, &mailbox, &stats))?;
     }
     let background =
         Background { storage, folder: folders.index, writer: to_writer.clone(), stats: Arc::clone(&stats) };

@@ -119,6 +119,9 @@ impl Cursor for Postings<'_> {
     }
 }
 
+/// Chunks of a term that are stepped over before the next term is sought.
+const CHUNKS_STEPPED: usize = 4;
+
 /// A set that was gathered.
 pub struct Gathered {
     ranks: Vec<u64>,
@@ -154,13 +157,22 @@ impl Gathered {
             let Some((found, _)) = super::postings::split_key(place.key()) else { break };
             term.clear();
             term.extend_from_slice(found);
-            if wanted(term.get(prefix.len()..term.len() - 1).unwrap_or_default()) {
-                seqs.extend(super::postings::all(run, &term)?);
+            let take = wanted(&term[prefix.len()..term.len() - 1]);
+            // Most terms are rare and have one chunk: the next one is quicker stepped to than sought.
+            let mut chunks = 0;
+            while going && place.key().starts_with(&term) && (take || chunks < CHUNKS_STEPPED) {
+                if take {
+                    super::postings::decode_entry(&place.key()[term.len()..], place.payload(), &mut seqs)?;
+                }
+                chunks += 1;
+                going = place.advance()?;
             }
-            if let Some(last) = term.last_mut() {
-                *last = 1;
+            if going && place.key().starts_with(&term) {
+                if let Some(last) = term.last_mut() {
+                    *last = 1;
+                }
+                going = place.seek(&term)?;
             }
-            going = place.seek(&term)?;
         }
         Ok(Gathered::new(seqs, order))
     }

@@ -65,6 +65,10 @@ impl Plan {
                 pieces.push(Piece::Symbol(symbol));
             }
         });
+        // A whole word says more than the parts at the ends, and costs less to look up.
+        if pieces.iter().any(|piece| matches!(piece, Piece::Word(_))) {
+            pieces.retain(|piece| matches!(piece, Piece::Word(_) | Piece::Symbol(_)));
+        }
         self.pieces = pieces;
     }
 

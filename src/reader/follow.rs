@@ -14,6 +14,9 @@ const PIECE_BYTES: usize = 128 << 10;
 /// Matches or events looked at for one piece.
 const PIECE_ITEMS: usize = 4096;
 
+/// Messages whose texts are checked for one piece.
+const PIECE_CHECKS: u32 = 4096;
+
 /// Lines for a follower.
 #[derive(Debug, Default)]
 pub struct Piece {
@@ -79,7 +82,8 @@ fn messages(snapshot: &Snapshot, mut finder: Finder<'_>, from: u64) -> Result<Pi
     let mut seen = 0;
     let mut whole = true;
     let range = (from.saturating_sub(1), snapshot.synced + 1);
-    finder.visit(snapshot, Order::Oldest, range, &mut |seq, record| {
+    let mut budget = PIECE_CHECKS;
+    let stopped = finder.visit(snapshot, Order::Oldest, range, &mut budget, &mut |seq, record| {
         if let Some(record) = record()? {
             items::message(&record, &mut piece.lines)?;
             piece.lines.push(b'\n');
@@ -89,8 +93,10 @@ fn messages(snapshot: &Snapshot, mut finder: Finder<'_>, from: u64) -> Result<Pi
         whole = seen < PIECE_ITEMS && piece.lines.len() < PIECE_BYTES;
         Ok(whole)
     })?;
-    if whole {
-        piece.next = snapshot.synced + 1;
+    match stopped {
+        Some(seq) => piece.next = seq + 1,
+        None if whole => piece.next = snapshot.synced + 1,
+        None => {}
     }
     Ok(piece)
 }

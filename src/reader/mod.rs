@@ -8,6 +8,8 @@ pub mod items;
 pub mod lists;
 pub mod search;
 
+use std::sync::Arc;
+
 use crate::domain::command::Read;
 use crate::domain::table::Facts;
 use crate::domain::{chats, formulas, jobs::Queue, kv, messages};
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
 
-/// The fields of the reply to a read.
+/// The fields of the reply to a read, however long it takes.
 ///
 /// # Errors
 /// The refusal.
@@ -26,7 +28,14 @@ pub fn answer(snapshot: &Snapshot, read: &Read) -> Result<Vec<u8>> {
         Read::KvList { prefix, page } => lists::keys(snapshot, prefix, page, &mut out)?,
         Read::MessageGet { target } => message_get(snapshot, target, &mut out)?,
         Read::MessageList { app, chat, page } => lists::messages(snapshot, app, *chat, page, &mut out)?,
-        Read::MessageSearch(search) => search::answer(snapshot, search, &mut out)?,
+        Read::MessageSearch(search) => {
+            let mut task = search::Task::new(Arc::new(snapshot.clone()), search.clone());
+            loop {
+                if let Some(fields) = task.step()? {
+                    return Ok(fields);
+                }
+            }
+        }
         Read::AppGet { token } => {
             chats::require_app(snapshot, token)?;
             Fields(&mut out).raw("app", &items::app(snapshot, token)?);

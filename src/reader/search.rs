@@ -1,5 +1,7 @@
 //! Finds messages: the index gives candidates, and their texts decide where words alone cannot.
 
+use std::sync::Arc;
+
 use super::items;
 use super::lists::Filling;
 use crate::domain::chats;
@@ -89,8 +91,9 @@ impl<'f> Finder<'f> {
         Ok(Finder { plan, check, low, high, bounded })
     }
 
-    /// Visits the matches with seqs above `after` and below `before`. `visit` gets the record of a
-    /// message's current form on demand; `false` from it ends the walk.
+    /// Visits the matches with seqs above `after` and below `before`, as far as `budget` goes: each
+    /// message whose text is checked takes one from it. Answers the seq to go on behind when the
+    /// budget ran out.
     ///
     /// # Errors
     /// `corrupt`, and what `visit` says.
@@ -99,43 +102,31 @@ impl<'f> Finder<'f> {
         snapshot: &Snapshot,
         order: Order,
         (after, before): (u64, u64),
+        budget: &mut u32,
         visit: &mut Visit<'_>,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let (low, high) = (self.low.max(after.saturating_add(1)), self.high.min(before.saturating_sub(1)));
         let mut candidates = Candidates::new(&snapshot.runs, &self.plan, order, low, high)?;
         while let Some(candidate) = candidates.advance()? {
             let mut record = None;
+            let mut passes = true;
             if let Some(check) = &mut self.check {
+                *budget = budget.saturating_sub(1);
                 record = current(snapshot, candidate)?;
-                if !record.as_deref().map_or(Ok(false), |record| check.passes(record))? {
-                    continue;
-                }
+                passes = record.as_deref().map_or(Ok(false), |record| check.passes(record))?;
             }
             let mut load = || match record.take() {
                 Some(record) => Ok(Some(record)),
                 None => current(snapshot, candidate),
             };
-            if !visit(candidate.seq, &mut load)? {
+            if passes && !visit(candidate.seq, &mut load)? {
                 break;
             }
+            if *budget == 0 {
+                return Ok(Some(candidate.seq));
+            }
         }
-        Ok(())
-    }
-
-    /// How many messages match.
-    fn total(&mut self, snapshot: &Snapshot) -> Result<u64> {
-        if self.check.is_none()
-            && !self.bounded
-            && let Some(total) = count_at_once(&snapshot.runs, &self.plan)?
-        {
-            return Ok(total);
-        }
-        let mut total = 0;
-        self.visit(snapshot, Order::Oldest, (0, u64::MAX), &mut |_, _| {
-            total += 1;
-            Ok(true)
-        })?;
-        Ok(total)
+        Ok(None)
     }
 }
 
@@ -148,35 +139,100 @@ fn current(snapshot: &Snapshot, candidate: Candidate) -> Result<Option<Vec<u8>>>
     }
 }
 
-/// `message.search`
-///
-/// # Errors
-/// `not_found` when there is no such application or chat.
-pub fn answer(snapshot: &Snapshot, search: &Search, out: &mut Vec<u8>) -> Result<()> {
-    let mut finder = Finder::new(snapshot, &search.filter)?;
-    let mut filling = Filling::new(search.limit);
-    let mut last = 0;
-    let mut item = Vec::new();
-    let range = (search.after.unwrap_or(0), search.before.unwrap_or(u64::MAX));
-    finder.visit(snapshot, search.order, range, &mut |seq, record| {
-        if filling.is_full() {
-            return Ok(false);
-        }
-        let Some(record) = record()? else { return Ok(true) };
-        item.clear();
-        items::message(&record, &mut item)?;
-        let taken = filling.take(&item);
-        if taken {
-            last = seq;
-        }
-        Ok(taken)
-    })?;
-    let more = filling.finish("messages", out);
-    if more {
-        Fields(out).number("next", last);
+/// A search under way. A long one is answered slice by slice, so that it holds up no other read.
+pub struct Task {
+    snapshot: Arc<Snapshot>,
+    search: Box<Search>,
+    filling: Filling,
+    /// What is left of the seqs to look at for the page: above the first, below the second.
+    left: (u64, u64),
+    page_done: bool,
+    last: u64,
+    /// Matches counted so far, and the last seq that was looked at for it.
+    total: u64,
+    counted: u64,
+}
+
+/// Messages whose texts one slice checks: about two milliseconds.
+const SLICE_MESSAGES: u32 = 2000;
+
+impl Task {
+    /// `message.search` on one snapshot.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>, search: Box<Search>) -> Self {
+        let left = (search.after.unwrap_or(0), search.before.unwrap_or(u64::MAX));
+        let filling = Filling::new(search.limit);
+        Task { snapshot, search, filling, left, page_done: false, last: 0, total: 0, counted: 0 }
     }
-    if search.count {
-        Fields(out).number("total", finder.total(snapshot)?);
+
+    /// Does one slice. The fields of the reply when that was the last.
+    ///
+    /// # Errors
+    /// `not_found` when there is no such application or chat, `corrupt`.
+    pub fn step(&mut self) -> Result<Option<Vec<u8>>> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let filter = self.search.filter.clone();
+        let mut finder = Finder::new(&snapshot, &filter)?;
+        let mut budget = SLICE_MESSAGES;
+        if !self.page_done && !self.fill(&mut finder, &mut budget)? {
+            return Ok(None);
+        }
+        if self.search.count && !self.count(&mut finder, &mut budget)? {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(256);
+        let filling = std::mem::replace(&mut self.filling, Filling::new(0));
+        if filling.finish("messages", &mut out) {
+            Fields(&mut out).number("next", self.last);
+        }
+        if self.search.count {
+            Fields(&mut out).number("total", self.total);
+        }
+        Ok(Some(out))
     }
-    Ok(())
+
+    /// Goes on with the page. `false` when the budget ran out first.
+    fn fill(&mut self, finder: &mut Finder<'_>, budget: &mut u32) -> Result<bool> {
+        let Task { snapshot, search, filling, left, last, .. } = self;
+        let mut item = Vec::new();
+        let stopped = finder.visit(snapshot, search.order, *left, budget, &mut |seq, record| {
+            if filling.is_full() {
+                return Ok(false);
+            }
+            let Some(record) = record()? else { return Ok(true) };
+            item.clear();
+            items::message(&record, &mut item)?;
+            let taken = filling.take(&item);
+            if taken {
+                *last = seq;
+            }
+            Ok(taken)
+        })?;
+        match (stopped, search.order) {
+            (Some(seq), Order::Newest) => left.1 = seq,
+            (Some(seq), Order::Oldest) => left.0 = seq,
+            (None, _) => self.page_done = true,
+        }
+        Ok(self.page_done)
+    }
+
+    /// Goes on counting. `false` when the budget ran out first.
+    fn count(&mut self, finder: &mut Finder<'_>, budget: &mut u32) -> Result<bool> {
+        if finder.check.is_none()
+            && !finder.bounded
+            && let Some(total) = count_at_once(&self.snapshot.runs, &finder.plan)?
+        {
+            self.total = total;
+            return Ok(true);
+        }
+        let Task { snapshot, total, counted, .. } = self;
+        let stopped = finder.visit(snapshot, Order::Oldest, (*counted, u64::MAX), budget, &mut |_, _| {
+            *total += 1;
+            Ok(true)
+        })?;
+        if let Some(seq) = stopped {
+            *counted = seq;
+        }
+        Ok(stopped.is_none())
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::domain::command::{Follow, Read};
 use crate::error::Result;
+use crate::reader::search::Task;
 use crate::reader::{self, follow};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -23,6 +24,15 @@ pub enum ToReader {
         snapshot: Arc<Snapshot>,
         /// What is asked.
         read: Read,
+    },
+    /// To go on with a search.
+    Search {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// The search as far as it got.
+        task: Box<Task>,
+        /// How long it took so far.
+        took: Duration,
     },
     /// To make a follower's next piece.
     Piece {
@@ -88,21 +98,40 @@ impl Mailbox {
     }
 }
 
-/// A reader thread: answers until the senders are gone.
-pub fn read(inbox: &Receiver<ToReader>, mailbox: &Mailbox, stats: &Stats) {
+/// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
+/// the line after each slice.
+pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mailbox, stats: &Stats) {
     while let Ok(message) = inbox.recv() {
         let started = Instant::now();
-        match message {
+        let (ticket, fields, took) = match message {
+            ToReader::Read { ticket, snapshot, read: Read::MessageSearch(search) } => {
+                let mut task = Box::new(Task::new(snapshot, search));
+                match task.step().transpose() {
+                    Some(fields) => (ticket, fields, started.elapsed()),
+                    None => {
+                        let _ = again.send(ToReader::Search { ticket, task, took: started.elapsed() });
+                        continue;
+                    }
+                }
+            }
+            ToReader::Search { ticket, mut task, took } => match task.step().transpose() {
+                Some(fields) => (ticket, fields, took + started.elapsed()),
+                None => {
+                    let _ = again.send(ToReader::Search { ticket, task, took: took + started.elapsed() });
+                    continue;
+                }
+            },
             ToReader::Read { ticket, snapshot, read } => {
-                let fields = reader::answer(&snapshot, &read);
-                stats.reads.add(1);
-                stats.read_time.note(started.elapsed());
-                mailbox.deliver(FromWorkers::Read { ticket, fields });
+                (ticket, reader::answer(&snapshot, &read), started.elapsed())
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
                 let piece = follow::piece(&snapshot, &follow, from);
                 mailbox.deliver(FromWorkers::Piece { connection, piece });
+                continue;
             }
-        }
+        };
+        stats.reads.add(1);
+        stats.read_time.note(took);
+        mailbox.deliver(FromWorkers::Read { ticket, fields });
     }
 }

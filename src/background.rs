@@ -1,31 +1,28 @@
 //! The background: writes runs in memory to files, and merges runs in files, so that few are left.
 //!
-//! It works on immutable runs only. A new run file is written, synced and named in the manifest
-//! before the writer puts it in the place of those that it covers; then their files are removed.
+//! It works on immutable runs only. The writer puts a new run in the place of those that it covers
+//! once the file is there and the manifest names it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
+use crate::index::files::RunFiles;
 use crate::index::levels::due;
-use crate::index::merge::merge_into;
-use crate::index::run::{Run, RunWriter};
+use crate::index::run::Run;
+use crate::report;
 use crate::stats::Stats;
-use crate::storage::{Open, Storage, temporary_name};
-use crate::store::{run_name, write_manifest};
 use crate::writer::ToWriter;
 
 /// How long it waits before it tries again what failed.
-const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the background works with.
 pub struct Background {
-    /// The files.
-    pub storage: Arc<dyn Storage>,
-    /// The folder of run files.
-    pub folder: PathBuf,
+    /// The run files.
+    pub files: RunFiles,
     /// Told of every new run.
     pub writer: Sender<ToWriter>,
     /// What it counts.
@@ -33,23 +30,23 @@ pub struct Background {
 }
 
 impl Background {
-    /// Writes what it is given to files until the sender is gone. `files` are the run files there
+    /// Writes what it is given to files until the sender is gone. `runs` are the run files there
     /// are, oldest first; each piece of work follows the one before.
-    pub fn run(self, mut files: Vec<Arc<Run>>, work: &Receiver<Vec<Arc<Run>>>) {
+    pub fn run(self, mut runs: Vec<Arc<Run>>, work: &Receiver<Vec<Arc<Run>>>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
         while let Ok(memory) = work.recv() {
             let mut said = false;
-            while let Err(error) = self.flush(&memory, &mut files) {
+            while let Err(error) = self.flush(&memory, &mut runs) {
                 if !said {
-                    crate::report::warning(&format!("the index stays in memory for now: {error}"));
+                    report::warning(&format!("the index stays in memory for now: {error}"));
                     said = true;
                 }
                 std::thread::sleep(RETRY);
             }
-            while let Some(start) = due(&files, u64::MAX, |_| true) {
-                if let Err(error) = self.tier(start, &mut files) {
-                    crate::report::warning(&format!("run files stay as they are for now: {error}"));
+            while let Some(start) = due(&runs, u64::MAX, |_| true) {
+                if let Err(error) = self.tier(start, &mut runs) {
+                    report::warning(&format!("run files stay as they are for now: {error}"));
                     break;
                 }
             }
@@ -57,55 +54,32 @@ impl Background {
     }
 
     /// Makes a file of runs in memory.
-    fn flush(&self, memory: &[Arc<Run>], files: &mut Vec<Arc<Run>>) -> Result<()> {
-        let merged = self.merge(memory, files.is_empty())?;
-        files.push(merged);
-        self.announce(files, &[])
+    fn flush(&self, memory: &[Arc<Run>], runs: &mut Vec<Arc<Run>>) -> Result<()> {
+        let merged = self.files.merge(memory, runs.is_empty())?;
+        runs.push(merged);
+        self.announce(runs).inspect_err(|_| {
+            runs.pop();
+        })
     }
 
     /// Makes one file of those from `start` on.
-    fn tier(&self, start: usize, files: &mut Vec<Arc<Run>>) -> Result<()> {
-        let merged = self.merge(&files[start..], start == 0)?;
-        let old = files.split_off(start);
-        files.push(merged);
-        self.announce(files, &old)
+    fn tier(&self, start: usize, runs: &mut Vec<Arc<Run>>) -> Result<()> {
+        let merged = self.files.merge(&runs[start..], start == 0)?;
+        let mut next = runs[..start].to_vec();
+        next.push(merged);
+        self.announce(&next)?;
+        self.files.remove(&runs[start..]);
+        *runs = next;
+        Ok(())
     }
 
-    fn merge(&self, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
-        let failed =
-            |error: std::io::Error| Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()));
-        let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
-            return Err(Error::new(Code::Internal, "nothing to merge"));
-        };
-        let path = self.folder.join(run_name(first.meta().first, last.meta().last));
-        let temporary = temporary_name(&path);
-        let file = self.storage.open(&temporary, Open::Create).map_err(failed)?;
-        let mut writer = RunWriter::to_file(Arc::clone(&file));
-        let meta = merge_into(runs, bottom, &mut writer)?;
-        let mut offsets = Vec::new();
-        for run in runs {
-            offsets.extend_from_slice(&run.all_offsets()?);
-        }
-        writer.into_file(&meta, offsets.into_iter()).map_err(failed)?;
-        self.storage.rename(&temporary, &path).map_err(failed)?;
-        self.storage.sync_folder(&self.folder).map_err(failed)?;
+    /// Makes the newest merge known: in the manifest, then to the writer.
+    fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
+        self.files.announce(runs)?;
         self.stats.merges.add(1);
-        Ok(Arc::new(Run::open(file, &path.display().to_string())?))
-    }
-
-    /// Makes the newest merge known: in the manifest, then to the writer; then `old` is removed.
-    fn announce(&self, files: &[Arc<Run>], old: &[Arc<Run>]) -> Result<()> {
-        let name = |run: &Arc<Run>| run_name(run.meta().first, run.meta().last);
-        let names: Vec<String> = files.iter().map(name).collect();
-        write_manifest(self.storage.as_ref(), &self.folder, &names)
-            .map_err(|error| Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display())))?;
-        if let Some(newest) = files.last() {
+        if let Some(newest) = runs.last() {
             // When the writer is gone the daemon is stopping.
             let _ = self.writer.send(ToWriter::Merged(Arc::clone(newest)));
-        }
-        for run in old {
-            // What cannot be removed now is removed at the next start.
-            let _ = self.storage.remove(&self.folder.join(name(run)));
         }
         Ok(())
     }

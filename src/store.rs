@@ -4,7 +4,7 @@
 //! DIR/lock            held while a daemon has the folder
 //! DIR/log/*.log       the log: see `log::frame`
 //! DIR/log/*.torn      what a start set aside
-//! DIR/index/manifest  the run files that make the index, a line each, and a checksum
+//! DIR/index/manifest  the run files that make the index: see `index::files`
 //! DIR/index/*.run     run files: see `index::run`
 //! ```
 //!
@@ -16,13 +16,15 @@ use std::sync::Arc;
 
 use crate::domain::event::Event;
 use crate::error::Error;
+use crate::index::files::RunFiles;
 use crate::index::levels;
 use crate::index::run::Run;
+use crate::limits::SLOW_BYTES;
 use crate::log::recovery::{self, Failure, Start};
 use crate::log::segment::Segment;
 use crate::log::writer::LogWriter;
 use crate::snapshot::Snapshot;
-use crate::storage::{Open, Storage, read_whole, replace};
+use crate::storage::{Open, Storage};
 use crate::time::Timestamp;
 use crate::writer::batch::Batch;
 
@@ -80,69 +82,6 @@ pub struct Store {
     pub snapshot: Snapshot,
 }
 
-/// Reads the names of the run files, oldest first. `None` when there is no good manifest.
-fn read_manifest(storage: &dyn Storage, folder: &Path) -> Option<Vec<String>> {
-    let bytes = read_whole(storage, &folder.join("manifest")).ok()?;
-    let json = crate::log::frame::check_line(bytes.strip_suffix(b"\n")?)?;
-    serde_json::from_slice(json).ok()
-}
-
-/// Names the run files that make the index from now on.
-///
-/// # Errors
-/// What the system says.
-pub fn write_manifest(storage: &dyn Storage, folder: &Path, names: &[String]) -> std::io::Result<()> {
-    let json = serde_json::to_vec(names).map_err(std::io::Error::other)?;
-    let mut line = Vec::new();
-    crate::log::frame::write_line(&mut line, |out| out.extend_from_slice(&json));
-    replace(storage, &folder.join("manifest"), &line)
-}
-
-/// The name of the file of a run over these seqs.
-#[must_use]
-pub fn run_name(first: u64, last: u64) -> String {
-    format!("{first:020}-{last:020}.run")
-}
-
-/// Opens the run files that the manifest names, and removes others. On damage there is no index:
-/// it is built anew from the log.
-fn open_runs(storage: &dyn Storage, folder: &Path, progress: &mut dyn Progress) -> Vec<Arc<Run>> {
-    let names = read_manifest(storage, folder).unwrap_or_default();
-    let mut runs: Vec<Arc<Run>> = Vec::new();
-    for name in &names {
-        let last = runs.last().map_or(0, |run| run.meta().last);
-        match open_run(storage, &folder.join(name), last + 1) {
-            Ok(run) => runs.push(Arc::new(run)),
-            Err(error) => {
-                progress.say(&format!("{error}; building the index anew from the log"));
-                return Vec::new();
-            }
-        }
-    }
-    for other in storage.list(folder).unwrap_or_default() {
-        let stale =
-            Path::new(&other).extension().is_some_and(|extension| extension == "run" || extension == "tmp");
-        if stale && !names.contains(&other) {
-            // What cannot be removed only takes room.
-            let _ = storage.remove(&folder.join(&other));
-        }
-    }
-    runs
-}
-
-fn open_run(storage: &dyn Storage, path: &Path, first: u64) -> Result<Run, Error> {
-    let shown = path.display().to_string();
-    let file =
-        storage.open(path, Open::Read).map_err(|error| Error::corrupt(&*shown, 0, error.to_string()))?;
-    let run = Run::open(file, &shown)?;
-    // So that the log behind it can be found, too.
-    run.offset(run.meta().last)?;
-    if run.meta().first != first {
-        return Err(Error::corrupt(shown, 0, "the run does not follow the one before it"));
-    }
-    Ok(run)
-}
-
 /// Opens the store: the index as far as it goes, and the log behind it.
 ///
 /// # Errors
@@ -157,9 +96,17 @@ pub fn open(
         storage.create_folder(folder).map_err(|error| Failure::Io { path: folder.clone(), error })?;
     }
     storage.sync_folder(&folders.data).map_err(|error| Failure::Io { path: folders.data.clone(), error })?;
-    let runs = open_runs(storage.as_ref(), &folders.index, progress);
+    let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
+    let runs = files.open().unwrap_or_else(|error| {
+        progress.say(&format!("{error}; building the index anew from the log"));
+        Vec::new()
+    });
     let segments = recovery::open_segments(storage.as_ref(), &folders.log, Open::Write)?;
-    let mut replay = Replay::new(runs, segments.clone());
+    if let Some(newest) = segments.last() {
+        // A long replay writes run files: they may hold only what the log has on disk.
+        newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })?;
+    }
+    let mut replay = Replay::new(files, runs, segments.clone());
     let start = replay.start();
     let recovered = recovery::read(segments, start, &mut |segment, found| {
         replay.take(segment, found.seq, found.json, found.offset)?;
@@ -186,6 +133,7 @@ pub fn open(
 
 /// Folds the events of the log into runs.
 struct Replay {
+    files: RunFiles,
     runs: Vec<Arc<Run>>,
     segments: Arc<Vec<Arc<Segment>>>,
     batch: Option<Batch>,
@@ -193,8 +141,8 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(runs: Vec<Arc<Run>>, segments: Vec<Arc<Segment>>) -> Self {
-        Replay { runs, segments: Arc::new(segments), batch: None, offsets: Vec::new() }
+    fn new(files: RunFiles, runs: Vec<Arc<Run>>, segments: Vec<Arc<Segment>>) -> Self {
+        Replay { files, runs, segments: Arc::new(segments), batch: None, offsets: Vec::new() }
     }
 
     fn start(&self) -> Start {
@@ -237,6 +185,19 @@ impl Replay {
         };
         let run = batch.freeze(|number, _| offsets.get(number).copied().unwrap_or(0)).map_err(failed)?;
         self.runs.push(Arc::new(run));
-        levels::settle(&mut self.runs, 0).map_err(failed)
+        levels::settle(&mut self.runs, 0).map_err(failed)?;
+        self.flush().map_err(failed)
+    }
+
+    /// Keeps what a long replay holds in memory small. All of it is in the log already.
+    fn flush(&mut self) -> Result<(), Error> {
+        let start = self.runs.iter().take_while(|run| !run.in_memory()).count();
+        if self.runs[start..].iter().map(|run| run.bytes()).sum::<u64>() < SLOW_BYTES {
+            return Ok(());
+        }
+        let merged = self.files.merge(&self.runs[start..], start == 0)?;
+        self.runs.truncate(start);
+        self.runs.push(merged);
+        self.files.announce(&self.runs)
     }
 }

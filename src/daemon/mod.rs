@@ -17,6 +17,7 @@ use crossbeam_channel::unbounded;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
+use crate::index::files::RunFiles;
 use crate::log::recovery::Failure;
 use crate::report;
 use crate::server::event_loop::EventLoop;
@@ -115,7 +116,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         ));
     }
     let events = store.snapshot.last;
-    let files = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
+    let on_disk = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
 
     let listening = socket::listen(&options)?;
     let (path, ours) = (listening.path.clone(), listening.ours());
@@ -149,9 +150,9 @@ fn serve(options: Options) -> Result<(), Exit> {
         let (mailbox, stats) = (mailbox.clone(), Arc::clone(&stats));
         spawn("reader", move || workers::read(&inbox, &again, &mailbox, &stats))?;
     }
-    let background =
-        Background { storage, folder: folders.index, writer: to_writer.clone(), stats: Arc::clone(&stats) };
-    spawn("background", move || background.run(files, &background_inbox))?;
+    let files = RunFiles::new(storage, folders.index);
+    let background = Background { files, writer: to_writer.clone(), stats: Arc::clone(&stats) };
+    spawn("background", move || background.run(on_disk, &background_inbox))?;
 
     let identity = Identity { started_at: Timestamp::now(), limits };
     let router = Router { published, writer: to_writer, readers: to_readers, stats, identity };

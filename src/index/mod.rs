@@ -3,11 +3,13 @@
 //! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a file.
 //! - `postings` lists the seqs of a term, in chunks that are entries of the run.
 //! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
+//! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
 //! - `merge` makes one run of several; `cursor` and `query` walk postings for a search.
 
 pub mod block;
 pub mod builder;
 pub mod cursor;
+pub mod files;
 pub mod levels;
 pub mod merge;
 pub mod postings;

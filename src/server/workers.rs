@@ -101,28 +101,21 @@ impl Mailbox {
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
 /// the line after each slice.
 pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mailbox, stats: &Stats) {
+    let answered = |ticket, fields, took| {
+        stats.reads.add(1);
+        stats.read_time.note(took);
+        mailbox.deliver(FromWorkers::Read { ticket, fields });
+    };
     while let Ok(message) = inbox.recv() {
         let started = Instant::now();
-        let (ticket, fields, took) = match message {
+        let (ticket, mut task, before) = match message {
             ToReader::Read { ticket, snapshot, read: Read::MessageSearch(search) } => {
-                let mut task = Box::new(Task::new(snapshot, search));
-                match task.step().transpose() {
-                    Some(fields) => (ticket, fields, started.elapsed()),
-                    None => {
-                        let _ = again.send(ToReader::Search { ticket, task, took: started.elapsed() });
-                        continue;
-                    }
-                }
+                (ticket, Box::new(Task::new(snapshot, search)), Duration::ZERO)
             }
-            ToReader::Search { ticket, mut task, took } => match task.step().transpose() {
-                Some(fields) => (ticket, fields, took + started.elapsed()),
-                None => {
-                    let _ = again.send(ToReader::Search { ticket, task, took: took + started.elapsed() });
-                    continue;
-                }
-            },
+            ToReader::Search { ticket, task, took } => (ticket, task, took),
             ToReader::Read { ticket, snapshot, read } => {
-                (ticket, reader::answer(&snapshot, &read), started.elapsed())
+                answered(ticket, reader::answer(&snapshot, &read), started.elapsed());
+                continue;
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
                 let piece = follow::piece(&snapshot, &follow, from);
@@ -130,8 +123,13 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mail
                 continue;
             }
         };
-        stats.reads.add(1);
-        stats.read_time.note(took);
-        mailbox.deliver(FromWorkers::Read { ticket, fields });
+        let step = task.step();
+        let took = before + started.elapsed();
+        if let Some(fields) = step.transpose() {
+            answered(ticket, fields, took);
+        } else {
+            // This thread's own receiver keeps the channel open.
+            let _ = again.send(ToReader::Search { ticket, task, took });
+        }
     }
 }

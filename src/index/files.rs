@@ -1,0 +1,130 @@
+//! The folder of run files: which ones make the index, and how a new one gets there.
+//!
+//! `manifest` names the run files, oldest first, as one line with a checksum. A new file is
+//! written under a temporary name, synced, renamed, and the folder synced, before the manifest names
+//! it; files that it replaces are removed after. What the manifest does not name is no part of the
+//! index.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::merge::merge_into;
+use super::run::{Run, RunWriter};
+use crate::error::{Code, Error, Result};
+use crate::log::frame::{check_line, write_line};
+use crate::storage::{Open, Storage, read_whole, replace, temporary_name};
+
+/// The folder of run files.
+#[derive(Clone)]
+pub struct RunFiles {
+    storage: Arc<dyn Storage>,
+    folder: PathBuf,
+}
+
+fn name_of(run: &Run) -> String {
+    format!("{:020}-{:020}.run", run.meta().first, run.meta().last)
+}
+
+impl RunFiles {
+    /// The run files in a folder.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, folder: PathBuf) -> Self {
+        RunFiles { storage, folder }
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()))
+    }
+
+    /// The names in the manifest. Empty when there is none that is good.
+    fn names(&self) -> Vec<String> {
+        let read = || {
+            let bytes = read_whole(self.storage.as_ref(), &self.folder.join("manifest")).ok()?;
+            serde_json::from_slice(check_line(bytes.strip_suffix(b"\n")?)?).ok()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Opens the run files that the manifest names, oldest first, and removes all others.
+    ///
+    /// # Errors
+    /// `corrupt`, naming the first file that is damaged or does not follow the one before.
+    pub fn open(&self) -> Result<Vec<Arc<Run>>> {
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        let names = self.names();
+        for name in &names {
+            let last = runs.last().map_or(0, |run| run.meta().last);
+            runs.push(Arc::new(self.open_one(&self.folder.join(name), last + 1)?));
+        }
+        for other in self.storage.list(&self.folder).unwrap_or_default() {
+            let extension = Path::new(&other).extension();
+            if extension.is_some_and(|extension| extension == "run" || extension == "tmp")
+                && !names.contains(&other)
+            {
+                // What cannot be removed only takes room.
+                let _ = self.storage.remove(&self.folder.join(&other));
+            }
+        }
+        Ok(runs)
+    }
+
+    fn open_one(&self, path: &Path, first: u64) -> Result<Run> {
+        let shown = path.display().to_string();
+        let damaged = |error: io::Error| Error::corrupt(shown.as_str(), 0, error.to_string());
+        let run = Run::open(self.storage.open(path, Open::Read).map_err(damaged)?, &shown)?;
+        // So that the log behind it can be found, too.
+        run.offset(run.meta().last)?;
+        if run.meta().first != first {
+            return Err(Error::corrupt(shown, 0, "the run does not follow the one before it"));
+        }
+        Ok(run)
+    }
+
+    /// Makes one run file of runs that follow each other. `bottom`: nothing is older.
+    ///
+    /// # Errors
+    /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written.
+    pub fn merge(&self, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
+            return Err(Error::new(Code::Internal, "there is nothing to merge"));
+        };
+        let name = format!("{:020}-{:020}.run", first.meta().first, last.meta().last);
+        let path = self.folder.join(name);
+        let temporary = temporary_name(&path);
+        let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
+        let mut writer = RunWriter::to_file(Arc::clone(&file));
+        let meta = merge_into(runs, bottom, &mut writer)?;
+        let mut offsets = Vec::new();
+        for run in runs {
+            offsets.extend_from_slice(&run.all_offsets()?);
+        }
+        writer
+            .into_file(&meta, offsets.into_iter())
+            .and_then(|()| self.storage.rename(&temporary, &path))
+            .and_then(|()| self.storage.sync_folder(&self.folder))
+            .map_err(|error| self.failed(&error))?;
+        Ok(Arc::new(Run::open(file, &path.display().to_string())?))
+    }
+
+    /// Makes these run files the index.
+    ///
+    /// # Errors
+    /// `read_only` when the manifest cannot be written; then the old one holds.
+    pub fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
+        let names: Vec<String> = runs.iter().map(|run| name_of(run)).collect();
+        let json = serde_json::to_vec(&names).map_err(|error| self.failed(&io::Error::other(error)))?;
+        let mut line = Vec::new();
+        write_line(&mut line, |out| out.extend_from_slice(&json));
+        replace(self.storage.as_ref(), &self.folder.join("manifest"), &line)
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Removes files that the manifest names no more.
+    pub fn remove(&self, runs: &[Arc<Run>]) {
+        for run in runs {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.storage.remove(&self.folder.join(name_of(run)));
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::domain::event::Event;
 use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit};
 use crate::error::Result;
+use crate::index::filter;
 use crate::index::run::{Position, Run, value_in};
 use crate::log::segment::{Segment, holding};
 use crate::time::Timestamp;
@@ -75,8 +76,9 @@ impl Snapshot {
 
 impl Facts for Snapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let hash = filter::hash(key);
         for run in self.runs.iter().rev() {
-            if let Some(value) = run.value(key)? {
+            if let Some(value) = run.value(key, hash)? {
                 return Ok(value);
             }
         }

@@ -27,6 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{Open, Storage};
 use crate::time::Timestamp;
 use crate::writer::batch::Batch;
+use crate::writer::hot::HotValues;
 
 /// Events that one run takes while the log is read back.
 const REPLAY_EVENTS: usize = 4096;
@@ -165,7 +166,8 @@ impl Replay {
             let runs = Arc::new(self.runs.clone());
             let last = seq - 1;
             let segments = Arc::clone(&self.segments);
-            Batch::new(Arc::new(Snapshot { runs, segments, last, last_at: event.at, synced: last }))
+            let below = Snapshot { runs, segments, last, last_at: event.at, synced: last };
+            Batch::new(Arc::new(below), HotValues::default())
         });
         batch.replay(event).map_err(damage)?;
         self.offsets.push(offset);

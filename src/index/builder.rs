@@ -7,7 +7,8 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::postings::{self, PostingsWriter};
-use super::run::{Meta, Run, RunWriter, write_value};
+use super::run::{Meta, Run, write_value};
+use super::run_writer::RunWriter;
 use super::terms::{Kind, TermBuffers, chat_bytes, term};
 use crate::domain::event::{Event, Fact, Message};
 use crate::domain::table::{Changes, Counts};

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::merge::merge_into;
-use super::run::{Run, RunWriter};
+use super::run::Run;
+use super::run_writer::RunWriter;
 use crate::error::{Code, Error, Result};
 use crate::log::frame::{check_line, write_line};
 use crate::storage::{Open, Storage, read_whole, replace, temporary_name};

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::postings::{self, PostingsWriter, decode_entry, split_key};
-use super::run::{Meta, Position, Run, RunWriter, value_in};
+use super::run::{Meta, Position, Run, value_in};
+use super::run_writer::RunWriter;
 use super::terms::{Kind, is_of_edits, is_of_posts, term};
 use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};

@@ -1,6 +1,7 @@
 //! The index: everything is a term or a key of one sorted structure, the run.
 //!
-//! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a file.
+//! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a
+//!   file; `run_writer` writes one; `filter` tells of most keys that a run does not hold them.
 //! - `postings` lists the seqs of a term, in chunks that are entries of the run.
 //! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
 //! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
@@ -10,9 +11,11 @@ pub mod block;
 pub mod builder;
 pub mod cursor;
 pub mod files;
+pub mod filter;
 pub mod levels;
 pub mod merge;
 pub mod postings;
 pub mod query;
 pub mod run;
+pub mod run_writer;
 pub mod terms;

@@ -11,7 +11,8 @@
 //! So seeking in a list is seeking in the run, and `before + count` of the last chunk is the
 //! length of the list.
 
-use super::run::{Position, Run, RunWriter};
+use super::run::{Position, Run};
+use super::run_writer::RunWriter;
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
 use crate::error::{Code, Error, Result};
 

@@ -3,9 +3,10 @@
 //! ```text
 //! block* ---- each followed by its CRC-32 (u32 LE)
 //! offsets --- u32 LE for each seq from first to last: where its record lies in its segment
+//! filter ---- of the table's keys: see `filter`
 //! index ----- per block: first key (varint length, bytes), place and length (varints)
 //! meta ------ see `Meta`, with the counts of the table as of the last seq
-//! footer ---- places of offsets, index and meta (u64 LE), CRC-32 of index and meta, magic
+//! footer ---- places of offsets, filter, index and meta (u64 LE), CRC-32 of all from the filter on, magic
 //! ```
 //!
 //! The offsets carry no checksum of their own: a record says its seq and has one. In memory a run
@@ -14,7 +15,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, BlockBuilder, BlockPlace};
+use super::block::BlockPlace;
+use super::filter::Filter;
 use crate::codec::{read_varint, write_varint};
 use crate::domain::table::Counts;
 use crate::error::{Code, Error, Result};
@@ -23,7 +25,9 @@ use crate::time::Timestamp;
 
 /// The last bytes of a run file; the digits are the version of the format.
 pub const MAGIC: &[u8; 8] = b"MLGRUN01";
-const FOOTER_BYTES: usize = 3 * 8 + 4 + 8;
+/// Places that the footer names.
+pub(super) const PLACES: usize = 4;
+const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
 /// What a run covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub struct Meta {
 }
 
 impl Meta {
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
         let numbers =
             [self.first, self.last, self.first_at.0, self.last_at.0, low, high, u64::from(self.edits)];
@@ -64,15 +68,16 @@ impl Meta {
     }
 }
 
+/// The first key of each block, and where it lies.
 #[derive(Default)]
-struct BlockIndex {
+pub(super) struct BlockIndex {
     keys: Vec<u8>,
     /// Per block: where its first key ends in `keys`, and its place and length in the run.
     blocks: Vec<(u32, u64, u32)>,
 }
 
 impl BlockIndex {
-    fn push(&mut self, first_key: &[u8], place: u64, length: usize) {
+    pub(super) fn push(&mut self, first_key: &[u8], place: u64, length: usize) {
         self.keys.extend_from_slice(first_key);
         let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.blocks.push((end, place, u32::try_from(length).unwrap_or(u32::MAX)));
@@ -81,6 +86,12 @@ impl BlockIndex {
     fn first_key(&self, block: usize) -> &[u8] {
         let start = if block == 0 { 0 } else { self.blocks[block - 1].0 as usize };
         &self.keys[start..self.blocks[block].0 as usize]
+    }
+
+    /// First key, place and length of every block.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u64, u32)> {
+        let blocks = self.blocks.iter().enumerate();
+        blocks.map(|(number, (_, place, length))| (self.first_key(number), *place, *length))
     }
 
     /// How many blocks begin with a key smaller than `key`, or equal when `or_equal`.
@@ -110,6 +121,7 @@ pub struct Run {
     source: Source,
     index: BlockIndex,
     offsets: Offsets,
+    filter: Filter,
     bytes: u64,
 }
 
@@ -125,6 +137,26 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
+    /// A run in memory.
+    pub(super) fn in_memory_of(
+        meta: Meta,
+        bytes: Vec<u8>,
+        index: BlockIndex,
+        offsets: Vec<u32>,
+        filter: Filter,
+    ) -> Self {
+        let index_bytes = index.keys.len() + 16 * index.blocks.len();
+        let size = (bytes.len() + 4 * offsets.len() + index_bytes + filter.bytes()) as u64;
+        Run {
+            meta,
+            source: Source::Memory(bytes),
+            index,
+            offsets: Offsets::Memory(offsets),
+            filter,
+            bytes: size,
+        }
+    }
+
     /// What it covers.
     #[must_use]
     pub fn meta(&self) -> &Meta {
@@ -185,11 +217,15 @@ impl Run {
         }
     }
 
-    /// The value of a table's key: `Some(None)` when it was removed here.
+    /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was
+    /// removed here.
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn value(&self, key: &[u8]) -> Result<Option<Option<Vec<u8>>>> {
+    pub fn value(&self, key: &[u8], hash: u64) -> Result<Option<Option<Vec<u8>>>> {
+        if !self.filter.may_hold(hash) {
+            return Ok(None);
+        }
         let mut place = Position::new(self);
         if !place.seek(key)? || place.key() != key {
             return Ok(None);
@@ -248,27 +284,31 @@ impl Run {
         let bytes = file.length().map_err(|error| damaged(&format!("cannot be read: {error}")))?;
         let source = Source::File { file, path: path.to_owned() };
         let (meta, index, offsets) = (placeholder(), BlockIndex::default(), Offsets::At(0));
-        let mut run = Run { meta, source, index, offsets, bytes };
+        let mut run = Run { meta, source, index, offsets, filter: Filter::default(), bytes };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
         let footer = run.read(start, FOOTER_BYTES)?.into_owned();
         if !footer.ends_with(MAGIC) {
             return Err(damaged("is of another format, or its end is damaged"));
         }
-        let numbers = footer.as_chunks::<8>().0;
-        let place = |index: usize| numbers.get(index).map_or(0, |number| u64::from_le_bytes(*number));
-        let (offsets, index) = (place(0), place(1));
-        let length = start.checked_sub(index).ok_or_else(|| damaged("has a damaged footer"))?;
-        if place(2) < index || place(2) > start || offsets > index {
+        let (places, rest) = footer.split_at(PLACES * 8);
+        let place = |number: usize| {
+            places.as_chunks::<8>().0.get(number).map_or(0, |eight| u64::from_le_bytes(*eight))
+        };
+        let [offsets, filter, index, meta] = [place(0), place(1), place(2), place(3)];
+        if !(offsets <= filter && filter <= index && index <= meta && meta <= start) {
             return Err(damaged("has a damaged footer"));
         }
-        let tail = run.read(index, usize::try_from(length).unwrap_or(usize::MAX))?.into_owned();
+        let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
+        let tail = run.read(filter, length(filter, start))?.into_owned();
         let mut hash = crc32fast::Hasher::new();
         hash.update(&tail);
-        hash.update(footer.get(..24).unwrap_or_default());
-        if footer.get(24..28) != Some(hash.finalize().to_le_bytes().as_slice()) {
-            return Err(Error::corrupt(path, index, "the index file's table of blocks fails its checksum"));
+        hash.update(places);
+        if rest.get(..4) != Some(hash.finalize().to_le_bytes().as_slice()) {
+            return Err(Error::corrupt(path, filter, "the index file's table of blocks fails its checksum"));
         }
-        let (blocks, meta) = tail.split_at(usize::try_from(place(2) - index).unwrap_or(0));
+        let (filter_bytes, tail) = tail.split_at(length(filter, index));
+        let (blocks, meta) = tail.split_at(length(index, meta));
+        run.filter = Filter::read(filter_bytes).ok_or_else(|| damaged("has a filter that cannot be read"))?;
         run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
         run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
         run.offsets = Offsets::At(offsets);
@@ -407,171 +447,5 @@ impl<'r> Position<'r> {
                 Ok(self.place.seek_before(&self.block, key).is_some())
             }
         }
-    }
-}
-
-/// Where a run's bytes go.
-enum Sink {
-    Memory(Vec<u8>),
-    File { file: Arc<dyn File>, buffer: Vec<u8>, written: u64 },
-}
-
-const SINK_BYTES: usize = 256 << 10;
-
-/// Writes a run, entry by entry in the order of the keys.
-pub struct RunWriter {
-    sink: Sink,
-    block: BlockBuilder,
-    first_key: Vec<u8>,
-    index: BlockIndex,
-}
-
-impl RunWriter {
-    /// A run in memory.
-    #[must_use]
-    pub fn in_memory() -> Self {
-        RunWriter::new(Sink::Memory(Vec::new()))
-    }
-
-    /// A run in a new file.
-    #[must_use]
-    pub fn to_file(file: Arc<dyn File>) -> Self {
-        RunWriter::new(Sink::File { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 })
-    }
-
-    fn new(sink: Sink) -> Self {
-        RunWriter {
-            sink,
-            block: BlockBuilder::default(),
-            first_key: Vec::new(),
-            index: BlockIndex::default(),
-        }
-    }
-
-    /// Adds an entry.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn add(&mut self, key: &[u8], payload: &[u8]) -> std::io::Result<()> {
-        if self.block.is_empty() {
-            self.first_key.clear();
-            self.first_key.extend_from_slice(key);
-        }
-        self.block.add(key, payload);
-        if self.block.len() >= BLOCK_BYTES {
-            self.close_block()?;
-        }
-        Ok(())
-    }
-
-    fn close_block(&mut self) -> std::io::Result<()> {
-        let place = self.sink.position();
-        let out = self.sink.buffer();
-        let start = out.len();
-        self.block.finish(out);
-        let length = out.len() - start;
-        if matches!(self.sink, Sink::File { .. }) {
-            let out = self.sink.buffer();
-            let checksum = crc32fast::hash(&out[start..]);
-            out.extend_from_slice(&checksum.to_le_bytes());
-        }
-        self.index.push(&self.first_key, place, length);
-        self.sink.spill()
-    }
-
-    /// Finishes a run in memory.
-    #[must_use]
-    pub fn into_memory(mut self, meta: Meta, offsets: Vec<u32>) -> Run {
-        if !self.block.is_empty() {
-            // Nothing that goes to memory can fail.
-            let _ = self.close_block();
-        }
-        let bytes = match self.sink {
-            Sink::Memory(bytes) => bytes,
-            Sink::File { .. } => Vec::new(),
-        };
-        let size =
-            (bytes.len() + 4 * offsets.len() + self.index.keys.len() + 16 * self.index.blocks.len()) as u64;
-        Run {
-            meta,
-            source: Source::Memory(bytes),
-            index: self.index,
-            offsets: Offsets::Memory(offsets),
-            bytes: size,
-        }
-    }
-
-    /// Finishes a run file and syncs it.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn into_file(mut self, meta: &Meta, offsets: impl Iterator<Item = u32>) -> std::io::Result<()> {
-        if !self.block.is_empty() {
-            self.close_block()?;
-        }
-        let offsets_place = self.sink.position();
-        for offset in offsets {
-            self.sink.buffer().extend_from_slice(&offset.to_le_bytes());
-            self.sink.spill()?;
-        }
-        let index_place = self.sink.position();
-        let mut tail = Vec::new();
-        for (number, (_, place, length)) in self.index.blocks.iter().enumerate() {
-            let key = self.index.first_key(number);
-            write_varint(&mut tail, key.len() as u64);
-            tail.extend_from_slice(key);
-            write_varint(&mut tail, *place);
-            write_varint(&mut tail, u64::from(*length));
-        }
-        let meta_place = index_place + tail.len() as u64;
-        meta.write(&mut tail);
-        let places: Vec<u8> =
-            [offsets_place, index_place, meta_place].into_iter().flat_map(u64::to_le_bytes).collect();
-        let mut hash = crc32fast::Hasher::new();
-        hash.update(&tail);
-        hash.update(&places);
-        let out = self.sink.buffer();
-        out.extend_from_slice(&tail);
-        out.extend_from_slice(&places);
-        out.extend_from_slice(&hash.finalize().to_le_bytes());
-        out.extend_from_slice(MAGIC);
-        self.sink.flush()
-    }
-}
-
-impl Sink {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        match self {
-            Sink::Memory(bytes) => bytes,
-            Sink::File { buffer, .. } => buffer,
-        }
-    }
-
-    fn position(&self) -> u64 {
-        match self {
-            Sink::Memory(bytes) => bytes.len() as u64,
-            Sink::File { buffer, written, .. } => written + buffer.len() as u64,
-        }
-    }
-
-    fn spill(&mut self) -> std::io::Result<()> {
-        if let Sink::File { file, buffer, written } = self
-            && buffer.len() >= SINK_BYTES
-        {
-            file.write_at(buffer, *written)?;
-            *written += buffer.len() as u64;
-            buffer.clear();
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        if let Sink::File { file, buffer, written } = self {
-            file.write_at(buffer, *written)?;
-            *written += buffer.len() as u64;
-            buffer.clear();
-            file.sync()?;
-        }
-        Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! A batch: the outcomes of many requests, over a snapshot, before they are on disk.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::hot::HotValues;
 use crate::domain::event::Event;
 use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit};
 use crate::error::{Code, Error, Result};
@@ -13,6 +15,7 @@ use crate::snapshot::Snapshot;
 /// Outcomes kept so far. Later requests see what earlier ones did.
 pub struct Batch {
     snapshot: Arc<Snapshot>,
+    hot: RefCell<HotValues>,
     changes: Changes,
     counts: Counts,
     events: Vec<Event>,
@@ -22,12 +25,23 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch.
+    /// An empty batch. `hot` knows values of the snapshot.
     #[must_use]
-    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, hot: HotValues) -> Self {
         let counts = snapshot.counts();
         let changes = Changes::default();
-        Batch { snapshot, changes, counts, events: Vec::new(), lines: Vec::new(), starts: Vec::new() }
+        let hot = RefCell::new(hot);
+        Batch { snapshot, hot, changes, counts, events: Vec::new(), lines: Vec::new(), starts: Vec::new() }
+    }
+
+    /// The values known, as of after the batch when it was kept, and as of before it when not.
+    #[must_use]
+    pub fn into_hot(self, kept: bool) -> HotValues {
+        let mut hot = self.hot.into_inner();
+        if kept {
+            hot.change(&self.changes);
+        }
+        hot
     }
 
     /// The seq of the next event.
@@ -92,7 +106,15 @@ impl Batch {
 
 impl Facts for Batch {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.changes.get(self.snapshot.as_ref(), key)
+        if let Some(value) = self.changes.0.get(key) {
+            return Ok(value.clone());
+        }
+        if let Some(value) = self.hot.borrow().get(key) {
+            return Ok(value);
+        }
+        let value = self.snapshot.get(key)?;
+        self.hot.borrow_mut().note(key, value.as_ref());
+        Ok(value)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {

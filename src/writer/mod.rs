@@ -5,6 +5,7 @@
 //! replies. While one batch syncs, the next one gathers in the channel.
 
 pub mod batch;
+pub mod hot;
 pub mod timers;
 pub mod waiters;
 
@@ -29,6 +30,7 @@ use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Timestamp;
 use batch::Batch;
+use hot::HotValues;
 use timers::Timers;
 use waiters::{Waiter, Waiters};
 
@@ -114,6 +116,7 @@ pub struct Writer {
     timers: Timers,
     waiters: Waiters,
     random: Randomness,
+    hot: HotValues,
     /// Why nothing can be written any more.
     broken: Option<String>,
     /// When what is not synced must be.
@@ -144,6 +147,7 @@ impl Writer {
     pub fn new(store: Store, around: Surroundings) -> Result<Self> {
         let timers = Timers::restore(&store.snapshot, Timestamp::now(), Instant::now())?;
         let snapshot = Arc::new(store.snapshot);
+        around.stats.index(&snapshot.runs);
         around.published.publish(Arc::clone(&snapshot));
         Ok(Writer {
             around,
@@ -152,6 +156,7 @@ impl Writer {
             timers,
             waiters: Waiters::default(),
             random: Randomness::default(),
+            hot: HotValues::default(),
             broken: None,
             sync_due: None,
             stopping: false,
@@ -188,7 +193,7 @@ impl Writer {
         let at = Timestamp::now().max(self.snapshot.last_at);
         let mut at_text = Vec::with_capacity(27);
         at.write(&mut at_text);
-        let batch = Batch::new(Arc::clone(&self.snapshot));
+        let batch = Batch::new(Arc::clone(&self.snapshot), std::mem::take(&mut self.hot));
         let (answers, now) = (Answers::default(), Instant::now());
         let mut turn = Turn { batch, at, at_text, now, answers, durable: false, taken: Vec::new() };
         if self.broken.is_none() {
@@ -216,8 +221,10 @@ impl Writer {
             turn.answers.say(late.ticket, b",\"jobs\":[]");
             turn.durable |= late.durable;
         }
-        self.commit(&mut turn, merged);
-        self.around.stats.turn(requests, turn.batch.events().len(), turn.now.elapsed());
+        let kept = self.commit(&mut turn, merged);
+        let events = turn.batch.events().len();
+        self.hot = turn.batch.into_hot(kept);
+        self.around.stats.turn(requests, events, turn.now.elapsed());
         self.around.stats.waiting(self.waiters.len());
         if !turn.answers.list.is_empty() {
             (self.around.deliver)(turn.answers);
@@ -308,8 +315,8 @@ impl Writer {
         }
     }
 
-    /// Appends, syncs, publishes; or turns the answers into refusals.
-    fn commit(&mut self, turn: &mut Turn, merged: Vec<Arc<Run>>) {
+    /// Appends, syncs, publishes; or turns the answers into refusals. Whether the batch was kept.
+    fn commit(&mut self, turn: &mut Turn, merged: Vec<Arc<Run>>) -> bool {
         let mut next = Snapshot::clone(&self.snapshot);
         let wrote = !turn.batch.events().is_empty();
         let mut done = Ok(());
@@ -326,7 +333,7 @@ impl Writer {
             for (job, revision) in turn.taken.drain(..) {
                 self.timers.set(turn.now + Duration::from_secs(1), job, revision);
             }
-            return;
+            return false;
         }
         self.sync_due = if self.log.last() > self.log.synced() && self.broken.is_none() {
             Some(self.sync_due.unwrap_or(turn.now + Duration::from_millis(SYNC_DELAY_MS)))
@@ -339,6 +346,7 @@ impl Writer {
             self.publish(next, merged);
         }
         self.roll();
+        true
     }
 
     /// Writes the batch's frame and freezes its run into `next`.

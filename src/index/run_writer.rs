@@ -1,0 +1,170 @@
+//! Writes runs: entries in the order of their keys, then the parts that find them again.
+
+use std::sync::Arc;
+
+use super::block::{BLOCK_BYTES, BlockBuilder};
+use super::filter::{self, Filter};
+use super::run::{BlockIndex, MAGIC, Meta, PLACES, Run};
+use crate::codec::write_varint;
+use crate::domain::table::FIRST_POSTINGS_TAG;
+use crate::storage::File;
+
+/// Where a run's bytes go.
+enum Sink {
+    Memory(Vec<u8>),
+    File { file: Arc<dyn File>, buffer: Vec<u8>, written: u64 },
+}
+
+const SINK_BYTES: usize = 256 << 10;
+
+/// Writes a run, entry by entry in the order of the keys.
+pub struct RunWriter {
+    sink: Sink,
+    block: BlockBuilder,
+    first_key: Vec<u8>,
+    index: BlockIndex,
+    /// Hashes of the table's keys.
+    hashes: Vec<u64>,
+}
+
+impl RunWriter {
+    /// A run in memory.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        RunWriter::new(Sink::Memory(Vec::new()))
+    }
+
+    /// A run in a new file.
+    #[must_use]
+    pub fn to_file(file: Arc<dyn File>) -> Self {
+        RunWriter::new(Sink::File { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 })
+    }
+
+    fn new(sink: Sink) -> Self {
+        let (block, index) = (BlockBuilder::default(), BlockIndex::default());
+        RunWriter { sink, block, first_key: Vec::new(), index, hashes: Vec::new() }
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn add(&mut self, key: &[u8], payload: &[u8]) -> std::io::Result<()> {
+        if self.block.is_empty() {
+            self.first_key.clear();
+            self.first_key.extend_from_slice(key);
+        }
+        if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
+            self.hashes.push(filter::hash(key));
+        }
+        self.block.add(key, payload);
+        if self.block.len() >= BLOCK_BYTES {
+            self.close_block()?;
+        }
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> std::io::Result<()> {
+        let place = self.sink.position();
+        let out = self.sink.buffer();
+        let start = out.len();
+        self.block.finish(out);
+        let length = out.len() - start;
+        if matches!(self.sink, Sink::File { .. }) {
+            let out = self.sink.buffer();
+            let checksum = crc32fast::hash(&out[start..]);
+            out.extend_from_slice(&checksum.to_le_bytes());
+        }
+        self.index.push(&self.first_key, place, length);
+        self.sink.spill()
+    }
+
+    /// Finishes a run in memory.
+    #[must_use]
+    pub fn into_memory(mut self, meta: Meta, offsets: Vec<u32>) -> Run {
+        if !self.block.is_empty() {
+            // Nothing that goes to memory can fail.
+            let _ = self.close_block();
+        }
+        let bytes = match self.sink {
+            Sink::Memory(bytes) => bytes,
+            Sink::File { .. } => Vec::new(),
+        };
+        Run::in_memory_of(meta, bytes, self.index, offsets, Filter::new(&self.hashes))
+    }
+
+    /// Finishes a run file and syncs it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn into_file(mut self, meta: &Meta, offsets: impl Iterator<Item = u32>) -> std::io::Result<()> {
+        if !self.block.is_empty() {
+            self.close_block()?;
+        }
+        let offsets_place = self.sink.position();
+        for offset in offsets {
+            self.sink.buffer().extend_from_slice(&offset.to_le_bytes());
+            self.sink.spill()?;
+        }
+        let filter_place = self.sink.position();
+        let mut tail = Vec::new();
+        Filter::new(&self.hashes).write(&mut tail);
+        let index_place = filter_place + tail.len() as u64;
+        for (key, place, length) in self.index.iter() {
+            write_varint(&mut tail, key.len() as u64);
+            tail.extend_from_slice(key);
+            write_varint(&mut tail, place);
+            write_varint(&mut tail, u64::from(length));
+        }
+        let meta_place = filter_place + tail.len() as u64;
+        meta.write(&mut tail);
+        let places: [u64; PLACES] = [offsets_place, filter_place, index_place, meta_place];
+        let places: Vec<u8> = places.into_iter().flat_map(u64::to_le_bytes).collect();
+        let mut hash = crc32fast::Hasher::new();
+        hash.update(&tail);
+        hash.update(&places);
+        let out = self.sink.buffer();
+        out.extend_from_slice(&tail);
+        out.extend_from_slice(&places);
+        out.extend_from_slice(&hash.finalize().to_le_bytes());
+        out.extend_from_slice(MAGIC);
+        self.sink.flush()
+    }
+}
+
+impl Sink {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        match self {
+            Sink::Memory(bytes) => bytes,
+            Sink::File { buffer, .. } => buffer,
+        }
+    }
+
+    fn position(&self) -> u64 {
+        match self {
+            Sink::Memory(bytes) => bytes.len() as u64,
+            Sink::File { buffer, written, .. } => written + buffer.len() as u64,
+        }
+    }
+
+    fn spill(&mut self) -> std::io::Result<()> {
+        if let Sink::File { file, buffer, written } = self
+            && buffer.len() >= SINK_BYTES
+        {
+            file.write_at(buffer, *written)?;
+            *written += buffer.len() as u64;
+            buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if let Sink::File { file, buffer, written } = self {
+            file.write_at(buffer, *written)?;
+            *written += buffer.len() as u64;
+            buffer.clear();
+            file.sync()?;
+        }
+        Ok(())
+    }
+}

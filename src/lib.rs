@@ -35,6 +35,7 @@
 //! files can be deleted at any time: they come back from the log.
 
 pub mod background;
+pub mod client;
 pub mod codec;
 pub mod daemon;
 pub mod domain;

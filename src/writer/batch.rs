@@ -70,7 +70,8 @@ impl Batch {
             write_line(&mut self.lines, |out| out.extend_from_slice(record));
         }
         self.events.append(&mut outcome.events);
-        self.changes.0.append(&mut outcome.changes.0);
+        // Few into many: `append` would build the whole map anew.
+        self.changes.0.extend(std::mem::take(&mut outcome.changes.0));
         self.counts = outcome.counts;
     }
 

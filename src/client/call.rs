@@ -1,0 +1,125 @@
+//! Single requests, and `call -`: many, sent ahead.
+
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use super::connection::{Address, Connection, closed};
+use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
+use super::output::Output;
+use super::reply::Reply;
+
+/// Sends a request that was made from the table and prints its reply.
+///
+/// # Errors
+/// No daemon answers, it refuses, or the reply cannot be written.
+pub fn ask(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
+    let reply = address.connect()?.ask(request).map_err(|error| Failure::lost(&error))?;
+    let reply = reply.accepted()?;
+    if reply.is_empty() && output.is_for_people() {
+        say("nothing found");
+    } else {
+        output.reply(request, &reply)?;
+    }
+    output.flush()?;
+    Ok(if reply.is_empty() { NOTHING_FOUND } else { DONE })
+}
+
+/// Sends a request as it was typed. Its reply is printed, a refusal too.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
+    if request == "-" {
+        return many(address, output);
+    }
+    if request.trim().is_empty() || request.contains('\n') {
+        return Err(Failure::Usage("`call` takes one request on one line, or `-`".into()));
+    }
+    let mut connection = address.connect()?;
+    let first = connection.ask(request).map_err(|error| Failure::lost(&error))?;
+    output.json_line(first.line())?;
+    output.flush()?;
+    let empty = first.is_empty();
+    let follows = first.field("following").is_some();
+    first.accepted()?;
+    while follows && let Some(reply) = connection.receive().map_err(|error| Failure::lost(&error))? {
+        output.json_line(reply.line())?;
+        output.flush()?;
+        reply.accepted()?;
+    }
+    Ok(if empty { NOTHING_FOUND } else { DONE })
+}
+
+/// Sends every line of standard input while replies are read and printed.
+fn many(address: &Address, output: &mut Output) -> Result<u8> {
+    let mut connection = address.connect()?;
+    let sender = connection.sender().map_err(|error| Failure::lost(&error))?;
+    let (tell, told) = crossbeam_channel::bounded(1);
+    thread::spawn(move || {
+        let sent = send_input(&sender);
+        // The count is told first: the end of the replies is what makes the other side ask for it.
+        let _ = tell.send(sent);
+        let _ = sender.shutdown(Shutdown::Write);
+    });
+    let (replies, refused) = print_replies(&mut connection, output)?;
+    // When the daemon has left early, the other thread may wait for input that never comes.
+    let requests = told.recv_timeout(Duration::from_secs(1)).map_err(|_| Failure::lost(&closed()))??;
+    if replies < requests {
+        let lost = format!("{} of {requests} requests were not answered", requests - replies);
+        return Err(Failure::NoDaemon(lost));
+    }
+    if refused > 0 {
+        say(&format!("{refused} of {replies} requests were refused"));
+    }
+    Ok(if refused > 0 { REFUSED } else { DONE })
+}
+
+/// Sends standard input line by line. The number of requests in it.
+fn send_input(stream: &UnixStream) -> Result<u64> {
+    let mut input = BufReader::with_capacity(64 << 10, io::stdin().lock());
+    let mut out = BufWriter::with_capacity(64 << 10, stream);
+    let mut requests = 0;
+    let mut line = Vec::new();
+    loop {
+        // Nothing is held back while the input makes itself wait. A daemon that has left is noticed
+        // by whoever waits for its replies.
+        let held = memchr::memchr(b'\n', input.buffer()).is_none();
+        if held && out.flush().is_err() {
+            return Ok(requests);
+        }
+        line.clear();
+        let read = input.read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::file("cannot read standard input", &error))? == 0 {
+            return Ok(requests);
+        }
+        if line.last() != Some(&b'\n') {
+            line.push(b'\n');
+        }
+        requests += u64::from(!line.trim_ascii().is_empty());
+        if out.write_all(&line).is_err() {
+            return Ok(requests);
+        }
+    }
+}
+
+/// Prints replies until the daemon closes. How many, and how many were refusals.
+fn print_replies(connection: &mut Connection, output: &mut Output) -> Result<(u64, u64)> {
+    let (mut replies, mut refused) = (0, 0);
+    while let Some(reply) = connection.receive().map_err(|error| Failure::lost(&error))? {
+        replies += 1;
+        refused += u64::from(is_refusal(&reply));
+        output.json_line(reply.line())?;
+        if !connection.has_line() {
+            output.flush()?;
+        }
+    }
+    output.flush()?;
+    Ok((replies, refused))
+}
+
+fn is_refusal(reply: &Reply) -> bool {
+    reply.refusal().is_some()
+}

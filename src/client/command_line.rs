@@ -1,0 +1,323 @@
+//! Reading the command line: the options for every command, and which command is meant.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::failure::{Failure, Result};
+use super::request;
+use super::suggest::did_you_mean;
+use super::{import, work};
+use crate::protocol::table::{COMMANDS, Command};
+
+/// The words that are no noun of the table.
+const OWN_WORDS: &[&str] = &["call", "import", "help"];
+
+/// A whole command line.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The options that every command has.
+    pub globals: Globals,
+    /// What to do.
+    pub action: Action,
+}
+
+/// The options that every command has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// `--socket`.
+    pub socket: Option<PathBuf>,
+    /// `--json`.
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Print the help on these words.
+    Help(Vec<String>),
+    /// Print the version.
+    Version,
+    /// Send one request, made from the table.
+    Request(&'static Command, String),
+    /// Send this request as it is, or those on standard input for `-`.
+    Call(String),
+    /// Import a file.
+    Import(import::Options),
+    /// Run a command for each job of a queue.
+    Work(work::Options),
+}
+
+/// One piece of the command line that is no option for every command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// `--name`, without the dashes; a value after `=` is still to be taken.
+    Option(String),
+    /// Anything else.
+    Value(OsString),
+}
+
+/// The command line, piece by piece.
+#[derive(Debug)]
+pub struct CommandLine {
+    parser: lexopt::Parser,
+    globals: Globals,
+}
+
+impl Invocation {
+    /// Reads the arguments, without the program's name.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when they make no sense, or what reading a value from standard input gave.
+    pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
+        if let Some(words) = asked_for_help(&arguments) {
+            return Ok(Invocation { globals: Globals::default(), action: Action::Help(words) });
+        }
+        let mut line =
+            CommandLine { parser: lexopt::Parser::from_args(arguments), globals: Globals::default() };
+        let action = action(&mut line)?;
+        Ok(Invocation { globals: line.globals, action })
+    }
+}
+
+impl CommandLine {
+    /// The next piece, once the options for every command are taken out.
+    ///
+    /// # Errors
+    /// Such an option has no value, or `-x` is no option.
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+        loop {
+            if let Some(value) = self.dashed_value() {
+                return Ok(Some(Piece::Value(value)));
+            }
+            let name = match self.parser.next().map_err(|error| usage(&error))? {
+                None => return Ok(None),
+                Some(lexopt::Arg::Value(value)) => return Ok(Some(Piece::Value(value))),
+                Some(lexopt::Arg::Long(name)) => name.to_owned(),
+                Some(argument) => return Err(usage(&argument.unexpected())),
+            };
+            match name.as_str() {
+                "socket" => self.globals.socket = Some(self.value()?.into()),
+                "json" => self.globals.json = true,
+                _ => return Ok(Some(Piece::Option(name))),
+            }
+        }
+    }
+
+    /// The value of the option that came last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn value(&mut self) -> Result<OsString> {
+        self.parser.value().map_err(|error| usage(&error))
+    }
+
+    /// The value of the option that came last, as text.
+    ///
+    /// # Errors
+    /// There is none, or it is not UTF-8.
+    pub fn text(&mut self) -> Result<String> {
+        text(self.value()?)
+    }
+
+    /// The value of the option that came last, as a number.
+    ///
+    /// # Errors
+    /// There is none, or it is no whole number.
+    pub fn number(&mut self, option: &str) -> Result<u64> {
+        let text = self.text()?;
+        text.parse().map_err(|_| Failure::Usage(format!("--{option} takes a whole number, not `{text}`")))
+    }
+
+    /// The value of a flag, where it was written as `--flag=value`.
+    pub fn attached(&mut self) -> Option<OsString> {
+        self.parser.optional_value()
+    }
+
+    /// The next argument, if it is one of these words.
+    pub fn next_word(&mut self, words: &[&str]) -> Option<OsString> {
+        self.parser.try_raw_args()?.next_if(|argument| words.iter().any(|word| argument == *word))
+    }
+
+    /// Everything that is left, if the next argument is `--`.
+    pub fn rest_behind_dashes(&mut self) -> Option<Vec<OsString>> {
+        let mut raw = self.parser.try_raw_args()?;
+        raw.next_if(|argument| argument == "--")?;
+        Some(raw.collect())
+    }
+
+    /// A piece like `-5` or `-spam`: no command here has short options, so it is a value.
+    fn dashed_value(&mut self) -> Option<OsString> {
+        let mut raw = self.parser.try_raw_args()?;
+        raw.next_if(|argument| {
+            let bytes = argument.as_encoded_bytes();
+            bytes.len() > 1 && bytes.starts_with(b"-") && !bytes.starts_with(b"--")
+        })
+    }
+}
+
+/// An argument as text.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn text(value: OsString) -> Result<String> {
+    let bad = |value: OsString| Failure::Usage(format!("`{}` is not UTF-8", value.to_string_lossy()));
+    value.into_string().map_err(bad)
+}
+
+/// A usage failure for an option that a command does not have.
+#[must_use]
+pub fn unknown_option(option: &str, command: &str, options: &[&str]) -> Failure {
+    let known = options.iter().copied().chain(["socket", "json", "help"]);
+    let meant = super::suggest::nearest(option, known);
+    let hint = meant.map_or(String::new(), |meant| format!("; did you mean `--{meant}`?"));
+    Failure::Usage(format!("`{command}` has no option `--{option}`{hint} See `msglog help {command}`."))
+}
+
+/// A usage failure in what lexopt says.
+fn usage(error: &lexopt::Error) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// The words to help with, where `--help` stands anywhere before a `--`.
+fn asked_for_help(arguments: &[OsString]) -> Option<Vec<String>> {
+    let own = arguments.iter().take_while(|argument| *argument != "--");
+    let first_short = arguments.first().is_some_and(|argument| argument == "-h");
+    let asked = first_short || arguments.is_empty() || own.clone().any(|argument| argument == "--help");
+    let words = own.filter_map(|argument| argument.to_str()).filter(|word| !word.starts_with('-'));
+    asked.then(|| words.map(str::to_owned).collect())
+}
+
+/// The action of a command line whose first pieces say which one.
+fn action(line: &mut CommandLine) -> Result<Action> {
+    let noun = match line.next_piece()? {
+        None => return Ok(Action::Help(Vec::new())),
+        Some(Piece::Option(name)) if name == "version" => return Ok(Action::Version),
+        Some(Piece::Option(name)) => return Err(unknown_option(&name, "msglog", &["version"])),
+        Some(Piece::Value(value)) => text(value)?,
+    };
+    match noun.as_str() {
+        "help" => Ok(Action::Help(values(line)?)),
+        "call" => match values(line)?.as_slice() {
+            [request] => Ok(Action::Call(request.clone())),
+            _ => Err(Failure::Usage("`call` takes one request, in quotes, or `-`".into())),
+        },
+        "import" => Ok(Action::Import(import::Options::parse(line)?)),
+        _ => request_action(&noun, line),
+    }
+}
+
+/// The action of a noun of the table, and of `queue work`, which the table does not know.
+fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
+    if let Some(command) = find(noun) {
+        return Ok(Action::Request(command, request::parse(command, line)?));
+    }
+    if !COMMANDS.iter().any(|command| noun_of(command) == noun) {
+        let known = COMMANDS.iter().map(noun_of).chain(OWN_WORDS.iter().copied());
+        let hint = did_you_mean(noun, known);
+        return Err(Failure::Usage(format!("there is no command `{noun}`{hint} See `msglog help`.")));
+    }
+    let verb = match line.next_piece()? {
+        None => return Ok(Action::Help(vec![noun.to_owned()])),
+        Some(Piece::Option(name)) => return Err(unknown_option(&name, noun, &[])),
+        Some(Piece::Value(value)) => text(value)?,
+    };
+    if noun == "queue" && verb == "work" {
+        return Ok(Action::Work(work::Options::parse(line)?));
+    }
+    if let Some(command) = find(&format!("{noun}.{verb}")) {
+        return Ok(Action::Request(command, request::parse(command, line)?));
+    }
+    let hint = did_you_mean(&verb, verbs(noun));
+    Err(Failure::Usage(format!("there is no `{noun} {verb}`{hint} See `msglog help {noun}`.")))
+}
+
+/// Every verb of a noun.
+pub fn verbs(noun: &str) -> impl Iterator<Item = &'static str> {
+    let own = (noun == "queue").then_some("work");
+    let of_table =
+        COMMANDS.iter().filter_map(move |command| command.name.strip_prefix(noun)?.strip_prefix('.'));
+    of_table.chain(own)
+}
+
+/// The noun of a command: what stands before the point.
+#[must_use]
+pub fn noun_of(command: &Command) -> &'static str {
+    command.name.split('.').next().unwrap_or(command.name)
+}
+
+/// The command of that name. `help` is the client's own.
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name && name != "help")
+}
+
+/// The values that are left, where there must be no options.
+fn values(line: &mut CommandLine) -> Result<Vec<String>> {
+    let mut values = Vec::new();
+    while let Some(piece) = line.next_piece()? {
+        match piece {
+            Piece::Value(value) => values.push(text(value)?),
+            Piece::Option(name) => return Err(unknown_option(&name, "help", &[])),
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Invocation> {
+        Invocation::parse(words.iter().map(OsString::from).collect())
+    }
+
+    fn usage_of(words: &[&str]) -> String {
+        match parse(words) {
+            Err(Failure::Usage(text)) => text,
+            other => panic!("{words:?} gave {other:?}"),
+        }
+    }
+
+    fn help_of(words: &[&str]) -> Vec<String> {
+        match parse(words).unwrap().action {
+            Action::Help(words) => words,
+            other => panic!("{words:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_for_every_command_stand_anywhere() {
+        for words in [["--socket", "/s", "--json", "ping"], ["ping", "--json", "--socket", "/s"]] {
+            let invocation = parse(&words).unwrap();
+            assert_eq!(invocation.globals, Globals { socket: Some("/s".into()), json: true });
+        }
+        assert!(usage_of(&["ping", "--socket"]).contains("--socket"));
+    }
+
+    #[test]
+    fn help_is_found_wherever_it_is_asked_for() {
+        assert!(help_of(&[]).is_empty());
+        assert!(help_of(&["-h"]).is_empty());
+        assert_eq!(help_of(&["help", "kv", "set"]), ["kv", "set"]);
+        assert_eq!(help_of(&["kv"]), ["kv"]);
+        assert_eq!(help_of(&["kv", "set", "--help"]), ["kv", "set"]);
+        assert!(matches!(
+            parse(&["queue", "work", "q", "--", "make", "--help"]).unwrap().action,
+            Action::Work(_)
+        ));
+    }
+
+    #[test]
+    fn mistyped_words_get_a_suggestion() {
+        assert!(usage_of(&["mesage", "post"]).contains("`message`"));
+        assert!(usage_of(&["kv", "gte", "x"]).contains("did you mean `get`?"));
+        assert!(usage_of(&["queue", "wrok"]).contains("`work`"));
+        assert!(usage_of(&["--sockt", "x"]).contains("`--socket`"));
+        assert!(usage_of(&["frobnicate"]).ends_with("See `msglog help`."));
+    }
+
+    #[test]
+    fn dotted_names_work_too() {
+        let Action::Request(command, request) = parse(&["kv.get", "x"]).unwrap().action else { panic!() };
+        assert_eq!((command.name, request.as_str()), ("kv.get", r#"{"cmd":"kv.get","key":"x"}"#));
+    }
+}

@@ -1,0 +1,216 @@
+//! Finding the daemon, and speaking lines with it.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::failure::{Failure, Result};
+use super::reply::Reply;
+use crate::paths;
+
+/// Large enough that many pipelined replies come in one read.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Where to look for the daemon.
+#[derive(Debug, Clone)]
+pub struct Address {
+    candidates: Vec<PathBuf>,
+}
+
+/// One connection to the daemon.
+#[derive(Debug)]
+pub struct Connection {
+    input: BufReader<UnixStream>,
+}
+
+impl Address {
+    /// The socket that was named, by an option or by `MSGLOG_SOCKET`, or else every place where a
+    /// daemon makes one.
+    #[must_use]
+    pub fn new(named: Option<PathBuf>, lookup: paths::Lookup<'_>) -> Self {
+        let set = || lookup("MSGLOG_SOCKET").filter(|value| !value.is_empty()).map(PathBuf::from);
+        match named.or_else(set) {
+            Some(path) => Address { candidates: vec![path] },
+            None => Address { candidates: paths::client_sockets(lookup, paths::own_uid()) },
+        }
+    }
+
+    /// Connects to the first socket that answers.
+    ///
+    /// # Errors
+    /// [`Failure::NoDaemon`], which says what was tried and how to start one.
+    pub fn connect(&self) -> Result<Connection> {
+        let mut tried = Vec::new();
+        for path in &self.candidates {
+            match open(path) {
+                Ok(stream) => {
+                    return Ok(Connection { input: BufReader::with_capacity(BUFFER_BYTES, stream) });
+                }
+                Err(error) => tried.push(format!("\n  {}: {}", path.display(), reason(&error))),
+            }
+        }
+        let tried = tried.concat();
+        Err(Failure::NoDaemon(format!(
+            "no daemon answers. Tried:{tried}\n\
+             Start one with `msglogd`, or name its socket with --socket PATH or MSGLOG_SOCKET."
+        )))
+    }
+}
+
+/// Connects, unless the socket lies in a folder that others could have made.
+fn open(path: &Path) -> io::Result<UnixStream> {
+    let uid = paths::own_uid();
+    if paths::is_in_private_folder(path, uid) {
+        paths::check_private_folder(&paths::private_folder(uid), uid)?;
+    }
+    UnixStream::connect(path)
+}
+
+/// What is wrong with a socket, in words that tell a stranger more than the system's.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "not there".into(),
+        io::ErrorKind::ConnectionRefused => "nobody listens on it".into(),
+        _ => error.to_string(),
+    }
+}
+
+impl Connection {
+    /// Sends one line.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn send(&mut self, line: &str) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+        self.input.get_mut().write_all(&bytes)
+    }
+
+    /// Reads one line; `None` when the daemon has closed the connection.
+    ///
+    /// # Errors
+    /// The connection is lost, or what came is no reply.
+    pub fn receive(&mut self) -> io::Result<Option<Reply>> {
+        let mut line = Vec::new();
+        self.input.read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            return Ok(None);
+        }
+        let reply = String::from_utf8(line).ok().and_then(Reply::new);
+        let foreign = || io::Error::new(io::ErrorKind::InvalidData, "what answers is no msglogd");
+        reply.ok_or_else(foreign).map(Some)
+    }
+
+    /// Sends a request and reads its reply.
+    ///
+    /// # Errors
+    /// The connection is lost before the reply has come.
+    pub fn ask(&mut self, request: &str) -> io::Result<Reply> {
+        // A daemon that has no room says so and closes, whether or not it could be written to.
+        let sent = self.send(request);
+        match self.receive()? {
+            Some(reply) => Ok(reply),
+            None => sent.and(Err(closed())),
+        }
+    }
+
+    /// Whether a whole line was read ahead, so that [`Connection::receive`] does not wait.
+    #[must_use]
+    pub fn has_line(&self) -> bool {
+        memchr::memchr(b'\n', self.input.buffer()).is_some()
+    }
+
+    /// Whether anything was read ahead.
+    #[must_use]
+    pub fn has_bytes(&self) -> bool {
+        !self.input.buffer().is_empty()
+    }
+
+    /// Makes reading fail when nothing has come for so long.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.input.get_ref().set_read_timeout(patience)
+    }
+
+    /// The sending side, to be used by another thread.
+    ///
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub fn sender(&self) -> io::Result<UnixStream> {
+        self.input.get_ref().try_clone()
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.input.get_ref().as_fd()
+    }
+}
+
+/// The daemon closed the connection where it owed a reply.
+#[must_use]
+pub fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed it")
+}
+
+/// Growing pauses between attempts to reach a daemon that is away.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses(Duration);
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    /// Begins with a short one.
+    #[must_use]
+    pub fn new() -> Self {
+        Pauses(Self::FIRST)
+    }
+
+    /// How long to wait now; twice as long the next time, up to a bound.
+    pub fn take(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(Self::LONGEST);
+        now
+    }
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    #[test]
+    fn a_named_socket_is_the_only_place_to_look() {
+        let lookup = |name: &str| (name == "MSGLOG_SOCKET").then(|| OsString::from("/from/variable"));
+        assert_eq!(Address::new(Some("/named".into()), &lookup).candidates, [PathBuf::from("/named")]);
+        assert_eq!(Address::new(None, &lookup).candidates, [PathBuf::from("/from/variable")]);
+        assert!(Address::new(None, &|_| None).candidates.len() > 1);
+    }
+
+    #[test]
+    fn nobody_there_names_every_place_and_how_to_start() {
+        let address = Address { candidates: vec!["/nowhere/a".into(), "/nowhere/b".into()] };
+        let Err(Failure::NoDaemon(text)) = address.connect() else { panic!("nobody is there") };
+        assert!(text.contains("/nowhere/a: not there") && text.contains("/nowhere/b"), "{text}");
+        assert!(text.contains("`msglogd`"), "{text}");
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_bound() {
+        let mut pauses = Pauses::new();
+        let taken: Vec<u128> = (0..9).map(|_| pauses.take().as_millis()).collect();
+        assert_eq!(taken, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+}

@@ -1,0 +1,174 @@
+//! `log follow` and `message follow`: each event once, over restarts of the daemon too.
+//!
+//! The seq of the last event is the cursor. A follower that asks for nothing old asks the daemon
+//! for its last seq first and follows from there, so that it has a cursor before the first event.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::connection::{Address, Connection, Pauses, closed};
+use super::failure::{Failure, Result, say};
+use super::output::Output;
+use super::reply::Reply;
+use super::style::visible;
+use crate::json;
+
+/// How a connection to follow on came to its end.
+enum End {
+    /// The daemon went away, or takes nobody for now, for this reason; it may come back.
+    Lost(String),
+    /// The daemon refuses for good, or nobody reads the output.
+    Failed(Failure),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Lost(error.to_string())
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        End::Failed(failure)
+    }
+}
+
+/// Follows for ever.
+///
+/// # Errors
+/// Nobody answers at the start, the daemon refuses, or nobody reads the output any more.
+pub fn follow(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
+    let mut follower = Follower { request, cursor: asked_cursor(request), following: false, output };
+    let mut pauses = Pauses::new();
+    let mut connection = address.connect()?;
+    loop {
+        match follower.run(&mut connection) {
+            End::Failed(failure) => return Err(failure),
+            End::Lost(reason) => {
+                say(&format!("waiting for the daemon ({})", visible(&reason)));
+            }
+        }
+        follower.output.flush()?;
+        // A daemon that only takes the connection is not back yet.
+        if std::mem::take(&mut follower.following) {
+            pauses = Pauses::new();
+        }
+        connection = loop {
+            thread::sleep(pauses.take());
+            if let Ok(connection) = address.connect() {
+                break connection;
+            }
+        };
+    }
+}
+
+/// The `from` of a request.
+fn asked_cursor(request: &str) -> Option<u64> {
+    json::as_u64(json::object(request)?.get("from")?)
+}
+
+struct Follower<'a> {
+    request: &'a str,
+    /// The seq to go on with, once it is known.
+    cursor: Option<u64>,
+    /// Whether this connection has come so far that it follows.
+    following: bool,
+    output: &'a mut Output,
+}
+
+impl Follower<'_> {
+    /// Follows on one connection until it ends.
+    fn run(&mut self, connection: &mut Connection) -> End {
+        match self.begin(connection) {
+            Ok(()) => {}
+            Err(end) => return end,
+        }
+        loop {
+            if let Err(end) = self.next(connection) {
+                return end;
+            }
+        }
+    }
+
+    /// Sends the request with the cursor in it.
+    fn begin(&mut self, connection: &mut Connection) -> std::result::Result<(), End> {
+        let cursor = match self.cursor {
+            Some(cursor) => cursor,
+            None => 1 + accepted(connection.ask(r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0),
+        };
+        self.cursor = Some(cursor);
+        accepted(connection.ask(&with_cursor(self.request, cursor))?)?;
+        self.following = true;
+        Ok(())
+    }
+
+    /// Waits for one line and prints it.
+    fn next(&mut self, connection: &mut Connection) -> std::result::Result<(), End> {
+        if !connection.has_line() {
+            self.output.flush()?;
+            if !connection.has_bytes() {
+                wait(connection)?;
+            }
+        }
+        let line = accepted(connection.receive()?.ok_or_else(closed)?)?;
+        let seq = line.number("seq").unwrap_or(0);
+        // What was printed once is not printed again, whatever the daemon thinks of the cursor.
+        if self.cursor.is_none_or(|cursor| seq >= cursor) {
+            self.output.followed(self.request, &line)?;
+            self.cursor = Some(seq + 1);
+        }
+        Ok(())
+    }
+}
+
+/// A line that is no refusal. A daemon that is stopping or has no room may be asked again.
+fn accepted(reply: Reply) -> std::result::Result<Reply, End> {
+    reply.accepted().map_err(|refusal| {
+        if refusal.is_passing() { End::Lost(refusal.to_string()) } else { End::Failed(refusal.into()) }
+    })
+}
+
+/// The same request from this seq on.
+fn with_cursor(request: &str, cursor: u64) -> String {
+    let fields = json::object(request);
+    let kept = fields.iter().flat_map(json::Object::iter).filter(|(key, _)| *key != "from");
+    let kept: Vec<String> = kept.map(|(key, value)| format!("\"{key}\":{value},")).collect();
+    format!("{{{}\"from\":{cursor}}}", kept.concat())
+}
+
+/// Waits until the daemon says something, or until nobody reads standard output any more: a
+/// follower may have nothing to write for hours, and must not outlive the pipe that it is for.
+fn wait(connection: &Connection) -> std::result::Result<(), End> {
+    let stdout = io::stdout();
+    loop {
+        let mut watched = [
+            PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty()),
+        ];
+        match poll(&mut watched, None) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(End::from(io::Error::from(error))),
+            Ok(_) if watched[1].revents().contains(PollFlags::ERR) => {
+                return Err(Failure::OutputClosed.into());
+            }
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_takes_the_place_of_from() {
+        let request = r#"{"cmd":"log.follow","from":1,"types":["kv.set"]}"#;
+        assert_eq!(asked_cursor(request), Some(1));
+        assert_eq!(with_cursor(request, 7), r#"{"cmd":"log.follow","types":["kv.set"],"from":7}"#);
+        assert_eq!(asked_cursor(r#"{"cmd":"log.follow"}"#), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! Lines of a file made into requests.
+
+use super::Options;
+use crate::client::request::{RequestLine, nameable, string};
+use crate::json::{self, Failure, Object};
+use crate::protocol::table::{self, Command, Kind};
+
+/// What becomes of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Converted {
+    /// There is nothing on it.
+    Blank,
+    /// A request, on one line.
+    Request(String),
+    /// It cannot be sent, for this reason.
+    Bad(String),
+}
+
+/// A key that was left out, and of how many lines.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The key.
+    pub key: String,
+    /// How many lines had it.
+    pub lines: u64,
+}
+
+/// Makes requests from lines.
+pub struct Converter {
+    command: &'static Command,
+    defaults: Vec<(&'static str, String)>,
+    /// Part of the idempotency keys, where there are any.
+    name: Option<String>,
+    dropped: Vec<Dropped>,
+}
+
+impl Converter {
+    /// As the options say.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        let defaults = options.defaults.iter().map(|(argument, value)| (argument.name, value.clone()));
+        Converter {
+            command: options.command,
+            defaults: defaults.collect(),
+            name: options.resume.as_ref().map(|resume| resume.name.clone()),
+            dropped: Vec::new(),
+        }
+    }
+
+    /// The keys that were left out of all lines so far.
+    #[must_use]
+    pub fn into_dropped(self) -> Vec<Dropped> {
+        self.dropped
+    }
+
+    /// Converts the line of this number.
+    pub fn convert(&mut self, line: &[u8], number: u64) -> Converted {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Converted::Blank;
+        }
+        let object = match json::parse_line(line) {
+            Ok(object) => object,
+            Err(Failure::NotAnObject) => return Converted::Bad("bad_json: it is no object".into()),
+            Err(Failure::Bad { offset, message }) => {
+                return Converted::Bad(format!("bad_json: {message} (at byte {offset})"));
+            }
+        };
+        match object.get("cmd") {
+            Some(name) => self.whole(line, &object, name, number),
+            None => Converted::Request(self.plain(&object, number)),
+        }
+    }
+
+    /// A line that is a request already.
+    fn whole(&self, line: &[u8], object: &Object<'_>, name: &str, number: u64) -> Converted {
+        let command = json::as_string(name).and_then(|name| table::find(&name));
+        // What ends or changes the connection has no place among lines that are counted.
+        if command.is_some_and(|command| command.kind == Kind::Follow || command.name == "quit") {
+            return Converted::Bad(format!("bad_request: {name} cannot be imported"));
+        }
+        let text = String::from_utf8_lossy(line).into_owned();
+        let key = self.key(number).filter(|_| command.is_some_and(|command| takes_key(command, object)));
+        Converted::Request(match (key, text.strip_suffix('}')) {
+            (Some(key), Some(open)) => format!("{open},\"idempotency_key\":{}}}", string(&key)),
+            _ => text,
+        })
+    }
+
+    /// A line that holds the arguments of the command.
+    fn plain(&mut self, object: &Object<'_>, number: u64) -> String {
+        let mut request = RequestLine::new(self.command.name);
+        for (key, value) in object.iter() {
+            if key != "id" && nameable(self.command).any(|argument| argument.name == key) {
+                request.raw(key, value);
+            } else {
+                self.drop(key);
+            }
+        }
+        for (key, value) in &self.defaults {
+            // A message goes to a recipient or into a chat; a line that says one needs no other.
+            let elsewhere = match *key {
+                "recipient" => object.get("app").is_some(),
+                "app" | "chat" => object.get("recipient").is_some(),
+                _ => false,
+            };
+            if object.get(key).is_none() && !elsewhere {
+                request.raw(key, value);
+            }
+        }
+        if takes_key(self.command, object)
+            && let Some(key) = self.key(number)
+        {
+            request.text("idempotency_key", &key);
+        }
+        request.finish()
+    }
+
+    fn drop(&mut self, key: &str) {
+        match self.dropped.iter_mut().find(|dropped| dropped.key == key) {
+            Some(dropped) => dropped.lines += 1,
+            None => self.dropped.push(Dropped { key: key.to_owned(), lines: 1 }),
+        }
+    }
+
+    fn key(&self, number: u64) -> Option<String> {
+        Some(format!("import:{}:{number}", self.name.as_ref()?))
+    }
+}
+
+/// Whether a key can be given to a request: to every write but those that lease jobs, and not
+/// where there is one.
+fn takes_key(command: &Command, object: &Object<'_>) -> bool {
+    let leases = match command.name {
+        "queue.reserve" => true,
+        "batch" => object.get("commands").is_some_and(|commands| commands.contains("queue.reserve")),
+        _ => false,
+    };
+    command.kind == Kind::Write && !leases && object.get("idempotency_key").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converter(name: &str, defaults: &[(&'static str, &str)], resume: Option<&str>) -> Converter {
+        let defaults = defaults.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let command = table::find(name).unwrap();
+        Converter { command, defaults, name: resume.map(str::to_owned), dropped: Vec::new() }
+    }
+
+    fn request(converter: &mut Converter, line: &str) -> String {
+        match converter.convert(line.as_bytes(), 7) {
+            Converted::Request(request) => request,
+            other => panic!("{line} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn messages_lose_what_the_command_does_not_take() {
+        let mut lines = converter("message.post", &[("recipient", "\"box\"")], None);
+        let first = r#"{"originator":"anna", "recipient": 6935397282,"body":"a\nb","at":"2019"}"#;
+        let expected = r#"{"cmd":"message.post","originator":"anna","recipient":6935397282,"body":"a\nb"}"#;
+        assert_eq!(request(&mut lines, first), expected);
+        let second = r#"{"body":"x","at":"2020","label":"ham"}"#;
+        assert_eq!(request(&mut lines, second), r#"{"cmd":"message.post","body":"x","recipient":"box"}"#);
+        let chat = r#"{"app":"T","chat":3,"body":"x"}"#;
+        assert_eq!(request(&mut lines, chat), r#"{"cmd":"message.post","app":"T","chat":3,"body":"x"}"#);
+        let dropped = lines.into_dropped();
+        assert_eq!(
+            dropped,
+            [Dropped { key: "at".into(), lines: 2 }, Dropped { key: "label".into(), lines: 1 }]
+        );
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let mut lines = converter("formula.submit", &[], None);
+        let line = r#"{"name":"A","materials":[{"name":"x","concentration":2.50}],"source":"s"}"#;
+        let expected =
+            r#"{"cmd":"formula.submit","name":"A","materials":[{"name":"x","concentration":2.50}]}"#;
+        assert_eq!(request(&mut lines, line), expected);
+    }
+
+    #[test]
+    fn resumable_writes_carry_the_number_of_their_line() {
+        let mut lines = converter("message.post", &[], Some("inbox"));
+        assert!(request(&mut lines, r#"{"body":"x"}"#).ends_with(r#","idempotency_key":"import:inbox:7"}"#));
+        let own = r#"{"body":"x","idempotency_key":"mine"}"#;
+        assert!(request(&mut lines, own).ends_with(r#""idempotency_key":"mine"}"#));
+        let whole = r#"{"cmd":"kv.set","key":"a","value":{}}  "#;
+        assert!(request(&mut lines, whole).ends_with(r#""value":{},"idempotency_key":"import:inbox:7"}"#));
+        for keyless in [
+            r#"{"cmd":"kv.get","key":"a"}"#,
+            r#"{"cmd":"queue.reserve","queue":"q"}"#,
+            r#"{"cmd":"batch","commands":[{"cmd":"queue.reserve","queue":"q"}]}"#,
+            r#"{"cmd":"unheard.of"}"#,
+        ] {
+            assert_eq!(request(&mut lines, keyless), keyless);
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_sent_say_why() {
+        let mut lines = converter("message.post", &[], None);
+        assert_eq!(lines.convert(b" \r\n", 1), Converted::Blank);
+        for (line, reason) in [
+            ("{\"a\":", "bad_json"),
+            ("[1]", "no object"),
+            (r#"{"cmd":"log.follow"}"#, "cannot be imported"),
+            (r#"{"cmd":"quit"}"#, "cannot be imported"),
+        ] {
+            let Converted::Bad(problem) = lines.convert(line.as_bytes(), 1) else { panic!("{line}") };
+            assert!(problem.contains(reason), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `msglog import`: every line of a file, sent ahead, counted, and resumable.
+//!
+//! One thread reads the file and sends; this one reads the replies, which come in the order of the
+//! lines. Between them goes a bounded queue of what is outstanding, so that neither runs away. It
+//! is this thread that may end early: the other one can be waiting for input that never comes.
+
+mod lines;
+mod options;
+mod progress;
+mod replies;
+mod resume;
+mod sender;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+
+pub use options::{HELP, Options};
+
+use super::connection::Address;
+use super::failure::{DONE, Failure, REFUSED, Result, say};
+use super::output::Output;
+use lines::Converter;
+use progress::{Progress, per_second};
+use replies::{Ended, Replies, Tally};
+use resume::Position;
+use sender::Task;
+
+/// Lines that may be sent and not yet answered.
+const OUTSTANDING: usize = 2000;
+
+/// A line that was sent, or the end of the file.
+enum Passed {
+    /// The line of this number, which ends at this byte of the input.
+    Line { number: u64, end: u64, problem: Option<String> },
+    /// The whole input has been sent; or it could not be read to its end.
+    End(io::Result<Vec<lines::Dropped>>),
+}
+
+/// Imports a file. The exit status.
+///
+/// # Errors
+/// The file cannot be read, no daemon answers, or it goes away in the middle.
+pub fn import(address: &Address, output: &mut Output, options: Options) -> Result<u8> {
+    let (input, bytes) = open(&options)?;
+    let mut position = options.resume.as_ref().map(Position::open).transpose()?;
+    let skipped = position.as_ref().map_or(0, Position::line);
+    let connection = address.connect()?;
+    let lost = |error: io::Error| Failure::lost(&error);
+    let stream = connection.sender().map_err(lost)?;
+    let closing = connection.sender().map_err(lost)?;
+    let converter = Converter::new(&options);
+    let (pass, passed) = bounded(OUTSTANDING);
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        sender::send(Task { input, stream: &stream, converter, pass: &pass, skipped, stop: &told });
+    });
+
+    let started = Instant::now();
+    let mut replies = Replies {
+        connection,
+        position: position.as_mut(),
+        progress: Progress::new(bytes),
+        tally: Tally::new(skipped),
+        stop_on_error: options.stop_on_error,
+        stop,
+    };
+    let ended = replies.read(&passed);
+    // The sender may be in the middle of a line, to a daemon whose replies nobody reads any more.
+    let _ = closing.shutdown(std::net::Shutdown::Both);
+    drop(passed);
+    replies.progress.finish();
+    let Replies { tally, .. } = replies;
+    if let Some(position) = position.as_mut() {
+        position.save(tally.last)?;
+    }
+    summary(output, &tally, started.elapsed())?;
+    end(&options, ended, &tally)
+}
+
+/// The input, and how many bytes it has where that is known.
+fn open(options: &Options) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if options.is_standard_input() {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let trouble =
+        |error: io::Error| Failure::file(&format!("cannot read {}", options.file.display()), &error);
+    let file = File::open(&options.file).map_err(trouble)?;
+    let about = file.metadata().map_err(trouble)?;
+    if about.is_dir() {
+        return Err(Failure::File(format!("{} is a folder", options.file.display())));
+    }
+    Ok((Box::new(file), about.is_file().then_some(about.len())))
+}
+
+/// Says what came of it: a line for people, or one of JSON.
+fn summary(output: &mut Output, tally: &Tally, time: Duration) -> Result<()> {
+    let (seconds, rate) = (time.as_secs_f64(), per_second(tally.imported, time));
+    if output.is_for_people() {
+        let besides = [(tally.replayed, "there before"), (tally.skipped, "skipped")].into_iter();
+        let besides = besides.filter(|(count, _)| *count > 0);
+        let besides: Vec<String> = besides.map(|(count, what)| format!(" ({count} {what})")).collect();
+        let (imported, besides, refused) = (tally.imported, besides.concat(), tally.refused);
+        let text =
+            format!("imported {imported}{besides}, refused {refused} in {seconds:.1} s, {rate} per second\n");
+        output.write(&text)?;
+    } else {
+        output.json_line(&format!(
+            "{{\"imported\":{},\"replayed\":{},\"skipped\":{},\"refused\":{},\"last_line\":{},\
+             \"seconds\":{seconds:.3},\"per_second\":{rate}}}",
+            tally.imported, tally.replayed, tally.skipped, tally.refused, tally.last
+        ))?;
+    }
+    output.flush()
+}
+
+/// Says what is left to say, and finds the exit status.
+fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
+    if tally.unreported() > 0 {
+        say(&format!("{} more lines were refused", tally.unreported()));
+    }
+    let again = || options.how_to_go_on(tally.last);
+    match ended {
+        Ended::Complete(dropped) => {
+            if !dropped.is_empty() {
+                let keys = dropped.iter().map(|dropped| format!("`{}` ({})", dropped.key, dropped.lines));
+                let keys = keys.collect::<Vec<_>>().join(", ");
+                let command = options.command.name;
+                say(&super::style::visible(&format!("left out, as {command} does not take them: {keys}")));
+            }
+            Ok(if tally.refused > 0 { REFUSED } else { DONE })
+        }
+        Ended::StoppedAt(line) => {
+            say(&format!(
+                "stopped at line {line}; lines behind it that were sent ahead are counted too\n{}",
+                again()
+            ));
+            Ok(REFUSED)
+        }
+        Ended::Unreadable(error) => Err(Failure::file("cannot read the input to its end", &error)),
+        Ended::Lost(reason) => Err(Failure::NoDaemon(format!(
+            "the daemon went away ({reason}): the first {} lines are acknowledged\n{}",
+            tally.last,
+            again()
+        ))),
+        Ended::Unable(refusal) => {
+            say(&again());
+            Err(refusal.into())
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The bar that shows how far an import is: on standard error, and only on a terminal.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::client::failure::say;
+
+/// How often the bar changes. More often cannot be read, and costs the import time.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many a second that makes.
+#[must_use]
+pub fn per_second(count: u64, time: Duration) -> u64 {
+    let per_second = u128::from(count) * 1_000_000 / time.as_micros().max(1);
+    u64::try_from(per_second).unwrap_or(u64::MAX)
+}
+
+/// A bar, or nothing.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    drawn: Instant,
+}
+
+impl Progress {
+    /// A bar for an input of so many bytes; where that is not known, only a count.
+    #[must_use]
+    pub fn new(bytes: Option<u64>) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
+            let template = match bytes {
+                Some(_) => "{bar:30} {percent:>3}%  {msg}  {eta} left",
+                None => "{spinner} {msg}  {elapsed}",
+            };
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.with_style(style.progress_chars("=> "))
+        });
+        let now = Instant::now();
+        Progress { bar, started: now, drawn: now }
+    }
+
+    /// So many lines are done, and they end at this byte.
+    pub fn advance(&mut self, lines: u64, bytes: u64) {
+        let Some(bar) = &self.bar else { return };
+        if !lines.is_multiple_of(16) || self.drawn.elapsed() < INTERVAL {
+            return;
+        }
+        self.drawn = Instant::now();
+        let rate = per_second(lines, self.started.elapsed());
+        bar.set_message(format!("{lines} lines, {rate} per second"));
+        bar.set_position(bytes);
+    }
+
+    /// Says something without spoiling the bar.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

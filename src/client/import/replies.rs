@@ -1,0 +1,160 @@
+//! What came of each line: the replies, counted and kept in step with the lines.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use super::Passed;
+use super::lines::Dropped;
+use super::progress::Progress;
+use super::resume::Position;
+use crate::client::connection::{Connection, closed};
+use crate::client::failure::Failure;
+use crate::client::reply::Refusal;
+use crate::client::style::visible;
+
+/// Refused lines that are reported one by one; more are only counted.
+const REPORTED: u64 = 10;
+
+/// How long an import that stops waits for the sender.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Counts of an import.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Lines that the daemon accepted.
+    pub imported: u64,
+    /// Of those, the ones it had accepted in an earlier run.
+    pub replayed: u64,
+    /// Lines that were refused.
+    pub refused: u64,
+    /// Lines at the start that were passed over.
+    pub skipped: u64,
+    /// The line up to which everything is answered.
+    pub last: u64,
+}
+
+/// How an import ended.
+pub enum Ended {
+    /// With the input, and these keys were left out.
+    Complete(Vec<Dropped>),
+    /// At this line, which was refused.
+    StoppedAt(u64),
+    /// The input could not be read further.
+    Unreadable(io::Error),
+    /// The daemon went away.
+    Lost(String),
+    /// The daemon takes nothing for now.
+    Unable(Refusal),
+}
+
+/// Reads the replies.
+pub struct Replies<'a> {
+    /// Where they come from.
+    pub connection: Connection,
+    /// Where to keep the position.
+    pub position: Option<&'a mut Position>,
+    /// The bar that people see.
+    pub progress: Progress,
+    /// The counts so far.
+    pub tally: Tally,
+    /// Whether to stop at the first refused line.
+    pub stop_on_error: bool,
+    /// Tells the sender to stop.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Tally {
+    /// Nothing yet, behind so many lines.
+    #[must_use]
+    pub fn new(skipped: u64) -> Self {
+        Tally { skipped, last: skipped, ..Tally::default() }
+    }
+
+    /// Refused lines that were not reported one by one.
+    #[must_use]
+    pub fn unreported(&self) -> u64 {
+        self.refused.saturating_sub(REPORTED)
+    }
+}
+
+impl Replies<'_> {
+    /// Reads the reply to every line that is passed, until there are no more.
+    pub fn read(&mut self, passed: &Receiver<Passed>) -> Ended {
+        let mut stopped_at = None;
+        loop {
+            // Once stopped, only what is under way already is waited for. The sender says when that
+            // is all, unless it waits for input itself.
+            let next = match stopped_at {
+                None => passed.recv().ok(),
+                Some(_) => passed.recv_timeout(LAST_LINES).ok(),
+            };
+            let (number, end, problem) = match (next, stopped_at) {
+                (None | Some(Passed::End(_)), Some(line)) => return Ended::StoppedAt(line),
+                (None, None) => return Ended::Lost(closed().to_string()),
+                (Some(Passed::End(Ok(dropped))), None) => return Ended::Complete(dropped),
+                (Some(Passed::End(Err(error))), None) => return Ended::Unreadable(error),
+                (Some(Passed::Line { number, end, problem }), _) => (number, end, problem),
+            };
+            let problem = match problem {
+                Some(problem) => Some(problem),
+                None => match self.reply() {
+                    Ok(problem) => problem,
+                    Err(ended) => return ended,
+                },
+            };
+            if let Some(problem) = problem {
+                self.refuse(number, &problem);
+                if self.stop_on_error && stopped_at.is_none() {
+                    stopped_at = Some(number);
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+            }
+            if stopped_at.is_none() {
+                self.tally.last = number;
+                self.keep();
+            }
+            self.progress.advance(self.tally.imported + self.tally.refused, end);
+        }
+    }
+
+    /// Reads one reply. The refusal in it, as text.
+    fn reply(&mut self) -> Result<Option<String>, Ended> {
+        let lost = |error: io::Error| Ended::Lost(error.to_string());
+        let reply = self.connection.receive().map_err(lost)?.ok_or_else(|| lost(closed()))?;
+        match reply.refusal() {
+            None => {
+                self.tally.imported += 1;
+                self.tally.replayed += u64::from(reply.field("replayed") == Some("true"));
+                Ok(None)
+            }
+            Some(refusal) if refusal.code == "shutting_down" => Err(Ended::Lost(refusal.to_string())),
+            Some(refusal) if refusal.is_passing() => Err(Ended::Unable(refusal)),
+            Some(refusal) => Ok(Some(refusal.to_string())),
+        }
+    }
+
+    fn refuse(&mut self, number: u64, problem: &str) {
+        self.tally.refused += 1;
+        if self.tally.refused <= REPORTED {
+            self.progress.say(&format!("line {number}: {}", visible(problem)));
+        }
+    }
+
+    /// Keeps the position now and then. A file that cannot be written ends the keeping, not the
+    /// import: the keys protect what is sent again.
+    fn keep(&mut self) {
+        let Some(position) = self.position.as_mut() else { return };
+        if let Err(failure) = position.keep(self.tally.last) {
+            self.position = None;
+            let text = match failure {
+                Failure::File(text) => text,
+                other => format!("{other:?}"),
+            };
+            self.progress.say(&text);
+        }
+    }
+}

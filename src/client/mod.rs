@@ -1,0 +1,77 @@
+//! The client `msglog`, for people and their scripts.
+//!
+//! | module | what is there |
+//! | --- | --- |
+//! | [`command_line`] | which command is meant, and the options that all commands have |
+//! | [`request`] | a request made from the table of commands |
+//! | [`help`], [`suggest`] | help texts made from the same table, and what a mistyped word meant |
+//! | [`connection`], [`reply`] | finding the daemon, speaking lines with it, what it answers |
+//! | [`call`], [`follow`] | single requests, many requests, and streams of events |
+//! | [`import`] | a whole file, sent ahead and resumable |
+//! | [`work`] | a command run for every job of a queue |
+//! | [`output`], [`show`], [`columns`], [`highlight`], [`style`] | what people see of it |
+//! | [`failure`] | the exit statuses |
+
+pub mod call;
+pub mod columns;
+pub mod command_line;
+pub mod connection;
+pub mod failure;
+pub mod follow;
+pub mod help;
+pub mod highlight;
+pub mod import;
+pub mod output;
+pub mod reply;
+pub mod request;
+pub mod show;
+pub mod style;
+pub mod suggest;
+pub mod work;
+
+use std::ffi::OsString;
+
+use crate::paths::process_environment;
+use crate::protocol::table::Kind;
+use command_line::{Action, Invocation};
+use connection::Address;
+use failure::{DONE, Result, say};
+use output::Output;
+
+/// Runs the client with these arguments, the program's name not among them. The exit status.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let ended = Invocation::parse(arguments.into_iter().collect()).and_then(act);
+    match ended {
+        Ok(status) => status,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                say(&message);
+            }
+            failure.status()
+        }
+    }
+}
+
+fn act(invocation: Invocation) -> Result<u8> {
+    let Invocation { globals, action } = invocation;
+    let mut output = Output::new(globals.json, &process_environment);
+    let address = Address::new(globals.socket, &process_environment);
+    match action {
+        Action::Help(words) => print(&mut output, &help::text(&words)?),
+        Action::Version => print(&mut output, concat!("msglog ", env!("CARGO_PKG_VERSION"), "\n")),
+        Action::Request(command, request) if command.kind == Kind::Follow => {
+            follow::follow(&address, &mut output, &request)
+        }
+        Action::Request(_, request) => call::ask(&address, &mut output, &request),
+        Action::Call(request) => call::raw(&address, &mut output, &request),
+        Action::Import(options) => import::import(&address, &mut output, options),
+        Action::Work(options) => work::work(&address, options),
+    }
+}
+
+fn print(output: &mut Output, text: &str) -> Result<u8> {
+    output.write(text)?;
+    output.flush()?;
+    Ok(DONE)
+}

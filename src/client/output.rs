@@ -1,0 +1,89 @@
+//! Standard output: JSON for programs, text for people.
+
+use std::io::{self, IsTerminal, StdoutLock, Write};
+
+use super::failure::{Failure, Result};
+use super::reply::Reply;
+use super::show;
+use super::style::{Style, visible_json};
+use crate::paths::Lookup;
+
+/// Standard output, and how to write to it.
+pub struct Output {
+    out: io::BufWriter<StdoutLock<'static>>,
+    terminal: bool,
+    human: bool,
+    style: Style,
+}
+
+impl Output {
+    /// For people on a terminal, unless JSON was asked for; otherwise JSON.
+    #[must_use]
+    pub fn new(json: bool, lookup: Lookup<'_>) -> Self {
+        let out = io::stdout().lock();
+        let terminal = out.is_terminal();
+        let human = terminal && !json;
+        let set = |name| lookup(name).is_some_and(|value| !value.is_empty());
+        let dumb = lookup("TERM").is_some_and(|value| value == "dumb");
+        let style = Style::new(human && !set("NO_COLOR") && !dumb);
+        Output { out: io::BufWriter::new(out), terminal, human, style }
+    }
+
+    /// Whether people read it.
+    #[must_use]
+    pub fn is_for_people(&self) -> bool {
+        self.human
+    }
+
+    /// Prints one reply to this request.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn reply(&mut self, request: &str, reply: &Reply) -> Result<()> {
+        if self.human {
+            let text = show::reply(self.style, request, reply);
+            return self.write(&text);
+        }
+        self.json_line(reply.line())
+    }
+
+    /// Prints one line that a follower got.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn followed(&mut self, request: &str, line: &Reply) -> Result<()> {
+        if self.human {
+            let text = show::followed(self.style, request, line);
+            return self.write(&text);
+        }
+        self.json_line(line.line())
+    }
+
+    /// Prints a line of JSON.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn json_line(&mut self, line: &str) -> Result<()> {
+        if self.terminal {
+            return self.write(&(visible_json(line) + "\n"));
+        }
+        self.write(line)?;
+        self.write("\n")
+    }
+
+    /// Prints text as it is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&mut self, text: &str) -> Result<()> {
+        self.out.write_all(text.as_bytes()).map_err(|error| Failure::output(&error))
+    }
+
+    /// Hands everything on.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(|error| Failure::output(&error))
+    }
+}

@@ -1,0 +1,358 @@
+//! A request made from the command line, after the table of commands.
+//!
+//! Required arguments are taken by position, in the order of the table; every argument can also be
+//! named. What the daemon alone can judge (lengths, times, the grammar of a search) is left to it.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use serde_json::value::RawValue;
+
+use super::command_line::{CommandLine, Piece, text, unknown_option};
+use super::failure::{Failure, Result};
+use super::suggest::did_you_mean;
+use crate::json::{self, fields::Fields};
+use crate::protocol::table::{Argument, COMMON, COMMON_WRITE, Command, Kind, Type};
+
+/// A request in the making: one line of JSON.
+pub struct RequestLine(Vec<u8>);
+
+impl RequestLine {
+    /// A request of this command.
+    #[must_use]
+    pub fn new(command: &str) -> Self {
+        RequestLine([b"{\"cmd\":\"", command.as_bytes(), b"\""].concat())
+    }
+
+    /// Adds a string.
+    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+        Fields(&mut self.0).text(name, value);
+        self
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
+        Fields(&mut self.0).number(name, value);
+        self
+    }
+
+    /// Adds what is JSON already.
+    pub fn raw(&mut self, name: &str, value: &str) -> &mut Self {
+        Fields(&mut self.0).raw(name, value.as_bytes());
+        self
+    }
+
+    /// The line, without its end.
+    #[must_use]
+    pub fn finish(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned() + "}"
+    }
+}
+
+/// Reads what a command takes and makes its request, one line of JSON.
+///
+/// # Errors
+/// [`Failure::Usage`] when an argument is missing, unknown or of the wrong kind; a failure to read
+/// standard input where a `-` says so.
+pub fn parse(command: &'static Command, line: &mut CommandLine) -> Result<String> {
+    let mut draft = Draft { command, fields: Vec::new() };
+    let mut values = VecDeque::new();
+    while let Some(piece) = line.next_piece()? {
+        match piece {
+            Piece::Value(value) => values.push_back(text(value)?),
+            Piece::Option(name) => draft.option(&name, line)?,
+        }
+    }
+    for argument in positional(command) {
+        if draft.has(argument) {
+            continue;
+        }
+        match values.pop_front() {
+            Some(value) => draft.push(argument, &value)?,
+            None if argument.required => {
+                return Err(draft.usage(&format!("{} is missing", super::help::placeholder(argument))));
+            }
+            None => break,
+        }
+    }
+    match values.pop_front() {
+        None => Ok(draft.finish()),
+        Some(value) => Err(draft.usage(&format!("`{value}` is too much; quote what has spaces in it"))),
+    }
+}
+
+/// The arguments that are taken by position: the required ones, then one that is so often given
+/// that it need not be named.
+pub fn positional(command: &'static Command) -> impl Iterator<Item = &'static Argument> {
+    let frequent = match command.name {
+        "message.search" | "message.follow" => "text",
+        "message.get" | "message.delete" => "seq",
+        "kv.list" => "prefix",
+        "chat.create" => "name",
+        _ => "",
+    };
+    command.arguments.iter().filter(move |argument| argument.required || argument.name == frequent)
+}
+
+/// Every argument that a command may be given by name.
+pub fn nameable(command: &'static Command) -> impl Iterator<Item = &'static Argument> {
+    let common = COMMON.iter().filter(|argument| argument.name != "cmd");
+    let of_writes: &[Argument] = if command.kind == Kind::Write { COMMON_WRITE } else { &[] };
+    command.arguments.iter().chain(of_writes).chain(common)
+}
+
+/// An argument's name as an option, without the dashes.
+#[must_use]
+pub fn option_name(argument: &Argument) -> String {
+    argument.name.replace('_', "-")
+}
+
+/// A request in the making.
+struct Draft {
+    command: &'static Command,
+    fields: Vec<(&'static Argument, String)>,
+}
+
+impl Draft {
+    /// Takes `--name value`, `--flag` or `--no-flag`.
+    fn option(&mut self, name: &str, line: &mut CommandLine) -> Result<()> {
+        let name = name.replace('_', "-");
+        let command = self.command;
+        let argument = |wanted: &str| nameable(command).find(|argument| option_name(argument) == wanted);
+        let denied =
+            name.strip_prefix("no-").and_then(argument).filter(|argument| argument.kind == Type::Flag);
+        if let Some(flag) = denied {
+            return self.push(flag, "false");
+        }
+        let Some(argument) = argument(&name) else {
+            let known: Vec<String> = nameable(command).map(option_name).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            return Err(unknown_option(&name, &command.name.replace('.', " "), &known));
+        };
+        if argument.kind != Type::Flag {
+            let value = line.text()?;
+            return self.push(argument, &value);
+        }
+        // The flags of writes take a word behind them too. Those of reads do not: it may well be
+        // what is searched for.
+        let word = if command.kind == Kind::Write { line.next_word(&["true", "false"]) } else { None };
+        let value = line.attached().or(word).map_or(Ok("true".into()), text)?;
+        self.push(argument, &value)
+    }
+
+    fn has(&self, argument: &Argument) -> bool {
+        self.fields.iter().any(|(known, _)| known.name == argument.name)
+    }
+
+    fn push(&mut self, argument: &'static Argument, value: &str) -> Result<()> {
+        if self.has(argument) {
+            return Err(self.usage(&format!("`{}` is given twice", argument.name)));
+        }
+        let from_input;
+        let value = if value == "-" && reads_input(argument) {
+            from_input = standard_input()?;
+            from_input.as_str()
+        } else {
+            value
+        };
+        let value = encode(argument, value).map_err(|problem| self.usage(&problem))?;
+        self.fields.push((argument, value));
+        Ok(())
+    }
+
+    fn usage(&self, problem: &str) -> Failure {
+        Failure::Usage(format!("{problem}\nUsage: {}", super::help::usage(self.command)))
+    }
+
+    fn finish(self) -> String {
+        let mut request = RequestLine::new(self.command.name);
+        for (argument, value) in &self.fields {
+            request.raw(argument.name, value);
+        }
+        request.finish()
+    }
+}
+
+/// Whether `-` as its value stands for standard input: where a lone dash is no JSON, and for bodies.
+fn reads_input(argument: &Argument) -> bool {
+    argument.name == "body" || matches!(argument.kind, Type::Json | Type::Requests | Type::Materials)
+}
+
+/// All of standard input, less one line break at its end, as `$(...)` of a shell takes it.
+fn standard_input() -> Result<String> {
+    let mut text = String::new();
+    let read = io::stdin().read_to_string(&mut text);
+    read.map_err(|error| Failure::file("cannot read standard input", &error))?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// An argument's value as JSON.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, String> {
+    let name = argument.name;
+    let wrong = || format!("{name} takes {}, not `{value}`", argument.kind.describe());
+    match argument.kind {
+        Type::Text { .. } | Type::Name | Type::Time => Ok(string(value)),
+        Type::Integer { min, max } => whole(value, min, max).ok_or_else(wrong),
+        Type::IntegerOrNull { .. } if matches!(value, "null" | "none") => Ok("null".into()),
+        Type::IntegerOrNull { min, max } => whole(value, min, max).ok_or_else(wrong),
+        Type::Flag if matches!(value, "true" | "false") => Ok(value.into()),
+        Type::Flag => Err(wrong()),
+        Type::Choice(words) if words.contains(&value) => Ok(string(value)),
+        Type::Choice(words) => Err(wrong() + &did_you_mean(value, words.iter().copied())),
+        Type::Texts => {
+            let texts: Vec<String> = value.split(',').filter(|part| !part.is_empty()).map(string).collect();
+            Ok(format!("[{}]", texts.join(",")))
+        }
+        Type::Json | Type::Requests | Type::Materials => {
+            let problem = |error: serde_json::Error| {
+                format!("{name} takes JSON, and `{value}` is none: {error}\n{}", quoting(value))
+            };
+            // A value of its own first, so that no text can end it and add other arguments.
+            let raw: &RawValue = serde_json::from_str(value).map_err(problem)?;
+            Ok(json::compact(raw.get()))
+        }
+    }
+}
+
+/// How to write what was probably meant.
+fn quoting(value: &str) -> String {
+    let word = if value.is_empty() || value.contains(['\'', '\n', '"']) { "hello" } else { value };
+    format!("A string needs JSON's quotes inside the shell's: '{}'", string(word))
+}
+
+/// The digits of a whole number in a range.
+fn whole(value: &str, min: u64, max: u64) -> Option<String> {
+    let number: u64 = value.parse().ok()?;
+    (min..=max).contains(&number).then(|| number.to_string())
+}
+
+/// Text as a JSON string.
+#[must_use]
+pub fn string(value: &str) -> String {
+    let mut quoted = Vec::with_capacity(value.len() + 2);
+    json::write_string(&mut quoted, value);
+    String::from_utf8_lossy(&quoted).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::client::command_line::{Action, Invocation};
+    use crate::client::failure::Failure;
+    use std::ffi::OsString;
+
+    fn parse(words: &[&str]) -> Result<String, String> {
+        match Invocation::parse(words.iter().map(OsString::from).collect()) {
+            Ok(Invocation { action: Action::Request(_, request), .. }) => Ok(request),
+            Err(Failure::Usage(text)) => Err(text),
+            other => panic!("{words:?} gave {other:?}"),
+        }
+    }
+
+    fn request(words: &[&str]) -> String {
+        parse(words).unwrap()
+    }
+
+    #[test]
+    fn required_arguments_stand_in_order_or_are_named() {
+        let expected = r#"{"cmd":"kv.set","key":"greeting","value":"hello"}"#;
+        assert_eq!(request(&["kv", "set", "greeting", "\"hello\""]), expected);
+        assert_eq!(request(&["kv", "set", "--key", "greeting", "--value=\"hello\""]), expected);
+        assert_eq!(request(&["kv", "set", "--key", "greeting", "\"hello\""]), expected);
+        assert_eq!(
+            request(&["message", "post", "--originator", "anna", "--recipient", "7", "the text"]),
+            r#"{"cmd":"message.post","originator":"anna","recipient":"7","body":"the text"}"#
+        );
+        assert_eq!(
+            request(&["queue", "put", "thumbnails", "{\"file\": \"a.png\"}", "--priority", "3"]),
+            r#"{"cmd":"queue.put","priority":3,"queue":"thumbnails","body":{"file":"a.png"}}"#
+        );
+    }
+
+    #[test]
+    fn searches_take_their_text_by_position() {
+        assert_eq!(
+            request(&["message", "search", "bergamot -spam", "--limit", "5", "--count"]),
+            r#"{"cmd":"message.search","limit":5,"count":true,"text":"bergamot -spam"}"#
+        );
+        assert_eq!(
+            request(&["message", "search", "--count", "true"]),
+            r#"{"cmd":"message.search","count":true,"text":"true"}"#
+        );
+        assert_eq!(
+            request(&["message", "search", "-spam ham"]),
+            r#"{"cmd":"message.search","text":"-spam ham"}"#
+        );
+        assert_eq!(request(&["message", "get", "17"]), r#"{"cmd":"message.get","seq":17}"#);
+    }
+
+    #[test]
+    fn flags_are_said_denied_or_spelled_out() {
+        let denied = r#"{"cmd":"kv.delete","durable":false,"key":"x"}"#;
+        for words in [
+            ["kv", "delete", "x", "--no-durable"].as_slice(),
+            &["kv", "delete", "x", "--durable", "false"],
+            &["kv", "delete", "--durable=false", "x"],
+        ] {
+            assert_eq!(request(words), denied);
+        }
+        assert_eq!(
+            request(&["kv", "delete", "x", "--dry-run"]),
+            r#"{"cmd":"kv.delete","dry_run":true,"key":"x"}"#
+        );
+        assert!(parse(&["kv", "get", "x", "--dry-run"]).unwrap_err().contains("no option `--dry-run`"));
+    }
+
+    #[test]
+    fn values_keep_their_digits_and_lose_their_line_breaks() {
+        let expected = r#"{"cmd":"kv.set","key":"x","value":[1.50,-0.0,12345678901234567890]}"#;
+        assert_eq!(request(&["kv", "set", "x", "[1.50,\n -0.0, 12345678901234567890]"]), expected);
+        assert_eq!(request(&["kv", "set", "x", "-5"]), r#"{"cmd":"kv.set","key":"x","value":-5}"#);
+        let error = parse(&["kv", "set", "x", "1,\"if_seq\":0"]).unwrap_err();
+        assert!(error.contains("takes JSON"), "{error}");
+    }
+
+    #[test]
+    fn a_bare_word_is_told_how_to_become_json() {
+        let error = parse(&["kv", "set", "greeting", "hello"]).unwrap_err();
+        assert!(error.contains("'\"hello\"'"), "{error}");
+        assert!(error.contains("Usage: msglog kv set"), "{error}");
+    }
+
+    #[test]
+    fn names_are_read_with_dashes_and_underscores() {
+        let expected = r#"{"cmd":"queue.configure","max_attempts":3,"max_jobs":null,"queue":"q"}"#;
+        assert_eq!(
+            request(&["queue", "configure", "q", "--max-attempts", "3", "--max-jobs", "null"]),
+            expected
+        );
+        assert_eq!(
+            request(&["queue", "configure", "q", "--max_attempts", "3", "--max_jobs", "none"]),
+            expected
+        );
+    }
+
+    #[test]
+    fn lists_are_apart_by_commas() {
+        assert_eq!(
+            request(&["log", "follow", "--from", "1", "--types", "kv.set,message.posted"]),
+            r#"{"cmd":"log.follow","from":1,"types":["kv.set","message.posted"]}"#
+        );
+    }
+
+    #[test]
+    fn what_is_missing_too_much_twice_or_wrong_is_said() {
+        assert!(parse(&["kv", "set", "x"]).unwrap_err().starts_with("VALUE is missing"));
+        assert!(parse(&["kv", "get", "x", "y"]).unwrap_err().contains("`y` is too much"));
+        assert!(parse(&["kv", "get", "--key", "x", "--key", "y"]).unwrap_err().contains("twice"));
+        assert!(parse(&["message", "list", "a", "one"]).unwrap_err().contains("whole number"));
+        assert!(parse(&["message", "search", "--limit", "0"]).unwrap_err().contains("1 to 10000"));
+        assert!(parse(&["queue", "peek", "q", "--state", "redy"]).unwrap_err().contains("`ready`"));
+        assert!(parse(&["message", "search", "--orginator", "x"]).unwrap_err().contains("`--originator`"));
+    }
+}

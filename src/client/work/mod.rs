@@ -1,0 +1,69 @@
+//! `msglog queue work`: one run of a command for each job of a queue.
+//!
+//! Every worker is a thread with a connection of its own, which waits for a job, runs the command,
+//! and settles the job with the daemon. The first SIGTERM or SIGINT opens one gate (no new jobs),
+//! the second another (kill what runs); whatever a worker waits for, it watches the gates too.
+
+mod gate;
+mod options;
+mod run;
+mod session;
+mod worker;
+
+use std::sync::Arc;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub use options::{HELP, Options};
+
+use super::connection::Address;
+use super::failure::{DONE, Failure, NOTHING_FOUND, Result, say};
+use gate::Stop;
+use session::Session;
+use worker::Worker;
+
+/// Works until it is stopped. The exit status.
+///
+/// # Errors
+/// No daemon answers at the start, or it refuses what is asked of it.
+pub fn work(address: &Address, options: Options) -> Result<u8> {
+    options.find_program()?;
+    let stop = Arc::new(Stop::new().map_err(|error| Failure::file("cannot wait for signals", &error))?);
+    on_signals(Arc::clone(&stop))?;
+    let mut first = Some(address.connect()?);
+    let (options, stop) = (&options, &*stop);
+    let ends: Vec<Result<u64>> = thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for _ in 0..options.parallel {
+            let worker = Worker::new(options, Session::new(address, first.take(), stop), stop);
+            threads.push(scope.spawn(move || worker.work()));
+        }
+        let broken = || Err(Failure::File("a worker ended in a way that it should not".into()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
+    });
+    let mut jobs = 0;
+    for end in ends {
+        jobs += end?;
+    }
+    let in_vain = options.once && jobs == 0 && !stop.no_more.is_open();
+    Ok(if in_vain { NOTHING_FOUND } else { DONE })
+}
+
+/// Opens the gates when signals come.
+fn on_signals(stop: Arc<Stop>) -> Result<()> {
+    let trouble = |error: std::io::Error| Failure::file("cannot wait for signals", &error);
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(trouble)?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            if stop.no_more.is_open() {
+                stop.kill.open();
+            } else {
+                stop.no_more.open();
+                say("stopping: no new jobs; running commands may finish (a second signal kills them)");
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! What `msglog queue work` is told.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::client::command_line::{CommandLine, Piece, text, unknown_option};
+use crate::client::failure::{Failure, Result};
+use crate::limits::TIME_MS;
+
+/// The help on `msglog queue work`.
+pub const HELP: &str = "\
+Usage: msglog queue work QUEUE [options] -- COMMAND [ARGUMENTS...]
+
+Takes jobs from a queue and runs the command once for each. The job's body is on the command's
+standard input: a string as its plain text, anything else as JSON. Its environment has MSGLOG_QUEUE,
+MSGLOG_JOB and MSGLOG_ATTEMPT. Exit status 0 acks the job; anything else gives it back, to be tried
+again later, until the queue's max_attempts are used up.
+
+Options, beside --socket and --json:
+  --parallel N         commands that run at the same time; default 1
+  --lease-ms N         how long a job is held; default the queue's. While the command runs the lease
+                       is extended every third of it
+  --retry-delay-ms N   how long a job that failed waits; default 1 second after its first attempt,
+                       twice as long after each further one, up to 5 minutes
+  --once               take one job, wait for it if need be, and end
+  --exit-when-empty    end when no job is ready
+
+SIGTERM and SIGINT: no new jobs are taken, running commands finish, exit status 0. A second signal
+kills them and gives their jobs back. While the daemon is away, commands go on and the worker waits
+for it. A command whose lease was lost gets SIGTERM.
+
+A job may be run more than once (a crash between the command's end and its ack), so the command
+must bear that.
+
+Exit status: 0 stopped, or ended as asked; 1 with --once --exit-when-empty there was no job; 2 wrong
+usage; 3 the daemon refused; 4 no daemon answered at the start.
+
+Examples:
+  msglog queue work thumbnails --parallel 4 -- ./make-thumb
+  msglog queue work mail --exit-when-empty -- sh -c 'jq -r .text | mail -s news ops'
+";
+
+/// The pause after a first failed attempt, where none was given.
+const FIRST_DELAY_MS: u64 = 1000;
+
+/// The longest pause after a failed attempt, where none was given.
+const LONGEST_DELAY_MS: u64 = 300_000;
+
+/// What to work on, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The queue.
+    pub queue: String,
+    /// The command and its arguments; never empty.
+    pub command: Vec<OsString>,
+    /// How many commands run at the same time.
+    pub parallel: u64,
+    /// How long a job is held; nothing for the queue's own lease.
+    pub lease_ms: Option<u64>,
+    /// How long a failed job waits; nothing for a pause that grows.
+    pub retry_delay_ms: Option<u64>,
+    /// Whether to end after one job.
+    pub once: bool,
+    /// Whether to end when no job is ready.
+    pub exit_when_empty: bool,
+}
+
+impl Options {
+    /// Reads the command line behind `queue work`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`].
+    pub fn parse(line: &mut CommandLine) -> Result<Self> {
+        let mut queues = Vec::new();
+        let mut options = Options {
+            queue: String::new(),
+            command: Vec::new(),
+            parallel: 1,
+            lease_ms: None,
+            retry_delay_ms: None,
+            once: false,
+            exit_when_empty: false,
+        };
+        loop {
+            if let Some(command) = line.rest_behind_dashes() {
+                options.command = command;
+                break;
+            }
+            match line.next_piece()? {
+                None => break,
+                Some(Piece::Value(value)) => queues.push(text(value)?),
+                Some(Piece::Option(name)) => options.option(&name, line)?,
+            }
+        }
+        let usage = |problem: &str| Err(Failure::Usage(format!("{problem} See `msglog help queue work`.")));
+        let [queue] = queues.as_slice() else {
+            return usage("`queue work` takes one queue; the command goes behind `--`.");
+        };
+        options.queue.clone_from(queue);
+        if options.command.is_empty() {
+            return usage("which command? It goes behind `--`.");
+        }
+        if !(1..=1000).contains(&options.parallel) {
+            return usage("--parallel takes 1 to 1000.");
+        }
+        if options.lease_ms.is_some_and(|lease| !(100..=TIME_MS).contains(&lease)) {
+            return usage("--lease-ms takes at least 100, and at most a year.");
+        }
+        if options.retry_delay_ms.is_some_and(|delay| delay > TIME_MS) {
+            return usage("--retry-delay-ms takes at most a year.");
+        }
+        if options.once && options.parallel > 1 {
+            return usage("--once takes one job, so --parallel makes no sense with it.");
+        }
+        Ok(options)
+    }
+
+    fn option(&mut self, name: &str, line: &mut CommandLine) -> Result<()> {
+        match name.replace('_', "-").as_str() {
+            "parallel" => self.parallel = line.number(name)?,
+            "lease-ms" => self.lease_ms = Some(line.number(name)?),
+            "retry-delay-ms" => self.retry_delay_ms = Some(line.number(name)?),
+            "once" => self.once = true,
+            "exit-when-empty" => self.exit_when_empty = true,
+            _ => {
+                let own = ["parallel", "lease-ms", "retry-delay-ms", "once", "exit-when-empty"];
+                return Err(unknown_option(name, "queue work", &own));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for the program before any job is taken: a job that no program can be run for would
+    /// use up its attempts.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when it is not there, or cannot be run.
+    pub fn find_program(&self) -> Result<()> {
+        let Some(program) = self.command.first() else { return Ok(()) };
+        let runs = |path: &Path| {
+            path.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+        };
+        let found = if program.as_encoded_bytes().contains(&b'/') {
+            runs(Path::new(program))
+        } else {
+            let folders = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+            std::env::split_paths(&folders)
+                .map(|folder: PathBuf| folder.join(program))
+                .any(|path| runs(&path))
+        };
+        let name = program.to_string_lossy();
+        if found {
+            Ok(())
+        } else {
+            Err(Failure::Usage(format!("there is no program `{name}` that can be run")))
+        }
+    }
+
+    /// How long a job waits after this attempt has failed.
+    #[must_use]
+    pub fn delay_after(&self, attempt: u64) -> Duration {
+        let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        let grown = FIRST_DELAY_MS.saturating_mul(2_u64.saturating_pow(doublings)).min(LONGEST_DELAY_MS);
+        Duration::from_millis(self.retry_delay_ms.unwrap_or(grown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::command_line::{Action, Invocation};
+
+    fn parse(words: &str) -> std::result::Result<Options, String> {
+        let words =
+            ["queue", "work"].into_iter().chain(words.split_whitespace()).map(OsString::from).collect();
+        match Invocation::parse(words) {
+            Ok(Invocation { action: Action::Work(options), .. }) => Ok(options),
+            Err(Failure::Usage(text)) => Err(text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn everything_behind_the_dashes_is_the_commands() {
+        let options = parse("q --parallel 4 --lease-ms=500 -- make --once -j 2 -- x").unwrap();
+        assert_eq!((options.queue.as_str(), options.parallel, options.lease_ms), ("q", 4, Some(500)));
+        assert_eq!(options.command, ["make", "--once", "-j", "2", "--", "x"].map(OsString::from));
+        assert!(!options.once);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        assert!(parse("-- make").unwrap_err().contains("one queue"));
+        assert!(parse("q").unwrap_err().contains("behind `--`"));
+        assert!(parse("q make").unwrap_err().contains("one queue"));
+        assert!(parse("q --parallel 0 -- make").unwrap_err().contains("1 to 1000"));
+        assert!(parse("q --parallel two -- make").unwrap_err().contains("whole number"));
+        assert!(parse("q --parralel 2 -- make").unwrap_err().contains("`--parallel`"));
+        assert!(parse("q --once --parallel 2 -- make").unwrap_err().contains("one job"));
+    }
+
+    #[test]
+    fn pauses_grow_with_the_attempts_unless_they_are_given() {
+        let growing = parse("q -- make").unwrap();
+        let seconds = |attempt| growing.delay_after(attempt).as_secs();
+        assert_eq!([1, 2, 3, 9, 10, 1000].map(seconds), [1, 2, 4, 256, 300, 300]);
+        let fixed = parse("q --retry-delay-ms 0 -- make").unwrap();
+        assert_eq!(fixed.delay_after(7), Duration::ZERO);
+    }
+
+    #[test]
+    fn programs_are_looked_for() {
+        assert!(parse("q -- sh -c true").unwrap().find_program().is_ok());
+        assert!(parse("q -- /bin/sh").unwrap().find_program().is_ok());
+        assert!(parse("q -- /etc/passwd").unwrap().find_program().is_err());
+        assert!(parse("q -- no-such-program-anywhere").unwrap().find_program().is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! A worker's conversation with the daemon, which may go away and come back.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::gate::{Stop, wait_for};
+use crate::client::connection::{Address, Connection, Pauses, closed};
+use crate::client::failure::say;
+use crate::client::reply::{Refusal, Reply};
+
+/// How long an answer that needs no waiting may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer may be due before a long poll is given up.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+/// How long a worker that stops still tries to settle a job with a daemon that is away.
+const LAST_TRIES: Duration = Duration::from_secs(10);
+
+/// One connection at a time, made anew when it is lost.
+pub struct Session<'a> {
+    address: &'a Address,
+    connection: Option<Connection>,
+    stop: &'a Stop,
+    /// Whether it was said that the daemon is away.
+    away: bool,
+}
+
+/// How a request came out that the daemon may not be there for.
+pub enum Answer {
+    /// It was answered.
+    Reply(Reply),
+    /// It was refused, for a reason that lies in the request.
+    Refused(Refusal),
+    /// The daemon is away or takes nothing for now.
+    Away,
+    /// The worker is to stop.
+    Stopped,
+}
+
+impl<'a> Session<'a> {
+    /// Begins with a connection, if there is one already.
+    pub fn new(address: &'a Address, connection: Option<Connection>, stop: &'a Stop) -> Self {
+        Session { address, connection, stop, away: false }
+    }
+
+    /// Asks once.
+    pub fn ask(&mut self, request: &str) -> Answer {
+        let asked = self.with_connection(|connection| {
+            connection.set_patience(Some(PATIENCE))?;
+            connection.ask(request)
+        });
+        self.answer(asked)
+    }
+
+    /// Sends a request that the daemon may take `wait` to answer, and gives up when no more jobs
+    /// are to be taken. Giving up closes the connection, so that the daemon leases nothing to it.
+    pub fn wait(&mut self, request: &str, wait: Duration) -> Answer {
+        let stop = self.stop;
+        let deadline = Instant::now() + wait + OVERDUE;
+        let asked = self.with_connection(|connection| {
+            connection.send(request)?;
+            loop {
+                let [answered, stopped] = wait_for([connection.as_fd(), stop.no_more.as_fd()], deadline);
+                if answered {
+                    connection.set_patience(Some(PATIENCE))?;
+                    return connection.receive()?.ok_or_else(closed);
+                }
+                if stopped || Instant::now() >= deadline {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        });
+        if asked.is_err() && stop.no_more.is_open() { Answer::Stopped } else { self.answer(asked) }
+    }
+
+    /// Asks until there is an answer; `None` when the worker stops and there still is none. Also
+    /// tells whether an earlier try may have been received.
+    pub fn insist(&mut self, request: &str) -> Option<(Result<Reply, Refusal>, bool)> {
+        let mut pauses = Pauses::new();
+        let mut last_try = None;
+        let mut again = false;
+        loop {
+            match self.ask(request) {
+                Answer::Reply(reply) => return Some((Ok(reply), again)),
+                Answer::Refused(refusal) => return Some((Err(refusal), again)),
+                Answer::Away | Answer::Stopped => again = true,
+            }
+            if self.stop.no_more.is_open() {
+                let limit = *last_try.get_or_insert_with(|| Instant::now() + LAST_TRIES);
+                if Instant::now() >= limit {
+                    return None;
+                }
+            }
+            if self.stop.kill.wait(pauses.take()) {
+                return None;
+            }
+        }
+    }
+
+    fn with_connection<T>(&mut self, act: impl FnOnce(&mut Connection) -> io::Result<T>) -> io::Result<T> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.address.connect().map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?,
+        };
+        let done = act(&mut connection)?;
+        // A connection on which anything went wrong is out of step, and not used again.
+        self.connection = Some(connection);
+        Ok(done)
+    }
+
+    fn answer(&mut self, asked: io::Result<Reply>) -> Answer {
+        let problem = match asked.map(Reply::accepted) {
+            Ok(Ok(reply)) => {
+                if std::mem::take(&mut self.away) {
+                    say("the daemon is back");
+                }
+                return Answer::Reply(reply);
+            }
+            Ok(Err(refusal)) if !refusal.is_passing() => return Answer::Refused(refusal),
+            Ok(Err(refusal)) => refusal.to_string(),
+            Err(_) => "the daemon is away".into(),
+        };
+        if !std::mem::replace(&mut self.away, true) {
+            say(&format!("{}; waiting", crate::client::style::visible(&problem)));
+        }
+        Answer::Away
+    }
+}

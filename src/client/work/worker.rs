@@ -1,0 +1,259 @@
+//! One worker: waits for a job, has the command run, settles the job.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use super::Options;
+use super::gate::Stop;
+use super::run::{Running, Woken};
+use super::session::{Answer, Session};
+use crate::client::connection::Pauses;
+use crate::client::failure::{Result, say};
+use crate::client::reply::{Refusal, Reply};
+use crate::client::request::RequestLine;
+use crate::client::style::visible;
+use crate::json;
+use crate::limits::LEASE_MS_DEFAULT;
+
+/// How long one request waits for a job. Then the next one does.
+const LONG_POLL: Duration = Duration::from_secs(30);
+
+/// A job that is held.
+pub struct Job {
+    /// Its number.
+    pub number: u64,
+    /// The token of its lease.
+    pub lease: String,
+    /// How often it was delivered, this time too.
+    pub attempt: u64,
+    /// Its body for the command's standard input.
+    pub body: String,
+}
+
+/// One worker.
+pub struct Worker<'a> {
+    options: &'a Options,
+    session: Session<'a>,
+    stop: &'a Stop,
+}
+
+/// How a command's run ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ran {
+    Well,
+    Badly,
+    /// It was killed because the worker is to stop at once.
+    Killed,
+    /// The job is no longer held.
+    Lost,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker with this session.
+    pub fn new(options: &'a Options, session: Session<'a>, stop: &'a Stop) -> Self {
+        Worker { options, session, stop }
+    }
+
+    /// Works until there is nothing more to do. The number of jobs that were run.
+    ///
+    /// # Errors
+    /// The daemon refuses to give jobs at all; the other workers are stopped then.
+    pub fn work(mut self) -> Result<u64> {
+        let mut jobs = 0;
+        let mut pauses = Pauses::new();
+        while !self.stop.no_more.is_open() {
+            match self.reserve() {
+                Answer::Reply(reply) => {
+                    pauses = Pauses::new();
+                    let Some(job) = job_in(&reply) else {
+                        if self.options.exit_when_empty {
+                            break;
+                        }
+                        continue;
+                    };
+                    jobs += 1;
+                    self.run(&job);
+                    if self.options.once {
+                        break;
+                    }
+                }
+                Answer::Away => {
+                    self.stop.no_more.wait(pauses.take());
+                }
+                Answer::Stopped => break,
+                Answer::Refused(refusal) => {
+                    self.stop.no_more.open();
+                    return Err(refusal.into());
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn reserve(&mut self) -> Answer {
+        let options = self.options;
+        let wait = if options.exit_when_empty { Duration::ZERO } else { LONG_POLL };
+        let mut request = RequestLine::new("queue.reserve");
+        request.text("queue", &options.queue).number("wait_ms", milliseconds(wait));
+        if let Some(lease) = options.lease_ms {
+            request.number("lease_ms", lease);
+        }
+        self.session.wait(&request.finish(), wait)
+    }
+
+    /// Runs the command for a job and settles it.
+    fn run(&mut self, job: &Job) {
+        let begun = Instant::now();
+        let lease = self.lease();
+        let (ran, how) = match Running::start(self.options, job) {
+            Ok(mut running) => self.attend(&mut running, job, lease),
+            Err(error) => (Ran::Badly, format!("cannot be started: {error}")),
+        };
+        let number = job.number;
+        match ran {
+            Ran::Well => {
+                self.settle(job, "queue.ack", None);
+                if std::io::stderr().is_terminal() {
+                    say(&format!("job {number} done in {:.1} s", begun.elapsed().as_secs_f64()));
+                }
+            }
+            Ran::Badly => {
+                let delay = self.options.delay_after(job.attempt);
+                say(&format!(
+                    "job {number}, attempt {}: the command {how}; not again for {delay:?}",
+                    job.attempt
+                ));
+                self.settle(job, "queue.nack", Some(delay));
+            }
+            Ran::Killed => {
+                say(&format!("job {number}: the command was killed, the job is given back"));
+                self.settle(job, "queue.nack", None);
+            }
+            Ran::Lost => say(&format!("job {number}: the command {how}, after its lease was lost")),
+        }
+    }
+
+    /// How long jobs of the queue are held.
+    fn lease(&mut self) -> Duration {
+        let mut request = RequestLine::new("queue.get");
+        request.text("queue", &self.options.queue);
+        let milliseconds = self.options.lease_ms.or_else(|| match self.session.ask(&request.finish()) {
+            Answer::Reply(reply) => json::as_u64(json::object(reply.field("queue")?)?.get("lease_ms")?),
+            _ => None,
+        });
+        Duration::from_millis(milliseconds.unwrap_or(LEASE_MS_DEFAULT).max(1))
+    }
+
+    /// Waits for the command's end, and keeps the job until then.
+    fn attend(&mut self, running: &mut Running, job: &Job, lease: Duration) -> (Ran, String) {
+        let (mut killed, mut lost) = (false, false);
+        let mut extend_at = Instant::now() + lease / 3;
+        let mut pauses = Pauses::new();
+        loop {
+            let watched = (!killed).then_some(&self.stop.kill);
+            match running.wait(watched, extend_at) {
+                Ok(Woken::Ended(status)) => {
+                    let ran = match (lost, killed) {
+                        (true, _) => Ran::Lost,
+                        _ if status.success() => Ran::Well,
+                        (_, true) => Ran::Killed,
+                        _ => Ran::Badly,
+                    };
+                    return (ran, format!("ended with {status}"));
+                }
+                Ok(Woken::ToKill) => {
+                    running.kill();
+                    killed = true;
+                }
+                Ok(Woken::Deadline) if lost => extend_at = Instant::now() + lease,
+                Ok(Woken::Deadline) => match self.extend(job, lease) {
+                    Answer::Reply(_) => {
+                        pauses = Pauses::new();
+                        extend_at = Instant::now() + lease / 3;
+                    }
+                    Answer::Away | Answer::Stopped => {
+                        extend_at = Instant::now() + pauses.take().min(lease / 3);
+                    }
+                    Answer::Refused(refusal) => {
+                        let refusal = visible(&refusal.to_string());
+                        say(&format!(
+                            "job {}: its lease is lost ({refusal}); ending the command",
+                            job.number
+                        ));
+                        running.terminate();
+                        lost = true;
+                    }
+                },
+                Err(error) => return (Ran::Badly, format!("cannot be waited for: {error}")),
+            }
+        }
+    }
+
+    fn extend(&mut self, job: &Job, lease: Duration) -> Answer {
+        let mut request = request("queue.extend", job);
+        self.session.ask(&request.number("lease_ms", milliseconds(lease)).finish())
+    }
+
+    /// Tells the daemon how it went, over its restarts too.
+    fn settle(&mut self, job: &Job, command: &str, delay: Option<Duration>) {
+        let number = job.number;
+        let mut request = request(command, job);
+        if let Some(delay) = delay {
+            request.number("delay_ms", milliseconds(delay));
+        }
+        match self.session.insist(&request.finish()) {
+            Some((Ok(_), _)) => {}
+            // The job is gone because an earlier try was received, and only its reply was lost.
+            Some((Err(Refusal { code, .. }), true)) if code == "not_found" => {}
+            Some((Err(refusal), _)) => {
+                say(&format!("job {number}: {command} was refused: {}", visible(&refusal.to_string())));
+            }
+            None => say(&format!(
+                "job {number}: no daemon to send {command} to; the job comes back when its lease ends"
+            )),
+        }
+    }
+}
+
+/// A request about a job that is held.
+fn request(command: &str, job: &Job) -> RequestLine {
+    let mut request = RequestLine::new(command);
+    request.number("job", job.number).text("lease", &job.lease);
+    request
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The job in the reply to a reserve, if there is one.
+fn job_in(reply: &Reply) -> Option<Job> {
+    let jobs = json::array(reply.field("jobs")?)?;
+    let job = json::object(jobs.first()?)?;
+    let number = |key| job.get(key).and_then(json::as_u64);
+    let body = job.get("body")?;
+    Some(Job {
+        number: number("job")?,
+        lease: json::as_string(job.get("lease")?)?.into_owned(),
+        attempt: number("attempt").unwrap_or(1),
+        body: json::as_string(body).map_or_else(|| body.to_owned(), Into::into),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body_of(raw: &str) -> Option<String> {
+        let line = format!(r#"{{"ok":true,"jobs":[{{"job":7,"lease":"L","attempt":2,"body":{raw}}}]}}"#);
+        job_in(&Reply::new(line).unwrap()).map(|job| job.body)
+    }
+
+    #[test]
+    fn strings_are_plain_text_for_the_command_and_all_else_is_json() {
+        assert_eq!(body_of(r#""two\nlines""#).unwrap(), "two\nlines");
+        assert_eq!(body_of(r#"{"a":1.50}"#).unwrap(), r#"{"a":1.50}"#);
+        assert_eq!(body_of("null").unwrap(), "null");
+        assert!(job_in(&Reply::new(r#"{"ok":true,"jobs":[]}"#.into()).unwrap()).is_none());
+    }
+}

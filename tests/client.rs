@@ -1,0 +1,236 @@
+//! `msglog` for people and scripts: commands, exit statuses, places, calls and followers.
+
+mod client_support;
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use client_support::{Running, msglog, msglog_for, printed, run};
+use common::{Daemon, TempDir, Value, clean, finish, json, own_uid};
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn commands_made_from_the_table_print_the_daemons_replies() {
+    let daemon = Daemon::start();
+    assert_eq!(printed(&daemon, &["ping"]), "{\"ok\":true,\"seq\":0}\n");
+    assert_eq!(
+        printed(&daemon, &["kv", "set", "greeting", "\"hello\""]),
+        "{\"ok\":true,\"seq\":1,\"created\":true}\n"
+    );
+    assert_eq!(parsed(&printed(&daemon, &["kv", "get", "greeting"]))["value"], "hello");
+    let post = ["message", "post", "--originator", "anna", "--recipient", "7", "bergamot, not spam"];
+    assert_eq!(parsed(&printed(&daemon, &post))["seq"], 2);
+    let found = parsed(&printed(&daemon, &["message", "search", "bergamot -ham", "--limit", "5", "--count"]));
+    assert_eq!((&found["total"], &found["messages"][0]["recipient"]), (&json!(1), &json!("7")));
+    let job =
+        parsed(&printed(&daemon, &["queue", "put", "thumbnails", r#"{"file": "a.png"}"#, "--priority", "3"]));
+    assert_eq!(job["job"], 3);
+    let dry = parsed(&printed(&daemon, &["kv", "delete", "greeting", "--dry-run"]));
+    assert_eq!(dry["dry_run"], true);
+    let batch = r#"[{"cmd": "kv.set", "key": "a", "value": 1.50}, {"cmd": "kv.delete", "key": "greeting"}]"#;
+    assert_eq!(parsed(&printed(&daemon, &["batch", batch, "--no-durable"]))["results"][1]["seq"], 5);
+    assert!(printed(&daemon, &["kv", "get", "a"]).contains("\"value\":1.50,"));
+}
+
+#[test]
+fn a_dash_reads_standard_input() {
+    let daemon = Daemon::start();
+    let input = daemon.folder().join("input");
+    fs::write(&input, "[1,\n 2.0]\n").expect("a file");
+    let mut command = msglog_for(&daemon, &["kv", "set", "list", "-"]);
+    assert_eq!(finish(command.stdin(File::open(&input).expect("a file"))).code, Some(0));
+    assert!(printed(&daemon, &["kv", "get", "list"]).contains("\"value\":[1,2.0],"));
+
+    fs::write(&input, "two\nlines\n").expect("a file");
+    let mut command = msglog_for(&daemon, &["message", "post", "--originator", "a", "--recipient", "b", "-"]);
+    assert_eq!(finish(command.stdin(File::open(&input).expect("a file"))).code, Some(0));
+    let found = parsed(&printed(&daemon, &["message", "get", "2"]));
+    assert_eq!(found["message"]["body"], "two\nlines");
+}
+
+#[test]
+fn exit_statuses_say_how_it_went() {
+    let daemon = Daemon::start();
+    let code = |arguments: &[&str]| run(&daemon, arguments).code;
+    assert_eq!(code(&["kv", "set", "key", "1"]), Some(0));
+    for nothing in [
+        ["kv", "get", "nope"],
+        ["message", "search", "nothing"],
+        ["queue", "reserve", "q"],
+        ["kv", "list", "z"],
+        ["queue", "peek", "q"],
+    ] {
+        assert_eq!(code(&nothing), Some(1), "{nothing:?}");
+    }
+    for wrong in
+        [["kv", "set", "key"], ["kv", "gte", "key"], ["kv", "get", "--kee"], ["kv", "set", "key=hello"]]
+    {
+        let finished = run(&daemon, &wrong);
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{wrong:?}");
+        assert!(finished.stderr.starts_with("msglog: "), "{}", finished.stderr);
+    }
+    let refused = run(&daemon, &["kv", "set", "key", "2", "--if-seq", "0"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
+    assert!(refused.stderr.starts_with("msglog: conflict: "), "{}", refused.stderr);
+    let refused = run(&daemon, &["message", "search", "--since", "yesterday"]);
+    assert_eq!(refused.code, Some(3));
+    assert!(
+        refused.stderr.contains("bad_request: ") && refused.stderr.contains("since"),
+        "{}",
+        refused.stderr
+    );
+    assert!(run(&daemon, &["kv", "get", "nope"]).stderr.starts_with("msglog: not_found: "));
+}
+
+#[test]
+fn without_a_daemon_it_says_where_it_looked() {
+    let nowhere = TempDir::new();
+    let socket = nowhere.join("s");
+    let finished = finish(msglog().arg("ping").env("MSGLOG_SOCKET", &socket));
+    assert_eq!(finished.code, Some(4));
+    assert!(finished.stderr.contains(&socket.display().to_string()), "{}", finished.stderr);
+    assert!(finished.stderr.contains("`msglogd`"), "{}", finished.stderr);
+    for works_alone in
+        [["help"].as_slice(), &["--version"], &["kv"], &["help", "queue", "work"], &["import", "--help"]]
+    {
+        let finished = finish(msglog().args(works_alone));
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{works_alone:?}");
+        assert!(finished.stdout.contains("msglog"), "{works_alone:?}");
+    }
+}
+
+#[test]
+fn the_socket_is_found_in_the_runtime_folder_and_named_ones_come_first() {
+    let daemon = Daemon::start();
+    fs::rename(daemon.socket(), daemon.folder().join("msglogd.sock")).expect("the socket moves");
+    let mut command = msglog();
+    assert_eq!(finish(command.arg("ping").env("XDG_RUNTIME_DIR", daemon.folder().path())).code, Some(0));
+    assert_eq!(finish(command.env("MSGLOG_SOCKET", "/nowhere/s")).code, Some(4));
+    assert_eq!(finish(command.arg("--socket").arg(daemon.folder().join("msglogd.sock"))).code, Some(0));
+}
+
+#[test]
+fn a_folder_in_tmp_that_others_may_have_made_is_refused() {
+    if own_uid() != 0 {
+        return;
+    }
+    // A user id that nobody has, so that the folder is nobody's either.
+    let uid = 1_500_000_000 + std::process::id();
+    let folder = format!("/tmp/msglogd-{uid}");
+    let copy = TempDir::new();
+    let program = copy.join("msglog");
+    fs::copy(msglog().get_program(), &program).expect("a copy that this user may run");
+    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::create_dir(&folder).expect("nobody has it");
+    let mut command = clean(Command::new(program));
+    let finished = finish(command.env_remove("MSGLOG_SOCKET").uid(uid).gid(uid).arg("ping"));
+    fs::remove_dir(&folder).expect("it is ours");
+    assert_eq!(finished.code, Some(4));
+    assert!(finished.stderr.contains(&format!("{folder} is not to be trusted")), "{}", finished.stderr);
+}
+
+#[test]
+fn call_sends_requests_as_they_are() {
+    let daemon = Daemon::start();
+    let reply = printed(&daemon, &["call", r#"{"cmd":"ping","id":[1]}"#]);
+    assert_eq!(parsed(&reply)["id"], json!([1]));
+    let refused = run(&daemon, &["call", r#"{"cmd":"pong"}"#]);
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.stdout.contains("unknown_command") && refused.stderr.contains("unknown_command"));
+
+    let input = daemon.folder().join("requests");
+    let requests: Vec<String> =
+        (0..3000).map(|id| json!({"cmd": "kv.set", "key": "k", "value": id, "id": id}).to_string()).collect();
+    fs::write(&input, requests.join("\n")).expect("a file");
+    let replies = daemon.folder().join("replies");
+    let mut command = msglog_for(&daemon, &["call", "-"]);
+    command.stdin(File::open(&input).expect("a file")).stdout(File::create(&replies).expect("a file"));
+    assert_eq!(command.status().expect("msglog runs").code(), Some(0));
+    let replies = fs::read_to_string(replies).expect("text");
+    let ids: Vec<Value> = replies.lines().map(|line| parsed(line)["id"].clone()).collect();
+    assert_eq!(ids, (0..3000).map(Value::from).collect::<Vec<_>>());
+
+    fs::write(&input, "{\"cmd\":\"ping\"}\n\nnonsense\n").expect("a file");
+    let finished = finish(msglog_for(&daemon, &["call", "-"]).stdin(File::open(&input).expect("a file")));
+    assert_eq!((finished.code, finished.stdout.lines().count()), (Some(3), 2));
+    assert!(finished.stderr.contains("1 of 2 requests were refused"), "{}", finished.stderr);
+}
+
+#[test]
+fn followers_see_each_event_once_over_restarts() {
+    let mut daemon = Daemon::start();
+    printed(&daemon, &["kv", "set", "before", "1"]);
+    let mut all = Running::start(&daemon, &["log", "follow", "--from", "1", "--types", "kv.set"]);
+    let mut coming = Running::start(&daemon, &["message", "follow", "--recipient", "bob"]);
+    assert_eq!(parsed(&all.line())["seq"], 1);
+    until_followers(&daemon, 2);
+    // The second one has seen nothing yet, and must miss nothing all the same.
+    daemon.restart();
+    let mut client = daemon.connect();
+    let post = json!({"cmd": "message.post", "originator": "anna", "recipient": "bob", "body": "after"});
+    let posted = client.ok(post.clone()).seq();
+    assert_eq!(parsed(&coming.line())["seq"], posted);
+    let set = client.ok(json!({"cmd": "kv.set", "key": "after", "value": 2})).seq();
+    assert_eq!(parsed(&all.line())["seq"], set);
+    drop(client);
+    daemon.crash();
+    let mut client = daemon.connect();
+    for _ in 0..3 {
+        let posted = client.ok(post.clone()).seq();
+        assert_eq!(parsed(&coming.line())["seq"], posted);
+        let set = client.ok(json!({"cmd": "kv.set", "key": "after", "value": 2})).seq();
+        assert_eq!(parsed(&all.line())["seq"], set);
+    }
+}
+
+#[test]
+fn a_follower_ends_when_nobody_reads_it() {
+    let daemon = Daemon::start();
+    let mut follower = Running::start(&daemon, &["log", "follow"]);
+    until_followers(&daemon, 1);
+    assert!(follower.runs());
+    follower.close_output();
+    let finished = follower.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    let refused = run(&daemon, &["message", "follow", "--app", "x", "--chat", "1", "--recipient", "y"]);
+    assert!(matches!(refused.code, Some(1 | 3)), "{refused:?}");
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let sets: Vec<Value> = (0..400)
+        .map(|key| json!({"cmd": "kv.set", "key": key.to_string(), "value": "x".repeat(500)}))
+        .collect();
+    client.pipeline(&sets);
+    let mut reader = Running::start(&daemon, &["log", "read", "--limit", "10000"]);
+    reader.close_output();
+    let finished = reader.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn output_is_json_without_a_terminal_whatever_the_environment_says() {
+    let daemon = Daemon::start();
+    let plain = printed(&daemon, &["info"]);
+    let mut command = msglog_for(&daemon, &["info", "--json"]);
+    command.env("TERM", "xterm-256color").env("CLICOLOR_FORCE", "1").stdin(Stdio::null());
+    assert_eq!(finish(&mut command).stdout, plain);
+    assert!(!plain.contains('\u{1b}'));
+}
+
+/// Waits until the daemon has so many followers.
+fn until_followers(daemon: &Daemon, count: u64) {
+    let mut client = daemon.connect();
+    common::until("the followers are there", || {
+        let stats = client.ok(json!({"cmd": "stats"}));
+        (stats.json()["connections"]["followers"] == count).then_some(())
+    });
+}

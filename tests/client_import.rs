@@ -1,0 +1,201 @@
+//! `msglog import`: what becomes of each line, and how it goes on after a loss.
+
+#![allow(clippy::expect_used)]
+
+mod client_support;
+mod common;
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use client_support::{Running, msglog_for, run};
+use common::{Daemon, Finished, Value, json};
+
+fn file(daemon: &Daemon, name: &str, text: &str) -> PathBuf {
+    let path = daemon.folder().join(name);
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+fn summary(finished: &Finished) -> Value {
+    let line = finished.stdout.lines().last().unwrap_or_else(|| panic!("no summary: {finished:?}"));
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+}
+
+/// How many messages there are in all.
+fn messages(daemon: &Daemon) -> u64 {
+    daemon.connect().ok(json!({"cmd": "message.search", "limit": 1, "count": true})).number("total")
+}
+
+#[test]
+fn every_line_is_sent_and_what_is_wrong_is_said_with_its_number() {
+    let daemon = Daemon::start();
+    let lines = [
+        r#"{"originator":"anna","recipient":6935397282,"body":"one","at":"2019-08-13T13:18:26Z"}"#,
+        r#"{"body":"two","label":"ham","at":"x"}"#,
+        "",
+        "not json",
+        r#"{"cmd":"kv.set","key":"a","value":1.50}"#,
+        r#"{"originator":"anna","recipient":"bob"}"#,
+        r#"{"originator":"anna","recipient":"bob","body":"last, without a line break"}"#,
+    ];
+    let path = file(&daemon, "lines.jsonl", &lines.join("\n"));
+    let finished = run(
+        &daemon,
+        &["import", path.to_str().expect("text"), "--originator", "importer", "--recipient", "box"],
+    );
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    let summary = summary(&finished);
+    assert_eq!(
+        (&summary["imported"], &summary["refused"], &summary["last_line"]),
+        (&json!(4), &json!(2), &json!(7))
+    );
+    let said: Vec<&str> = finished.stderr.lines().collect();
+    assert!(said[0].starts_with("msglog: line 4: bad_json: "), "{said:?}");
+    assert!(said[1].starts_with("msglog: line 6: bad_request: ") && said[1].contains("body"), "{said:?}");
+    assert!(said[2].ends_with("`at` (2), `label` (1)"), "{said:?}");
+    assert_eq!(messages(&daemon), 3);
+    let found = daemon.connect().ok(json!({"cmd": "message.search", "recipient": "box"}));
+    assert_eq!(found.column("messages", "body"), [json!("two")]);
+}
+
+#[test]
+fn only_the_first_refusals_are_reported_one_by_one() {
+    let daemon = Daemon::start();
+    let path = file(&daemon, "lines.jsonl", &"{\"body\":\"x\"}\n".repeat(25));
+    let finished = run(&daemon, &["import", path.to_str().expect("text")]);
+    assert_eq!((finished.code, &summary(&finished)["refused"]), (Some(3), &json!(25)));
+    assert_eq!(finished.stderr.lines().filter(|line| line.contains(": line ")).count(), 10);
+    assert!(finished.stderr.contains("15 more lines were refused"), "{}", finished.stderr);
+}
+
+#[test]
+fn lines_become_the_command_that_is_named() {
+    let daemon = Daemon::start();
+    let formula =
+        |name: &str| json!({"name": name, "materials": [{"name": "x", "concentration": 2.5}], "source": "s"});
+    let path = file(&daemon, "formulas.jsonl", &format!("{}\n{}\n", formula("A"), formula("B")));
+    let finished = run(&daemon, &["import", path.to_str().expect("text"), "--command", "formula.submit"]);
+    assert_eq!((finished.code, &summary(&finished)["imported"]), (Some(0), &json!(2)), "{finished:?}");
+    assert_eq!(daemon.connect().ok(json!({"cmd": "formula.list"})).list("formulas").len(), 1);
+
+    let path = file(&daemon, "jobs.jsonl", "{\"body\":{\"file\":\"a\"}}\n{\"body\":2,\"queue\":\"other\"}\n");
+    let arguments = [
+        "import",
+        path.to_str().expect("text"),
+        "--command",
+        "queue.put",
+        "--queue",
+        "thumbnails",
+        "--priority",
+        "3",
+    ];
+    assert_eq!(run(&daemon, &arguments).code, Some(0));
+    let jobs = daemon.connect().ok(json!({"cmd": "queue.peek", "queue": "thumbnails"}));
+    assert_eq!(
+        (jobs.column("jobs", "body"), jobs.column("jobs", "priority")),
+        (vec![json!({"file": "a"})], vec![json!(3)])
+    );
+}
+
+#[test]
+fn lines_of_a_slow_pipe_are_sent_as_they_come() {
+    let daemon = Daemon::start();
+    let mut command = msglog_for(&daemon, &["import", "-", "--originator", "a", "--recipient", "b"]);
+    let mut importing = Running::spawn(command.stdin(Stdio::piped()));
+    let mut input = importing.input();
+    for count in 1..=3 {
+        input.write_all(b"{\"body\":\"x\"}\n").expect("it reads");
+        common::until("the message is there", || (messages(&daemon) == count).then_some(()));
+    }
+    drop(input);
+    let finished = importing.finish();
+    assert_eq!((finished.code, &summary(&finished)["imported"]), (Some(0), &json!(3)));
+}
+
+#[test]
+fn stopping_at_an_error_keeps_the_lines_before_it() {
+    let daemon = Daemon::start();
+    let good = "{\"body\":\"x\",\"originator\":\"a\",\"recipient\":\"b\"}\n";
+    let text = good.repeat(3) + "{}\n" + &good.repeat(5_000);
+    let path = file(&daemon, "lines.jsonl", &text);
+    let position = daemon.folder().join("position");
+    let arguments = [
+        "import",
+        path.to_str().expect("text"),
+        "--stop-on-error",
+        "--resume-file",
+        position.to_str().expect("text"),
+    ];
+    let finished = run(&daemon, &arguments);
+    assert_eq!((finished.code, &summary(&finished)["last_line"]), (Some(3), &json!(3)));
+    assert!(finished.stderr.contains("stopped at line 4"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("run the same again: "), "{}", finished.stderr);
+    let stored = messages(&daemon);
+    assert_eq!(summary(&finished)["imported"], stored);
+    assert!(stored < 4000, "{stored} of 5003 were sent ahead");
+
+    // The line is mended; what had been sent ahead is not stored twice.
+    fs::write(&path, text.replace("{}", good.trim())).expect("a file");
+    let finished = run(&daemon, &arguments);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(
+        (&summary(&finished)["skipped"], &summary(&finished)["replayed"]),
+        (&json!(3), &json!(stored - 3))
+    );
+    assert_eq!(messages(&daemon), 5_004);
+}
+
+#[test]
+fn an_import_that_loses_its_daemon_goes_on_without_a_gap_or_a_double() {
+    const LINES: u64 = 8_000;
+    let mut daemon = Daemon::start();
+    let mut text = String::new();
+    for number in 0..LINES {
+        writeln!(text, "{{\"originator\":\"a\",\"recipient\":\"b\",\"body\":\"line {number}\"}}")
+            .expect("memory");
+    }
+    let path = file(&daemon, "lines.jsonl", &text);
+    let position = daemon.folder().join("position");
+    let arguments =
+        ["import", path.to_str().expect("text"), "--resume-file", position.to_str().expect("text")];
+    let importing = Running::start(&daemon, &arguments);
+    let mut client = daemon.connect();
+    common::until("some of it is there", || (client.last_seq() > 1000).then_some(()));
+    daemon.kill();
+    let finished = importing.finish();
+    assert_eq!(finished.code, Some(4), "{finished:?}");
+    let acknowledged = summary(&finished)["last_line"].as_u64().expect("a number");
+    assert!((1..LINES).contains(&acknowledged), "{acknowledged}");
+    assert!(
+        finished.stderr.contains(&format!("the first {acknowledged} lines are acknowledged")),
+        "{finished:?}"
+    );
+    let kept: Value = serde_json::from_reader(File::open(&position).expect("a file")).expect("JSON");
+    assert_eq!(kept["line"], acknowledged);
+
+    daemon.launch();
+    assert!(messages(&daemon) >= acknowledged, "what was acknowledged is there");
+    // As if the last of the position had been lost as well.
+    let name = kept["import"].as_str().expect("text");
+    fs::write(&position, json!({"import": name, "line": acknowledged / 2}).to_string()).expect("a file");
+    let finished = run(&daemon, &arguments);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(summary(&finished)["skipped"], acknowledged / 2);
+    assert_eq!(messages(&daemon), LINES);
+    let finished = run(&daemon, &arguments);
+    assert_eq!(summary(&finished)["skipped"], LINES);
+}
+
+#[test]
+fn files_that_cannot_be_read_and_compressed_ones_are_refused() {
+    let daemon = Daemon::start();
+    assert_eq!(run(&daemon, &["import", "/nowhere/lines.jsonl"]).code, Some(74));
+    assert_eq!(run(&daemon, &["import", "/tmp"]).code, Some(74));
+    let finished = run(&daemon, &["import", "/nowhere/lines.jsonl.gz"]);
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("zcat"), "{}", finished.stderr);
+}

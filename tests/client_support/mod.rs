@@ -1,0 +1,125 @@
+//! What tests of the client need beside a daemon: the program, started and watched.
+#![allow(dead_code, clippy::expect_used)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::common::{Daemon, Finished, clean, finish, until};
+
+/// The client in a clean environment, with no socket named.
+pub fn msglog() -> Command {
+    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_msglog")));
+    command.env_remove("MSGLOG_SOCKET").env_remove("HOME");
+    command
+}
+
+/// The client for this daemon, with these arguments.
+pub fn msglog_for(daemon: &Daemon, arguments: &[&str]) -> Command {
+    let mut command = msglog();
+    command.arg("--socket").arg(daemon.socket()).args(arguments);
+    command
+}
+
+/// Runs the client to its end.
+pub fn run(daemon: &Daemon, arguments: &[&str]) -> Finished {
+    finish(&mut msglog_for(daemon, arguments))
+}
+
+/// Runs the client, which must succeed; what it printed.
+#[track_caller]
+pub fn printed(daemon: &Daemon, arguments: &[&str]) -> String {
+    let finished = run(daemon, arguments);
+    assert_eq!(finished.code, Some(0), "{arguments:?} gave {finished:?}");
+    finished.stdout
+}
+
+/// A client that runs beside the test, killed when the test is over.
+pub struct Running {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts the client.
+    pub fn start(daemon: &Daemon, arguments: &[&str]) -> Running {
+        Running::spawn(&mut msglog_for(daemon, arguments))
+    }
+
+    /// Starts a command with its output piped.
+    pub fn spawn(command: &mut Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("msglog starts");
+        let stdout = child.stdout.take().map(BufReader::new);
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (heard, said) = (Arc::clone(&stderr), child.stderr.take().expect("piped"));
+        let listening = std::thread::spawn(move || {
+            for line in BufReader::new(said).lines() {
+                *heard.lock().expect("no panic") += &(line.expect("text") + "\n");
+            }
+        });
+        Running { child, stdout, stderr, listening: Some(listening) }
+    }
+
+    /// Waits until it has said this on standard error.
+    #[track_caller]
+    pub fn await_said(&self, text: &str) {
+        until(&format!("it says {text:?}"), || {
+            self.stderr.lock().expect("no panic").contains(text).then_some(())
+        });
+    }
+
+    /// Reads one line of its output, without the line feed.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        let stdout = self.stdout.as_mut().expect("its output is read");
+        stdout.read_line(&mut line).expect("text");
+        assert_eq!(line.pop(), Some('\n'), "the output ended");
+        line
+    }
+
+    /// Takes its standard input.
+    pub fn input(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("its input is piped")
+    }
+
+    /// Stops reading its output, as `head` does.
+    pub fn close_output(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the signal is sent");
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        let status = until("msglog ends", || self.child.try_wait().expect("a child of ours"));
+        let mut finished = Finished { code: status.code(), stdout: String::new(), stderr: String::new() };
+        if let Some(stdout) = self.stdout.as_mut() {
+            stdout.read_to_string(&mut finished.stdout).expect("text");
+        }
+        self.listening.take().expect("once").join().expect("no panic");
+        finished.stderr.clone_from(&self.stderr.lock().expect("no panic"));
+        finished
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,245 @@
+//! `msglog queue work`: jobs to commands and back, whatever stops or breaks meanwhile.
+
+#![allow(clippy::expect_used)]
+
+mod client_support;
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use client_support::{Running, run};
+use common::{Client, Daemon, Value, json, until};
+use rustix::process::Signal;
+
+/// A daemon with a queue, and a folder that the commands write into.
+struct Shop {
+    daemon: Daemon,
+    client: Client,
+}
+
+impl Shop {
+    fn open() -> Shop {
+        let daemon = Daemon::start();
+        let client = daemon.connect();
+        Shop { daemon, client }
+    }
+
+    fn put(&mut self, body: impl Into<Value>) -> u64 {
+        self.client.ok(json!({"cmd": "queue.put", "queue": "q", "body": body.into()})).number("job")
+    }
+
+    /// How many jobs are in this state.
+    fn count(&mut self, state: &str) -> u64 {
+        let queue = self.client.ok(json!({"cmd": "queue.get", "queue": "q"}));
+        queue.json()["queue"][state].as_u64().expect("a number")
+    }
+
+    /// Waits until every job is done.
+    #[track_caller]
+    fn await_empty(&mut self) {
+        until("all jobs are done", || {
+            ["ready", "delayed", "leased", "dead"].iter().all(|state| self.count(state) == 0).then_some(())
+        });
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.daemon.folder().join(name)
+    }
+
+    #[track_caller]
+    fn await_file(&self, name: &str) -> String {
+        let read = || fs::read_to_string(self.path(name)).ok().filter(|text| text.ends_with('\n'));
+        until(&format!("there is a file {name}"), read)
+    }
+
+    /// The arguments for a worker with these options that runs a script in the shop's folder.
+    fn arguments(&self, options: &[&str], script: &str) -> Vec<String> {
+        let script = format!("cd '{}' && {script}", self.daemon.folder().path().display());
+        let words = ["queue", "work", "q"].iter().chain(options).chain(&["--", "sh", "-c"]);
+        words.map(ToString::to_string).chain([script]).collect()
+    }
+
+    fn start(&self, options: &[&str], script: &str) -> Running {
+        let arguments = self.arguments(options, script);
+        Running::start(&self.daemon, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn run(&self, options: &[&str], script: &str) -> common::Finished {
+        let arguments = self.arguments(options, script);
+        run(&self.daemon, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+const RECORD: &str =
+    r#"{ printf '%s %s %s ' "$MSGLOG_QUEUE" "$MSGLOG_JOB" "$MSGLOG_ATTEMPT"; cat; echo; } >> out"#;
+
+#[test]
+fn a_command_gets_the_body_and_its_success_acks() {
+    let mut shop = Shop::open();
+    let first = shop.put("plain text");
+    let second = shop.put(json!({"file": "a.png"}));
+    let finished = shop.run(&["--exit-when-empty"], RECORD);
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        shop.await_file("out"),
+        format!("q {first} 1 plain text\nq {second} 1 {{\"file\":\"a.png\"}}\n")
+    );
+    shop.await_empty();
+}
+
+#[test]
+fn a_command_need_not_read_a_large_body() {
+    let mut shop = Shop::open();
+    shop.put("x".repeat(500_000));
+    shop.put("y".repeat(500_000));
+    assert_eq!(shop.run(&["--exit-when-empty"], "true").code, Some(0));
+    shop.await_empty();
+    shop.put("z".repeat(500_000));
+    assert_eq!(shop.run(&["--once"], "wc -c > out").code, Some(0));
+    assert_eq!(shop.await_file("out").trim(), "500000");
+}
+
+#[test]
+fn failures_are_tried_again_until_the_attempts_are_used_up() {
+    let mut shop = Shop::open();
+    shop.client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": 3}));
+    let job = shop.put("x");
+    let finished = shop.run(&["--exit-when-empty", "--retry-delay-ms", "0"], &format!("{RECORD}; exit 7"));
+    assert_eq!(finished.code, Some(0));
+    assert_eq!(shop.await_file("out"), format!("q {job} 1 x\nq {job} 2 x\nq {job} 3 x\n"));
+    assert!(finished.stderr.contains(&format!("job {job}, attempt 3: ")), "{}", finished.stderr);
+    assert!(finished.stderr.contains("exit status: 7"), "{}", finished.stderr);
+    assert_eq!(shop.count("dead"), 1);
+}
+
+#[test]
+fn failures_wait_before_they_are_tried_again() {
+    let mut shop = Shop::open();
+    shop.put("x");
+    assert_eq!(shop.run(&["--exit-when-empty"], "exit 1").code, Some(0));
+    assert_eq!((shop.count("delayed"), shop.count("ready")), (1, 0));
+    shop.put("y");
+    assert_eq!(shop.run(&["--once", "--retry-delay-ms", "3600000"], "kill -9 $$").code, Some(0));
+    assert_eq!(shop.count("delayed"), 2);
+}
+
+#[test]
+fn commands_run_at_the_same_time() {
+    let mut shop = Shop::open();
+    for job in 1..=3 {
+        shop.put(job);
+    }
+    // Each waits for all three, so one after the other they would never end.
+    let script = "touch began-$MSGLOG_JOB; while [ $(ls began-* | wc -l) -lt 3 ]; do sleep 0.01; done";
+    assert_eq!(shop.run(&["--parallel", "3", "--exit-when-empty"], script).code, Some(0));
+    shop.await_empty();
+}
+
+#[test]
+fn a_stop_lets_commands_finish_and_takes_no_new_job() {
+    let mut shop = Shop::open();
+    let worker = shop.start(&[], "echo > began; while [ ! -e go ]; do sleep 0.01; done; echo >> done");
+    shop.put("x");
+    shop.await_file("began");
+    shop.put("y");
+    worker.signal(Signal::TERM);
+    worker.await_said("no new jobs");
+    fs::write(shop.path("go"), "").expect("a file");
+    let finished = worker.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(shop.await_file("done"), "\n");
+    assert_eq!((shop.count("ready"), shop.count("leased")), (1, 0));
+}
+
+#[test]
+fn a_second_signal_kills_and_gives_the_job_back() {
+    let mut shop = Shop::open();
+    let worker = shop.start(&[], "echo > began; sleep 1000; echo > done");
+    shop.put("x");
+    shop.await_file("began");
+    worker.signal(Signal::INT);
+    worker.await_said("no new jobs");
+    worker.signal(Signal::INT);
+    let finished = worker.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains("was killed"), "{}", finished.stderr);
+    assert_eq!((shop.count("ready"), shop.count("leased")), (1, 0));
+    assert!(!shop.path("done").exists());
+}
+
+#[test]
+fn a_worker_that_waits_stops_at_once_and_leases_nothing_any_more() {
+    let mut shop = Shop::open();
+    let worker = shop.start(&["--parallel", "4"], "true");
+    until("the workers wait", || {
+        let stats = shop.client.ok(json!({"cmd": "stats"}));
+        (stats.json()["connections"]["waiting_reserves"] == 4).then_some(())
+    });
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.finish().code, Some(0));
+    shop.put("x");
+    assert_eq!(shop.count("ready"), 1);
+}
+
+#[test]
+fn a_lease_is_extended_while_the_command_runs() {
+    let mut shop = Shop::open();
+    shop.put("x");
+    let finished = shop.run(&["--once", "--lease-ms", "300"], "sleep 1.2; echo $MSGLOG_ATTEMPT >> out");
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    assert_eq!(shop.await_file("out"), "1\n");
+    shop.await_empty();
+}
+
+#[test]
+fn a_command_whose_job_is_taken_away_is_told_to_end() {
+    let mut shop = Shop::open();
+    let job = shop.put("x");
+    let script = "trap 'echo > told; exit 0' TERM; echo > began; while :; do sleep 0.01; done";
+    let worker = shop.start(&["--once", "--lease-ms", "300"], script);
+    shop.await_file("began");
+    shop.client.ok(json!({"cmd": "queue.delete", "job": job}));
+    let finished = worker.finish();
+    shop.await_file("told");
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.stderr.contains(&format!("job {job}: its lease is lost")), "{}", finished.stderr);
+}
+
+#[test]
+fn commands_and_workers_outlive_a_restart_of_the_daemon() {
+    let mut shop = Shop::open();
+    let worker =
+        shop.start(&["--parallel", "2"], "cat >> began; while [ ! -e go ]; do sleep 0.01; done; echo >> out");
+    shop.put("one\n");
+    assert_eq!(shop.await_file("began"), "one\n");
+    shop.daemon.kill();
+    fs::write(shop.path("go"), "").expect("a file");
+    shop.await_file("out");
+    shop.daemon.launch();
+    shop.client = shop.daemon.connect();
+    shop.await_empty();
+    // Both workers, the one that waited for a job too, are there again.
+    shop.put("two\n");
+    until("the second job has run", || (shop.await_file("out") == "\n\n").then_some(()));
+    shop.await_empty();
+    worker.signal(Signal::TERM);
+    let finished = worker.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(shop.await_file("began"), "one\ntwo\n");
+}
+
+#[test]
+fn one_job_or_none_and_programs_that_are_not_there() {
+    let mut shop = Shop::open();
+    assert_eq!(shop.run(&["--once", "--exit-when-empty"], "true").code, Some(1));
+    assert_eq!(shop.run(&["--exit-when-empty"], "true").code, Some(0));
+    shop.put("x");
+    shop.put("y");
+    let finished = run(&shop.daemon, &["queue", "work", "q", "--", "/nowhere/program"]);
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert_eq!(shop.run(&["--once"], RECORD).code, Some(0));
+    assert_eq!(shop.count("ready"), 1);
+    shop.daemon.kill();
+    assert_eq!(shop.run(&[], "true").code, Some(4));
+}

@@ -119,9 +119,9 @@ impl Builder {
             }
             Fact::MessageDeleted { message, .. } => self.delete(&[*message]),
             Fact::ChatDeleted { app, chat } => {
-                self.delete_all(&term(Kind::Chat, false, &chat_bytes(app, *chat)), runs)?;
+                self.delete_all(Kind::Chat, &chat_bytes(app, *chat), runs)?;
             }
-            Fact::AppDeleted { token } => self.delete_all(&term(Kind::App, false, token.as_bytes()), runs)?,
+            Fact::AppDeleted { token } => self.delete_all(Kind::App, token.as_bytes(), runs)?,
             _ => {}
         }
         Ok(())
@@ -134,12 +134,15 @@ impl Builder {
         }
     }
 
-    /// Deletes all messages of a chat or an application: they are the postings of its term.
-    fn delete_all(&mut self, term: &[u8], runs: &[Arc<Run>]) -> Result<()> {
+    /// Deletes all messages of a chat or an application: they are the postings of its term, of posts
+    /// and of edits, because a merge drops the post of a message that was edited.
+    fn delete_all(&mut self, kind: Kind, bytes: &[u8], runs: &[Arc<Run>]) -> Result<()> {
+        let (posts, edits) = (term(kind, false, bytes), term(kind, true, bytes));
         for run in runs {
-            self.delete(&postings::all(run, term)?);
+            self.delete(&postings::all(run, &posts)?);
+            self.delete(&postings::all(run, &edits)?);
         }
-        if let Some(number) = self.terms.find(term) {
+        if let Some(number) = self.terms.find(&posts) {
             let given = self.terms.given.iter().filter(|(term, _)| *term == number);
             let own: Vec<u64> = given.map(|(_, event)| self.first + u64::from(*event)).collect();
             self.delete(&own);
@@ -215,4 +218,47 @@ pub fn meta_of(events: &[Event], counts: Counts) -> Option<Meta> {
         edits: false,
         counts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::Order;
+    use crate::domain::event::Address;
+    use crate::index::merge;
+    use crate::index::query::{Candidates, Plan};
+    use crate::time::Timestamp;
+
+    fn run(first: u64, facts: Vec<Fact>, before: &[Arc<Run>]) -> Arc<Run> {
+        let at = Timestamp(first);
+        let numbered = facts.into_iter().zip(first..);
+        let events: Vec<Event> = numbered.map(|(fact, seq)| Event { seq, at, uid: 0, fact }).collect();
+        let mut builder = Builder::new(first);
+        events.iter().for_each(|event| builder.add(event, before).expect("in memory"));
+        let meta = meta_of(&events, Counts::default()).expect("events");
+        let offsets = vec![0; events.len()];
+        Arc::new(builder.finish(meta, &Changes::default(), offsets).expect("in memory"))
+    }
+
+    fn message(body: &str) -> Message {
+        let address = Address::Chat { app: "token".into(), chat: 1, number: 1 };
+        Message { address, originator: None, body: body.into() }
+    }
+
+    #[test]
+    fn deleting_a_chat_deletes_a_message_whose_post_a_merge_dropped() {
+        let posted = run(1, vec![Fact::MessagePosted(message("old"))], &[]);
+        let now = message("new");
+        let edit = Fact::MessageEdited { message: 1, posted_at: Timestamp(1), now };
+        let edited = run(2, vec![edit], &[Arc::clone(&posted)]);
+        let merged = Arc::new(merge::in_memory(&[posted, edited], true).expect("in memory"));
+        let deleted = run(3, vec![Fact::ChatDeleted { app: "token".into(), chat: 1 }], &[Arc::clone(&merged)]);
+        let everything = Plan::default();
+        let found = |runs: &[Arc<Run>]| {
+            let mut candidates = Candidates::new(runs, &everything, Order::Newest, 0, 9).expect("in memory");
+            candidates.advance().expect("in memory").map(|candidate| candidate.seq)
+        };
+        assert_eq!(found(&[Arc::clone(&merged)]), Some(1));
+        assert_eq!(found(&[merged, deleted]), None);
+    }
 }

@@ -114,6 +114,7 @@ pub struct Stats {
     slowed_us: Counter,
     refused_appends: Counter,
     broken: Counter,
+    log_ahead_us: Counter,
     runs_memory: Counter,
     runs_files: Counter,
     run_bytes_memory: Counter,
@@ -152,6 +153,11 @@ impl Stats {
     /// The writer waited for the background.
     pub fn slowed(&self, pause: Duration) {
         self.slowed_us.add(u64::try_from(pause.as_micros()).unwrap_or(0));
+    }
+
+    /// By how many microseconds the log's last time is ahead of the clock.
+    pub fn log_ahead(&self, us: u64) {
+        self.log_ahead_us.set(us);
     }
 
     /// A frame could not be written; nothing happened.

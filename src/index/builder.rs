@@ -252,7 +252,8 @@ mod tests {
         let edit = Fact::MessageEdited { message: 1, posted_at: Timestamp(1), now };
         let edited = run(2, vec![edit], &[Arc::clone(&posted)]);
         let merged = Arc::new(merge::in_memory(&[posted, edited], true).expect("in memory"));
-        let deleted = run(3, vec![Fact::ChatDeleted { app: "token".into(), chat: 1 }], &[Arc::clone(&merged)]);
+        let deleted =
+            run(3, vec![Fact::ChatDeleted { app: "token".into(), chat: 1 }], &[Arc::clone(&merged)]);
         let everything = Plan::default();
         let found = |runs: &[Arc<Run>]| {
             let mut candidates = Candidates::new(runs, &everything, Order::Newest, 0, 9).expect("in memory");

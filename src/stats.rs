@@ -237,6 +237,7 @@ impl Stats {
                 vec![
                     gauge("segments", snapshot.segments.len() as u64),
                     total("written_bytes", &self.log_bytes),
+                    now("ahead_of_clock_us", &self.log_ahead_us),
                 ],
             ),
             Subject::new(

@@ -8,6 +8,7 @@ use crate::domain::event::JobState;
 use crate::domain::table::Facts;
 use crate::index::run::Run;
 use crate::snapshot::Snapshot;
+use crate::time::Timestamp;
 
 /// A number that threads add to.
 #[derive(Debug, Default)]
@@ -114,7 +115,6 @@ pub struct Stats {
     slowed_us: Counter,
     refused_appends: Counter,
     broken: Counter,
-    log_ahead_us: Counter,
     runs_memory: Counter,
     runs_files: Counter,
     run_bytes_memory: Counter,
@@ -155,11 +155,6 @@ impl Stats {
         self.slowed_us.add(u64::try_from(pause.as_micros()).unwrap_or(0));
     }
 
-    /// By how many microseconds the log's last time is ahead of the clock.
-    pub fn log_ahead(&self, us: u64) {
-        self.log_ahead_us.set(us);
-    }
-
     /// A frame could not be written; nothing happened.
     pub fn refused_append(&self) {
         self.refused_appends.add(1);
@@ -179,10 +174,10 @@ impl Stats {
         self.run_bytes_files.set(files.iter().map(|run| run.bytes()).sum());
     }
 
-    /// All numbers by subject and name, and the subject's times.
+    /// All numbers by subject and name, and the subject's times, as of `now_at`.
     #[must_use]
     #[allow(clippy::too_many_lines, reason = "a table")]
-    pub fn subjects(&self, snapshot: &Snapshot) -> Vec<Subject<'_>> {
+    pub fn subjects(&self, snapshot: &Snapshot, now_at: Timestamp) -> Vec<Subject<'_>> {
         let counts = snapshot.counts();
         let [ready, delayed, leased, dead] = counts.jobs;
         let jobs = JobState::ALL.map(JobState::as_str).into_iter().zip([ready, delayed, leased, dead]);
@@ -237,7 +232,7 @@ impl Stats {
                 vec![
                     gauge("segments", snapshot.segments.len() as u64),
                     total("written_bytes", &self.log_bytes),
-                    now("ahead_of_clock_us", &self.log_ahead_us),
+                    gauge("ahead_of_clock_us", snapshot.last_at.0.saturating_sub(now_at.0)),
                 ],
             ),
             Subject::new(
@@ -302,10 +297,10 @@ fn memory_bytes() -> (u64, u64) {
 
 /// All numbers as the fields of a JSON object.
 #[must_use]
-pub fn json(stats: &Stats, snapshot: &Snapshot) -> Vec<u8> {
+pub fn json(stats: &Stats, snapshot: &Snapshot, now_at: Timestamp) -> Vec<u8> {
     use crate::json::fields::Fields;
     let mut out = Vec::with_capacity(1024);
-    for subject in stats.subjects(snapshot) {
+    for subject in stats.subjects(snapshot, now_at) {
         let mut object = Vec::new();
         for number in &subject.numbers {
             Fields(&mut object).number(number.name, number.value);
@@ -329,10 +324,10 @@ pub fn json(stats: &Stats, snapshot: &Snapshot) -> Vec<u8> {
 
 /// All numbers in the Prometheus text format.
 #[must_use]
-pub fn prometheus(stats: &Stats, snapshot: &Snapshot) -> String {
+pub fn prometheus(stats: &Stats, snapshot: &Snapshot, now_at: Timestamp) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(4096);
-    for subject in stats.subjects(snapshot) {
+    for subject in stats.subjects(snapshot, now_at) {
         for number in &subject.numbers {
             let (kind, suffix) = if number.total { ("counter", "_total") } else { ("gauge", "") };
             let name = format!("msglogd_{}_{}{suffix}", subject.name, number.name);

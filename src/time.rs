@@ -26,7 +26,8 @@ impl Timestamp {
         let _ = PRINTER.print_timestamp(&time, jiff::fmt::StdIoWrite(out));
     }
 
-    /// Reads RFC 3339 with any offset. `None` when it is none.
+    /// Reads RFC 3339 with any offset. Digits behind the sixth round up, so that bounds of a range
+    /// hold. `None` when it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -38,7 +39,8 @@ impl Timestamp {
         }
         let time: jiff::Timestamp = text.parse().ok()?;
         // A time before 1970 is before everything in the log.
-        Some(Timestamp(u64::try_from(time.as_microsecond()).unwrap_or(0)))
+        let nanoseconds = u128::try_from(time.as_nanosecond()).unwrap_or(0);
+        Some(Timestamp(u64::try_from(nanoseconds.div_ceil(1000)).unwrap_or(u64::MAX)))
     }
 
     /// What the system's clock says now. The writer and the start of the daemon ask; everything
@@ -74,6 +76,7 @@ mod tests {
     fn any_offset_is_read_and_other_forms_are_not() {
         let utc = Timestamp::parse("2024-02-29T12:00:00Z");
         assert!(utc.is_some());
+        assert_eq!(Timestamp::parse("1970-01-01T00:00:00.0000011Z"), Some(Timestamp(2)));
         assert_eq!(Timestamp::parse("2024-02-29T14:30:00+02:30"), utc);
         for wrong in
             ["", "2024-02-29", "2024-02-30T12:00:00Z", "yesterday", "2024-02-29T12:00:00", "12:00:00Z"]

@@ -31,8 +31,11 @@ fn require_job(facts: &dyn Facts, seq: u64) -> Result<(Queue, Job)> {
 fn require_lease(facts: &dyn Facts, seq: u64, token: &str) -> Result<(Queue, Job)> {
     let (queue, job) = require_job(facts, seq)?;
     if job.state != JobState::Leased || job.lease != lease_hash(token) {
-        let what = if job.state == JobState::Leased { "another holder has it" } else { "nobody holds it" };
-        return Err(Error::new(Code::LeaseLost, format!("the lease of job {seq} ran out: {what} now")));
+        let what = if job.state == JobState::Leased { "another lease holds it" } else { "nobody holds it" };
+        return Err(Error::new(
+            Code::LeaseLost,
+            format!("this lease of job {seq} does not hold: {what} now"),
+        ));
     }
     Ok((queue, job))
 }

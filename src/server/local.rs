@@ -35,9 +35,9 @@ pub fn answer(local: &Local, snapshot: &Snapshot, stats: &Stats, identity: &Iden
         Local::Quit => {}
         Local::Help(on) => out = reply::help(on.as_deref())?,
         Local::Info => info(snapshot, identity, &mut out),
-        Local::Stats => out = stats::json(stats, snapshot),
+        Local::Stats => out = stats::json(stats, snapshot, Timestamp::now()),
         Local::Metrics => {
-            Fields(&mut out).text("text", &stats::prometheus(stats, snapshot));
+            Fields(&mut out).text("text", &stats::prometheus(stats, snapshot, Timestamp::now()));
         }
     }
     Ok(out)

@@ -190,9 +190,7 @@ impl Writer {
     }
 
     fn turn(&mut self, messages: impl Iterator<Item = ToWriter>) {
-        let wall = Timestamp::now();
-        let at = wall.max(self.snapshot.last_at);
-        self.around.stats.log_ahead(at.0 - wall.0);
+        let at = Timestamp::now().max(self.snapshot.last_at);
         let mut at_text = Vec::with_capacity(27);
         at.write(&mut at_text);
         let batch = Batch::new(Arc::clone(&self.snapshot), std::mem::take(&mut self.hot));

@@ -11,8 +11,6 @@ pub struct Document {
 
 /// The examples under one heading of the second level: one story.
 pub struct Section {
-    /// The heading.
-    pub title: String,
     /// Its examples, in order.
     pub blocks: Vec<Vec<Line>>,
 }
@@ -52,23 +50,24 @@ impl Document {
 
     /// The sections that have examples.
     pub fn sections(&self) -> Vec<Section> {
-        let mut sections = vec![Section { title: self.name.to_owned(), blocks: Vec::new() }];
-        let mut inside = false;
+        let mut sections = Vec::new();
+        let mut section = Section { blocks: Vec::new() };
+        let mut block: Option<Vec<Line>> = None;
         for (number, text) in self.lines.iter().enumerate() {
-            let section = sections.last_mut().expect("the first is there");
-            if inside && text == "```" {
-                inside = false;
-            } else if inside {
-                let line = Line { place: format!("{}:{}", self.name, number + 1), text: text.clone() };
-                section.blocks.last_mut().expect("a block is open").push(line);
-            } else if text == "```console" {
-                inside = true;
-                section.blocks.push(Vec::new());
-            } else if let Some(title) = text.strip_prefix("## ") {
-                sections.push(Section { title: title.to_owned(), blocks: Vec::new() });
+            match (&mut block, text.as_str()) {
+                (Some(_), "```") => section.blocks.extend(block.take()),
+                (Some(lines), _) => {
+                    lines.push(Line { place: format!("{}:{}", self.name, number + 1), text: text.clone() });
+                }
+                (None, "```console") => block = Some(Vec::new()),
+                (None, heading) if heading.starts_with("## ") => {
+                    sections.push(std::mem::replace(&mut section, Section { blocks: Vec::new() }));
+                }
+                (None, _) => {}
             }
         }
-        assert!(!inside, "{}: the last example has no end", self.name);
+        sections.push(section);
+        assert!(block.is_none(), "{}: the last example has no end", self.name);
         sections.retain(|section| !section.blocks.is_empty());
         sections
     }

@@ -53,7 +53,7 @@ fn run_in_shell(daemon: &Daemon, command: &str, block: &[Line], names: &mut Name
     let mut expected = Vec::new();
     for line in block {
         match part(line) {
-            (_, '>', request) => input.push_str(&format!("{}\n", names.fill(request))),
+            (_, '>', request) => input.extend([names.fill(request).as_str(), "\n"]),
             (_, _, text) => expected.push((line, text)),
         }
     }

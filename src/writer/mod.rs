@@ -186,7 +186,8 @@ impl Writer {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next_due(), self.waiters.next_deadline(), self.sync_due].into_iter().flatten().min()
+        let timers = self.timers.next_due().filter(|_| self.broken.is_none());
+        [timers, self.waiters.next_deadline(), self.sync_due].into_iter().flatten().min()
     }
 
     fn turn(&mut self, messages: impl Iterator<Item = ToWriter>) {
@@ -333,6 +334,10 @@ impl Writer {
             for (job, revision) in turn.taken.drain(..) {
                 self.timers.set(turn.now + Duration::from_secs(1), job, revision);
             }
+            if !merged.is_empty() {
+                // The index files do not depend on this batch.
+                self.publish(Snapshot::clone(&self.snapshot), merged);
+            }
             return false;
         }
         self.sync_due = if self.log.last() > self.log.synced() && self.broken.is_none() {
@@ -395,6 +400,8 @@ impl Writer {
         let reason = format!("{file}: {error}; nothing is written until the daemon is started again");
         crate::report::critical(&format!("read-only: {reason}"));
         self.broken = Some(reason);
+        // Nothing falls due any more: a writer that cannot write must not wake up for it.
+        self.sync_due = None;
         self.around.stats.broken();
         Error::new(code, format!("{file}: {error}"))
     }

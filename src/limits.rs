@@ -16,6 +16,18 @@ pub const BUFFERED_BYTES_DEFAULT: usize = 64 << 20;
 pub const IN_FLIGHT_REQUESTS: usize = 8192;
 /// Request bytes of one connection that may be begun and not yet answered.
 pub const IN_FLIGHT_BYTES: usize = 8 << 20;
+/// Reads of one connection that may be begun and not yet answered, at first. Small replies raise the
+/// number, large ones lower it, so that what they may bring stays bounded.
+pub const READS_AT_FIRST: usize = 32;
+/// The same, at most.
+pub const READS_AT_MOST: usize = 512;
+/// The same, after a large reply.
+pub const READS_WHEN_LARGE: usize = 4;
+/// A reply of this many bytes is large.
+pub const LARGE_REPLY_BYTES: usize = 16 << 10;
+/// Lists and searches of one connection that may be begun and not yet answered: fewer than there are
+/// readers.
+pub const LISTS_IN_FLIGHT: usize = 2;
 /// Nothing more is begun for a connection that has this many bytes of replies to read.
 pub const UNSENT_BYTES: usize = 8 << 20;
 /// Reading pauses when a connection has this many bytes of lines, beside a line's own length, that

@@ -32,7 +32,15 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     })
     .map_err(failed)?;
     let torn = recovered.torn_length().map_err(failed)?;
-    let runs = check_runs(&folders.index)?;
+    let (runs, known) = check_runs(&folders.index)?;
+    if known > recovered.last {
+        let last = recovered.last;
+        let message = format!(
+            "the index knows events up to {known}, the log in {} ends at {last}",
+            folders.log.display()
+        );
+        return Err(Exit::Damage(format!("damaged data: {message}: its end is lost")));
+    }
     print(&format!("{events} events in {count} segments and {runs} index files: every checksum holds\n"));
     if torn > 0 {
         print(&format!("the log ends in {torn} bytes of a torn write, which the next start sets aside\n"));
@@ -40,22 +48,25 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     Ok(())
 }
 
-fn check_runs(folder: &Path) -> Result<usize, Exit> {
+/// How many run files hold, and the last event that they know.
+fn check_runs(folder: &Path) -> Result<(usize, u64), Exit> {
     let names = Disk.list(folder).map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?;
-    let mut runs = 0;
+    let (mut runs, mut known) = (0, 0);
     for name in
         names.iter().filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "run"))
     {
         let path = folder.join(name);
         let shown = path.display().to_string();
         let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;
-        Run::open(file, &shown).and_then(|run| run.verify()).map_err(|error| {
+        let checked = Run::open(file, &shown).and_then(|run| run.verify().map(|()| run.meta().last));
+        let last = checked.map_err(|error| {
             Exit::Damage(format!(
                 "damaged index: {error}; it comes back from the log: remove {}",
                 folder.display()
             ))
         })?;
+        known = known.max(last);
         runs += 1;
     }
-    Ok(runs)
+    Ok((runs, known))
 }

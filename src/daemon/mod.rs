@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,7 +144,13 @@ fn serve(options: Options) -> Result<(), Exit> {
         flush: Box::new(move |runs| drop(to_background.send(runs))),
         uid: crate::paths::own_uid(),
     };
-    let writer = Writer::new(store, surroundings).map_err(|error| Exit::Damage(error.to_string()))?;
+    let writer = Writer::new(store, surroundings).map_err(|error| {
+        let index = data.join("index");
+        Exit::Damage(format!(
+            "damaged index: {error}; it comes back from the log; run: rm -r {}",
+            index.display()
+        ))
+    })?;
     let writer = spawn("writer", move || writer.run(&writer_inbox))?;
     for _ in 0..READERS {
         let (inbox, again) = (readers_inbox.clone(), to_readers.clone());
@@ -155,7 +162,8 @@ fn serve(options: Options) -> Result<(), Exit> {
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 
     let identity = Identity { started_at: Timestamp::now(), limits };
-    let router = Router { published, writer: to_writer, readers: to_readers, stats, identity };
+    let stopping = AtomicBool::new(false);
+    let router = Router { published, writer: to_writer, readers: to_readers, stats, identity, stopping };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

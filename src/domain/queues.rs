@@ -76,7 +76,8 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
         for seq in next_ready(draft, &queue, max)? {
             let record = draft.record(seq)?.ok_or_else(|| malformed("job"))?;
             let body = job_body(&record).ok_or_else(|| malformed("job"))?;
-            if leased > 0 && jobs.len() + body.len() > REPLY_BYTES {
+            // In a batch all reserves share the room, and the first job always has some.
+            if (leased > 0 || draft.reply_room < REPLY_BYTES) && jobs.len() + body.len() > draft.reply_room {
                 break;
             }
             let (_, job) = require_job(draft, seq)?;
@@ -97,6 +98,7 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             leased += 1;
         }
     }
+    draft.reply_room = draft.reply_room.saturating_sub(jobs.len());
     let jobs = [b"[".as_slice(), &jobs, b"]"].concat();
     Fields(draft.reply()).raw("jobs", &jobs);
     Ok(leased)

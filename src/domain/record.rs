@@ -232,7 +232,7 @@ struct Stored<'a> {
     kind: Cow<'a, str>,
     uid: u32,
     key: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
     created: Option<bool>,
     originator: Option<String>,
@@ -240,7 +240,7 @@ struct Stored<'a> {
     app: Option<String>,
     chat: Option<u64>,
     number: Option<u64>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     body: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
@@ -265,6 +265,13 @@ struct Stored<'a> {
     content: Option<String>,
     #[serde(borrow)]
     reply: Option<&'a RawValue>,
+}
+
+/// A value that is there, also when it is null.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// A whole message inside an edit.
@@ -383,5 +390,44 @@ impl Stored<'_> {
 
     fn address(&self) -> Option<Address> {
         address(self.recipient.as_ref(), self.app.as_ref(), self.chat, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads_back(fact: Fact) {
+        let at = Timestamp(1_700_000_000_000_000);
+        let event = Event { seq: 7, at, uid: 1000, fact };
+        let mut json = Vec::new();
+        event.encode(at.to_string().as_bytes(), &mut json);
+        assert_eq!(Event::decode(&json), Ok(event));
+    }
+
+    #[test]
+    fn a_value_and_a_body_may_be_null() {
+        for value in ["null", "0", "{\"a\":[null]}", "1.50"] {
+            let value = value.to_owned();
+            reads_back(Fact::KeySet { key: "k".into(), value: value.clone(), created: true });
+            reads_back(Fact::JobPut { queue: "q".into(), priority: 3, delay_ms: 9, body: value });
+        }
+    }
+
+    #[test]
+    fn a_message_is_cut_out_of_its_record_whatever_its_names_hold() {
+        let trap = ",\"body\":\"x\",\"type\":\"message.posted\"";
+        let address = Address::Recipient(trap.into());
+        let now = Message { address, originator: Some(trap.into()), body: "the \"body\"\n".into() };
+        let at = Timestamp(1_700_000_000_000_000);
+        for fact in [
+            Fact::MessagePosted(now.clone()),
+            Fact::MessageEdited { message: 3, posted_at: at, now: now.clone() },
+        ] {
+            reads_back(fact.clone());
+            let mut json = Vec::new();
+            Event { seq: 7, at, uid: 0, fact }.encode(at.to_string().as_bytes(), &mut json);
+            assert_eq!(message_body(&json).as_deref(), Some("the \"body\"\n"));
+        }
     }
 }

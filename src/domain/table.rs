@@ -11,6 +11,7 @@ use std::ops::Bound;
 use super::event::{Event, Fact};
 use crate::codec::{after_prefix, read_varint, write_varint};
 use crate::error::{Code, Error, Result};
+use crate::limits::REPLY_BYTES;
 use crate::time::Timestamp;
 
 /// First bytes of the table's keys. All are below [`FIRST_POSTINGS_TAG`], where the index's terms begin.
@@ -250,6 +251,8 @@ pub struct Draft<'a> {
     circumstances: Circumstances<'a>,
     first: u64,
     outcome: Outcome,
+    /// Bytes of leased jobs that the reply may still take.
+    pub reply_room: usize,
 }
 
 /// What a command that succeeded brings.
@@ -282,7 +285,7 @@ impl<'a> Draft<'a> {
     /// An empty overlay; its first event will have the seq `first`.
     pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>) -> Self {
         let outcome = Outcome { counts: below.counts(), ..Outcome::default() };
-        Draft { below, circumstances, first, outcome }
+        Draft { below, circumstances, first, outcome, reply_room: REPLY_BYTES }
     }
 
     /// The seq that the next event will have.

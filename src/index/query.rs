@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::cursor::{And, Boxed, Cursor, Gathered, Not, Or, Postings, rank};
 use super::postings;
 use super::run::Run;
-use super::terms::{Kind, symbol_bytes, term, word_prefix};
+use super::terms::{Kind, may_be_cut, symbol_bytes, term, word_prefix, word_term};
 use crate::domain::command::Order;
 use crate::domain::text::{Clause, Phrase, Text};
 use crate::domain::words::{self, Token};
@@ -48,6 +48,16 @@ impl Plan {
         self.clauses.extend_from_slice(&text.clauses);
     }
 
+    /// Whether a text asks for words that are longer than their terms, so that candidates must be
+    /// checked.
+    #[must_use]
+    pub fn has_long_words(text: &Text) -> bool {
+        text.clauses.iter().any(|clause| match clause {
+            Clause::Any(phrases) => phrases.iter().any(is_long),
+            Clause::Not(phrase) => is_long(phrase),
+        })
+    }
+
     /// Requires the words and symbols of a lower-cased substring, which must be checked on the
     /// messages.
     pub fn substring(&mut self, needle: &str) {
@@ -79,7 +89,7 @@ impl Plan {
             ([(kind, bytes)], [], []) => Some(term(*kind, edit, bytes)),
             ([], [Clause::Any(phrases)], []) => match phrases.as_slice() {
                 [Phrase { words, prefix: false }] if words.len() == 1 => {
-                    Some(term(Kind::Word, edit, words.first()?.as_bytes()))
+                    Some(word_term(edit, words.first()?))
                 }
                 _ => None,
             },
@@ -108,8 +118,9 @@ impl Plan {
                         _ => parts.push(Box::new(Or(any))),
                     }
                 }
-                // Words that are not next to each other do not make a phrase: left to the check.
-                Clause::Not(phrase) if phrase.words.len() > 1 => {}
+                // Words that are not next to each other do not make a phrase, and a long word's term
+                // stands for others too: left to the check.
+                Clause::Not(phrase) if phrase.words.len() > 1 || is_long(phrase) => {}
                 Clause::Not(phrase) => excluded.extend(phrase_cursor(run, phrase, edit, order)?),
             }
         }
@@ -125,6 +136,10 @@ impl Plan {
         }
         Ok(Some(Not::of(And::of(parts)?, excluded)?))
     }
+}
+
+fn is_long(phrase: &Phrase) -> bool {
+    phrase.words.iter().any(|word| may_be_cut(word.as_bytes()))
 }
 
 fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
@@ -154,7 +169,7 @@ fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) ->
         let found = if phrase.prefix && place + 1 == phrase.words.len() {
             boxed(Gathered::of_prefix(run, &word_prefix(edit, word), order, &mut |_| true)?)
         } else {
-            Postings::open(run, &term(Kind::Word, edit, word.as_bytes()), order)?.and_then(boxed)
+            Postings::open(run, &word_term(edit, word), order)?.and_then(boxed)
         };
         let Some(found) = found else { return Ok(None) };
         parts.push(found);
@@ -165,21 +180,21 @@ fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) ->
 fn piece_cursor<'r>(run: &'r Run, piece: &Piece, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
     let all_words = word_prefix(edit, "");
     Ok(match piece {
-        Piece::Word(word) => {
-            Postings::open(run, &term(Kind::Word, edit, word.as_bytes()), order)?.and_then(boxed)
-        }
+        Piece::Word(word) => Postings::open(run, &word_term(edit, word), order)?.and_then(boxed),
         Piece::Symbol(symbol) => {
             Postings::open(run, &term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order)?.and_then(boxed)
         }
         Piece::Prefix(start) => {
             boxed(Gathered::of_prefix(run, &word_prefix(edit, start), order, &mut |_| true)?)
         }
-        Piece::Suffix(end) => {
-            boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| word.ends_with(end.as_bytes()))?)
-        }
+        Piece::Suffix(end) => boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| {
+            word.ends_with(end.as_bytes()) || may_be_cut(word)
+        })?),
         Piece::Inside(part) => {
             let finder = memchr::memmem::Finder::new(part.as_bytes());
-            boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| finder.find(word).is_some())?)
+            boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| {
+                finder.find(word).is_some() || may_be_cut(word)
+            })?)
         }
     })
 }

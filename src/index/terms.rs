@@ -54,6 +54,23 @@ pub fn is_of_edits(tag: u8) -> bool {
     tag < Kind::Type.tag(false) && !tag.is_multiple_of(2)
 }
 
+/// Bytes of a word that its term keeps: a longer word is found by its beginning and then checked on
+/// the text, so that nobody fills the index with words of a megabyte.
+pub const WORD_BYTES: usize = 128;
+
+/// The beginning of a word that its term keeps.
+#[must_use]
+pub fn kept(word: &str) -> &str {
+    &word[..word.floor_char_boundary(WORD_BYTES)]
+}
+
+/// Whether the term of a word may stand for longer words with the same beginning.
+#[must_use]
+pub fn may_be_cut(word: &[u8]) -> bool {
+    // A character has at most four bytes.
+    word.len() + 3 >= WORD_BYTES
+}
+
 /// The term of a kind for some bytes.
 #[must_use]
 pub fn term(kind: Kind, edit: bool, bytes: &[u8]) -> Vec<u8> {
@@ -72,8 +89,14 @@ fn write_term(out: &mut Vec<u8>, kind: Kind, edit: bool, bytes: &[u8]) {
 #[must_use]
 pub fn word_prefix(edit: bool, prefix: &str) -> Vec<u8> {
     let mut out = vec![Kind::Word.tag(edit)];
-    write_escaped(&mut out, prefix.as_bytes());
+    write_escaped(&mut out, kept(prefix).as_bytes());
     out
+}
+
+/// The term of a word.
+#[must_use]
+pub fn word_term(edit: bool, word: &str) -> Vec<u8> {
+    term(Kind::Word, edit, kept(word).as_bytes())
 }
 
 /// The bytes of a chat's term.
@@ -109,7 +132,7 @@ impl TermBuffers {
         let TermBuffers { term, words } = self;
         words::tokens(&message.body, words, |token| {
             match token {
-                Token::Word(word) => write_term(term, Kind::Word, edit, word.as_bytes()),
+                Token::Word(word) => write_term(term, Kind::Word, edit, kept(word).as_bytes()),
                 Token::Symbol(symbol) => write_term(term, Kind::Symbol, edit, &symbol_bytes(symbol)),
             }
             each(term);

@@ -417,6 +417,11 @@ impl<'a> Scan<'a> {
 /// Whether an aligned block of 512 bytes of a frame that begins at `place` is all zeros.
 fn has_zero_sector(frame: &[u8], place: u64) -> bool {
     let skip = usize::try_from((SECTOR_BYTES - place % SECTOR_BYTES) % SECTOR_BYTES).unwrap_or(0);
+    // The block that the frame begins in was synced with the frame before; what the frame adds to
+    // it may be lost as well.
+    if skip > 0 && frame.iter().take(skip).all(|byte| *byte == 0) {
+        return true;
+    }
     let sectors = frame.get(skip..).unwrap_or_default();
     sectors
         .chunks_exact(usize::try_from(SECTOR_BYTES).unwrap_or(512))

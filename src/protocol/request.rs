@@ -290,7 +290,11 @@ fn read(arguments: Arguments<'_, '_>) -> Result<Read> {
 }
 
 fn types(arguments: Arguments<'_, '_>) -> Result<Option<Vec<String>>> {
-    let types = arguments.texts("types");
+    let mut types = arguments.texts("types");
+    if let Some(types) = &mut types {
+        types.sort_unstable();
+        types.dedup();
+    }
     for name in types.iter().flatten() {
         if !TYPES.contains(&name.as_str()) {
             let shown: String = name.chars().take(60).collect();

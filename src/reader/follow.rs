@@ -6,7 +6,7 @@ use super::lists::next_of_types;
 use super::search::Finder;
 use crate::domain::command::{Follow, Order};
 use crate::domain::table::Facts;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::snapshot::Snapshot;
 
 /// A piece is closed when it has grown past this.
@@ -48,6 +48,7 @@ pub fn piece(snapshot: &Snapshot, follow: &Follow, from: u64) -> Result<Piece> {
             // An application that was deleted since has no more messages.
             match Finder::new(snapshot, filter) {
                 Ok(finder) => messages(snapshot, finder, from),
+                Err(error) if error.code() != Code::NotFound => Err(error),
                 Err(_) => Ok(Piece { lines: Vec::new(), next: snapshot.synced + 1 }),
             }
         }

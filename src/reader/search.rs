@@ -75,7 +75,11 @@ impl<'f> Finder<'f> {
         if let Some(substring) = &filter.substring {
             plan.substring(substring);
         }
-        let text = filter.text.as_ref().filter(|text| !text.is_exact()).map(Matcher::new);
+        let text = filter
+            .text
+            .as_ref()
+            .filter(|text| !text.is_exact() || Plan::has_long_words(text))
+            .map(Matcher::new);
         let substring = filter.substring.as_deref();
         let check = (text.is_some() || substring.is_some()).then(|| Check {
             text,

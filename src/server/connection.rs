@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lines::Lines;
 use super::replies::Replies;
 use crate::domain::command::Follow;
-use crate::limits::READ_AHEAD_BYTES;
+use crate::limits::{READ_AHEAD_BYTES, READS_AT_FIRST};
 use crate::protocol::request::Request;
 
 /// A follower's state.
@@ -49,6 +49,12 @@ pub struct Connection {
     pub follower: Option<Follower>,
     /// Whether the client sends no more.
     pub ended: bool,
+    /// Whether the daemon is stopping: the end of what it sent is not its own doing.
+    pub stopping: bool,
+    /// Reads begun and not answered.
+    pub reads: usize,
+    /// How many of them there may be, after the size of their replies.
+    pub reads_max: usize,
     /// Whether the client is gone for good: nobody reads the replies.
     pub gone: bool,
     /// How much longer it lives.
@@ -68,6 +74,9 @@ impl Connection {
             reserve: None,
             follower: None,
             ended: false,
+            stopping: false,
+            reads: 0,
+            reads_max: READS_AT_FIRST,
             gone: false,
             life: Life::Open,
         }

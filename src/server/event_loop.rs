@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -215,15 +216,13 @@ impl EventLoop {
                 FromWorkers::Answers(answers) => self.take_answers(router, &answers),
                 FromWorkers::Read { ticket, fields } => {
                     if let Some(client) = self.clients.get_mut(&ticket.connection) {
-                        match fields {
-                            Ok(fields) => router.answer(&mut client.connection, ticket.number, &fields),
-                            Err(error) => router.refuse(&mut client.connection, ticket.number, &error),
-                        }
+                        router.take_read(&mut client.connection, ticket.number, fields);
                         self.ready.insert(ticket.connection);
                     }
                 }
                 FromWorkers::Piece { connection, piece } => {
                     if let Some(client) = self.clients.get_mut(&connection)
+                        && client.connection.life == Life::Open
                         && let Some(follower) = client.connection.follower.as_mut()
                     {
                         follower.asked = false;
@@ -302,11 +301,15 @@ impl EventLoop {
             return;
         };
         router.stats.connections_dropped.add(1);
+        if client.connection.life == Life::Closing {
+            // It was told before and still does not read.
+            self.close(router, token);
+            return;
+        }
         client.connection.replies.abandon();
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
-        send(client);
-        self.close(router, token);
+        self.ready.insert(token);
     }
 
     fn close(&mut self, router: &Router, token: usize) {
@@ -314,6 +317,7 @@ impl EventLoop {
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);
         self.buffered -= client.counted;
+        router.stats.buffered_bytes.set(self.buffered as u64);
         self.ready.remove(&token);
         if client.connection.follower.is_some() {
             self.followers.remove(&token);
@@ -342,11 +346,13 @@ impl EventLoop {
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener);
         }
+        router.stopping.store(true, Ordering::Relaxed);
         let _ = router.writer.send(ToWriter::Stop);
         for (token, client) in &mut self.clients {
             // What the client sent before is still there to be read.
             let _ = client.stream.shutdown(Shutdown::Read);
             client.readable = true;
+            client.connection.stopping = true;
             if client.connection.follower.is_some() {
                 let error = Error::new(Code::ShuttingDown, "the daemon is stopping");
                 router.end_with(&mut client.connection, &error);
@@ -361,7 +367,11 @@ fn read_once(client: &mut Client, buffer: &mut [u8]) {
         Ok(0) => {
             client.readable = false;
             client.connection.ended = true;
-            client.connection.lines.end();
+            if client.connection.stopping {
+                client.connection.lines.drop_unfinished();
+            } else {
+                client.connection.lines.end();
+            }
         }
         Ok(count) => {
             if client.connection.life == Life::Open {
@@ -391,6 +401,10 @@ fn give_up_waiting(router: &Router, token: usize, client: &mut Client) {
 
 /// Sends what the kernel takes.
 fn send(client: &mut Client) {
+    if client.connection.gone {
+        // Nobody reads it; what was asked is still done.
+        client.connection.replies.abandon_output();
+    }
     while !client.connection.replies.output().is_empty() && !client.connection.gone {
         match client.stream.write(client.connection.replies.output()) {
             Ok(count) => client.connection.replies.sent(count),

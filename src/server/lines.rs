@@ -42,6 +42,14 @@ impl Lines {
         self.ended = true;
     }
 
+    /// Drops a last line whose end did not come.
+    pub fn drop_unfinished(&mut self) {
+        let end =
+            memchr::memrchr(b'\n', &self.bytes[self.start..]).map_or(self.start, |end| self.start + end + 1);
+        self.bytes.truncate(end);
+        self.scanned = self.scanned.min(end);
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -151,6 +159,16 @@ mod tests {
         assert_eq!(all(&mut lines, 10), [None]);
         lines.end();
         assert_eq!(all(&mut lines, 10), []);
+    }
+
+    #[test]
+    fn a_line_whose_end_did_not_come_can_be_dropped() {
+        let mut lines = Lines::default();
+        lines.push(b"one\ntwo\nthr");
+        assert_eq!(lines.next(10), Next::Line(b"one"));
+        lines.drop_unfinished();
+        assert_eq!(all(&mut lines, 10), [line("two")]);
+        assert_eq!(lines.held(), 0);
     }
 
     proptest! {

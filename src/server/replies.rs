@@ -103,6 +103,11 @@ impl Replies {
         }
     }
 
+    /// Drops the bytes to send.
+    pub fn abandon_output(&mut self) {
+        self.sent(self.output().len());
+    }
+
     /// Drops all that is due, but for the line that is sent in part.
     pub fn abandon(&mut self) {
         let first = self.sent == 0 || self.output.get(self.sent - 1) == Some(&b'\n');

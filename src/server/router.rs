@@ -6,6 +6,7 @@
 //! reserve that waits nothing begins.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
@@ -13,9 +14,12 @@ use super::connection::{Connection, Follower, Life};
 use super::lines::Next;
 use super::local::{self, Identity};
 use super::workers::ToReader;
-use crate::domain::command::{Command, Follow, Local, Write, WriteRequest};
+use crate::domain::command::{Command, Follow, Local, Read, Write, WriteRequest};
 use crate::error::{Code, Error};
-use crate::limits::{IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, UNSENT_BYTES};
+use crate::limits::{
+    IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT, READS_AT_MOST, READS_WHEN_LARGE,
+    UNSENT_BYTES,
+};
 use crate::protocol::reply::{write_error, write_ok};
 use crate::protocol::request::{self, Request};
 use crate::reader::follow;
@@ -35,6 +39,21 @@ pub struct Router {
     pub stats: Arc<Stats>,
     /// What does not change.
     pub identity: Identity,
+    /// Whether the daemon is stopping.
+    pub stopping: AtomicBool,
+}
+
+/// Whether the reply to a read may be long.
+fn is_list(read: &Read) -> bool {
+    !matches!(
+        read,
+        Read::KvGet { .. }
+            | Read::MessageGet { .. }
+            | Read::AppGet { .. }
+            | Read::ChatGet { .. }
+            | Read::FormulaGet { .. }
+            | Read::QueueGet { .. }
+    )
 }
 
 /// Whether a request could begin.
@@ -105,6 +124,11 @@ impl Router {
                 }
             }
             Ok(Command::Read(read)) => {
+                let most = if is_list(&read) { LISTS_IN_FLIGHT } else { connection.reads_max };
+                if connection.reads >= most {
+                    return Begun::Later(Request { id, command: Ok(Command::Read(read)) });
+                }
+                connection.reads += 1;
                 let number = connection.replies.begin(id, bytes);
                 let (ticket, snapshot) = (Ticket { connection: token, number }, self.published.load());
                 // When the readers are gone the daemon is stopping.
@@ -147,6 +171,11 @@ impl Router {
     }
 
     fn begin_follow(&self, connection: &mut Connection, number: u64, follow: Follow, from: Option<u64>) {
+        if self.stopping.load(Ordering::Relaxed) {
+            self.refuse(connection, number, &Error::new(Code::ShuttingDown, "the daemon is stopping"));
+            connection.life = Life::Closing;
+            return;
+        }
         let snapshot = self.published.load();
         if let Err(error) = follow::check(&snapshot, &follow) {
             self.refuse(connection, number, &error);
@@ -182,6 +211,21 @@ impl Router {
         match answer {
             Ok(fields) => self.answer(connection, number, fields),
             Err(error) => self.refuse(connection, number, error),
+        }
+    }
+
+    /// Takes the reply of a read.
+    pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
+        connection.reads = connection.reads.saturating_sub(1);
+        match answer {
+            Ok(fields) => {
+                connection.reads_max = match fields.len() {
+                    LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
+                    _ => READS_AT_MOST.min(connection.reads_max + 1),
+                };
+                self.answer(connection, number, &fields);
+            }
+            Err(error) => self.refuse(connection, number, &error),
         }
     }
 

@@ -1,0 +1,115 @@
+//! Defects that were found, each as a test.
+
+mod common;
+
+use std::io::{Read, Write};
+
+use common::Daemon;
+use serde_json::json;
+
+#[test]
+fn a_null_value_and_a_null_body_survive_a_restart() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "kv.set", "key": "a", "value": null}));
+    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": null}));
+    daemon.crash();
+    let mut client = daemon.connect();
+    assert_eq!(client.ok(json!({"cmd": "kv.get", "key": "a"}))["value"], json!(null));
+    assert_eq!(client.ok(json!({"cmd": "queue.reserve", "queue": "q"}))["jobs"][0]["body"], json!(null));
+}
+
+#[test]
+fn a_reader_of_many_large_replies_gets_them_all() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let value = "x".repeat(900_000);
+    client.ok(json!({"cmd": "kv.set", "key": "large", "value": value}));
+    let mut stream = client.stream();
+    stream
+        .write_all("{\"cmd\":\"kv.get\",\"key\":\"large\"}\n".repeat(200).as_bytes())
+        .expect("it takes the lines");
+    for _ in 0..200 {
+        let reply = client.read_ok();
+        assert_eq!(reply["value"].as_str().map(str::len), Some(value.len()));
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_with_replies_unread_leaves_nothing_behind() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(900_000)}));
+    let get = "{\"cmd\":\"kv.get\",\"key\":\"large\"}\n";
+    let lines = format!("{}{{\"cmd\":\"kv.set\",\"key\":\"last\",\"value\":1}}\n", get.repeat(30));
+    let gone = daemon.connect();
+    gone.stream().write_all(lines.as_bytes()).expect("it takes the lines");
+    // The first reply is on its way: all lines were received.
+    gone.stream().read_exact(&mut [0; 1]).expect("a reply begins");
+    drop(gone);
+    while client.ok(json!({"cmd": "stats"}))["connections"]["open"] != 1 {
+        std::thread::yield_now();
+    }
+    client.ok(json!({"cmd": "kv.get", "key": "last"}));
+}
+
+#[test]
+fn all_reserves_of_a_batch_share_the_room_of_one_reply() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let body = "x".repeat(900_000);
+    for _ in 0..20 {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": body, "durable": false}));
+    }
+    let reserve = json!({"cmd": "queue.reserve", "queue": "q", "max": 10});
+    let batch = client.ok(json!({"cmd": "batch", "commands": vec![reserve; 20]}));
+    let results = batch["results"].as_array().expect("results");
+    let leased: usize = results.iter().map(|result| result["jobs"].as_array().map_or(0, Vec::len)).sum();
+    assert!((1..=5).contains(&leased), "{leased} jobs of 0.9 MB fit a reply of 4 MiB");
+    let queue = client.ok(json!({"cmd": "queue.get", "queue": "q"}));
+    assert_eq!(queue["queue"]["leased"], leased, "{queue}");
+}
+
+#[test]
+fn words_of_any_length_are_found_by_all_of_their_letters() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let long = |end: &str| format!("{}{end}", "ab".repeat(300));
+    for body in [long("one"), long("two"), "short".to_owned()] {
+        client.ok(json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body}));
+    }
+    let mut found = |search: serde_json::Value| {
+        let mut request = search;
+        request["cmd"] = json!("message.search");
+        request["count"] = json!(true);
+        let reply = client.ok(request);
+        let seqs: Vec<u64> = reply["messages"]
+            .as_array()
+            .expect("messages")
+            .iter()
+            .filter_map(|m| m["seq"].as_u64())
+            .collect();
+        assert_eq!(reply["total"], seqs.len(), "{reply}");
+        seqs
+    };
+    assert_eq!(found(json!({"text": long("one")})), [1]);
+    assert_eq!(found(json!({"text": format!("{}*", long("t"))})), [2]);
+    assert_eq!(found(json!({"text": "abab*"})), [2, 1]);
+    assert_eq!(found(json!({"text": format!("ab* -{}", long("two"))})), [1]);
+    assert_eq!(found(json!({"substring": "bone"})), [1]);
+    assert_eq!(found(json!({"substring": "abab"})), [2, 1]);
+}
+
+#[test]
+fn a_follow_that_is_begun_during_the_stop_ends_with_it() {
+    let mut daemon = Daemon::start();
+    let client = daemon.connect();
+    let mut lines = "{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n".repeat(3000);
+    lines.push_str("{\"cmd\":\"log.follow\"}\n");
+    client.stream().write_all(lines.as_bytes()).expect("it takes the lines");
+    assert_eq!(daemon.stop(), Some(0));
+    let mut rest = String::new();
+    client.stream().read_to_string(&mut rest).expect("the replies");
+    let last = rest.lines().last().unwrap_or_default();
+    assert!(last.contains("\"shutting_down\""), "{last}");
+}

@@ -93,7 +93,8 @@ impl Connection {
     #[must_use]
     pub fn wants_bytes(&self, line_bytes: usize) -> bool {
         let busy = self.replies.waiting() > 0 && self.lines.held() > READ_AHEAD_BYTES + line_bytes;
-        !self.ended && !busy
+        // One that is closing is read no more, so that a client which never reads is held back.
+        !self.ended && !busy && self.life == Life::Open
     }
 
     /// Whether nothing is left to do for it.

@@ -309,7 +309,12 @@ impl EventLoop {
         client.connection.replies.abandon();
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
-        self.ready.insert(token);
+        send(client);
+        let held = client.connection.held_bytes();
+        self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
+        if client.connection.is_over() {
+            self.close(router, token);
+        }
     }
 
     fn close(&mut self, router: &Router, token: usize) {

@@ -13,7 +13,7 @@ use crate::client::reply::{Refusal, Reply};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an answer may be due before a long poll is given up.
-const OVERDUE: Duration = Duration::from_secs(60);
+const OVERDUE: Duration = Duration::from_mins(1);
 
 /// How long a worker that stops still tries to settle a job with a daemon that is away.
 const LAST_TRIES: Duration = Duration::from_secs(10);

@@ -13,21 +13,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::domain::event::Event;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
 use crate::index::levels;
 use crate::index::run::Run;
 use crate::limits::SLOW_BYTES;
 use crate::log::recovery::{self, Failure, Start};
-use crate::log::segment::Segment;
+use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
 use crate::snapshot::Snapshot;
 use crate::storage::{Open, Storage};
 use crate::time::Timestamp;
 use crate::writer::batch::Batch;
 use crate::writer::hot::HotValues;
+use crate::writer::timers::Timers;
 
 /// Events that one run takes while the log is read back.
 const REPLAY_EVENTS: usize = 4096;
@@ -83,10 +85,11 @@ pub struct Store {
     pub snapshot: Snapshot,
 }
 
-/// Opens the store: the index as far as it goes, and the log behind it.
+/// Opens the store: the index as far as it goes, and the log behind it. A damaged index is built anew
+/// from the log.
 ///
 /// # Errors
-/// `Damage` in what it reads, `Io`.
+/// `Damage` in what it reads of the log, `Io`.
 pub fn open(
     storage: &Arc<dyn Storage>,
     folders: &Folders,
@@ -98,38 +101,20 @@ pub fn open(
     }
     storage.sync_folder(&folders.data).map_err(|error| Failure::Io { path: folders.data.clone(), error })?;
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
-    let runs = files.open().unwrap_or_else(|error| {
-        progress.say(&format!("{error}; building the index anew from the log"));
-        Vec::new()
+    let opened = files.open().and_then(|runs| {
+        let mut replay = Replay::new(files.clone(), runs);
+        let store = replay.open(storage, folders, segment_bytes, progress);
+        replay.damaged_index.map_or(Ok(store), Err)
     });
-    let segments = recovery::open_segments(storage.as_ref(), &folders.log, Open::Write)?;
-    if let Some(newest) = segments.last() {
-        // A long replay writes run files: they may hold only what the log has on disk.
-        newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })?;
-    }
-    let mut replay = Replay::new(files, runs, segments.clone());
-    let start = replay.start();
-    let recovered = recovery::read(segments, start, &mut |segment, found| {
-        replay.take(segment, found.seq, found.json, found.offset)?;
-        if found.ends_frame && replay.is_full() {
-            progress.replayed(found.seq - start.last);
-            replay.freeze()?;
-        }
-        Ok(())
-    })?;
-    replay.freeze()?;
-    let (log, segments, torn) = recovered.into_writer(storage, &folders.log, segment_bytes)?;
-    if let Some((copy, bytes)) = torn {
-        progress.say(&format!(
-            "the log ended in {bytes} bytes of a write that was never acknowledged; they were set aside in {}",
-            copy.display()
-        ));
-    }
-    let last_at = replay.runs.last().map_or(Timestamp(0), |run| run.meta().last_at);
-    let last = log.last();
-    let snapshot =
-        Snapshot { runs: Arc::new(replay.runs), segments: Arc::new(segments), last, last_at, synced: last };
-    Ok(Store { log, snapshot })
+    opened.unwrap_or_else(|error| {
+        progress.say(&format!("{error}; building the index anew from the log"));
+        let failed = |error: Error| {
+            let error = std::io::Error::other(error.message().to_owned());
+            Failure::Io { path: folders.index.clone(), error }
+        };
+        files.announce(&[]).map_err(failed)?;
+        Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
+    })
 }
 
 /// Folds the events of the log into runs.
@@ -139,19 +124,77 @@ struct Replay {
     segments: Arc<Vec<Arc<Segment>>>,
     batch: Option<Batch>,
     offsets: Vec<u64>,
+    /// Why the run files are of no use.
+    damaged_index: Option<Error>,
 }
 
 impl Replay {
-    fn new(files: RunFiles, runs: Vec<Arc<Run>>, segments: Vec<Arc<Segment>>) -> Self {
-        Replay { files, runs, segments: Arc::new(segments), batch: None, offsets: Vec::new() }
+    fn new(files: RunFiles, runs: Vec<Arc<Run>>) -> Self {
+        let segments = Arc::default();
+        Replay { files, runs, segments, batch: None, offsets: Vec::new(), damaged_index: None }
     }
 
-    fn start(&self) -> Start {
-        let Some(run) = self.runs.last() else { return Start::default() };
+    fn open(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        folders: &Folders,
+        segment_bytes: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<Store, Failure> {
+        let segments = recovery::open_segments(storage.as_ref(), &folders.log, Open::Write)?;
+        if let Some(newest) = segments.last() {
+            // A long replay writes run files: they may hold only what the log has on disk.
+            newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })?;
+        }
+        self.segments = Arc::new(segments.clone());
+        let start = self.start().map_err(|error| self.index_failed(error))?;
+        if start.last > 0
+            && let Some(segment) = holding(&segments, start.last)
+        {
+            // The place that the index gives must hold that event: else one of both is damaged, and
+            // the log tells which when it is read from its beginning.
+            segment.read(start.last, start.offset, None).map_err(|error| self.index_failed(error))?;
+        }
+        let recovered = recovery::read(segments, start, &mut |segment, found| {
+            self.take(segment, found.seq, found.json, found.offset)?;
+            if found.ends_frame && self.is_full() {
+                progress.replayed(found.seq - start.last);
+                self.freeze()?;
+            }
+            Ok(())
+        })?;
+        self.freeze()?;
+        let (log, segments, torn) = recovered.into_writer(storage, &folders.log, segment_bytes)?;
+        if let Some((copy, bytes)) = torn {
+            progress.say(&format!(
+                "the log ended in {bytes} bytes of a write that was never acknowledged; they were set aside in {}",
+                copy.display()
+            ));
+        }
+        let last_at = self.runs.last().map_or(Timestamp(0), |run| run.meta().last_at);
+        let (runs, last) = (Arc::new(self.runs.clone()), log.last());
+        let snapshot = Snapshot { runs, segments: Arc::new(segments), last, last_at, synced: last };
+        // The writer begins by reading this; damage there is healed now or never.
+        Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
+        Ok(Store { log, snapshot })
+    }
+
+    /// Notes that the run files are of no use.
+    fn index_failed(&mut self, error: Error) -> Failure {
+        let failure =
+            Failure::Io { path: PathBuf::from("index"), error: std::io::Error::other(error.to_string()) };
+        if error.code() == Code::Corrupt {
+            self.damaged_index = Some(error);
+        }
+        failure
+    }
+
+    fn start(&self) -> Result<Start, Error> {
+        let Some(run) = self.runs.last() else { return Ok(Start::default()) };
         let last = run.meta().last;
-        match run.offset(last) {
-            Ok(Some((offset, _))) => Start { last, offset: u64::from(offset) },
-            _ => Start::default(),
+        match run.offset(last)? {
+            Some((offset, _)) => Ok(Start { last, offset: u64::from(offset) }),
+            None => Ok(Start::default()),
         }
     }
 
@@ -169,7 +212,10 @@ impl Replay {
             let below = Snapshot { runs, segments, last, last_at: event.at, synced: last };
             Batch::new(Arc::new(below), HotValues::default())
         });
-        batch.replay(event).map_err(damage)?;
+        if let Err(error) = batch.replay(event) {
+            let corrupt = error.code() == Code::Corrupt;
+            return Err(if corrupt { self.index_failed(error) } else { damage(error) });
+        }
         self.offsets.push(offset);
         Ok(())
     }
@@ -181,14 +227,14 @@ impl Replay {
     fn freeze(&mut self) -> Result<(), Failure> {
         let Some(batch) = self.batch.take() else { return Ok(()) };
         let offsets = std::mem::take(&mut self.offsets);
-        let failed = |error: Error| Failure::Io {
-            path: PathBuf::from("index"),
-            error: std::io::Error::other(error.to_string()),
-        };
-        let run = batch.freeze(|number, _| offsets.get(number).copied().unwrap_or(0)).map_err(failed)?;
-        self.runs.push(Arc::new(run));
-        levels::settle(&mut self.runs, 0).map_err(failed)?;
-        self.flush().map_err(failed)
+        let frozen = batch
+            .freeze(|number, _| offsets.get(number).copied().unwrap_or(0))
+            .and_then(|run| {
+                self.runs.push(Arc::new(run));
+                levels::settle(&mut self.runs, 0)
+            })
+            .and_then(|()| self.flush());
+        frozen.map_err(|error| self.index_failed(error))
     }
 
     /// Keeps what a long replay holds in memory small. All of it is in the log already.

@@ -14,17 +14,18 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Sender, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
 use crate::index::files::RunFiles;
+use crate::index::run::Run;
 use crate::log::recovery::Failure;
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
 use crate::server::router::Router;
-use crate::server::workers::{self, FromWorkers};
+use crate::server::workers::{self, FromWorkers, Mailbox};
 use crate::snapshot::Published;
 use crate::stats::Stats;
 use crate::storage::{Disk, Storage};
@@ -129,21 +130,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_readers, readers_inbox) = unbounded();
     let (to_background, background_inbox) = unbounded();
 
-    let surroundings = Surroundings {
-        published: Arc::clone(&published),
-        stats: Arc::clone(&stats),
-        deliver: {
-            let mailbox = mailbox.clone();
-            Box::new(move |answers| mailbox.deliver(FromWorkers::Answers(answers)))
-        },
-        announce: {
-            let mailbox = mailbox.clone();
-            Box::new(move || mailbox.deliver(FromWorkers::Published))
-        },
-        // When the background is gone the daemon is stopping.
-        flush: Box::new(move |runs| drop(to_background.send(runs))),
-        uid: crate::paths::own_uid(),
-    };
+    let surroundings = surroundings(&mailbox, &published, &stats, to_background);
     let writer = Writer::new(store, surroundings).map_err(|error| {
         let index = data.join("index");
         Exit::Damage(format!(
@@ -174,6 +161,25 @@ fn serve(options: Options) -> Result<(), Exit> {
         return Err(Exit::Io("the writer ended by a defect: please report this".to_owned()));
     }
     served.map_err(internal)
+}
+
+/// What the writer works with.
+fn surroundings(
+    mailbox: &Mailbox,
+    published: &Arc<Published>,
+    stats: &Arc<Stats>,
+    to_background: Sender<Vec<Arc<Run>>>,
+) -> Surroundings {
+    let (answers, news) = (mailbox.clone(), mailbox.clone());
+    Surroundings {
+        published: Arc::clone(published),
+        stats: Arc::clone(stats),
+        deliver: Box::new(move |each| answers.deliver(FromWorkers::Answers(each))),
+        announce: Box::new(move || news.deliver(FromWorkers::Published)),
+        // When the background is gone the daemon is stopping.
+        flush: Box::new(move |runs| drop(to_background.send(runs))),
+        uid: crate::paths::own_uid(),
+    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Exit> {

@@ -100,7 +100,20 @@ pub fn open_segments(storage: &dyn Storage, folder: &Path, how: Open) -> Result<
         let file = storage.open(&path, how).map_err(io(&path))?;
         segments.push(Arc::new(Segment { first, path, file }));
     }
-    Ok(segments)
+    // A roll that failed half way leaves an empty segment, and the log went on in the one before.
+    let mut used = Vec::new();
+    for segment in &segments {
+        if segment.file.length().map_err(io(&segment.path))? > 0 {
+            used.push(Arc::clone(segment));
+        } else if how == Open::Write && segments.len() > 1 {
+            storage.remove(&segment.path).map_err(io(&segment.path))?;
+        }
+    }
+    if used.is_empty() {
+        segments.truncate(1);
+        return Ok(segments);
+    }
+    Ok(used)
 }
 
 /// Reads the log from `start` to its end, giving every event to `visit`. Nothing is changed.

@@ -137,12 +137,11 @@ impl LogWriter {
         self.position >= self.segment_bytes
     }
 
-    /// Seals the newest segment and begins the next one. All must be synced before.
+    /// Begins the next segment. The newest must be trimmed before.
     ///
     /// # Errors
     /// What the system says; the old segment then goes on.
     pub fn roll(&mut self) -> io::Result<()> {
-        self.trim()?;
         let path = segment::path(&self.folder, self.last + 1);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create)?;
@@ -160,8 +159,17 @@ impl LogWriter {
     /// # Errors
     /// What the system says.
     pub fn trim(&mut self) -> io::Result<()> {
+        self.cut()?;
+        self.sync()
+    }
+
+    /// Cuts the room made ahead off the newest segment.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn cut(&mut self) -> io::Result<()> {
         self.segment.file.set_length(self.position)?;
         self.room = self.position;
-        self.sync()
+        Ok(())
     }
 }

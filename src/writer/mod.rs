@@ -456,10 +456,12 @@ impl Writer {
         if !self.log.is_full() || self.broken.is_some() || self.log.last() == 0 {
             return;
         }
-        if self.log.last() > self.log.synced()
-            && let Err(error) = self.sync()
-        {
-            crate::report::error(&format!("{error}"));
+        if let Err(error) = self.log.cut() {
+            crate::report::warning(&format!("{}: {error}; it goes on", self.log.segment().path.display()));
+            return;
+        }
+        // A sync that fails ends all writing, here as well.
+        if self.sync().is_err() {
             return;
         }
         let before = Arc::clone(self.log.segment());

@@ -1,0 +1,81 @@
+//! A fixed workload, and each of its calls to the storage failed in turn, in every way, once or
+//! from then on. Then the program or the machine dies, and all that was acknowledged is there.
+//!
+//! `MSGLOGD_TURNS=n` makes the workload longer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::client::{Client, Outcome};
+use super::failures::{Case, fail};
+use super::faulty_storage::{Fault, FaultyStorage};
+use super::image::{Fate, Image};
+use super::machine::{End, Life, SharedClient, empty_disk, live, lock};
+use super::random::setting;
+
+/// Some history that both start from: two segments and more.
+fn history(seed: u64) -> (Image, Client) {
+    let client = Arc::new(Mutex::new(Client::new(seed)));
+    let storage = FaultyStorage::new(empty_disk());
+    let end = live(&storage, &client, Life { turns: 10, index_every: Some(4), full: None });
+    assert!(matches!(end, End::Stopped), "{end:?}");
+    let client = lock(&client).clone();
+    (storage.image().after(Fate::Lost), client)
+}
+
+fn turns() -> usize {
+    usize::try_from(setting("MSGLOGD_TURNS", 12)).expect("a small number")
+}
+
+/// How many calls there are when none fails.
+fn calls(image: &Image, client: &Client) -> usize {
+    let count = Arc::new(AtomicUsize::new(0));
+    let storage = FaultyStorage::new(image.clone());
+    let counter = Arc::clone(&count);
+    storage.watch(move |_, _, _| drop(counter.fetch_add(1, Ordering::Relaxed)));
+    live(
+        &storage,
+        &Arc::new(Mutex::new(client.clone())),
+        Life { turns: turns(), index_every: None, full: None },
+    );
+    count.load(Ordering::Relaxed)
+}
+
+/// One life with a fault, and one without after it.
+fn survive(image: &Image, client: &Client, case: Case) {
+    let client: SharedClient = Arc::new(Mutex::new(client.clone()));
+    let storage = FaultyStorage::new(image.clone());
+    let failing = fail(&storage, &client, case);
+    let _ = live(&storage, &client, Life { turns: turns(), index_every: None, full: None });
+    failing.is_over(&client);
+    for fate in [Fate::Kept, Fate::Lost, Fate::Scattered { seed: case.number as u64 }] {
+        let client = Arc::new(Mutex::new(lock(&client).clone()));
+        lock(&client).power_was_lost = !matches!(fate, Fate::Kept);
+        let healed = FaultyStorage::new(storage.image().after(fate));
+        let end = live(&healed, &client, Life { turns: 2, index_every: None, full: None });
+        assert!(matches!(end, End::Stopped), "{fate:?}: {end:?}");
+        let unanswered = lock(&client).sent.iter().any(|sent| sent.outcome == Outcome::Waiting);
+        assert!(!unanswered, "everything is answered");
+    }
+}
+
+fn every_failure(seed: u64, lasting: bool) {
+    let (image, client) = history(seed);
+    let calls = calls(&image, &client);
+    for number in 1..=calls {
+        for fault in Fault::ALL {
+            survive(&image, &client, Case { number, fault, lasting });
+        }
+    }
+    eprintln!("{} failures", calls * Fault::ALL.len());
+}
+
+#[test]
+fn every_promise_holds_when_any_call_fails_once() {
+    every_failure(setting("MSGLOGD_SEED", 4), false);
+}
+
+#[test]
+fn every_promise_holds_when_all_calls_fail_from_any_one_on() {
+    every_failure(setting("MSGLOGD_SEED", 5), true);
+}

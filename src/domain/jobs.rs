@@ -131,7 +131,8 @@ impl Queue {
         let mut out = Vec::with_capacity(48 + self.name.len());
         write_varint(&mut out, self.lease_ms);
         for bound in [self.max_attempts, self.max_jobs] {
-            write_varint(&mut out, bound.map_or(0, |bound| bound.saturating_add(1)));
+            write_varint(&mut out, u64::from(bound.is_some()));
+            write_varint(&mut out, bound.unwrap_or(0));
         }
         for numbers in [self.counts, self.epochs, self.fronts] {
             numbers.into_iter().for_each(|number| write_varint(&mut out, number));
@@ -151,7 +152,9 @@ impl Queue {
         let mut bytes = value;
         let mut next = || read_varint(&mut bytes);
         let lease_ms = next()?;
-        let (max_attempts, max_jobs) = (next()?.checked_sub(1), next()?.checked_sub(1));
+        let mut bound = || Some((next()? == 1, next()?));
+        let ((has_attempts, max_attempts), (has_jobs, max_jobs)) = (bound()?, bound()?);
+        let (max_attempts, max_jobs) = (has_attempts.then_some(max_attempts), has_jobs.then_some(max_jobs));
         let mut four = || Some([next()?, next()?, next()?, next()?]);
         let (counts, epochs, fronts) = (four()?, four()?, four()?);
         let mut ready = [ReadyClass::default(); CLASSES];

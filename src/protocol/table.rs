@@ -72,7 +72,7 @@ impl Type {
             Type::Name => format!("a string of 1 to {NAME_BYTES} bytes, or an integer"),
             Type::Integer { min, max: u64::MAX } => format!("a whole number of at least {min}"),
             Type::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            Type::IntegerOrNull { min, max } if max >= u64::MAX - 1 => {
+            Type::IntegerOrNull { min, max: u64::MAX } => {
                 format!("a whole number of at least {min}, or null for none")
             }
             Type::IntegerOrNull { min, max } => {
@@ -445,7 +445,7 @@ pub const COMMANDS: &[Command] = &[
             ),
             may(
                 "max_jobs",
-                Type::IntegerOrNull { min: 0, max: u64::MAX - 1 },
+                Type::IntegerOrNull { min: 0, max: u64::MAX },
                 "jobs it may hold, default no bound; null: no bound",
             ),
         ],

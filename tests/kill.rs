@@ -20,7 +20,7 @@ type Answered = (Value, Value);
 /// The `number`th request of a client; it carries a mark of its own.
 fn request(app: &str, client: u64, round: u64, number: u64) -> Value {
     let mark = format!("mark-{round}-{client}-{number}");
-    let durable = number % 3 != 0;
+    let durable = !number.is_multiple_of(3);
     match number % 7 {
         0 | 1 => json!({"cmd": "kv.set", "key": mark, "value": [mark], "durable": durable}),
         2 => json!({"cmd": "message.post", "originator": "o", "recipient": client, "body": mark}),

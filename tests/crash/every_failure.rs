@@ -32,7 +32,9 @@ fn calls(image: &Image, client: &Client) -> usize {
     let count = Arc::new(AtomicUsize::new(0));
     let storage = FaultyStorage::new(image.clone());
     let counter = Arc::clone(&count);
-    storage.watch(move |_, _, _| drop(counter.fetch_add(1, Ordering::Relaxed)));
+    storage.watch(move |_, _, _| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
     live(
         &storage,
         &Arc::new(Mutex::new(client.clone())),

@@ -7,6 +7,7 @@
 //! ```text
 //! socket -> server -> protocol -+-> writer: domain::decide -> log -> index -> snapshot -> reply
 //!                               +-> reader: snapshot -> index, log -> reply
+//!                               +-> maintenance: snapshot -> files -> reply
 //! ```
 //!
 //! Each module uses only those above it in this list:
@@ -24,6 +25,7 @@
 //! | [`stats`] | what is counted |
 //! | [`writer`], [`store`] | the one thread that changes anything; opening a data folder |
 //! | [`background`] | writes and merges run files |
+//! | [`maintenance`] | long work on the whole store beside serving: verify |
 //! | [`reader`] | answers from a snapshot |
 //! | [`protocol`] | the table of commands; lines to requests, outcomes to replies |
 //! | [`server`] | the event loop, connections, and the order of replies on each |
@@ -44,6 +46,7 @@ pub mod index;
 pub mod json;
 pub mod limits;
 pub mod log;
+pub mod maintenance;
 pub mod paths;
 pub mod protocol;
 pub mod randomness;

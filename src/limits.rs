@@ -76,6 +76,9 @@ pub const STOP_SECONDS: u64 = 5;
 /// Requests waiting in long polls, all connections together.
 pub const WAITING_RESERVES: usize = 65_536;
 
+/// `log.verify` and the like that may wait for their turn, all connections together.
+pub const MAINTENANCE_WAITING: usize = 16;
+
 /// The bounds of a running daemon that options can set.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -25,11 +25,40 @@ pub struct Snapshot {
     pub synced: u64,
 }
 
+/// Where a record lies.
+pub struct Place<'s> {
+    /// The file.
+    pub segment: &'s Segment,
+    /// Where its line begins.
+    pub offset: u64,
+    /// Where the next one begins, where that is known.
+    pub next: Option<u64>,
+}
+
 impl Snapshot {
     /// The run that covers `seq`.
     fn run_of(&self, seq: u64) -> Option<&Arc<Run>> {
         let index = self.runs.partition_point(|run| run.meta().last < seq);
         self.runs.get(index).filter(|run| run.meta().first <= seq)
+    }
+
+    /// Where the index says that a record lies. `None` when it is not in the log.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn place(&self, seq: u64) -> Result<Option<Place<'_>>> {
+        if seq == 0 || seq > self.last {
+            return Ok(None);
+        }
+        let Some(run) = self.run_of(seq) else { return Ok(None) };
+        let Some((offset, next)) = run.offset(seq)? else { return Ok(None) };
+        if offset == u32::MAX {
+            return Ok(None);
+        }
+        // The next record's place helps only when it lies behind in the same file.
+        let next = next.filter(|next| *next > offset && *next != u32::MAX).map(u64::from);
+        let segment = holding(&self.segments, seq);
+        Ok(segment.map(|segment| Place { segment, offset: u64::from(offset), next }))
     }
 
     /// The time of an event that is in the log.
@@ -118,18 +147,8 @@ impl Facts for Snapshot {
     }
 
     fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
-        if seq == 0 || seq > self.last {
-            return Ok(None);
-        }
-        let Some(run) = self.run_of(seq) else { return Ok(None) };
-        let Some((offset, next)) = run.offset(seq)? else { return Ok(None) };
-        if offset == u32::MAX {
-            return Ok(None);
-        }
-        let Some(segment) = holding(&self.segments, seq) else { return Ok(None) };
-        // The next record's place helps only when it lies behind in the same file.
-        let next = next.filter(|next| *next > offset && *next != u32::MAX).map(u64::from);
-        segment.read(seq, u64::from(offset), next).map(Some)
+        let Some(place) = self.place(seq)? else { return Ok(None) };
+        place.segment.read(seq, place.offset, place.next).map(Some)
     }
 
     fn counts(&self) -> Counts {

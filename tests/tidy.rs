@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["stats"],
     &["writer", "store"],
     &["background"],
+    &["maintenance"],
     &["reader"],
     &["protocol"],
     &["server"],

@@ -14,13 +14,15 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
+use crate::limits::MAINTENANCE_WAITING;
 use crate::log::recovery::Failure;
+use crate::maintenance::{Maintainer, Task};
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
@@ -148,19 +150,48 @@ fn serve(options: Options) -> Result<(), Exit> {
     let background = Background { files, writer: to_writer.clone(), stats: Arc::clone(&stats) };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (to_maintenance, maintainer) = start_maintenance(&published, &stopping, &mailbox)?;
+
     let identity = Identity { started_at: Timestamp::now(), limits };
-    let stopping = AtomicBool::new(false);
-    let router = Router { published, writer: to_writer, readers: to_readers, stats, identity, stopping };
+    let router = Router {
+        published,
+        writer: to_writer,
+        readers: to_readers,
+        maintenance: to_maintenance,
+        stats,
+        identity,
+        stopping,
+    };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     socket::remove(&path, ours);
     // The background keeps a sender, so the writer is told that this was all.
     let _ = router.writer.send(crate::writer::ToWriter::Finish);
+    drop(router);
+    // It tidies up after what it gave up.
+    let _ = maintainer.join();
     if writer.join().is_err() {
         return Err(Exit::Io("the writer ended by a defect: please report this".to_owned()));
     }
     served.map_err(internal)
+}
+
+/// Starts the thread for long work, with the way to it.
+fn start_maintenance(
+    published: &Arc<Published>,
+    stopping: &Arc<AtomicBool>,
+    mailbox: &Mailbox,
+) -> Result<(Sender<Task>, thread::JoinHandle<()>), Exit> {
+    let (sender, inbox) = bounded(MAINTENANCE_WAITING);
+    let mailbox = mailbox.clone();
+    let maintainer = Maintainer {
+        published: Arc::clone(published),
+        stopping: Arc::clone(stopping),
+        deliver: Box::new(move |ticket, fields| mailbox.deliver(FromWorkers::Maintained { ticket, fields })),
+    };
+    Ok((sender, spawn("maintenance", move || maintainer.run(&inbox))?))
 }
 
 /// What the writer works with.

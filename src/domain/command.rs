@@ -251,6 +251,13 @@ pub enum Local {
     Metrics,
 }
 
+/// Long work on the whole store, beside serving. For those who administer the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Maintenance {
+    /// `log.verify`
+    Verify,
+}
+
 /// One request after parsing.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -262,4 +269,6 @@ pub enum Command {
     Write(Box<WriteRequest>),
     /// Makes the connection a follower's; from which seq on, by default only what comes.
     Follow(Follow, Option<u64>),
+    /// Done by the maintenance thread.
+    Maintenance(Maintenance),
 }

@@ -47,17 +47,26 @@ impl RunFiles {
         read().unwrap_or_default()
     }
 
-    /// Opens the run files that the manifest names, oldest first, and removes all others.
+    /// Opens the run files that the manifest names, oldest first. Nothing is changed.
     ///
     /// # Errors
     /// `corrupt`, naming the first file that is damaged or does not follow the one before.
-    pub fn open(&self) -> Result<Vec<Arc<Run>>> {
+    pub fn read(&self) -> Result<Vec<Arc<Run>>> {
         let mut runs: Vec<Arc<Run>> = Vec::new();
-        let names = self.names();
-        for name in &names {
+        for name in self.names() {
             let last = runs.last().map_or(0, |run| run.meta().last);
             runs.push(Arc::new(self.open_one(&self.folder.join(name), last + 1)?));
         }
+        Ok(runs)
+    }
+
+    /// The same, and removes all other files.
+    ///
+    /// # Errors
+    /// As [`RunFiles::read`].
+    pub fn open(&self) -> Result<Vec<Arc<Run>>> {
+        let runs = self.read()?;
+        let names = self.names();
         for other in self.storage.list(&self.folder).unwrap_or_default() {
             let extension = Path::new(&other).extension();
             if extension.is_some_and(|extension| extension == "run" || extension == "tmp")

@@ -315,12 +315,12 @@ impl Run {
         Ok(run)
     }
 
-    /// Checks every block of a run file.
+    /// Checks every block of a run file; `moved` is told how many bytes each has.
     ///
     /// # Errors
-    /// `corrupt`, naming the first damaged place.
-    pub fn verify(&self) -> Result<()> {
-        (0..self.index.blocks.len()).try_for_each(|number| self.block(number).map(|_| ()))
+    /// `corrupt`, naming the first damaged place, and what `moved` says.
+    pub fn verify(&self, moved: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        (0..self.index.blocks.len()).try_for_each(|number| moved(self.block(number)?.len() as u64))
     }
 }
 

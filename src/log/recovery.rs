@@ -125,6 +125,19 @@ pub fn read(
     start: Start,
     visit: &mut dyn FnMut(&Segment, Found<'_>) -> Result<(), Failure>,
 ) -> Result<Recovered, Failure> {
+    read_until(segments, start, u64::MAX, visit)
+}
+
+/// The same, up to the event `until`: what is behind it may be half written.
+///
+/// # Errors
+/// `Damage`, `Io`, and what `visit` says.
+pub fn read_until(
+    segments: Vec<Arc<Segment>>,
+    start: Start,
+    until: u64,
+    visit: &mut dyn FnMut(&Segment, Found<'_>) -> Result<(), Failure>,
+) -> Result<Recovered, Failure> {
     let mut last = start.last;
     let (mut position, mut length, mut unconfirmed) = (0, 0, 0);
     if let Some(oldest) = segments.first()
@@ -142,7 +155,7 @@ pub fn read(
         }
         let skip = if segment.first <= start.last { Some(start.offset) } else { None };
         let mut scan = Scan::open(segment, skip)?;
-        let end = scan.run(&mut last, visit)?;
+        let end = scan.run(&mut last, until, visit)?;
         (position, length, unconfirmed) = (scan.place, scan.length, scan.unconfirmed);
         if let End::Wrong { what } = end
             && (!newest || !scan.is_torn(last))
@@ -163,6 +176,12 @@ fn missing(segment: &Segment, last: u64) -> Failure {
 }
 
 impl Recovered {
+    /// Where the frames end in the newest segment.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.position
+    }
+
     /// How many bytes behind the end are no frames and not zeros.
     fn torn_bytes(&self) -> Result<Vec<u8>, Failure> {
         let Some(newest) = self.segments.last() else { return Ok(Vec::new()) };
@@ -309,9 +328,10 @@ impl<'a> Scan<'a> {
     fn run(
         &mut self,
         last: &mut u64,
+        until: u64,
         visit: &mut dyn FnMut(&Segment, Found<'_>) -> Result<(), Failure>,
     ) -> Result<End, Failure> {
-        while self.place < self.length {
+        while self.place < self.length && *last < until {
             let place = self.place;
             if self.bytes(place, 1)?.first() == Some(&0) && self.only_zeros(place)? {
                 return Ok(End::Clean);

@@ -4,7 +4,8 @@ use super::arguments::Arguments;
 use super::table::{self, Kind};
 use crate::codec::hex;
 use crate::domain::command::{
-    Command, Filter, Follow, Idempotency, Local, Order, Page, Read, Reserve, Search, Write, WriteRequest,
+    Command, Filter, Follow, Idempotency, Local, Maintenance, Order, Page, Read, Reserve, Search, Write,
+    WriteRequest,
 };
 use crate::domain::event::{JobState, TYPES};
 use crate::domain::formulas_makeup::{Makeup, NAME_BYTES_MAX};
@@ -57,6 +58,7 @@ fn command(object: &Object<'_>) -> Result<Command> {
         Kind::Local => Command::Local(local(arguments)),
         Kind::Read => Command::Read(read(arguments)?),
         Kind::Follow => follow(arguments)?,
+        Kind::Maintenance => Command::Maintenance(maintenance(arguments)?),
         Kind::Write => Command::Write(Box::new(write_request(arguments)?)),
     })
 }
@@ -69,6 +71,13 @@ fn local(arguments: Arguments<'_, '_>) -> Local {
         "stats" => Local::Stats,
         "metrics" => Local::Metrics,
         _ => Local::Help(arguments.text("on")),
+    }
+}
+
+fn maintenance(arguments: Arguments<'_, '_>) -> Result<Maintenance> {
+    match arguments.command().name {
+        "log.verify" => Ok(Maintenance::Verify),
+        other => Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser"))),
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Kind {
     Write,
     /// Turns the connection into a follower's.
     Follow,
+    /// Done by the maintenance thread, for those who administer the daemon.
+    Maintenance,
 }
 
 /// What an argument's value must be.
@@ -507,6 +509,12 @@ pub const COMMANDS: &[Command] = &[
         kind: Kind::Follow,
         arguments: &[may("from", SEQ, "from this seq on; default only what comes"), TYPES],
         doc: "Replies following, then one event a line, each once, in order.",
+    },
+    Command {
+        name: "log.verify",
+        kind: Kind::Maintenance,
+        arguments: &[],
+        doc: "Reads every record and every block of the index again. Replies seq and how much was checked.",
     },
 ];
 

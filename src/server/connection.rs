@@ -45,6 +45,8 @@ pub struct Connection {
     pub writes: usize,
     /// A reserve that waits: nothing behind it is begun. Its number.
     pub reserve: Option<u64>,
+    /// Whether maintenance works for it: nothing behind it is begun.
+    pub maintained: bool,
     /// Set once it follows.
     pub follower: Option<Follower>,
     /// Whether the client sends no more.
@@ -72,6 +74,7 @@ impl Connection {
             held: None,
             writes: 0,
             reserve: None,
+            maintained: false,
             follower: None,
             ended: false,
             stopping: false,

@@ -220,6 +220,12 @@ impl EventLoop {
                         self.ready.insert(ticket.connection);
                     }
                 }
+                FromWorkers::Maintained { ticket, fields } => {
+                    if let Some(client) = self.clients.get_mut(&ticket.connection) {
+                        router.take_maintenance(&mut client.connection, ticket.number, fields);
+                        self.ready.insert(ticket.connection);
+                    }
+                }
                 FromWorkers::Piece { connection, piece } => {
                     if let Some(client) = self.clients.get_mut(&connection)
                         && client.connection.life == Life::Open

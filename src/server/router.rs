@@ -3,23 +3,24 @@
 //! A connection is a program: a read sees all writes sent before it there and none sent after. So
 //! consecutive writes go to the writer together; a read begins when all writes before it are
 //! answered, and takes its snapshot then; a write behind it may begin as soon as it has. Behind a
-//! reserve that waits nothing begins.
+//! reserve that waits, and behind maintenance, nothing begins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 
 use super::connection::{Connection, Follower, Life};
 use super::lines::Next;
 use super::local::{self, Identity};
 use super::workers::ToReader;
-use crate::domain::command::{Command, Follow, Local, Read, Write, WriteRequest};
+use crate::domain::command::{Command, Follow, Local, Maintenance, Read, Write, WriteRequest};
 use crate::error::{Code, Error};
 use crate::limits::{
-    IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT, READS_AT_MOST, READS_WHEN_LARGE,
-    UNSENT_BYTES,
+    IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT, MAINTENANCE_WAITING,
+    READS_AT_MOST, READS_WHEN_LARGE, UNSENT_BYTES,
 };
+use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
 use crate::protocol::request::{self, Request};
 use crate::reader::follow;
@@ -35,12 +36,14 @@ pub struct Router {
     pub writer: Sender<ToWriter>,
     /// To the readers.
     pub readers: Sender<ToReader>,
+    /// To the maintenance thread.
+    pub maintenance: Sender<Task>,
     /// What is counted.
     pub stats: Arc<Stats>,
     /// What does not change.
     pub identity: Identity,
     /// Whether the daemon is stopping.
-    pub stopping: AtomicBool,
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// Whether the reply to a read may be long.
@@ -65,7 +68,7 @@ enum Begun {
 impl Router {
     /// Begins as many of the connection's requests as may begin now.
     pub fn advance(&self, token: usize, connection: &mut Connection) {
-        while connection.life == Life::Open && connection.reserve.is_none() {
+        while connection.life == Life::Open && connection.reserve.is_none() && !connection.maintained {
             let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
                 || connection.replies.waiting_bytes() >= IN_FLIGHT_BYTES
                 || connection.replies.output().len() >= UNSENT_BYTES;
@@ -141,6 +144,10 @@ impl Router {
                 let number = connection.replies.begin(id, 0);
                 self.begin_follow(connection, number, follow, from);
             }
+            Ok(Command::Maintenance(work)) => {
+                let number = connection.replies.begin(id, bytes);
+                self.begin_maintenance(token, connection, number, work);
+            }
         }
         Begun::Yes
     }
@@ -187,6 +194,24 @@ impl Router {
         self.stats.followers.add(1);
     }
 
+    fn begin_maintenance(&self, token: usize, connection: &mut Connection, number: u64, work: Maintenance) {
+        let ticket = Ticket { connection: token, number };
+        let refusal = match self.maintenance.try_send(Task { ticket, work }) {
+            Ok(()) => {
+                connection.maintained = true;
+                return;
+            }
+            Err(TrySendError::Full(_)) => {
+                let message = format!(
+                    "{MAINTENANCE_WAITING} long operations wait already: ask again when they are done"
+                );
+                Error::new(Code::Busy, message)
+            }
+            Err(TrySendError::Disconnected(_)) => Error::new(Code::ShuttingDown, "the daemon is stopping"),
+        };
+        self.refuse(connection, number, &refusal);
+    }
+
     /// Asks for a follower's next piece when it has sent the one before.
     pub fn feed(&self, token: usize, connection: &mut Connection) {
         let idle =
@@ -229,6 +254,15 @@ impl Router {
         }
     }
 
+    /// Takes the reply of maintenance.
+    pub fn take_maintenance(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
+        connection.maintained = false;
+        match answer {
+            Ok(fields) => self.answer(connection, number, &fields),
+            Err(error) => self.refuse(connection, number, &error),
+        }
+    }
+
     /// Takes a reply's fields.
     pub fn answer(&self, connection: &mut Connection, number: u64, fields: &[u8]) {
         self.stats.requests.add(1);
@@ -251,5 +285,44 @@ impl Router {
         connection.life = Life::Closing;
         connection.lines.clear();
         connection.held = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::time::Timestamp;
+    use crossbeam_channel::{bounded, unbounded};
+
+    #[test]
+    fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_busy() {
+        let (writer, to_writer) = unbounded();
+        let (readers, _to_readers) = unbounded();
+        let (maintenance, to_maintenance) = bounded(1);
+        let identity = Identity { started_at: Timestamp(0), limits: Limits::default() };
+        let (published, stats) = (Arc::default(), Arc::default());
+        let router = Router {
+            published,
+            writer,
+            readers,
+            maintenance,
+            stats,
+            identity,
+            stopping: Arc::new(AtomicBool::new(false)),
+        };
+        let (mut one, mut other) = (Connection::new(0), Connection::new(0));
+        one.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n");
+        other.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"ping\"}\n");
+        router.advance(1, &mut one);
+        router.advance(2, &mut other);
+        let said = String::from_utf8_lossy(other.replies.output()).into_owned();
+        assert!(said.contains("\"error\":\"busy\"") && said.ends_with("{\"ok\":true,\"seq\":0}\n"), "{said}");
+
+        let task = to_maintenance.try_recv().expect("it was asked for");
+        assert!(to_writer.is_empty() && one.replies.output().is_empty(), "it has begun behind maintenance");
+        router.take_maintenance(&mut one, task.ticket.number, Ok(b",\"seq\":0".to_vec()));
+        router.advance(1, &mut one);
+        assert_eq!((one.replies.output(), to_writer.len()), (&b"{\"ok\":true,\"seq\":0}\n"[..], 1));
     }
 }

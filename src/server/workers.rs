@@ -58,6 +58,13 @@ pub enum FromWorkers {
         /// The fields, or the refusal.
         fields: Result<Vec<u8>>,
     },
+    /// The reply of maintenance.
+    Maintained {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// The fields, or the refusal.
+        fields: Result<Vec<u8>>,
+    },
     /// A follower's next piece.
     Piece {
         /// The follower's connection.

@@ -1,0 +1,59 @@
+//! Maintenance: long work on the whole store while the daemon serves.
+//!
+//! One thread of the lowest priority does it, one piece at a time, from a snapshot: it holds up
+//! neither the writer, nor readers, nor the event loop.
+//!
+//! - `pace` keeps it polite, and ends it when the daemon stops.
+//! - `verify` reads everything again.
+
+pub mod pace;
+pub mod verify;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crossbeam_channel::Receiver;
+
+use crate::domain::command::Maintenance;
+use crate::error::Result;
+use crate::snapshot::Published;
+use crate::writer::Ticket;
+use pace::Pace;
+
+/// A piece of work that was asked for.
+pub struct Task {
+    /// Whose reply it is.
+    pub ticket: Ticket,
+    /// What to do.
+    pub work: Maintenance,
+}
+
+/// What the maintenance thread works with.
+pub struct Maintainer {
+    /// The newest snapshot: it holds all that was acknowledged before the work was asked for.
+    pub published: Arc<Published>,
+    /// Set when the daemon stops: what runs and what waits is answered `shutting_down`.
+    pub stopping: Arc<AtomicBool>,
+    /// Where replies go.
+    pub deliver: Box<dyn FnMut(Ticket, Result<Vec<u8>>) + Send>,
+}
+
+impl Maintainer {
+    /// Does what is asked, one after the other, until the sender is gone.
+    pub fn run(mut self, inbox: &Receiver<Task>) {
+        // A host that refuses goes on as it is.
+        let _ = rustix::process::nice(19);
+        while let Ok(task) = inbox.recv() {
+            let fields = self.work(&task.work);
+            (self.deliver)(task.ticket, fields);
+        }
+    }
+
+    fn work(&self, work: &Maintenance) -> Result<Vec<u8>> {
+        let mut pace = Pace::polite(Arc::clone(&self.stopping));
+        pace.check()?;
+        match work {
+            Maintenance::Verify => verify::run(&self.published.load(), &mut pace),
+        }
+    }
+}

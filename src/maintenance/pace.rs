@@ -1,0 +1,80 @@
+//! How fast maintenance may go: a rest after each piece, and an end when the daemon stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Code, Error, Result};
+
+/// Bytes between two rests.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Longest rest, where a slow disk made a piece take long.
+const REST_MAX: Duration = Duration::from_millis(50);
+
+/// The pace of one piece of work.
+pub struct Pace {
+    /// `None`: nobody else is waiting, and nothing stops it.
+    stopping: Option<Arc<AtomicBool>>,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Rests as long as it works, so that the disk has time for others.
+    #[must_use]
+    pub fn polite(stopping: Arc<AtomicBool>) -> Self {
+        Pace { stopping: Some(stopping), since: Instant::now(), bytes: 0 }
+    }
+
+    /// Goes as fast as it can, for a program that does nothing else.
+    #[must_use]
+    pub fn full() -> Self {
+        Pace { stopping: None, since: Instant::now(), bytes: 0 }
+    }
+
+    /// Notes that so many bytes were read or written, and rests when it is time.
+    ///
+    /// # Errors
+    /// `shutting_down`.
+    pub fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.bytes += bytes;
+        if self.bytes < PIECE_BYTES {
+            return Ok(());
+        }
+        self.check()?;
+        self.bytes = 0;
+        if self.stopping.is_some() {
+            std::thread::sleep(self.since.elapsed().min(REST_MAX));
+        }
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    /// Whether it may go on.
+    ///
+    /// # Errors
+    /// `shutting_down`.
+    pub fn check(&self) -> Result<()> {
+        match &self.stopping {
+            Some(stopping) if stopping.load(Ordering::Relaxed) => {
+                Err(Error::new(Code::ShuttingDown, "the daemon is stopping: the work was given up"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_goes_on_until_the_daemon_stops() {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut pace = Pace::polite(Arc::clone(&stopping));
+        assert_eq!(pace.moved(PIECE_BYTES), Ok(()));
+        stopping.store(true, Ordering::Relaxed);
+        assert_eq!(pace.moved(PIECE_BYTES).map_err(|error| error.code()), Err(Code::ShuttingDown));
+        assert_eq!(Pace::full().moved(PIECE_BYTES), Ok(()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Reads everything again: every frame and record of the log, every block of the index, and whether
+//! the index finds each record where it lies.
+
+use crate::error::{Error, Result};
+use crate::json::fields::Fields;
+use crate::log::recovery::{Failure, Recovered, Start, read_until};
+use crate::snapshot::Snapshot;
+
+use super::pace::Pace;
+
+/// What was checked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Files of the log.
+    pub segments: u64,
+    /// Batches in them.
+    pub frames: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Files of the index.
+    pub runs: u64,
+    /// Bytes of all these files.
+    pub bytes: u64,
+}
+
+/// `log.verify`: everything up to the snapshot's last event. The fields of the reply.
+///
+/// # Errors
+/// `corrupt` with file and offset of the first damage, `shutting_down`.
+pub fn run(snapshot: &Snapshot, pace: &mut Pace) -> Result<Vec<u8>> {
+    let mut found = Verified::default();
+    let recovered = log(snapshot, snapshot.last, pace, &mut found).map_err(|failure| {
+        let stopped = pace.check().err();
+        stopped.unwrap_or_else(|| corrupt(failure))
+    })?;
+    if recovered.last < snapshot.last {
+        let newest = recovered.segments.last().map(|segment| segment.path.display().to_string());
+        let what = format!("the log ends behind event {}, and goes to {}", recovered.last, snapshot.last);
+        return Err(Error::corrupt(newest.unwrap_or_default(), recovered.end(), what));
+    }
+    for run in snapshot.runs.iter().filter(|run| !run.in_memory()) {
+        run.verify(&mut |bytes| pace.moved(bytes))?;
+        found.runs += 1;
+        found.bytes += run.bytes();
+    }
+    let mut fields = Vec::new();
+    Fields(&mut fields)
+        .number("seq", snapshot.last)
+        .number("segments", found.segments)
+        .number("frames", found.frames)
+        .number("events", found.events)
+        .number("runs", found.runs)
+        .number("bytes", found.bytes);
+    Ok(fields)
+}
+
+fn corrupt(failure: Failure) -> Error {
+    match failure {
+        Failure::Damage { path, offset, what } => Error::corrupt(path.display().to_string(), offset, what),
+        Failure::Io { path, error } => {
+            Error::corrupt(path.display().to_string(), 0, format!("the file cannot be read: {error}"))
+        }
+    }
+}
+
+/// Reads the log of a snapshot up to the event `until`, and counts what is there.
+///
+/// # Errors
+/// `Damage`, `Io`.
+pub fn log(
+    snapshot: &Snapshot,
+    until: u64,
+    pace: &mut Pace,
+    found: &mut Verified,
+) -> std::result::Result<Recovered, Failure> {
+    let segments = snapshot.segments.as_ref().clone();
+    found.segments = segments.len() as u64;
+    let recovered = read_until(segments, Start::default(), until, &mut |segment, event| {
+        found.events += 1;
+        found.frames += u64::from(event.ends_frame);
+        let at = |error: Error| Failure::Damage {
+            path: error.file().map_or_else(|| segment.path.clone(), Into::into),
+            offset: error.offset().unwrap_or(event.offset),
+            what: error.message().to_owned(),
+        };
+        if event.seq <= snapshot.last {
+            let place = snapshot.place(event.seq).map_err(at)?;
+            let place = place.map(|place| (place.segment.first, place.offset));
+            if place != Some((segment.first, event.offset)) {
+                let what = format!(
+                    "event {} is here, and the index has it elsewhere: remove the folder `index` while no \
+                     daemon runs, it comes back from the log",
+                    event.seq
+                );
+                return Err(Failure::Damage { path: segment.path.clone(), offset: event.offset, what });
+            }
+        }
+        pace.moved(event.json.len() as u64).map_err(|error| Failure::Io {
+            path: segment.path.clone(),
+            error: std::io::Error::other(error.to_string()),
+        })
+    })?;
+    for segment in recovered.segments.iter().rev().skip(1) {
+        let io = |error| Failure::Io { path: segment.path.clone(), error };
+        found.bytes += segment.file.length().map_err(io)?;
+    }
+    found.bytes += recovered.end();
+    Ok(recovered)
+}

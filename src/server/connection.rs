@@ -19,6 +19,15 @@ pub struct Follower {
     pub asked: bool,
 }
 
+/// A request that may take long: nothing behind it is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// A reserve that waits, with its number.
+    Reserve(u64),
+    /// Maintenance.
+    Maintenance,
+}
+
 /// How much longer a connection lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
@@ -43,10 +52,8 @@ pub struct Connection {
     pub held: Option<(Request, usize)>,
     /// Writes begun and not answered.
     pub writes: usize,
-    /// A reserve that waits: nothing behind it is begun. Its number.
-    pub reserve: Option<u64>,
-    /// Whether maintenance works for it: nothing behind it is begun.
-    pub maintained: bool,
+    /// What nothing is begun behind.
+    pub barrier: Option<Barrier>,
     /// Set once it follows.
     pub follower: Option<Follower>,
     /// Whether the client sends no more.
@@ -73,8 +80,7 @@ impl Connection {
             replies: Replies::default(),
             held: None,
             writes: 0,
-            reserve: None,
-            maintained: false,
+            barrier: None,
             follower: None,
             ended: false,
             stopping: false,

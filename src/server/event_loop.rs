@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::connection::{Connection, Life};
+use super::connection::{Barrier, Connection, Life};
 use super::router::Router;
 use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
@@ -403,7 +403,8 @@ fn read_once(client: &mut Client, buffer: &mut [u8]) {
 
 /// A client that is gone gets no lease, and nothing behind its reserve is begun.
 fn give_up_waiting(router: &Router, token: usize, client: &mut Client) {
-    if client.connection.reserve.take().is_some() {
+    if let Some(Barrier::Reserve(_)) = client.connection.barrier {
+        client.connection.barrier = None;
         // When the writer is gone the daemon is stopping.
         let _ = router.writer.send(ToWriter::Gone(token));
         client.connection.life = Life::Over;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use super::connection::{Connection, Follower, Life};
+use super::connection::{Barrier, Connection, Follower, Life};
 use super::lines::Next;
 use super::local::{self, Identity};
 use super::workers::ToReader;
@@ -68,7 +68,7 @@ enum Begun {
 impl Router {
     /// Begins as many of the connection's requests as may begin now.
     pub fn advance(&self, token: usize, connection: &mut Connection) {
-        while connection.life == Life::Open && connection.reserve.is_none() && !connection.maintained {
+        while connection.life == Life::Open && connection.barrier.is_none() {
             let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
                 || connection.replies.waiting_bytes() >= IN_FLIGHT_BYTES
                 || connection.replies.output().len() >= UNSENT_BYTES;
@@ -168,7 +168,7 @@ impl Router {
                 return;
             }
             if reserve.wait_ms > 0 {
-                connection.reserve = Some(number);
+                connection.barrier = Some(Barrier::Reserve(number));
             }
         }
         connection.writes += 1;
@@ -198,7 +198,7 @@ impl Router {
         let ticket = Ticket { connection: token, number };
         let refusal = match self.maintenance.try_send(Task { ticket, work }) {
             Ok(()) => {
-                connection.maintained = true;
+                connection.barrier = Some(Barrier::Maintenance);
                 return;
             }
             Err(TrySendError::Full(_)) => {
@@ -230,8 +230,8 @@ impl Router {
     /// Takes the reply of a write.
     pub fn take_write(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         connection.writes = connection.writes.saturating_sub(1);
-        if connection.reserve == Some(number) {
-            connection.reserve = None;
+        if connection.barrier == Some(Barrier::Reserve(number)) {
+            connection.barrier = None;
         }
         match answer {
             Ok(fields) => self.answer(connection, number, fields),
@@ -256,7 +256,7 @@ impl Router {
 
     /// Takes the reply of maintenance.
     pub fn take_maintenance(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
-        connection.maintained = false;
+        connection.barrier = None;
         match answer {
             Ok(fields) => self.answer(connection, number, &fields),
             Err(error) => self.refuse(connection, number, &error),

@@ -112,13 +112,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let mut progress = Starting { data: data.clone(), said: Instant::now() };
     let opened = store::open(&storage, &folders, limits.segment_bytes, &mut progress);
     let store = opened.map_err(|failure| refusal(&failure, &data))?;
-    let behind = store.snapshot.last_at.0.saturating_sub(Timestamp::now().0);
-    if behind > 60_000_000 {
-        let seconds = behind / 1_000_000;
-        report::warning(&format!(
-            "the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"
-        ));
-    }
+    compare_clocks(store.snapshot.last_at);
     let events = store.snapshot.last;
     let on_disk = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
 
@@ -176,6 +170,17 @@ fn serve(options: Options) -> Result<(), Exit> {
         return Err(Exit::Io("the writer ended by a defect: please report this".to_owned()));
     }
     served.map_err(internal)
+}
+
+/// Warns of a log that is far ahead of the clock.
+fn compare_clocks(last_at: Timestamp) {
+    let behind = last_at.0.saturating_sub(Timestamp::now().0);
+    if behind > 60_000_000 {
+        let seconds = behind / 1_000_000;
+        report::warning(&format!(
+            "the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"
+        ));
+    }
 }
 
 /// Starts the thread for long work, with the way to it.

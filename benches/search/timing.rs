@@ -1,0 +1,58 @@
+//! How long things take: several engines asked the same, by turns, so that what else goes on in the
+//! machine meets them alike.
+
+use std::time::{Duration, Instant};
+
+/// One engine's way to answer query number so-and-so.
+pub type Asked<'a> = Box<dyn FnMut(usize) + 'a>;
+
+/// No engine takes longer for one class than this, but for its first round.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// How long the queries of a class took.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// The mean over the queries, of the median of each, in microseconds.
+    pub mean: f64,
+    /// Of a hundred queries one takes longer.
+    pub p99: f64,
+}
+
+/// Asks every engine each of `queries` queries, in `rounds` rounds behind one that does not count.
+pub fn side_by_side(queries: usize, rounds: usize, mut engines: Vec<Asked<'_>>) -> Vec<Times> {
+    let mut taken = vec![vec![Vec::with_capacity(rounds); queries]; engines.len()];
+    let mut spent = vec![Duration::ZERO; engines.len()];
+    for round in 0..=rounds {
+        for (engine, ask) in engines.iter_mut().enumerate() {
+            if spent[engine] > PATIENCE && round > 1 {
+                continue;
+            }
+            let begin = Instant::now();
+            // A slow engine need not be warmed up.
+            for (query, taken) in taken[engine].iter_mut().enumerate() {
+                let started = Instant::now();
+                ask(query);
+                let took = started.elapsed();
+                if round > 0 {
+                    taken.push(took);
+                } else if begin.elapsed() > PATIENCE {
+                    break;
+                }
+            }
+            spent[engine] += begin.elapsed();
+        }
+    }
+    taken.into_iter().map(times).collect()
+}
+
+fn times(taken: Vec<Vec<Duration>>) -> Times {
+    let median = |mut one: Vec<Duration>| {
+        one.sort_unstable();
+        one[one.len() / 2].as_secs_f64() * 1e6
+    };
+    let mut medians: Vec<f64> = taken.into_iter().map(median).collect();
+    medians.sort_unstable_by(f64::total_cmp);
+    #[allow(clippy::cast_precision_loss, reason = "a count of queries")]
+    let mean = medians.iter().sum::<f64>() / medians.len() as f64;
+    Times { mean, p99: medians[medians.len() * 99 / 100] }
+}

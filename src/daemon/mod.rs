@@ -147,7 +147,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let stopping = Arc::new(AtomicBool::new(false));
     let (to_maintenance, maintainer) = start_maintenance(&published, &stopping, &mailbox)?;
 
-    let identity = Identity { started_at: Timestamp::now(), limits };
+    let identity = Identity::new(limits, options.access);
     let router = Router {
         published,
         writer: to_writer,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::limits::{self, LINE_BYTES_MAX, LINE_BYTES_MIN, Limits};
 use crate::paths;
+use crate::server::access::Access;
 
 /// One option, as `--help` shows it.
 struct Spec {
@@ -17,6 +18,10 @@ const SPECS: &[Spec] = &[
     Spec { name: "data", value: "DIR", doc: "the data folder" },
     Spec { name: "socket", value: "PATH", doc: "the socket" },
     Spec { name: "socket-mode", value: "MODE", doc: "who may connect, in octal [0600]" },
+    Spec { name: "allow-uid", value: "UIDS", doc: "users who may connect [all]" },
+    Spec { name: "allow-gid", value: "GIDS", doc: "groups whose members may connect [all]" },
+    Spec { name: "read-only-gid", value: "GIDS", doc: "groups whose members may only read [none]" },
+    Spec { name: "admin-gid", value: "GIDS", doc: "groups whose members may verify the log [none]" },
     Spec { name: "max-line", value: "BYTES", doc: "longest request line [1M]" },
     Spec { name: "max-connections", value: "N", doc: "connections in all [4096]" },
     Spec { name: "max-connections-per-uid", value: "N", doc: "connections of one user [half of all]" },
@@ -33,6 +38,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The socket's mode.
     pub socket_mode: u32,
+    /// Who may do what.
+    pub access: Access,
     /// The bounds.
     pub limits: Limits,
 }
@@ -62,15 +69,7 @@ pub fn parse(
     lookup: paths::Lookup<'_>,
 ) -> Result<Action, String> {
     use lexopt::prelude::*;
-    let mut options = Options { data: None, socket: None, socket_mode: 0o600, limits: Limits::default() };
-    let mut per_uid = false;
-    for spec in SPECS {
-        let variable = variable(spec.name);
-        if let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) {
-            set(&mut options, &mut per_uid, spec.name, value)
-                .map_err(|error| format!("{variable}: {error}"))?;
-        }
-    }
+    let mut given: Vec<(String, &str, OsString)> = Vec::new();
     let mut check = false;
     let mut parser = lexopt::Parser::from_iter(arguments);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
@@ -85,12 +84,25 @@ pub fn parse(
                     return Err(format!("there is no option --{name}"));
                 };
                 let value = parser.value().map_err(|error| error.to_string())?;
-                set(&mut options, &mut per_uid, spec.name, value)
-                    .map_err(|error| format!("--{name}: {error}"))?;
+                given.push((format!("--{name}"), spec.name, value));
             }
             Value(word) if word == "check" && !check => check = true,
             other => return Err(other.unexpected().to_string()),
         }
+    }
+    for Spec { name, .. } in SPECS {
+        let variable = variable(name);
+        if let Some(value) = lookup(&variable).filter(|value| !value.is_empty())
+            && given.iter().all(|(_, given, _)| given != name)
+        {
+            given.push((variable, name, value));
+        }
+    }
+    let (access, limits) = (Access::default(), Limits::default());
+    let mut options = Options { data: None, socket: None, socket_mode: 0o600, access, limits };
+    let mut per_uid = false;
+    for (shown, name, value) in given {
+        set(&mut options, &mut per_uid, name, value).map_err(|error| format!("{shown}: {error}"))?;
     }
     if !per_uid {
         options.limits.connections_per_uid = options.limits.connections.div_ceil(2);
@@ -110,6 +122,10 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
             let mode = u32::from_str_radix(text()?, 8).ok().filter(|mode| *mode <= 0o777);
             options.socket_mode = mode.ok_or("a mode is three octal digits such as 660")?;
         }
+        "allow-uid" => options.access.allow_uids.extend(ids(text()?)?),
+        "allow-gid" => options.access.allow_gids.extend(ids(text()?)?),
+        "read-only-gid" => options.access.read_only_gids.extend(ids(text()?)?),
+        "admin-gid" => options.access.admin_gids.extend(ids(text()?)?),
         "max-line" => {
             let (low, high) = (LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
             options.limits.line_bytes = usize::try_from(size(text()?, low, high)?).unwrap_or(LINE_BYTES_MAX);
@@ -127,6 +143,12 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
         other => return Err(format!("{other} is in the table and not in the parser")),
     }
     Ok(())
+}
+
+/// User or group ids, apart by commas.
+fn ids(text: &str) -> Result<Vec<u32>, String> {
+    let numbers = text.split(',').map(|number| number.trim().parse().ok()).collect::<Option<Vec<u32>>>();
+    numbers.ok_or_else(|| format!("{text:?} are no numeric ids, such as 1000 or 1000,1001"))
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -211,12 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn ids_may_be_listed_and_repeated_and_beat_those_of_the_variable() {
+        let variables = [("MSGLOGD_ALLOW_UID", "7"), ("MSGLOGD_ALLOW_GID", "8, 9")];
+        let options = parsed(&["--allow-uid", "1,2", "--allow-uid", "3"], &variables).expect("good");
+        assert_eq!(options.access.allow_uids, [1, 2, 3]);
+        assert_eq!(options.access.allow_gids, [8, 9]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (arguments, named) in [
             (&["--max-line", "12"][..], "--max-line"),
             (&["--max-line"], "max-line"),
             (&["--socket-mode", "9"], "--socket-mode"),
             (&["--no-such"], "--no-such"),
+            (&["--admin-gid", "wheel"], "--admin-gid"),
             (&["what"], "what"),
         ] {
             let error = parsed(arguments, &[]).expect_err("wrong");

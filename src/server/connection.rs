@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::access::Rights;
 use super::lines::Lines;
 use super::replies::Replies;
 use crate::domain::command::Follow;
@@ -44,6 +45,8 @@ pub enum Life {
 pub struct Connection {
     /// The user behind it, as the kernel attests it.
     pub uid: u32,
+    /// What that user may do.
+    pub rights: Rights,
     /// What it sent.
     pub lines: Lines,
     /// What is due to it.
@@ -73,9 +76,10 @@ pub struct Connection {
 impl Connection {
     /// A new client.
     #[must_use]
-    pub fn new(uid: u32) -> Self {
+    pub fn new(uid: u32, rights: Rights) -> Self {
         Connection {
             uid,
+            rights,
             lines: Lines::default(),
             replies: Replies::default(),
             held: None,

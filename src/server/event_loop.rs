@@ -3,7 +3,7 @@
 //! It never waits for anything but events. Sockets are edge-triggered: each is read and written until
 //! the kernel has no more, but a greedy one only so often a turn, then it waits for the next.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream as StdStream;
@@ -33,6 +33,9 @@ const READ_BYTES: usize = 64 << 10;
 const READS_A_TURN: usize = 4;
 /// Pause after the system would give no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the socket of a client that was not let in stays, and how many of them.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
+const TURNED_AWAY_MAX: usize = 64;
 
 struct Client {
     stream: UnixStream,
@@ -58,6 +61,8 @@ pub struct EventLoop {
     followers: HashSet<usize>,
     buffered: usize,
     buffer: Vec<u8>,
+    /// Clients that were not let in, and until when their sockets stay.
+    turned_away: VecDeque<(Instant, UnixStream)>,
     /// When accepting goes on after a shortage.
     accept_again: Option<Instant>,
     /// When the stop is over, whoever still does not read.
@@ -96,6 +101,7 @@ impl EventLoop {
             followers: HashSet::new(),
             buffered: 0,
             buffer: vec![0; READ_BYTES],
+            turned_away: VecDeque::new(),
             accept_again: None,
             stop_by: None,
         })
@@ -139,6 +145,9 @@ impl EventLoop {
                 self.accept_again = None;
                 self.accept(router);
             }
+            while self.turned_away.front().is_some_and(|(until, _)| *until <= Instant::now()) {
+                self.turned_away.pop_front();
+            }
             self.empty_inbox(router);
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
@@ -154,7 +163,8 @@ impl EventLoop {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [self.accept_again, self.stop_by].into_iter().flatten().min()?;
+        let turned_away = self.turned_away.front().map(|(until, _)| *until);
+        let next = [self.accept_again, self.stop_by, turned_away].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -177,7 +187,12 @@ impl EventLoop {
     fn admit(&mut self, router: &Router, mut stream: UnixStream) {
         let limits = &router.identity.limits;
         let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { return };
-        let uid = peer.uid.as_raw();
+        let (uid, access) = (peer.uid.as_raw(), &router.identity.access);
+        let groups = access.peer(peer.pid.as_raw_nonzero().get(), uid, peer.gid.as_raw());
+        let Some(rights) = access.rights(&groups, router.identity.uid) else {
+            let message = format!("user {uid} may not connect: see --allow-uid and --allow-gid");
+            return self.turn_away(router, stream, &Error::new(Code::Forbidden, message));
+        };
         let of_uid = self.per_uid.entry(uid).or_default();
         let refusal = if self.clients.len() >= limits.connections {
             Some(format!("{} connections are open: try again later", self.clients.len()))
@@ -187,12 +202,7 @@ impl EventLoop {
             None
         };
         if let Some(message) = refusal {
-            router.stats.connections_refused.add(1);
-            let mut line = Vec::new();
-            write_error(&mut line, None, &Error::new(Code::Busy, message));
-            // It fits the empty buffer of a new socket; a client that is gone needs no answer.
-            let _ = stream.write(&line);
-            return;
+            return self.turn_away(router, stream, &Error::new(Code::Busy, message));
         }
         let token = self.next_token;
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -203,9 +213,24 @@ impl EventLoop {
         self.next_token += 1;
         router.stats.connections_accepted.add(1);
         router.stats.connections_open.set(self.clients.len() as u64 + 1);
-        let connection = Connection::new(uid);
+        let connection = Connection::new(uid, rights);
         self.clients.insert(token, Client { stream, connection, readable: true, counted: 0 });
         self.ready.insert(token);
+    }
+
+    /// Tells a client that is not let in why. Its socket stays for a moment: a client that writes
+    /// before it reads would otherwise fail, and never see why.
+    fn turn_away(&mut self, router: &Router, mut stream: UnixStream, error: &Error) {
+        router.stats.connections_refused.add(1);
+        let mut line = Vec::new();
+        write_error(&mut line, None, error);
+        // It fits the empty buffer of a new socket; a client that is gone needs no answer.
+        let _ = stream.write(&line);
+        let _ = stream.shutdown(Shutdown::Write);
+        if self.turned_away.len() >= TURNED_AWAY_MAX {
+            self.turned_away.pop_front();
+        }
+        self.turned_away.push_back((Instant::now() + TURNED_AWAY, stream));
     }
 
     /// Takes all that the threads delivered.

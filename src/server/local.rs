@@ -1,5 +1,6 @@
 //! What the event loop answers itself.
 
+use super::access::Access;
 use crate::domain::command::Local;
 use crate::domain::words::UNICODE_VERSION;
 use crate::error::Result;
@@ -20,6 +21,18 @@ pub struct Identity {
     pub started_at: Timestamp,
     /// Its bounds.
     pub limits: Limits,
+    /// Who may do what.
+    pub access: Access,
+    /// Its own user id.
+    pub uid: u32,
+}
+
+impl Identity {
+    /// A daemon of this process that starts now.
+    #[must_use]
+    pub fn new(limits: Limits, access: Access) -> Self {
+        Identity { started_at: Timestamp::now(), limits, access, uid: crate::paths::own_uid() }
+    }
 }
 
 /// The fields of the reply.

@@ -1,9 +1,11 @@
 //! The server: sockets, lines, and the order of replies on each connection.
 //!
+//! - `access` decides who may do what.
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
 //! - `connection` is one client; `router` begins its requests in the order that the contract asks for.
 //! - `event_loop` is the only place that names mio; `workers` are the threads behind it.
 
+pub mod access;
 pub mod connection;
 pub mod event_loop;
 pub mod lines;

@@ -59,6 +59,18 @@ fn is_list(read: &Read) -> bool {
     )
 }
 
+/// Why a client may not do that.
+fn forbidden(command: &Command, connection: &Connection) -> Option<Error> {
+    let refused = match command {
+        Command::Write(_) if !connection.rights.write => "only reads: a group of it is a --read-only-gid",
+        Command::Maintenance(_) if !connection.rights.administer => {
+            "no administration: it is neither root, nor the daemon's user, nor in an --admin-gid"
+        }
+        _ => return None,
+    };
+    Some(Error::new(Code::Forbidden, format!("user {} may do {refused}", connection.uid)))
+}
+
 /// Whether a request could begin.
 enum Begun {
     Yes,
@@ -107,6 +119,10 @@ impl Router {
         let Request { id, command } = request;
         match command {
             Err(error) => {
+                let number = connection.replies.begin(id, 0);
+                self.refuse(connection, number, &error);
+            }
+            Ok(command) if let Some(error) = forbidden(&command, connection) => {
                 let number = connection.replies.begin(id, 0);
                 self.refuse(connection, number, &error);
             }
@@ -292,7 +308,7 @@ impl Router {
 mod tests {
     use super::*;
     use crate::limits::Limits;
-    use crate::time::Timestamp;
+    use crate::server::access::{Access, Rights};
     use crossbeam_channel::{bounded, unbounded};
 
     #[test]
@@ -300,7 +316,7 @@ mod tests {
         let (writer, to_writer) = unbounded();
         let (readers, _to_readers) = unbounded();
         let (maintenance, to_maintenance) = bounded(1);
-        let identity = Identity { started_at: Timestamp(0), limits: Limits::default() };
+        let identity = Identity::new(Limits::default(), Access::default());
         let (published, stats) = (Arc::default(), Arc::default());
         let router = Router {
             published,
@@ -311,7 +327,7 @@ mod tests {
             identity,
             stopping: Arc::new(AtomicBool::new(false)),
         };
-        let (mut one, mut other) = (Connection::new(0), Connection::new(0));
+        let (mut one, mut other) = (Connection::new(0, Rights::ALL), Connection::new(0, Rights::ALL));
         one.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n");
         other.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"ping\"}\n");
         router.advance(1, &mut one);

@@ -1,13 +1,25 @@
-//! Lines for the operator, on standard error. Where systemd reads them they begin with their
+//! Lines for the operator, on standard error. Where the journal reads them they begin with their
 //! priority, as sd-daemon(3) has it.
 
 use std::sync::LazyLock;
 
-static TO_JOURNAL: LazyLock<bool> = LazyLock::new(|| std::env::var_os("JOURNAL_STREAM").is_some());
+/// systemd names the stream it connected; a shell in between may have sent standard error elsewhere.
+static IS_JOURNAL: LazyLock<bool> = LazyLock::new(|| {
+    let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let found = rustix::fs::fstat(std::io::stderr());
+    found.is_ok_and(|found| named.to_str() == Some(&format!("{}:{}", found.st_dev, found.st_ino)))
+});
+
+/// Whether standard error is the systemd journal.
+#[must_use]
+pub fn is_journal() -> bool {
+    *IS_JOURNAL
+}
 
 fn say(priority: u8, line: &str) {
-    if *TO_JOURNAL {
-        eprintln!("<{priority}>{line}");
+    if is_journal() {
+        // Each line of a text is an entry of its own there.
+        line.lines().for_each(|line| eprintln!("<{priority}>{line}"));
     } else {
         eprintln!("msglogd: {line}");
     }

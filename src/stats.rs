@@ -165,6 +165,12 @@ impl Stats {
         self.broken.set(1);
     }
 
+    /// Whether nothing can be written any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken.get() > 0
+    }
+
     /// The runs that there are now.
     pub fn index(&self, runs: &[Arc<Run>]) {
         let (memory, files): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.in_memory());

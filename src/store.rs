@@ -73,8 +73,19 @@ pub trait Progress {
     /// A line for the operator.
     fn say(&mut self, line: &str);
 
-    /// So many events were read back so far.
-    fn replayed(&mut self, events: u64);
+    /// The log was read back so far.
+    fn replayed(&mut self, so_far: Replayed);
+}
+
+/// How far the log was read back.
+#[derive(Debug, Clone, Copy)]
+pub struct Replayed {
+    /// Events read.
+    pub events: u64,
+    /// Bytes of the log read.
+    pub bytes: u64,
+    /// Bytes to read in all, room made ahead included.
+    pub of_bytes: u64,
 }
 
 /// An opened store.
@@ -117,6 +128,40 @@ pub fn open(
     })
 }
 
+/// The bytes that a replay has before it.
+struct Road {
+    /// The first seq of each segment, and how many bytes lie before it, from the log's beginning.
+    segments: Vec<(u64, u64)>,
+    /// Where the replay begins.
+    start: u64,
+    /// From there to the end of the log.
+    length: u64,
+}
+
+impl Road {
+    fn new(segments: &[Arc<Segment>], start: Start) -> Result<Self, Failure> {
+        let (mut places, mut end) = (Vec::with_capacity(segments.len()), 0);
+        for segment in segments {
+            places.push((segment.first, end));
+            let length = segment.file.length();
+            end += length.map_err(|error| Failure::Io { path: segment.path.clone(), error })?;
+        }
+        let mut road = Road { segments: places, start: 0, length: end };
+        if let Some(segment) = holding(segments, start.last) {
+            road.start = road.behind(segment, start.offset);
+            road.length = end.saturating_sub(road.start);
+        }
+        Ok(road)
+    }
+
+    /// How many bytes lie between the start and this place.
+    fn behind(&self, segment: &Segment, offset: u64) -> u64 {
+        let number = self.segments.partition_point(|(first, _)| *first < segment.first);
+        let before = self.segments.get(number).map_or(0, |(_, before)| *before);
+        (before + offset).saturating_sub(self.start)
+    }
+}
+
 /// Folds the events of the log into runs.
 struct Replay {
     files: RunFiles,
@@ -155,10 +200,12 @@ impl Replay {
             // the log tells which when it is read from its beginning.
             segment.read(start.last, start.offset, None).map_err(|error| self.index_failed(error))?;
         }
+        let road = Road::new(&segments, start)?;
         let recovered = recovery::read(segments, start, &mut |segment, found| {
             self.take(segment, found.seq, found.json, found.offset)?;
             if found.ends_frame && self.is_full() {
-                progress.replayed(found.seq - start.last);
+                let bytes = road.behind(segment, found.offset);
+                progress.replayed(Replayed { events: found.seq - start.last, bytes, of_bytes: road.length });
                 self.freeze()?;
             }
             Ok(())

@@ -47,7 +47,7 @@ impl Progress for Silence {
         eprintln!("{line}");
     }
 
-    fn replayed(&mut self, _: u64) {}
+    fn replayed(&mut self, _: msglogd::store::Replayed) {}
 }
 
 impl Ours {

@@ -2,17 +2,18 @@
 
 pub mod check;
 pub mod options;
+pub mod progress;
+pub mod signals;
 pub mod socket;
+pub mod systemd;
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,14 +28,17 @@ use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
 use crate::server::router::Router;
+use crate::server::supervision::Supervision;
 use crate::server::workers::{self, FromWorkers, Mailbox};
 use crate::snapshot::Published;
 use crate::stats::Stats;
 use crate::storage::{Disk, Storage};
-use crate::store::{self, Folders, Progress};
+use crate::store::{self, Folders};
 use crate::time::Timestamp;
 use crate::writer::{Surroundings, Writer};
 use options::{Action, Options};
+use progress::Starting;
+use signals::Signals;
 
 /// Why the program ends, other than by a clean stop.
 #[derive(Debug)]
@@ -103,14 +107,13 @@ fn data_folder(options: &Options) -> Result<PathBuf, Exit> {
 }
 
 fn serve(options: Options) -> Result<(), Exit> {
-    let signals = watch_signals()?;
+    let signals = Signals::watch()?;
     let data = data_folder(&options)?;
     let _lock = take_data(&data)?;
     let limits = with_descriptors(&options);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let folders = Folders::new(&data);
-    let mut progress = Starting { data: data.clone(), said: Instant::now() };
-    let opened = store::open(&storage, &folders, limits.segment_bytes, &mut progress);
+    let opened = store::open(&storage, &folders, limits.segment_bytes, &mut Starting::on(&data));
     let store = opened.map_err(|failure| refusal(&failure, &data))?;
     compare_clocks(store.snapshot.last_at);
     let events = store.snapshot.last;
@@ -119,22 +122,23 @@ fn serve(options: Options) -> Result<(), Exit> {
     let listening = socket::listen(&options)?;
     let (path, ours) = (listening.path.clone(), listening.ours());
     let internal = |error: io::Error| Exit::Io(error.to_string());
-    let event_loop = EventLoop::new(listening.listener, signals).map_err(internal)?;
-    let mailbox = event_loop.mailbox();
     let (published, stats) = (Arc::new(Published::default()), Arc::new(Stats::default()));
+    let supervision = supervision(signals, &published, &stats);
+    let event_loop = EventLoop::new(listening.listener, supervision).map_err(internal)?;
+    let mailbox = event_loop.mailbox();
     let (to_writer, writer_inbox) = unbounded();
     let (to_readers, readers_inbox) = unbounded();
     let (to_background, background_inbox) = unbounded();
 
     let surroundings = surroundings(&mailbox, &published, &stats, to_background);
     let writer = Writer::new(store, surroundings).map_err(|error| {
-        let index = data.join("index");
-        Exit::Damage(format!(
-            "damaged index: {error}; it comes back from the log; run: rm -r {}",
-            index.display()
-        ))
+        let index = folders.index.display();
+        Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
     })?;
-    let writer = spawn("writer", move || writer.run(&writer_inbox))?;
+    let writer = spawn("writer", move || {
+        let _vital = Vital;
+        writer.run(&writer_inbox);
+    })?;
     for _ in 0..READERS {
         let (inbox, again) = (readers_inbox.clone(), to_readers.clone());
         let (mailbox, stats) = (mailbox.clone(), Arc::clone(&stats));
@@ -159,7 +163,6 @@ fn serve(options: Options) -> Result<(), Exit> {
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     socket::remove(&path, ours);
     // The background keeps a sender, so the writer is told that this was all.
     let _ = router.writer.send(crate::writer::ToWriter::Finish);
@@ -199,6 +202,13 @@ fn start_maintenance(
     Ok((sender, spawn("maintenance", move || maintainer.run(&inbox))?))
 }
 
+/// Whoever runs the daemon.
+fn supervision(signals: Signals, published: &Arc<Published>, stats: &Arc<Stats>) -> Supervision {
+    let (stop, reload) = signals.serving();
+    let tell = systemd::teller(Arc::clone(published), Arc::clone(stats));
+    Supervision { stop, reload, every: systemd::watchdog_every(), tell }
+}
+
 /// What the writer works with.
 fn surroundings(
     mailbox: &Mailbox,
@@ -218,20 +228,22 @@ fn surroundings(
     }
 }
 
+/// Ends the process when the thread that holds it panics. Without the writer no write would ever be
+/// answered; whoever runs the daemon starts it again.
+struct Vital;
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            report::critical("the writer ended by a defect: please report this");
+            std::process::abort();
+        }
+    }
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Exit> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
     started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
-}
-
-/// A stream that becomes readable when SIGTERM or SIGINT comes.
-fn watch_signals() -> Result<UnixStream, Exit> {
-    let failed = |error: io::Error| Exit::Io(format!("signals cannot be watched: {error}"));
-    let (reader, writer) = UnixStream::pair().map_err(failed)?;
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        let writer = writer.try_clone().map_err(failed)?;
-        signal_hook::low_level::pipe::register(signal, writer).map_err(failed)?;
-    }
-    Ok(reader)
 }
 
 /// Makes the data folder if need be, and takes its lock.
@@ -284,37 +296,15 @@ fn refusal(failure: &Failure, data: &Path) -> Exit {
 }
 
 fn tell_ready(path: &Path, data: &Path, events: u64) {
-    let socket = path.display();
+    let (socket, data) = (path.display(), data.display());
     let version = env!("CARGO_PKG_VERSION");
-    let try_it = "echo '{\"cmd\":\"ping\"}'";
-    print(&format!(
-        "msglogd {version}: {events} events in {}\nlistening on {socket}\ntry: {try_it} | nc -N -U {socket}\n",
-        data.display()
-    ));
-    let status = format!("{events} events, listening on {socket}");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
-}
-
-/// Tells how a start gets on.
-struct Starting {
-    data: PathBuf,
-    said: Instant,
-}
-
-impl Progress for Starting {
-    fn say(&mut self, line: &str) {
-        report::warning(line);
+    if report::is_journal() {
+        report::notice(&format!("msglogd {version}: {events} events in {data}, listening on {socket}"));
+    } else {
+        let try_it = "echo '{\"cmd\":\"ping\"}'";
+        print(&format!(
+            "msglogd {version}: {events} events in {data}\nlistening on {socket}\ntry: {try_it} | nc -N -U {socket}\n"
+        ));
     }
-
-    fn replayed(&mut self, events: u64) {
-        if self.said.elapsed() >= Duration::from_secs(1) {
-            self.said = Instant::now();
-            let status = format!("{}: {events} events read back so far", self.data.display());
-            report::notice(&status);
-            let _ = sd_notify::notify(&[
-                sd_notify::NotifyState::Status(&status),
-                sd_notify::NotifyState::ExtendTimeoutUsec(30_000_000),
-            ]);
-        }
-    }
+    systemd::ready(&format!("{events} events, listening on {socket}"));
 }

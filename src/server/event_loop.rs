@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::{Barrier, Connection, Life};
 use super::router::Router;
+use super::supervision::{News, Pulse, Supervision};
 use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
 use crate::limits::STOP_SECONDS;
@@ -25,7 +26,8 @@ use crate::writer::{Answers, ToWriter};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
-const SIGNALS: Token = Token(2);
+const STOP: Token = Token(2);
+const RELOAD: Token = Token(3);
 const FIRST_CONNECTION: usize = 16;
 
 const READ_BYTES: usize = 64 << 10;
@@ -50,7 +52,8 @@ struct Client {
 pub struct EventLoop {
     poll: Poll,
     listener: Option<UnixListener>,
-    signals: StdStream,
+    supervision: Supervision,
+    pulse: Pulse,
     inbox: Receiver<FromWorkers>,
     mailbox: Mailbox,
     clients: HashMap<usize, Client>,
@@ -70,20 +73,18 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop over a listening socket; a byte on `signals` stops it.
+    /// A loop over a listening socket, under this supervision.
     ///
     /// # Errors
     /// What the system says.
-    pub fn new(listener: std::os::unix::net::UnixListener, signals: StdStream) -> io::Result<Self> {
+    pub fn new(listener: StdListener, mut supervision: Supervision) -> io::Result<Self> {
         let poll = Poll::new()?;
         listener.set_nonblocking(true)?;
-        signals.set_nonblocking(true)?;
         let mut listener = UnixListener::from_std(listener);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let mut source = UnixStream::from_std(signals.try_clone()?);
-        poll.registry().register(&mut source, SIGNALS, Interest::READABLE)?;
-        // The registration lives as long as the descriptor: the loop keeps it.
-        let signals = StdStream::from(std::os::fd::OwnedFd::from(source));
+        supervision.stop = watch(&poll, supervision.stop, STOP)?;
+        supervision.reload = watch(&poll, supervision.reload, RELOAD)?;
+        let pulse = Pulse::first(supervision.every.map(|_| Instant::now()));
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (sender, inbox): (Sender<FromWorkers>, _) = unbounded();
         // A wake-up that cannot be sent is made up for by the next.
@@ -91,7 +92,8 @@ impl EventLoop {
         Ok(EventLoop {
             poll,
             listener: Some(listener),
-            signals,
+            supervision,
+            pulse,
             inbox,
             mailbox,
             clients: HashMap::new(),
@@ -128,7 +130,8 @@ impl EventLoop {
                 match event.token() {
                     LISTENER => self.accept(router),
                     WAKER => {}
-                    SIGNALS => self.stop(router),
+                    STOP => self.stop(router),
+                    RELOAD => self.reload(),
                     Token(token) => {
                         let Some(client) = self.clients.get_mut(&token) else { continue };
                         client.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
@@ -149,6 +152,7 @@ impl EventLoop {
                 self.turned_away.pop_front();
             }
             self.empty_inbox(router);
+            self.send_pulse(router);
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
             }
@@ -164,7 +168,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let turned_away = self.turned_away.front().map(|(until, _)| *until);
-        let next = [self.accept_again, self.stop_by, turned_away].into_iter().flatten().min()?;
+        let times = [self.accept_again, self.stop_by, self.pulse.due(), turned_away];
+        let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -268,6 +273,10 @@ impl EventLoop {
                     }
                 }
                 FromWorkers::Published => self.ready.extend(self.followers.iter()),
+                FromWorkers::Pulse => {
+                    let news = self.pulse.is_back(Instant::now(), self.supervision.every);
+                    (self.supervision.tell)(news);
+                }
             }
         }
     }
@@ -369,16 +378,31 @@ impl EventLoop {
         router.stats.connections_open.set(self.clients.len() as u64);
     }
 
+    /// Sends a pulse through the writer when one is due.
+    fn send_pulse(&mut self, router: &Router) {
+        if self.pulse.send(Instant::now()) {
+            let mailbox = self.mailbox.clone();
+            let back = Box::new(move || mailbox.deliver(FromWorkers::Pulse));
+            // When the writer is gone nobody shall hear that all is well.
+            let _ = router.writer.send(ToWriter::Pulse(back));
+        }
+    }
+
+    fn reload(&mut self) {
+        swallow(&self.supervision.reload);
+        (self.supervision.tell)(News::Reloading);
+        self.pulse.reload(Instant::now());
+    }
+
     /// Begins the stop: nobody new, and nothing more from those who are there.
     fn stop(&mut self, router: &Router) {
-        let mut byte = [0; 16];
-        // The byte only woke the loop.
-        let _ = self.signals.read(&mut byte);
+        swallow(&self.supervision.stop);
         if self.stop_by.is_some() {
             return;
         }
         self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_SECONDS));
         self.accept_again = None;
+        (self.supervision.tell)(News::Stopping);
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener);
         }
@@ -396,6 +420,20 @@ impl EventLoop {
             self.ready.insert(*token);
         }
     }
+}
+
+/// Registers a stream whose bytes only wake the loop.
+fn watch(poll: &Poll, stream: StdStream, token: Token) -> io::Result<StdStream> {
+    stream.set_nonblocking(true)?;
+    let mut source = UnixStream::from_std(stream);
+    poll.registry().register(&mut source, token, Interest::READABLE)?;
+    // The registration lives as long as the descriptor: the loop keeps it.
+    Ok(StdStream::from(std::os::fd::OwnedFd::from(source)))
+}
+
+/// Takes the bytes that woke the loop.
+fn swallow(mut stream: &StdStream) {
+    let _ = stream.read(&mut [0; 16]);
 }
 
 fn read_once(client: &mut Client, buffer: &mut [u8]) {

@@ -4,6 +4,7 @@
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
 //! - `connection` is one client; `router` begins its requests in the order that the contract asks for.
 //! - `event_loop` is the only place that names mio; `workers` are the threads behind it.
+//! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;
 pub mod connection;
@@ -12,4 +13,5 @@ pub mod lines;
 pub mod local;
 pub mod replies;
 pub mod router;
+pub mod supervision;
 pub mod workers;

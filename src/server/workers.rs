@@ -74,6 +74,8 @@ pub enum FromWorkers {
     },
     /// There is a new snapshot, or more of it is on disk: followers may go on.
     Published,
+    /// A pulse is back from the writer.
+    Pulse,
 }
 
 /// Delivers to the event loop, and wakes it when it may sleep.

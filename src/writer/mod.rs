@@ -60,6 +60,8 @@ pub enum ToWriter {
     Gone(usize),
     /// The background made one run of those that cover its seqs.
     Merged(Arc<Run>),
+    /// To call this as soon as it gets to it: a sign that it moves.
+    Pulse(Box<dyn FnOnce() + Send>),
     /// The daemon is stopping: no reserve waits any more.
     Stop,
     /// No more requests come: everything is synced and the thread ends.
@@ -211,6 +213,7 @@ impl Writer {
                 }
                 ToWriter::Gone(connection) => self.waiters.forget(connection),
                 ToWriter::Merged(run) => merged.push(run),
+                ToWriter::Pulse(back) => back(),
                 ToWriter::Stop => self.stop(&mut turn),
                 ToWriter::Finish => self.finished = true,
             }

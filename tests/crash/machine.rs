@@ -16,7 +16,7 @@ use msglogd::index::files::RunFiles;
 use msglogd::log::recovery::Failure;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
-use msglogd::store::{self, Folders, Progress, Store};
+use msglogd::store::{self, Folders, Progress, Replayed, Store};
 use msglogd::writer::{Answers, Surroundings, Ticket, ToWriter, Writer};
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ struct Quiet;
 impl Progress for Quiet {
     fn say(&mut self, _: &str) {}
 
-    fn replayed(&mut self, _: u64) {}
+    fn replayed(&mut self, _: Replayed) {}
 }
 
 /// Opens the store.

@@ -24,7 +24,7 @@ use msglogd::protocol::{reply, request};
 use msglogd::reader;
 use msglogd::snapshot::Snapshot;
 use msglogd::storage::Storage;
-use msglogd::store::{self, Folders, Progress, Store};
+use msglogd::store::{self, Folders, Progress, Replayed, Store};
 use msglogd::time::Timestamp;
 use msglogd::writer::batch::Batch;
 use msglogd::writer::hot::HotValues;
@@ -63,7 +63,7 @@ impl Progress for Silence {
         panic!("a start has nothing to say: {line}");
     }
 
-    fn replayed(&mut self, _: u64) {}
+    fn replayed(&mut self, _: Replayed) {}
 }
 
 fn folders() -> Folders {

@@ -1,0 +1,48 @@
+//! The signals that the daemon heeds: SIGTERM and SIGINT to stop, SIGHUP to reload.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level::pipe};
+
+use super::Exit;
+
+/// The signals that the daemon heeds.
+pub struct Signals {
+    /// Becomes readable when SIGTERM or SIGINT comes.
+    stop: UnixStream,
+    /// Becomes readable when SIGHUP comes.
+    reload: UnixStream,
+    /// While a start reads the log back, SIGTERM and SIGINT end it at once: nobody waits for an
+    /// answer, and whatever it had written is as good as after a crash.
+    starting: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Heeds them from now on.
+    ///
+    /// # Errors
+    /// `Exit::Io`.
+    pub fn watch() -> Result<Self, Exit> {
+        let failed = |error: io::Error| Exit::Io(format!("signals cannot be watched: {error}"));
+        let (stop, to_stop) = UnixStream::pair().map_err(failed)?;
+        let (reload, to_reload) = UnixStream::pair().map_err(failed)?;
+        let starting = Arc::new(AtomicBool::new(true));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register_conditional_shutdown(signal, 0, Arc::clone(&starting)).map_err(failed)?;
+            pipe::register(signal, to_stop.try_clone().map_err(failed)?).map_err(failed)?;
+        }
+        pipe::register(SIGHUP, to_reload).map_err(failed)?;
+        Ok(Signals { stop, reload, starting })
+    }
+
+    /// The start is over: these become readable to stop, and to reload.
+    #[must_use]
+    pub fn serving(self) -> (UnixStream, UnixStream) {
+        self.starting.store(false, Ordering::SeqCst);
+        (self.stop, self.reload)
+    }
+}

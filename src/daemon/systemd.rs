@@ -1,0 +1,75 @@
+//! What systemd is told, as `sd_notify(3)` has it. Where no systemd listens nothing happens.
+//!
+//! Nothing here can fail the daemon: a message that does not arrive is systemd's to miss.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use crate::report;
+use crate::server::supervision::News;
+use crate::snapshot::Published;
+use crate::stats::Stats;
+
+/// A start that gives no sign for so long may be given up. Merging the largest run files, between two
+/// signs, takes a part of it.
+const START_PATIENCE_US: u32 = 120_000_000;
+
+/// How often systemd wants to hear that the daemon lives: three times in its `WatchdogSec=`.
+#[must_use]
+pub fn watchdog_every() -> Option<Duration> {
+    let every = sd_notify::watchdog_enabled()?.checked_div(3)?;
+    (every > Duration::ZERO).then_some(every)
+}
+
+/// The start gets on, and may take longer.
+pub fn starting(status: &str) {
+    tell(&[NotifyState::Status(&one_line(status)), NotifyState::ExtendTimeoutUsec(START_PATIENCE_US)]);
+}
+
+/// The start is done: clients are served.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+}
+
+/// What is told while the daemon serves. A reload reads nothing again, for there is nothing to read:
+/// options come with the start. It shows that the daemon moves, and what it holds.
+pub fn teller(published: Arc<Published>, stats: Arc<Stats>) -> Box<dyn Fn(News)> {
+    Box::new(move |news| {
+        let status = || status(&published, &stats);
+        match news {
+            News::Alive => tell(&[NotifyState::Watchdog, NotifyState::Status(&status())]),
+            News::Reloading => match NotifyState::monotonic_usec_now() {
+                Ok(now) => tell(&[NotifyState::Reloading, now]),
+                Err(_) => tell(&[NotifyState::Reloading]),
+            },
+            News::Stopping => {
+                let status = "answering what was asked, and syncing";
+                tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+            }
+            News::Reloaded => {
+                let status = status();
+                report::notice(&format!("reload: {status}; options are read at a start only"));
+                tell(&[NotifyState::Ready, NotifyState::Watchdog, NotifyState::Status(&status)]);
+            }
+        }
+    })
+}
+
+/// What `systemctl status` shows of a daemon that serves.
+fn status(published: &Published, stats: &Stats) -> String {
+    let events = published.load().last;
+    let connections = stats.connections_open.get();
+    let read_only = if stats.is_broken() { "READ-ONLY until a restart: " } else { "" };
+    format!("{read_only}{events} events, {connections} connections")
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
+}
+
+/// A line feed would end the message's field.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}

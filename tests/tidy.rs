@@ -70,7 +70,7 @@ fn assert_none(rule: &str, broken: &[String]) {
 }
 
 fn all_sources() -> Vec<Source> {
-    sources("src").into_iter().chain(sources("tests")).collect()
+    ["src", "tests", "benches"].into_iter().flat_map(sources).collect()
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub enum Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
     Msglogd,
+    /// Another build of the daemon, to tell what a change gives.
+    Other,
     Redis,
     Beanstalkd,
     Sqlite,
@@ -29,6 +31,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Peer::Msglogd => "msglogd",
+            Peer::Other => "other build",
             Peer::Redis => "redis",
             Peer::Beanstalkd => "beanstalkd",
             Peer::Sqlite => "sqlite",
@@ -54,7 +57,7 @@ pub struct Cell {
 impl Cell {
     /// The peers that can do this work.
     pub fn peers(&self) -> Vec<Peer> {
-        let mut peers = vec![Peer::Msglogd, Peer::Redis];
+        let mut peers = vec![Peer::Msglogd, Peer::Other, Peer::Redis];
         match self.work {
             Work::Post if !self.lazy => peers.extend([Peer::Beanstalkd, Peer::Sqlite]),
             Work::Set | Work::Get if !self.lazy => peers.push(Peer::Sqlite),

@@ -46,7 +46,7 @@ impl Dialect {
     /// Appends a request.
     pub fn write(self, ask: &Ask, texts: &Texts, out: &mut Vec<u8>) {
         match self.peer {
-            Peer::Msglogd => self.msglogd(ask, texts, out),
+            Peer::Msglogd | Peer::Other => self.msglogd(ask, texts, out),
             Peer::Redis => redis(ask, texts, out),
             Peer::Beanstalkd => beanstalkd(ask, texts, out),
             Peer::Sqlite => unreachable!("SQLite has no socket"),
@@ -56,7 +56,7 @@ impl Dialect {
     /// Reads the reply that `bytes` begin with. `None` when it is not all there.
     pub fn read(self, ask: &Ask, bytes: &[u8]) -> Option<(usize, Said)> {
         match self.peer {
-            Peer::Msglogd => msglogd_reply(ask, bytes),
+            Peer::Msglogd | Peer::Other => msglogd_reply(ask, bytes),
             Peer::Redis => redis_reply(ask, bytes),
             Peer::Beanstalkd => beanstalkd_reply(bytes),
             Peer::Sqlite => unreachable!("SQLite has no socket"),

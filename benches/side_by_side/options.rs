@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cells::Cell;
+use crate::cells::{Cell, Peer};
 
 /// What to run, and for how long.
 pub struct Options {
@@ -23,6 +23,8 @@ pub struct Options {
     pub plot: bool,
     /// Whether the short form was asked for.
     pub quick: bool,
+    /// Another build of the daemon to run beside this one.
+    pub against: Option<PathBuf>,
     /// Where the servers' folders are made.
     pub folder: PathBuf,
 }
@@ -34,6 +36,7 @@ cargo bench --bench side_by_side -- [OPTION ...] [CELL ...]
   --seconds N     how long one run lasts
   --rounds N      how often the peers take turns
   --without PEER  leave out redis, beanstalkd or sqlite
+  --against FILE  run another msglogd as well
   --pinned        server and generator on one core
   --no-lookup     no kill -9 and no look-up of what was acknowledged
   --plot          draw the pictures
@@ -51,6 +54,7 @@ impl Options {
             lookup: true,
             plot: false,
             quick: false,
+            against: None,
             folder: std::env::temp_dir(),
         };
         let mut seconds = None;
@@ -68,6 +72,7 @@ impl Options {
                 "--pinned" => options.pinned = true,
                 "--no-lookup" => options.lookup = false,
                 "--plot" => options.plot = true,
+                "--against" => options.against = Some(value().into()),
                 "--folder" => options.folder = value().into(),
                 name if !name.starts_with('-') => options.only.push(name.to_owned()),
                 _ => {
@@ -79,6 +84,14 @@ impl Options {
         let seconds = seconds.unwrap_or(if options.quick { 2.0 } else { 60.0 });
         options.duration = Duration::from_secs_f64(seconds);
         Some(options)
+    }
+
+    /// Whether a peer is to run.
+    pub fn has(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Other => self.against.is_some(),
+            _ => !self.without.iter().any(|name| name == peer.name()),
+        }
     }
 
     /// Whether a cell is to run.

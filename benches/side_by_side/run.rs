@@ -55,7 +55,7 @@ pub fn interleaved(cell: &Cell, options: &Options, texts: &Texts) -> Results {
     for _ in 0..options.rounds {
         let mut round = Vec::new();
         for peer in cell.peers() {
-            if results.missing.contains(&peer) || options.without.iter().any(|name| name == peer.name()) {
+            if results.missing.contains(&peer) || !options.has(peer) {
                 continue;
             }
             let done = match (peer, cell.work) {
@@ -76,7 +76,7 @@ pub fn interleaved(cell: &Cell, options: &Options, texts: &Texts) -> Results {
 
 /// A run that begins with an empty folder and ends with kill -9.
 fn write(peer: Peer, cell: &Cell, options: &Options, texts: &Texts) -> std::io::Result<Figures> {
-    let mut server = Server::start(peer, cell.lazy, &options.folder)?;
+    let mut server = Server::start(peer, cell.lazy, options)?;
     let dialect = Dialect { peer, lazy: cell.lazy };
     let before = server.cpu();
     let load = Load::of(cell, dialect, texts, 0, options.duration);
@@ -100,7 +100,7 @@ struct Full {
 impl Full {
     fn get(&mut self, peer: Peer, cell: &Cell, options: &Options, texts: &Texts) -> std::io::Result<Figures> {
         if !self.servers.iter().any(|(other, _)| *other == peer) {
-            let server = Server::start(peer, true, &options.folder)?;
+            let server = Server::start(peer, true, options)?;
             let filled = Load::fill(Dialect { peer, lazy: true }, texts).run(&server.socket())?;
             assert_eq!((filled.failure, filled.items.len() as u64), (None, crate::cells::KEYS));
             server.idle_cpu();

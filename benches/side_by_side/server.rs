@@ -9,27 +9,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cells::Peer;
+use crate::options::Options;
 
 /// A running server; killed, and its folder removed, when it is dropped.
 pub struct Server {
     peer: Peer,
+    program: PathBuf,
     lazy: bool,
     folder: PathBuf,
     child: Child,
 }
 
 impl Server {
-    /// Starts one in a new folder under `under`.
+    /// Starts one in a new folder.
     ///
     /// # Errors
     /// `NotFound` when it is not installed.
-    pub fn start(peer: Peer, lazy: bool, under: &Path) -> io::Result<Server> {
+    pub fn start(peer: Peer, lazy: bool, options: &Options) -> io::Result<Server> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = under.join(format!("side-{}-{number}", std::process::id()));
+        let folder = options.folder.join(format!("side-{}-{number}", std::process::id()));
         fs::create_dir(&folder)?;
-        let child = launch(peer, lazy, &folder).inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
-        let mut server = Server { peer, lazy, folder, child };
+        let ours = || PathBuf::from(env!("CARGO_BIN_EXE_msglogd"));
+        let program = options.against.clone().filter(|_| peer == Peer::Other).unwrap_or_else(ours);
+        let child =
+            launch(peer, &program, lazy, &folder).inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
+        let mut server = Server { peer, program, lazy, folder, child };
         server.wait()?;
         Ok(server)
     }
@@ -50,7 +55,7 @@ impl Server {
         self.child.wait()?;
         // Not every server takes the place of a socket that one before left behind.
         let _ = fs::remove_file(self.socket());
-        self.child = launch(self.peer, self.lazy, &self.folder)?;
+        self.child = launch(self.peer, &self.program, self.lazy, &self.folder)?;
         self.wait()
     }
 
@@ -113,10 +118,10 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("s")
 }
 
-fn launch(peer: Peer, lazy: bool, folder: &Path) -> io::Result<Child> {
+fn launch(peer: Peer, program: &Path, lazy: bool, folder: &Path) -> io::Result<Child> {
     let mut command = match peer {
-        Peer::Msglogd => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_msglogd"));
+        Peer::Msglogd | Peer::Other => {
+            let mut command = Command::new(program);
             command.arg("--data").arg(folder.join("data")).arg("--socket").arg(socket(folder));
             command
         }

@@ -40,6 +40,7 @@ fn over_connections(options: &Options, texts: &Texts) -> Vec<Chart> {
             lookup: false,
             only: Vec::new(),
             without: [options.without.clone(), vec!["sqlite".to_owned()]].concat(),
+            against: None,
             folder: options.folder.clone(),
             ..*options
         };
@@ -61,7 +62,7 @@ fn over_connections(options: &Options, texts: &Texts) -> Vec<Chart> {
 
 fn over_stored(options: &Options, texts: &Texts) -> Vec<Chart> {
     let (mut rates, mut latencies) = (Line::new("msglogd"), Line::new("msglogd"));
-    let server = Server::start(Peer::Msglogd, false, &options.folder).expect("the daemon starts");
+    let server = Server::start(Peer::Msglogd, false, options).expect("the daemon starts");
     let cell = all().into_iter().find(|cell| cell.name == "post.64x1").expect("it is there");
     let dialect = Dialect { peer: Peer::Msglogd, lazy: false };
     let mut stored = 0;

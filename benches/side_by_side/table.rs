@@ -40,6 +40,9 @@ pub fn print(cell: &Cell, results: &Results) {
         cell.name, heads[0], heads[1], heads[2], heads[3], heads[4]
     );
     for peer in cell.peers() {
+        if peer == Peer::Other && results.of(peer).is_empty() {
+            continue;
+        }
         if results.of(peer).is_empty() {
             println!(
                 "  {:<15}{}",

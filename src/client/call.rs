@@ -9,7 +9,20 @@ use std::time::Duration;
 use super::connection::{Address, Connection, closed};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::output::Output;
+use super::own::Own;
 use super::reply::Reply;
+
+/// `msglog call`, as help and completions know it.
+pub const OWN: Own = Own {
+    words: "call",
+    takes: "REQUEST",
+    doc: "Sends a request as it is; with `-`, every line of standard input.",
+    about: &["The request is a JSON object, and the reply is printed. Lines of standard input are sent \
+              without waiting for replies, which are printed in the same order."],
+    options: &[],
+    notes: &[],
+    examples: &["msglog call '{\"cmd\":\"ping\"}'", "msglog call - < requests.jsonl"],
+};
 
 /// Sends a request that was made from the table and prints its reply.
 ///

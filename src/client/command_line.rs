@@ -4,13 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::failure::{Failure, Result};
+use super::own::{GLOBALS, OWN};
 use super::request;
 use super::suggest::did_you_mean;
-use super::{import, work};
+use super::{assets, import, work};
 use crate::protocol::table::{COMMANDS, Command};
-
-/// The words that are no noun of the table.
-const OWN_WORDS: &[&str] = &["call", "import", "help"];
 
 /// A whole command line.
 #[derive(Debug)]
@@ -28,6 +26,8 @@ pub struct Globals {
     pub socket: Option<PathBuf>,
     /// `--json`.
     pub json: bool,
+    /// `--relative`.
+    pub relative: bool,
 }
 
 /// What to do.
@@ -45,6 +45,10 @@ pub enum Action {
     Import(import::Options),
     /// Run a command for each job of a queue.
     Work(work::Options),
+    /// Print the completions for a shell.
+    Completions(assets::Shell),
+    /// Write man pages and completions into a folder.
+    Assets(PathBuf),
 }
 
 /// One piece of the command line that is no option for every command.
@@ -98,6 +102,7 @@ impl CommandLine {
             match name.as_str() {
                 "socket" => self.globals.socket = Some(self.value()?.into()),
                 "json" => self.globals.json = true,
+                "relative" => self.globals.relative = true,
                 _ => return Ok(Some(Piece::Option(name))),
             }
         }
@@ -167,7 +172,7 @@ pub fn text(value: OsString) -> Result<String> {
 /// A usage failure for an option that a command does not have.
 #[must_use]
 pub fn unknown_option(option: &str, command: &str, options: &[&str]) -> Failure {
-    let known = options.iter().copied().chain(["socket", "json", "help"]);
+    let known = options.iter().copied().chain(GLOBALS.iter().map(|global| global.name));
     let meant = super::suggest::nearest(option, known);
     let hint = meant.map_or(String::new(), |meant| format!("; did you mean `--{meant}`?"));
     Failure::Usage(format!("`{command}` has no option `--{option}`{hint} See `msglog help {command}`."))
@@ -196,11 +201,13 @@ fn action(line: &mut CommandLine) -> Result<Action> {
         Some(Piece::Value(value)) => text(value)?,
     };
     match noun.as_str() {
-        "help" => Ok(Action::Help(values(line)?)),
-        "call" => match values(line)?.as_slice() {
-            [request] => Ok(Action::Call(request.clone())),
-            _ => Err(Failure::Usage("`call` takes one request, in quotes, or `-`".into())),
-        },
+        "help" => Ok(Action::Help(values("help", line)?)),
+        "call" => Ok(Action::Call(one_value("call", "one request, in quotes, or `-`", line)?)),
+        "completions" => {
+            let shell = one_value("completions", assets::COMPLETIONS.takes, line)?;
+            Ok(Action::Completions(assets::Shell::named(&shell)?))
+        }
+        "assets" => Ok(Action::Assets(one_value("assets", "one folder", line)?.into())),
         "import" => Ok(Action::Import(import::Options::parse(line)?)),
         _ => request_action(&noun, line),
     }
@@ -212,7 +219,7 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
         return Ok(Action::Request(command, request::parse(command, line)?));
     }
     if !COMMANDS.iter().any(|command| noun_of(command) == noun) {
-        let known = COMMANDS.iter().map(noun_of).chain(OWN_WORDS.iter().copied());
+        let known = COMMANDS.iter().map(noun_of).chain(OWN.iter().map(|own| own.words));
         let hint = did_you_mean(noun, known);
         return Err(Failure::Usage(format!("there is no command `{noun}`{hint} See `msglog help`.")));
     }
@@ -233,7 +240,7 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
 
 /// Every verb of a noun.
 pub fn verbs(noun: &str) -> impl Iterator<Item = &'static str> {
-    let own = (noun == "queue").then_some("work");
+    let own = OWN.iter().filter_map(move |own| own.words.strip_prefix(noun)?.strip_prefix(' '));
     let of_table =
         COMMANDS.iter().filter_map(move |command| command.name.strip_prefix(noun)?.strip_prefix('.'));
     of_table.chain(own)
@@ -251,15 +258,24 @@ fn find(name: &str) -> Option<&'static Command> {
 }
 
 /// The values that are left, where there must be no options.
-fn values(line: &mut CommandLine) -> Result<Vec<String>> {
+fn values(command: &str, line: &mut CommandLine) -> Result<Vec<String>> {
     let mut values = Vec::new();
     while let Some(piece) = line.next_piece()? {
         match piece {
             Piece::Value(value) => values.push(text(value)?),
-            Piece::Option(name) => return Err(unknown_option(&name, "help", &[])),
+            Piece::Option(name) => return Err(unknown_option(&name, command, &[])),
         }
     }
     Ok(values)
+}
+
+/// The one value that a command takes.
+fn one_value(command: &str, takes: &str, line: &mut CommandLine) -> Result<String> {
+    let mut values = values(command, line)?;
+    match (values.pop(), values.pop()) {
+        (Some(value), None) => Ok(value),
+        _ => Err(Failure::Usage(format!("`{command}` takes {takes}"))),
+    }
 }
 
 #[cfg(test)]
@@ -288,7 +304,10 @@ mod tests {
     fn options_for_every_command_stand_anywhere() {
         for words in [["--socket", "/s", "--json", "ping"], ["ping", "--json", "--socket", "/s"]] {
             let invocation = parse(&words).unwrap();
-            assert_eq!(invocation.globals, Globals { socket: Some("/s".into()), json: true });
+            assert_eq!(
+                invocation.globals,
+                Globals { socket: Some("/s".into()), json: true, relative: false }
+            );
         }
         assert!(usage_of(&["ping", "--socket"]).contains("--socket"));
     }

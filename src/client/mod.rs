@@ -4,14 +4,17 @@
 //! | --- | --- |
 //! | [`command_line`] | which command is meant, and the options that all commands have |
 //! | [`request`] | a request made from the table of commands |
-//! | [`help`], [`suggest`] | help texts made from the same table, and what a mistyped word meant |
+//! | [`own`] | the commands that the table does not know |
+//! | [`help`], [`suggest`] | help texts made from the same tables, and what a mistyped word meant |
+//! | [`assets`] | man pages and completions, made from the same tables |
 //! | [`connection`], [`reply`] | finding the daemon, speaking lines with it, what it answers |
 //! | [`call`], [`follow`] | single requests, many requests, and streams of events |
 //! | [`import`] | a whole file, sent ahead and resumable |
 //! | [`work`] | a command run for every job of a queue |
-//! | [`output`], [`show`], [`columns`], [`highlight`], [`style`] | what people see of it |
+//! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
 //! | [`failure`] | the exit statuses |
 
+pub mod assets;
 pub mod call;
 pub mod columns;
 pub mod command_line;
@@ -21,7 +24,9 @@ pub mod follow;
 pub mod help;
 pub mod highlight;
 pub mod import;
+pub mod moment;
 pub mod output;
+pub mod own;
 pub mod reply;
 pub mod request;
 pub mod show;
@@ -55,7 +60,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn act(invocation: Invocation) -> Result<u8> {
     let Invocation { globals, action } = invocation;
-    let mut output = Output::new(globals.json, &process_environment);
+    let mut output = Output::new(globals.json, globals.relative, &process_environment);
     let address = Address::new(globals.socket, &process_environment);
     match action {
         Action::Help(words) => print(&mut output, &help::text(&words)?),
@@ -67,6 +72,8 @@ fn act(invocation: Invocation) -> Result<u8> {
         Action::Call(request) => call::raw(&address, &mut output, &request),
         Action::Import(options) => import::import(&address, &mut output, options),
         Action::Work(options) => work::work(&address, options),
+        Action::Completions(shell) => print(&mut output, &assets::completions(shell)),
+        Action::Assets(folder) => assets::write(&folder, &mut output),
     }
 }
 

@@ -7,6 +7,7 @@ use super::reply::Reply;
 use super::show;
 use super::style::{Style, visible_json};
 use crate::paths::Lookup;
+use crate::time::Timestamp;
 
 /// Standard output, and how to write to it.
 pub struct Output {
@@ -14,19 +15,20 @@ pub struct Output {
     terminal: bool,
     human: bool,
     style: Style,
+    relative: bool,
 }
 
 impl Output {
-    /// For people on a terminal, unless JSON was asked for; otherwise JSON.
+    /// For people on a terminal, unless JSON was asked for; otherwise JSON. `relative` is for times.
     #[must_use]
-    pub fn new(json: bool, lookup: Lookup<'_>) -> Self {
+    pub fn new(json: bool, relative: bool, lookup: Lookup<'_>) -> Self {
         let out = io::stdout().lock();
         let terminal = out.is_terminal();
         let human = terminal && !json;
         let set = |name| lookup(name).is_some_and(|value| !value.is_empty());
         let dumb = lookup("TERM").is_some_and(|value| value == "dumb");
         let style = Style::new(human && !set("NO_COLOR") && !dumb);
-        Output { out: io::BufWriter::new(out), terminal, human, style }
+        Output { out: io::BufWriter::new(out), terminal, human, style, relative }
     }
 
     /// Whether people read it.
@@ -35,13 +37,18 @@ impl Output {
         self.human
     }
 
+    /// How to write for people now.
+    fn style(&self) -> Style {
+        if self.relative { self.style.relative_to(Timestamp::now()) } else { self.style }
+    }
+
     /// Prints one reply to this request.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn reply(&mut self, request: &str, reply: &Reply) -> Result<()> {
         if self.human {
-            let text = show::reply(self.style, request, reply);
+            let text = show::reply(self.style(), request, reply);
             return self.write(&text);
         }
         self.json_line(reply.line())
@@ -53,7 +60,7 @@ impl Output {
     /// It cannot be written.
     pub fn followed(&mut self, request: &str, line: &Reply) -> Result<()> {
         if self.human {
-            let text = show::followed(self.style, request, line);
+            let text = show::followed(self.style(), request, line);
             return self.write(&text);
         }
         self.json_line(line.line())

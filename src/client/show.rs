@@ -66,8 +66,9 @@ fn footer(style: Style, request: &str, total: Option<&str>, next: Option<&str>) 
 fn message(style: Style, highlighter: &Highlighter, raw: &str) -> String {
     let Some(fields) = json::object(raw) else { return visible(raw) + "\n" };
     let get = |key: &str| fields.get(key).map(plain).unwrap_or_default();
+    let text = |key: &str| fields.get(key).and_then(json::as_string).unwrap_or_default();
     let mut about =
-        vec![style.paint(Ink::Heading, &get("seq")), style.paint(Ink::Aside, &moment(&get("at")))];
+        vec![style.paint(Ink::Heading, &get("seq")), style.paint(Ink::Aside, &style.moment(&text("at")))];
     about.push(style.paint(Ink::Name, &get("originator")));
     if fields.get("recipient").is_some() {
         about.push(format!("-> {}", style.paint(Ink::Name, &get("recipient"))));
@@ -76,10 +77,10 @@ fn message(style: Style, highlighter: &Highlighter, raw: &str) -> String {
         about.push(format!("in chat {} of {}, number {}", get("chat"), get("app"), get("number")));
     }
     if fields.get("edited_at").is_some() {
-        about.push(style.paint(Ink::Aside, &format!("(edited {})", moment(&get("edited_at")))));
+        about.push(style.paint(Ink::Aside, &format!("(edited {})", style.moment(&text("edited_at")))));
     }
     about.retain(|part| !part.is_empty());
-    let body = fields.get("body").and_then(json::as_string).unwrap_or_default();
+    let body = text("body");
     format!("{}\n{}", about.join("  "), indented(&painted(style, highlighter, &body)))
 }
 
@@ -121,7 +122,7 @@ fn event(style: Style, raw: &str) -> String {
     let rest = fields.iter().filter(|(key, _)| !matches!(*key, "seq" | "at" | "type"));
     let rest: Vec<String> = rest.map(|(key, value)| format!("{}={}", visible(key), visible(value))).collect();
     let seq = style.paint(Ink::Heading, &format!("{:>6}", get("seq")));
-    let at = style.paint(Ink::Aside, &moment(&get("at")));
+    let at = style.paint(Ink::Aside, &named(style, "at", fields.get("at").unwrap_or_default()));
     let kind = style.paint(Ink::Name, &format!("{:<17}", get("type")));
     format!("{seq}  {at}  {kind}  {}\n", rest.join(" "))
 }
@@ -138,6 +139,7 @@ fn object(style: Style, fields: &[(&str, &str)], depth: usize) -> String {
         if let Some(inner) = json::object(raw).filter(|_| nested(raw)) {
             let inner: Vec<(&str, &str)> = inner.iter().collect();
             shown.push(format!("{margin}{}\n", heading.trim_end()));
+            let style = if matches!(*name, "value" | "body") { style.with_times_as_sent() } else { style };
             shown.push(object(style, &inner, depth + 1));
         } else if let Some(rows) = json::array(raw).filter(|_| nested(raw)) {
             // A reply with nothing but a list needs no name above it.
@@ -146,7 +148,8 @@ fn object(style: Style, fields: &[(&str, &str)], depth: usize) -> String {
             }
             shown.push(rows_of(style, &rows, if fields.len() > 1 { depth + 1 } else { depth }));
         } else {
-            shown.push(format!("{margin}{heading}  {}", plain(raw)).trim_end().to_owned() + "\n");
+            shown
+                .push(format!("{margin}{heading}  {}", named(style, name, raw)).trim_end().to_owned() + "\n");
         }
     }
     shown.concat()
@@ -166,11 +169,11 @@ fn rows_of(style: Style, rows: &[&str], depth: usize) -> String {
         }
     }
     let headings = names.iter().map(|name| visible(name)).collect();
-    let cell = |raw: Option<&str>| Cell {
-        text: raw.map(plain).unwrap_or_default(),
+    let cell = |name: &str, raw: Option<&str>| Cell {
+        text: raw.map(|raw| named(style, name, raw)).unwrap_or_default(),
         number: raw.is_some_and(is_number),
     };
-    let rows = rows.iter().map(|row| names.iter().map(|name| cell(row.get(name))).collect()).collect();
+    let rows = rows.iter().map(|row| names.iter().map(|name| cell(name, row.get(name))).collect()).collect();
     table(style, headings, rows, depth)
 }
 
@@ -179,16 +182,16 @@ fn plain(raw: &str) -> String {
     json::as_string(raw).map_or_else(|| visible(raw), |text| visible(&text))
 }
 
-fn is_number(raw: &str) -> bool {
-    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+/// A value on one line, under this name: times are told by theirs.
+fn named(style: Style, name: &str, raw: &str) -> String {
+    match json::as_string(raw) {
+        Some(at) if name == "at" || name.ends_with("_at") => style.moment(&at),
+        _ => plain(raw),
+    }
 }
 
-/// A time without its fractions of a second, easier on the eyes.
-fn moment(at: &str) -> String {
-    match at.split_once('.') {
-        Some((seconds, rest)) if rest.ends_with('Z') => seconds.replace('T', " ") + "Z",
-        _ => at.to_owned(),
-    }
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -248,6 +251,19 @@ mod tests {
         );
         let oldest = r#"{"cmd":"message.search","order":"oldest"}"#;
         assert!(shown(oldest, r#"{"ok":true,"messages":[{"seq":3}],"next":3}"#).contains("--after 3"));
+    }
+
+    #[test]
+    fn times_of_the_daemon_are_short_or_relative_and_those_of_clients_stay() {
+        let at = r#""at":"2026-01-31T12:00:00.000000Z""#;
+        let line = format!(r#"{{"ok":true,"key":"k","value":{{{at}}},"seq":1,{at}}}"#);
+        let reply = Reply::new(line).unwrap();
+        let stored = "value\n  at  2026-01-31T12:00:00.000000Z\n";
+        let text = super::reply(Style::new(false), "{}", &reply);
+        assert!(text.contains(stored) && text.ends_with("at   2026-01-31 12:00:00Z\n"), "{text}");
+        let now = crate::time::Timestamp::parse("2026-01-31T15:00:00Z").unwrap();
+        let text = super::reply(Style::new(false).relative_to(now), "{}", &reply);
+        assert!(text.contains(stored) && text.ends_with("at   3h ago\n"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a terminal gets to see: colours, and stored text made harmless.
+//! What a terminal gets to see: colours, times, and stored text made harmless.
 //!
 //! Bodies, names and keys come from anyone. Printed as they are they could move the cursor, change
 //! the window's title or turn the direction of writing, so everything that drives a terminal is
@@ -6,10 +6,22 @@
 
 use std::fmt::Write;
 
-/// The colours of human output; all of them empty where there are none.
+use super::moment;
+use crate::time::Timestamp;
+
+/// The colours of human output, all of them empty where there are none, and how it shows times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     coloured: bool,
+    times: Times,
+}
+
+/// How times are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    AsSent,
+    Short,
+    RelativeTo(Timestamp),
 }
 
 /// What a piece of output is.
@@ -29,7 +41,30 @@ impl Style {
     /// With colours or without.
     #[must_use]
     pub fn new(coloured: bool) -> Self {
-        Style { coloured }
+        Style { coloured, times: Times::Short }
+    }
+
+    /// With times as how far they are from now.
+    #[must_use]
+    pub fn relative_to(self, now: Timestamp) -> Self {
+        Style { times: Times::RelativeTo(now), ..self }
+    }
+
+    /// With times as they were sent, for what clients have stored.
+    #[must_use]
+    pub fn with_times_as_sent(self) -> Self {
+        Style { times: Times::AsSent, ..self }
+    }
+
+    /// A time of the daemon, made visible.
+    #[must_use]
+    pub fn moment(self, at: &str) -> String {
+        let shown = match self.times {
+            Times::AsSent => None,
+            Times::Short => Some(moment::short(at)),
+            Times::RelativeTo(now) => moment::relative(at, now),
+        };
+        visible(shown.as_deref().unwrap_or(at))
     }
 
     /// `text` in this ink. The text must be [`visible`] already.

@@ -8,13 +8,18 @@ use crate::paths;
 use crate::server::access::Access;
 
 /// One option, as `--help` shows it.
-struct Spec {
-    name: &'static str,
-    value: &'static str,
-    doc: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// The kind of value that it takes.
+    pub value: &'static str,
+    /// What it does, and its default in brackets.
+    pub doc: &'static str,
 }
 
-const SPECS: &[Spec] = &[
+/// Every option that takes a value.
+pub const SPECS: &[Spec] = &[
     Spec { name: "data", value: "DIR", doc: "the data folder" },
     Spec { name: "socket", value: "PATH", doc: "the socket" },
     Spec { name: "socket-mode", value: "MODE", doc: "who may connect, in octal [0600]" },
@@ -56,7 +61,8 @@ pub enum Action {
 }
 
 /// The environment variable of an option.
-fn variable(name: &str) -> String {
+#[must_use]
+pub fn variable(name: &str) -> String {
     format!("MSGLOGD_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
@@ -173,7 +179,8 @@ fn size(text: &str, low: u64, high: u64) -> Result<u64, String> {
 }
 
 /// What `--help` prints.
-fn help() -> String {
+#[must_use]
+pub fn help() -> String {
     use std::fmt::Write;
     let mut text = "\
 msglogd: durable messages, search, key-value, chats and work queues for one host, over one socket

@@ -1,6 +1,8 @@
 //! What tests of the client need beside a daemon: the program, started and watched.
 #![allow(dead_code, clippy::expect_used)]
 
+pub mod terminal;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,7 +15,7 @@ use super::common::{Daemon, Finished, clean, finish, until};
 /// The client in a clean environment, with no socket named.
 pub fn msglog() -> Command {
     let mut command = clean(Command::new(env!("CARGO_BIN_EXE_msglog")));
-    command.env_remove("MSGLOG_SOCKET").env_remove("HOME");
+    command.env_remove("MSGLOG_SOCKET").env_remove("HOME").env_remove("NO_COLOR");
     command
 }
 

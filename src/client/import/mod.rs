@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-pub use options::{HELP, Options};
+pub use options::{OWN, Options};
 
 use super::connection::Address;
 use super::failure::{DONE, Failure, REFUSED, Result, say};

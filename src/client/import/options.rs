@@ -7,44 +7,64 @@ use sha2::{Digest, Sha256};
 use super::resume::Resume;
 use crate::client::command_line::{CommandLine, Piece, unknown_option};
 use crate::client::failure::{Failure, Result};
+use crate::client::own::{Own, flag, option};
 use crate::client::request::{encode, nameable, option_name};
 use crate::client::suggest::did_you_mean;
 use crate::protocol::table::{Argument, COMMANDS, Command, Kind, Type};
 
-/// The help on `msglog import`.
-pub const HELP: &str = "\
-Usage: msglog import FILE [options]
-
-Sends every line of a file of JSON lines; `-` is standard input (zcat FILE.gz | msglog import -).
-A line with `cmd` is a request and is sent as it is. Any other line is a message: `body` and either
-`originator` and `recipient`, or `app` and `chat`. Keys that a message does not have are left out,
-and named at the end. A refused line is reported with its number, and the import goes on.
-
-Options, beside --socket and --json:
-  --command NAME       what lines without `cmd` become, such as formula.submit or kv.set; default
-                       message.post. Then its arguments take the place of a message's
-  --originator NAME    for lines that have none; likewise --recipient NAME and every other
-  --recipient NAME     argument of the command, such as --queue, or --no-durable
-  --stop-on-error      stop at the first line that is refused (up to 2000 lines behind it have been
-                       sent by then, and count)
-  --resume-file PATH   keep the number of the last acknowledged line there; the same command then
-                       goes on where it was, after a crash of either side too
-  --resume-name NAME   what the import is called in its idempotency keys; needed for `-`
-
-With --resume-file each write carries the idempotency key `import:NAME:LINE`, so that no line is
-stored twice even if it was acknowledged after the file was last saved. NAME is made from the
-file's path unless it is given. The daemon keeps the keys for ever: give a new --resume-name when
-other lines are imported from the same path.
-
-At the end one line says how many were imported and refused, in how many seconds. Exit status: 0
-all imported; 3 some were refused; 4 the daemon went away, and then how to go on is said.
-
-Examples:
-  msglog import messages.jsonl --resume-file messages.position
-  zcat sms.jsonl.gz | msglog import - --originator importer --recipient archive
-  msglog import formulas.jsonl --command formula.submit
-  msglog import files.jsonl --command queue.put --queue thumbnails
-";
+/// `msglog import`, as help and completions know it.
+pub const OWN: Own = Own {
+    words: "import",
+    takes: "FILE [options]",
+    doc: "Sends every line of a file, messages or requests.",
+    about: &[
+        "`-` is standard input (zcat FILE.gz | msglog import -). A line with `cmd` is a request and is \
+              sent as it is. Any other line is a message: `body` and either `originator` and `recipient`, or \
+              `app` and `chat`. Keys that a message does not have are left out, and named at the end. A \
+              refused line is reported with its number, and the import goes on.",
+    ],
+    options: &[
+        option(
+            "command",
+            "NAME",
+            "what lines without `cmd` become, such as formula.submit or kv.set; default message.post. Then \
+             its arguments take the place of a message's",
+        ),
+        option("originator", "NAME", "for lines that have none"),
+        option(
+            "recipient",
+            "NAME",
+            "for lines that have none; likewise every other argument of the command, such as --queue, or \
+             --no-durable",
+        ),
+        flag(
+            "stop-on-error",
+            "stop at the first line that is refused (up to 2000 lines behind it have been sent by then, and \
+             count)",
+        ),
+        option(
+            "resume-file",
+            "FILE",
+            "keep the number of the last acknowledged line there; the same command then goes on where it \
+             was, after a crash of either side too",
+        ),
+        option("resume-name", "NAME", "what the import is called in its idempotency keys; needed for `-`"),
+    ],
+    notes: &[
+        "With --resume-file each write carries the idempotency key `import:NAME:LINE`, so that no line is \
+         stored twice even if it was acknowledged after the file was last saved. NAME is made from the \
+         file's path unless it is given. The daemon keeps the keys for ever: give a new --resume-name when \
+         other lines are imported from the same path.",
+        "At the end one line says how many were imported and refused, in how many seconds. Exit status: 0 \
+         all imported; 3 some were refused; 4 the daemon went away, and then how to go on is said.",
+    ],
+    examples: &[
+        "msglog import messages.jsonl --resume-file messages.position",
+        "zcat sms.jsonl.gz | msglog import - --originator importer --recipient archive",
+        "msglog import formulas.jsonl --command formula.submit",
+        "msglog import files.jsonl --command queue.put --queue thumbnails",
+    ],
+};
 
 /// What to import, and how.
 #[derive(Debug)]
@@ -178,8 +198,7 @@ fn kind_of(name: &str) -> Option<Type> {
 }
 
 fn unknown(name: &str) -> Failure {
-    let own = ["command", "originator", "recipient", "stop-on-error", "resume-file", "resume-name"];
-    unknown_option(name, "import", &own)
+    unknown_option(name, "import", &OWN.option_names())
 }
 
 /// A command that lines can become: any write.

@@ -16,7 +16,7 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-pub use options::{HELP, Options};
+pub use options::{OWN, Options};
 
 use super::connection::Address;
 use super::failure::{DONE, Failure, NOTHING_FOUND, Result, say};

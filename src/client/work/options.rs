@@ -7,40 +7,49 @@ use std::time::Duration;
 
 use crate::client::command_line::{CommandLine, Piece, text, unknown_option};
 use crate::client::failure::{Failure, Result};
+use crate::client::own::{Own, flag, option};
 use crate::limits::TIME_MS;
 
-/// The help on `msglog queue work`.
-pub const HELP: &str = "\
-Usage: msglog queue work QUEUE [options] -- COMMAND [ARGUMENTS...]
-
-Takes jobs from a queue and runs the command once for each. The job's body is on the command's
-standard input: a string as its plain text, anything else as JSON. Its environment has MSGLOG_QUEUE,
-MSGLOG_JOB and MSGLOG_ATTEMPT. Exit status 0 acks the job; anything else gives it back, to be tried
-again later, until the queue's max_attempts are used up.
-
-Options, beside --socket and --json:
-  --parallel N         commands that run at the same time; default 1
-  --lease-ms N         how long a job is held; default the queue's. While the command runs the lease
-                       is extended every third of it
-  --retry-delay-ms N   how long a job that failed waits; default 1 second after its first attempt,
-                       twice as long after each further one, up to 5 minutes
-  --once               take one job, wait for it if need be, and end
-  --exit-when-empty    end when no job is ready
-
-SIGTERM and SIGINT: no new jobs are taken, running commands finish, exit status 0. A second signal
-kills them and gives their jobs back. While the daemon is away, commands go on and the worker waits
-for it. A command whose lease was lost gets SIGTERM.
-
-A job may be run more than once (a crash between the command's end and its ack), so the command
-must bear that.
-
-Exit status: 0 stopped, or ended as asked; 1 with --once --exit-when-empty there was no job; 2 wrong
-usage; 3 the daemon refused; 4 no daemon answered at the start.
-
-Examples:
-  msglog queue work thumbnails --parallel 4 -- ./make-thumb
-  msglog queue work mail --exit-when-empty -- sh -c 'jq -r .text | mail -s news ops'
-";
+/// `msglog queue work`, as help and completions know it.
+pub const OWN: Own = Own {
+    words: "queue work",
+    takes: "QUEUE [options] -- COMMAND...",
+    doc: "Runs a command for each job of a queue.",
+    about: &["The job's body is on the command's standard input: a string as its plain text, anything else \
+              as JSON. Its environment has MSGLOG_QUEUE, MSGLOG_JOB and MSGLOG_ATTEMPT. Exit status 0 acks \
+              the job; anything else gives it back, to be tried again later, until the queue's max_attempts \
+              are used up."],
+    options: &[
+        option("parallel", "N", "commands that run at the same time; default 1"),
+        option(
+            "lease-ms",
+            "N",
+            "how long a job is held; default the queue's. While the command runs the lease is extended \
+             every third of it",
+        ),
+        option(
+            "retry-delay-ms",
+            "N",
+            "how long a job that failed waits; default 1 second after its first attempt, twice as long \
+             after each further one, up to 5 minutes",
+        ),
+        flag("once", "take one job, wait for it if need be, and end"),
+        flag("exit-when-empty", "end when no job is ready"),
+    ],
+    notes: &[
+        "SIGTERM and SIGINT: no new jobs are taken, running commands finish, exit status 0. A second signal \
+         kills them and gives their jobs back. While the daemon is away, commands go on and the worker waits \
+         for it. A command whose lease was lost gets SIGTERM.",
+        "A job may be run more than once (a crash between the command's end and its ack), so the command \
+         must bear that.",
+        "Exit status: 0 stopped, or ended as asked; 1 with --once --exit-when-empty there was no job; 2 wrong \
+         usage; 3 the daemon refused; 4 no daemon answered at the start.",
+    ],
+    examples: &[
+        "msglog queue work thumbnails --parallel 4 -- ./make-thumb",
+        "msglog queue work mail --exit-when-empty -- sh -c 'jq -r .text | mail -s news ops'",
+    ],
+};
 
 /// The pause after a first failed attempt, where none was given.
 const FIRST_DELAY_MS: u64 = 1000;
@@ -125,8 +134,7 @@ impl Options {
             "once" => self.once = true,
             "exit-when-empty" => self.exit_when_empty = true,
             _ => {
-                let own = ["parallel", "lease-ms", "retry-delay-ms", "once", "exit-when-empty"];
-                return Err(unknown_option(name, "queue work", &own));
+                return Err(unknown_option(name, "queue work", &OWN.option_names()));
             }
         }
         Ok(())

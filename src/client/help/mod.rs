@@ -1,14 +1,17 @@
-//! The help texts, made from the table of commands.
+//! The help texts, made from the table of commands and from the client's own.
+
+mod examples;
+mod layout;
+
+pub use examples::of as examples_of;
 
 use super::command_line::{noun_of, verbs};
 use super::failure::{Failure, Result};
+use super::own::{self, GLOBALS, OWN, Opt, Own};
 use super::request::{nameable, option_name, positional};
 use super::suggest::did_you_mean;
-use super::{import, work};
 use crate::protocol::table::{Argument, COMMANDS, Command, Type};
-
-/// How wide the left column may become before its text moves to a line of its own.
-const LEFT_MOST: usize = 34;
+use layout::{columns, paragraphs};
 
 const INTRODUCTION: &str = "\
 msglog talks to msglogd, the daemon that keeps messages, keys, formulas and queues in one log.
@@ -23,83 +26,14 @@ Try:
   msglog log follow --from 1
 ";
 
-const CONCLUSION: &str = "
-Options of every command:
-  --socket PATH  the daemon's socket; otherwise $MSGLOG_SOCKET, or the first that answers of
-                 $RUNTIME_DIRECTORY/msglogd.sock, $XDG_RUNTIME_DIR/msglogd.sock,
-                 /tmp/msglogd-UID/msglogd.sock and /run/msglogd/msglogd.sock
-  --json         replies as the daemon sends them, one a line; so it is without a terminal, too
-  --help         what a command takes, as `msglog help NOUN VERB` says it
-  --version      the version
-
-Colours are left out where NO_COLOR is set.
-
-Exit status: 0 done; 1 nothing found; 2 wrong usage; 3 the daemon refused; 4 no daemon answers;
-74 a file cannot be read or written.
-";
-
-/// Commands of the client that the table does not know: the words, and what they do.
-const OWN: &[(&str, &str)] = &[
-    ("queue work QUEUE -- COMMAND...", "Runs a command for each job of a queue."),
-    ("import FILE", "Sends every line of a file, messages or requests."),
-    ("call REQUEST", "Sends a request as it is; with `-`, every line of standard input."),
-    ("help [NOUN [VERB]]", "Says what a command takes and does."),
-];
-
-const CALL: &str = "\
-Usage: msglog call REQUEST
-
-Sends one request, a JSON object, as it is, and prints the reply. With `-` it sends every line of
-standard input without waiting for replies, and prints the replies in the same order.
-
-Examples:
-  msglog call '{\"cmd\":\"ping\"}'
-  msglog call - < requests.jsonl
-";
-
-const EXAMPLES: &[(&str, &[&str])] = &[
-    (
-        "batch",
-        &[r#"msglog batch '[{"cmd":"kv.set","key":"a","value":1},{"cmd":"kv.set","key":"b","value":2}]'"#],
-    ),
-    (
-        "kv.set",
-        &[
-            r#"msglog kv set greeting '"hello"'"#,
-            "msglog kv set counter 42 --if-seq 0",
-            "msglog kv set page - < page.json",
-        ],
-    ),
-    ("kv.get", &["msglog kv get greeting"]),
-    ("kv.delete", &["msglog kv delete greeting"]),
-    ("kv.list", &["msglog kv list user/ --limit 20"]),
-    (
-        "message.post",
-        &[
-            "msglog message post --originator anna --recipient bob 'see you at noon'",
-            "date | msglog message post --originator cron --recipient ops -",
-        ],
-    ),
-    ("message.get", &["msglog message get 17"]),
-    ("message.edit", &["msglog message edit --seq 17 'see you at one'"]),
-    ("message.delete", &["msglog message delete 17"]),
-    (
-        "message.search",
-        &[
-            "msglog message search 'bergamot -spam' --limit 5 --count",
-            r#"msglog message search '"see you" noon OR midnight' --recipient bob"#,
-        ],
-    ),
-    ("message.follow", &["msglog message follow --recipient bob", "msglog message follow alarm --from 1"]),
-    ("app.create", &["msglog app create support"]),
-    ("chat.create", &["msglog chat create TOKEN 'first steps'"]),
-    ("formula.submit", &[r#"msglog formula submit Accord '[{"name":"Vanillin","concentration":15.50}]'"#]),
-    ("queue.put", &[r#"msglog queue put thumbnails '{"file":"a.png"}' --priority 3"#]),
-    ("queue.reserve", &["msglog queue reserve thumbnails --wait-ms 10000"]),
-    ("queue.configure", &["msglog queue configure thumbnails --max-attempts 3 --max-jobs null"]),
-    ("queue.peek", &["msglog queue peek thumbnails --state dead"]),
-    ("log.read", &["msglog log read --from 100 --types kv.set,message.posted"]),
-    ("log.follow", &["msglog log follow --from 1 --types kv.set,message.posted"]),
+/// What the exit statuses mean.
+pub const EXIT_STATUSES: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "nothing found"),
+    ("2", "wrong usage"),
+    ("3", "the daemon refused"),
+    ("4", "no daemon answers"),
+    ("74", "a file cannot be read or written"),
 ];
 
 /// The help on these words; all of it when there are none.
@@ -110,10 +44,10 @@ pub fn text(words: &[String]) -> Result<String> {
     let words: Vec<&str> = words.iter().flat_map(|word| word.split('.')).collect();
     match words.as_slice() {
         [] | ["help", ..] => Ok(overview()),
-        ["call", ..] => Ok(CALL.to_owned()),
-        ["import", ..] => Ok(import::HELP.to_owned()),
-        ["queue", "work", ..] => Ok(work::HELP.to_owned()),
-        [noun, rest @ ..] => of_noun(noun, rest.first().copied()),
+        [noun, rest @ ..] => match own::find(&words) {
+            Some(own) => Ok(of_own(own)),
+            None => of_noun(noun, rest.first().copied()),
+        },
     }
 }
 
@@ -130,7 +64,8 @@ pub fn usage(command: &'static Command) -> String {
 }
 
 /// A command as it is typed, with what it takes by position.
-fn words_of(command: &'static Command) -> String {
+#[must_use]
+pub fn words_of(command: &'static Command) -> String {
     let mut words = vec![command.name.replace('.', " ")];
     for argument in positional(command) {
         let name = placeholder(argument);
@@ -140,11 +75,50 @@ fn words_of(command: &'static Command) -> String {
 }
 
 fn overview() -> String {
-    let own = OWN.iter().map(|(words, doc)| ((*words).to_owned(), (*doc).to_owned()));
     let of_table = COMMANDS.iter().filter(|command| command.name != "help");
     let of_table = of_table.map(|command| (words_of(command), first_sentence(command.doc).to_owned()));
-    let rows: Vec<(String, String)> = of_table.chain(own).collect();
-    format!("{INTRODUCTION}\nCommands:\n{}{CONCLUSION}", columns(&rows))
+    let rows: Vec<(String, String)> = of_table.chain(OWN.iter().map(row_of)).collect();
+    let statuses: Vec<String> =
+        EXIT_STATUSES.iter().map(|(status, meaning)| format!("{status} {meaning}")).collect();
+    [
+        INTRODUCTION,
+        "\nCommands:\n",
+        &columns(&rows),
+        "\nOptions of every command:\n",
+        &options(GLOBALS),
+        "\nColours are left out where NO_COLOR is set.\n",
+        &paragraphs(&[&format!("Exit status: {}.", statuses.join("; "))]),
+    ]
+    .concat()
+}
+
+/// The line of one of the client's own commands in a list of commands.
+fn row_of(own: &Own) -> (String, String) {
+    let takes = own.takes.replace("[options]", " ");
+    let words: Vec<&str> = own.words.split(' ').chain(takes.split_whitespace()).collect();
+    (words.join(" "), own.doc.to_owned())
+}
+
+fn options(options: &[Opt]) -> String {
+    let rows: Vec<_> = options.iter().map(|option| (option.typed(), option.doc.to_owned())).collect();
+    columns(&rows)
+}
+
+fn of_own(own: &Own) -> String {
+    let mut parts = vec![format!("Usage: msglog {} {}", own.words, own.takes).trim_end().to_owned() + "\n"];
+    parts.push(paragraphs(&[own.doc]));
+    parts.push(paragraphs(own.about));
+    if !own.options.is_empty() {
+        parts.extend(["\nOptions, beside --socket and --json:\n".to_owned(), options(own.options)]);
+    }
+    parts.push(paragraphs(own.notes));
+    parts.push(listed_examples(own.examples.iter().copied()));
+    parts.concat()
+}
+
+fn listed_examples(lines: impl Iterator<Item = &'static str>) -> String {
+    let lines: Vec<String> = lines.map(|line| format!("  {line}\n")).collect();
+    if lines.is_empty() { String::new() } else { format!("\nExamples:\n{}", lines.concat()) }
 }
 
 fn of_noun(noun: &str, verb: Option<&str>) -> Result<String> {
@@ -160,13 +134,13 @@ fn of_noun(noun: &str, verb: Option<&str>) -> Result<String> {
         (None, None) if !of_noun.is_empty() => {
             let mut rows: Vec<(String, String)> =
                 of_noun.iter().map(|command| (words_of(command), command.doc.to_owned())).collect();
-            let own = OWN.iter().filter(|(words, _)| words.split(' ').next() == Some(noun));
-            rows.extend(own.map(|(words, doc)| ((*words).to_owned(), (*doc).to_owned())));
+            let own = OWN.iter().filter(|own| own.words.split(' ').next() == Some(noun));
+            rows.extend(own.map(row_of));
             let more = format!("`msglog help {noun} VERB` says what a command takes.");
             Ok(format!("Usage: msglog {noun} VERB [arguments]\n\n{}\n{more}\n", columns(&rows)))
         }
         _ => {
-            let known = COMMANDS.iter().map(noun_of).chain(["call", "import"]);
+            let known = COMMANDS.iter().map(noun_of).chain(OWN.iter().map(|own| own.words));
             Err(Failure::Usage(format!("there is no command `{noun}`{}", did_you_mean(noun, known))))
         }
     }
@@ -185,19 +159,27 @@ fn of_command(command: &'static Command) -> String {
     let options = nameable(command).filter(|argument| !is_positional(argument));
     let rows: Vec<_> = options.map(|argument| (option(argument), described(argument))).collect();
     parts.extend(["\nOptions, beside --socket and --json:\n".to_owned(), columns(&rows)]);
-    let examples = EXAMPLES.iter().filter(|(name, _)| *name == command.name).flat_map(|(_, lines)| *lines);
-    let examples: Vec<String> = examples.map(|line| format!("  {line}\n")).collect();
-    if !examples.is_empty() {
-        parts.extend(["\nExamples:\n".to_owned(), examples.concat()]);
-    }
+    parts.push(listed_examples(examples_of(command.name)));
     parts.concat()
 }
 
-/// An option with the kind of value that it takes.
-fn option(argument: &Argument) -> String {
-    let value = match argument.kind {
-        Type::Flag if argument.name == "durable" => return "--no-durable".into(),
-        Type::Flag => return format!("--{}", option_name(argument)),
+/// An argument as an option of the command line.
+#[must_use]
+pub fn option(argument: &Argument) -> String {
+    let value = value_of(argument);
+    match argument.kind {
+        // It is true unless it is denied.
+        Type::Flag if argument.name == "durable" => "--no-durable".into(),
+        Type::Flag => format!("--{}", option_name(argument)),
+        _ => format!("--{} {value}", option_name(argument)),
+    }
+}
+
+/// The kind of value that an argument takes. Empty for a flag.
+#[must_use]
+pub fn value_of(argument: &Argument) -> String {
+    match argument.kind {
+        Type::Flag => String::new(),
         Type::Integer { .. } => "N".into(),
         Type::IntegerOrNull { .. } => "N|null".into(),
         Type::Choice(words) => words.join("|"),
@@ -205,12 +187,12 @@ fn option(argument: &Argument) -> String {
         Type::Texts => "A,B,...".into(),
         Type::Json | Type::Requests | Type::Materials => "JSON".into(),
         Type::Text { .. } | Type::Name => "TEXT".into(),
-    };
-    format!("--{} {value}", option_name(argument))
+    }
 }
 
 /// What an argument does, and what it must be where that is not plain from it.
-fn described(argument: &Argument) -> String {
+#[must_use]
+pub fn described(argument: &Argument) -> String {
     let doc = match argument.kind {
         // As an option a flag is there or not; its doc says what the value does.
         Type::Flag => argument.doc.trim_start_matches("true: ").trim_start_matches("false: "),
@@ -229,17 +211,6 @@ fn first_sentence(doc: &str) -> &str {
     end.map_or(doc, |end| &doc[..=end])
 }
 
-/// Two columns; where the left part is long, the right one stands on the next line.
-fn columns(rows: &[(String, String)]) -> String {
-    let fitting = rows.iter().map(|(left, _)| left.len()).filter(|width| *width <= LEFT_MOST);
-    let width = fitting.max().unwrap_or(0);
-    let lines = rows.iter().map(|(left, right)| {
-        let line_break = if left.len() > width { format!("\n  {:width$}", "") } else { String::new() };
-        format!("  {left:width$}{line_break}  {right}\n")
-    });
-    lines.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +226,7 @@ mod tests {
             assert!(overview.contains(&words_of(command)), "{}", command.name);
         }
         assert!(overview.contains("queue work") && overview.contains("import FILE"));
-        assert!(overview.lines().all(|line| line.chars().count() <= 120));
+        assert!(overview.lines().all(|line| line.chars().count() <= 100), "{overview}");
     }
 
     #[test]
@@ -273,13 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn examples_are_of_commands_that_are_there_and_parse() {
-        for (name, lines) in EXAMPLES {
-            assert!(COMMANDS.iter().any(|command| command.name == *name), "{name}");
-            assert!(
-                lines.iter().all(|line| line.contains(&format!("msglog {}", name.replace('.', " ")))),
-                "{name}"
-            );
+    fn the_clients_own_commands_have_help_with_every_option() {
+        for own in OWN.iter().filter(|own| own.words != "help") {
+            let help = help(own.words);
+            assert!(help.starts_with(&format!("Usage: msglog {}", own.words)), "{help}");
+            assert!(own.options.iter().all(|option| help.contains(&option.typed())), "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
         }
     }
 

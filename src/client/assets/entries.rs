@@ -1,0 +1,161 @@
+//! Every command that can be typed, as completions and man pages see it.
+
+use crate::client::command_line::noun_of;
+use crate::client::help;
+use crate::client::own::{GLOBALS, OWN, Opt, Own};
+use crate::client::request::{nameable, option_name, positional};
+use crate::protocol::table::{Argument, COMMANDS, Command, Type};
+
+/// One command.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is typed to get it, such as `kv set`.
+    pub words: String,
+    /// What is typed behind it, for people.
+    pub takes: String,
+    /// What it does.
+    pub doc: String,
+    /// Its options, those of every command not among them.
+    pub options: Vec<Named>,
+    /// The kinds of what it takes by position.
+    pub values: Vec<Value>,
+    /// Paragraphs about it.
+    pub about: Vec<&'static str>,
+    /// Command lines.
+    pub examples: Vec<&'static str>,
+}
+
+/// One option.
+#[derive(Debug)]
+pub struct Named {
+    /// Its name, without the dashes.
+    pub name: String,
+    /// How it is typed.
+    pub typed: String,
+    /// What it does.
+    pub doc: String,
+    /// What follows it.
+    pub value: Value,
+}
+
+/// What a value can be, as far as a shell can help with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// There is none: a flag.
+    Nothing,
+    /// The name of a file or a folder.
+    File,
+    /// One of these words.
+    Words(Vec<&'static str>),
+    /// A program and its arguments.
+    Command,
+    /// Anything.
+    Any,
+}
+
+/// All commands: those of the table, then the client's own.
+#[must_use]
+pub fn entries() -> Vec<Entry> {
+    let of_table = COMMANDS.iter().filter(|command| command.name != "help").map(of_table);
+    of_table.chain(OWN.iter().map(own)).collect()
+}
+
+/// The options of every command.
+#[must_use]
+pub fn globals() -> Vec<Named> {
+    GLOBALS.iter().map(named).collect()
+}
+
+/// The first words that have verbs behind them, each once.
+#[must_use]
+pub fn nouns() -> Vec<&'static str> {
+    let mut nouns: Vec<&str> =
+        COMMANDS.iter().filter(|command| command.name.contains('.')).map(noun_of).collect();
+    nouns.dedup();
+    nouns
+}
+
+fn of_table(command: &'static Command) -> Entry {
+    let words = command.name.replace('.', " ");
+    let takes = help::words_of(command).split_off(words.len()).trim_start().to_owned();
+    let options = nameable(command).map(|argument| Named {
+        name: match argument.name {
+            "durable" => "no-durable".into(),
+            _ => option_name(argument),
+        },
+        typed: help::option(argument),
+        doc: help::described(argument),
+        value: value_of(argument),
+    });
+    Entry {
+        words,
+        takes,
+        doc: command.doc.into(),
+        options: options.collect(),
+        values: positional(command).map(value_of).collect(),
+        about: Vec::new(),
+        examples: help::examples_of(command.name).collect(),
+    }
+}
+
+fn value_of(argument: &Argument) -> Value {
+    match argument.kind {
+        Type::Flag => Value::Nothing,
+        Type::Choice(words) => Value::Words(words.to_vec()),
+        _ => Value::Any,
+    }
+}
+
+fn own(own: &Own) -> Entry {
+    let takes = own.takes.split(' ').filter(|word| !word.starts_with('[') && *word != "--");
+    Entry {
+        words: own.words.into(),
+        takes: own.takes.into(),
+        doc: own.doc.into(),
+        options: own.options.iter().map(named).collect(),
+        values: takes.filter(|word| !word.is_empty()).map(value_named).collect(),
+        about: own.about.iter().chain(own.notes).copied().collect(),
+        examples: own.examples.to_vec(),
+    }
+}
+
+fn named(option: &Opt) -> Named {
+    Named {
+        name: option.name.into(),
+        typed: option.typed(),
+        doc: option.doc.into(),
+        value: value_named(option.value),
+    }
+}
+
+/// The kind of value that a placeholder stands for.
+fn value_named(placeholder: &'static str) -> Value {
+    match placeholder {
+        "" => Value::Nothing,
+        "FILE" | "DIR" | "PATH" => Value::File,
+        "COMMAND..." => Value::Command,
+        words if words.contains('|') => Value::Words(words.split('|').collect()),
+        _ => Value::Any,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(words: &str) -> Entry {
+        entries().into_iter().find(|entry| entry.words == words).unwrap()
+    }
+
+    #[test]
+    fn entries_know_what_they_take() {
+        assert_eq!(entry("kv set").takes, "KEY VALUE");
+        assert_eq!(entry("import").values, [Value::File]);
+        assert_eq!(entry("queue work").values, [Value::Any, Value::Command]);
+        assert_eq!(entry("completions").values, [Value::Words(vec!["bash", "zsh", "fish"])]);
+        let peek = entry("queue peek");
+        let state = peek.options.iter().find(|option| option.name == "state").unwrap();
+        assert!(matches!(&state.value, Value::Words(words) if words.contains(&"dead")));
+        assert!(nouns().contains(&"kv") && !nouns().contains(&"ping"));
+    }
+}

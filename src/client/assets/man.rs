@@ -1,0 +1,194 @@
+//! The man pages.
+
+use roff::{Inline, Roff, bold, italic, roman};
+
+use super::entries::{Entry, Named, entries, globals};
+use super::markdown;
+use crate::client::help::{EXIT_STATUSES, described, option};
+use crate::daemon::options::{SPECS, help, variable};
+use crate::protocol::table::{COMMON, COMMON_WRITE};
+
+/// The reference of the protocol.
+const PROTOCOL: &str = include_str!("../../../protocol.md");
+
+/// `msglog.1`.
+#[must_use]
+pub fn client(date: &str) -> String {
+    let mut page = begin("MSGLOG", "1", date, "msglog", "the client of msglogd for people and their scripts");
+    page.control("SH", ["SYNOPSIS"]);
+    page.text([bold("msglog"), roman(" [options] "), italic("noun verb"), roman(" [arguments]")]);
+    page.control("SH", ["DESCRIPTION"]);
+    page.text([
+        bold("msglog"),
+        roman(
+            " talks to msglogd(8), the daemon that keeps messages, keys, chats, formulas and work queues of a \
+             host in one log. On a terminal it prints for eyes; otherwise, and with ",
+        ),
+        bold("--json"),
+        roman(", it prints the daemon's replies, one JSON object a line, as msglog-protocol(7) describes them."),
+    ]);
+    page.control("SH", ["OPTIONS"]);
+    page.text([roman("Every command takes:")]);
+    globals().iter().for_each(|option| listed(&mut page, &option.typed, &option.doc));
+    page.control("PP", []);
+    page.text([roman("Every command that writes takes:")]);
+    let of_writes = COMMON_WRITE.iter().chain(COMMON.iter().filter(|argument| argument.name == "id"));
+    of_writes.for_each(|argument| listed(&mut page, &option(argument), &described(argument)));
+    page.control("SH", ["COMMANDS"]);
+    entries().iter().for_each(|entry| command(&mut page, entry));
+    page.control("SH", ["EXIT STATUS"]);
+    EXIT_STATUSES.iter().for_each(|(status, meaning)| listed(&mut page, status, meaning));
+    page.control("SH", ["ENVIRONMENT"]);
+    listed(&mut page, "MSGLOG_SOCKET", "the daemon's socket, where --socket does not name one");
+    listed(&mut page, "NO_COLOR", "when it is set and not empty, there are no colours");
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman("msglogd(8), msglog-protocol(7)")]);
+    finish(&page)
+}
+
+/// `msglogd.8`, made from the daemon's own help.
+#[must_use]
+pub fn daemon(date: &str) -> String {
+    let help = help();
+    let mut blocks = help.split("\n\n");
+    let what = blocks.next().and_then(|title| title.split_once(": ")).map_or("", |(_, what)| what);
+    let mut page = begin("MSGLOGD", "8", date, "msglogd", what.trim());
+    page.control("SH", ["SYNOPSIS"]);
+    let usages = blocks.next().unwrap_or_default().trim_start_matches("usage:");
+    for line in usages.lines() {
+        let (usage, doc) = line.trim().split_once("  ").unwrap_or((line.trim(), ""));
+        listed(&mut page, usage, doc.trim());
+    }
+    page.control("SH", ["OPTIONS"]);
+    page.text([roman("Each option is also an environment variable, which an option overrides.")]);
+    for spec in SPECS {
+        let doc = format!("{} ({})", spec.doc, variable(spec.name));
+        listed(&mut page, &format!("--{} {}", spec.name, spec.value), &doc);
+    }
+    listed(&mut page, "--help", "the help");
+    listed(&mut page, "--version", "the version");
+    page.control("SH", ["NOTES"]);
+    // The first block is the rest of the options, which the table gave already.
+    for block in blocks.skip_while(|block| block.trim_start().starts_with(['o', '-'])) {
+        paragraph(&mut page, block.trim());
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman("msglog(1), msglog-protocol(7)")]);
+    finish(&page)
+}
+
+/// `msglog-protocol.7`, which is `protocol.md`.
+#[must_use]
+pub fn protocol(date: &str) -> String {
+    let mut page =
+        begin("MSGLOG-PROTOCOL", "7", date, "msglog-protocol", "what clients and msglogd say to each other");
+    markdown::render(&mut page, PROTOCOL);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman("msglog(1), msglogd(8)")]);
+    finish(&page)
+}
+
+fn begin(title: &str, section: &str, date: &str, name: &str, what: &str) -> Roff {
+    let mut page = Roff::new();
+    let version = concat!("msglogd ", env!("CARGO_PKG_VERSION"));
+    page.control("TH", [title, section, date, version, "msglogd"]);
+    // Names of variables and paths are not to be broken, nor lines stretched.
+    page.control("nh", []);
+    page.control("ad", ["l"]);
+    page.control("SH", ["NAME"]);
+    page.text([roman(format!("{name} - {what}"))]);
+    page
+}
+
+/// The page as text, without the paragraphs that would be empty: those under a heading, and those
+/// in front of another break.
+fn finish(page: &Roff) -> String {
+    let text = page.to_roff();
+    let lines: Vec<&str> = text.lines().collect();
+    let is = |line: Option<&&str>, macros: &[&str]| {
+        line.is_none_or(|line| {
+            macros.iter().any(|name| line.get(1..3) == Some(name) && line.starts_with('.'))
+        })
+    };
+    let empty = |(place, line): &(usize, &&str)| {
+        let (before, after) =
+            (place.checked_sub(1).and_then(|before| lines.get(before)), lines.get(place + 1));
+        **line == ".PP" && (is(before, &["SH", "SS"]) || is(after, &["PP", "SH", "SS", "TP", "IP", "RE"]))
+    };
+    let kept = lines.iter().enumerate().filter(|line| !empty(line)).map(|(_, line)| *line);
+    kept.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Something in bold with its description under it.
+fn listed(page: &mut Roff, name: &str, doc: &str) {
+    page.control("TP", []);
+    page.text([bold(name)]);
+    page.text([roman(doc)]);
+}
+
+fn command(page: &mut Roff, entry: &Entry) {
+    page.control("TP", []);
+    page.text([bold(format!("msglog {}", entry.words)), Inline::Italic(format!(" {}", entry.takes))]);
+    page.text([roman(entry.doc.as_str())]);
+    let common = |option: &&Named| {
+        let of_writes = COMMON_WRITE.iter().any(|common| option.typed == self::option(common));
+        !of_writes && option.name != "id"
+    };
+    let options: Vec<&Named> = entry.options.iter().filter(common).collect();
+    if entry.about.is_empty() && options.is_empty() && entry.examples.is_empty() {
+        return;
+    }
+    page.control("RS", []);
+    entry.about.iter().for_each(|text| paragraph(page, text));
+    options.iter().for_each(|option| listed(page, &option.typed, &option.doc));
+    if !entry.examples.is_empty() {
+        page.control("PP", []);
+        literal(page, &entry.examples);
+    }
+    page.control("RE", []);
+}
+
+fn paragraph(page: &mut Roff, text: &str) {
+    page.control("PP", []);
+    page.text([roman(text)]);
+}
+
+/// Lines as they are.
+pub fn literal(page: &mut Roff, lines: &[&str]) {
+    page.control("RS", ["4"]);
+    page.control("nf", []);
+    lines.iter().for_each(|line| {
+        page.text([roman(*line)]);
+    });
+    page.control("fi", []);
+    page.control("RE", []);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::table::COMMANDS;
+
+    #[test]
+    fn every_command_and_option_is_in_its_page() {
+        let page = client("2026-01-31").replace("\\-", "-");
+        for entry in entries() {
+            assert!(page.contains(&format!("msglog {}", entry.words)), "{}", entry.words);
+            assert!(entry.options.iter().all(|option| page.contains(&option.typed)), "{}", entry.words);
+        }
+        let page = daemon("2026-01-31").replace("\\-", "-");
+        assert!(SPECS.iter().all(|spec| page.contains(&format!("--{} {}", spec.name, spec.value))));
+        assert!(page.contains("exit status: 0 stopped"), "{page}");
+        assert!(page.contains("msglogd check"), "{page}");
+        let page = protocol("2026-01-31");
+        assert!(COMMANDS.iter().all(|command| page.contains(&format!("SS {}", command.name))), "{page}");
+    }
+
+    #[test]
+    fn no_control_line_comes_from_a_text() {
+        let mut page = Roff::new();
+        literal(&mut page, &[".so /etc/passwd", "'x"]);
+        let page = page.to_roff();
+        assert!(!page.contains("\n.so") && !page.contains("\n'x"), "{page}");
+    }
+}

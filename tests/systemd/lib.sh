@@ -25,6 +25,11 @@ within() {
 # show PROPERTY [UNIT]
 show() { systemctl show -P "$1" "${2:-msglogd.service}"; }
 
+# restarted COUNT: whether systemd has started it again so often by itself
+restarted() { (($(show NRestarts) >= $1)); }
+is_active() { systemctl is-active "$@"; }
+status_says() { show StatusText | grep -q -- "$1"; }
+
 # What of the service's journal matches; a line an entry, its priority first.
 journal() {
   journalctl --sync
@@ -45,6 +50,9 @@ install_service() {
   systemd-tmpfiles --create msglogd.conf
   systemctl daemon-reload
 }
+
+# A stop that does not warn that the socket can wake the service again: it is meant to.
+stop_service() { systemctl stop msglogd 2>/dev/null; }
 
 start_service() {
   install_service

@@ -5,5 +5,5 @@ for number in $(seq 6); do
   kill -KILL "$(show MainPID)"
   is "the value after a crash" "$number" "$(get_key "k$number")"
 done
-within 10 test "$(show NRestarts)" -ge 6
+within 10 restarted 6
 is "the result" success "$(show Result)"

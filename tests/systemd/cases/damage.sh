@@ -1,7 +1,7 @@
 # Damaged data ends the start with 65: it is not tried again, and clients are refused, not kept waiting.
 start_service
 for number in 1 2 3; do set_key "k$number" "$number" >/dev/null; done
-systemctl stop msglogd
+stop_service
 rm -rf $STORE/index
 segment=$(echo $STORE/log/*.log)
 cp -a "$segment" /tmp/good
@@ -11,9 +11,10 @@ printf X | dd of="$segment" bs=1 seek=3 conv=notrunc status=none
 status=0
 ask '{"cmd":"ping"}' >/dev/null 2>&1 || status=$?
 ((status != 0)) || fail "an answer from damaged data"
-within 10 test "$(systemctl is-active msglogd.service)" = failed
+within 10 systemctl is-failed msglogd.service
 is "its status" 65 "$(show ExecMainStatus)"
-within 10 sh -c '! systemctl is-active msglogd.socket'
+socket_is_gone() { ! is_active msglogd.socket; }
+within 10 socket_is_gone
 is "restarts" 0 "$(show NRestarts)"
 starts=$(journal 'damaged data' | wc -l)
 ((starts <= 2)) || fail "it was started $starts times on damaged data"

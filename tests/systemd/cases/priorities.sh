@@ -1,11 +1,11 @@
 # Lines reach the journal with their priority, and without the prefix that carries it.
 start_service
 within 5 journal '^5 [0-9]+ msglogd .* listening on /run/msglogd/msglogd.sock$'
-systemctl stop msglogd
+stop_service
 
 # damaged data: an error
 set_key k '"value"' >/dev/null 2>&1 || true
-systemctl stop msglogd
+stop_service
 segment=$(echo $STORE/log/*.log)
 printf X | dd of="$segment" bs=1 seek=3 conv=notrunc status=none
 systemctl start msglogd 2>/dev/null && fail "it starts on damaged data"

@@ -6,6 +6,7 @@ systemd-analyze security --threshold=7 --no-pager msglogd.service >/tmp/security
 
 systemctl start msglogd
 pid=$(show MainPID)
+is "the priority of its background" 10 "$(ps -L -o nice= -o comm= -p "$pid" | awk '$2 == "background" { print $1 }')"
 is "its user" msglogd "$(stat -c %U "/proc/$pid")"
 is "its capabilities" 0000000000000000 "$(awk '/^CapBnd/ { print $2 }' "/proc/$pid/status")"
 
@@ -26,6 +27,16 @@ status=0
 setpriv --reuid outsider --regid outsider --init-groups msglog call '{"cmd":"ping"}' >/dev/null 2>&1 || status=$?
 is "the status of an outsider's client" 4 "$status"
 
+# The rights that groups give hold inside the sandbox.
+groupadd keepers
+usermod -aG msglogd,keepers outsider
+drop_in "Environment=MSGLOGD_ADMIN_GID=$(getent group keepers | cut -d: -f3)"
+systemctl restart msglogd
+pid=$(show MainPID)
+as() { setpriv --reuid "$1" --regid "$1" --init-groups msglog call "$2" 2>&1 || true; }
+[[ $(as outsider '{"cmd":"log.verify"}') == '{"ok":true'* ]] || fail "an administrator by group may not verify"
+[[ $(as insider '{"cmd":"log.verify"}') == *forbidden* ]] || fail "anyone may verify"
+
 # Nothing else can be written, not even where the user could.
 install -d -o msglogd /srv/elsewhere
 is "a write elsewhere, in the daemon's namespace" 1 \
@@ -34,6 +45,6 @@ is "a write to the backup folder, there" 0 \
   "$(nsenter -t "$pid" -m setpriv --reuid msglogd --clear-groups sh -c 'touch /var/backups/msglogd/x; echo $?')"
 
 # A stop leaves a store that checks.
-systemctl stop msglogd
+stop_service
 is "how it ended" "success 0" "$(show Result) $(show ExecMainStatus)"
 setpriv --reuid msglogd --regid msglogd --clear-groups msglogd check --data $STORE >/dev/null || fail "the store does not check"

@@ -41,6 +41,8 @@ pub const BATCH_COMMANDS: usize = 1000;
 pub const KEY_BYTES: usize = 1024;
 /// Longest originator, recipient, application, chat or queue name.
 pub const NAME_BYTES: usize = 256;
+/// Longest path of a folder.
+pub const PATH_BYTES: usize = 4095;
 /// Longest `idempotency_key`.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
 /// A reply stops growing here and gives a `next` instead; one item larger than this still goes.

@@ -149,7 +149,8 @@ fn serve(options: Options) -> Result<(), Exit> {
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 
     let stopping = Arc::new(AtomicBool::new(false));
-    let (to_maintenance, maintainer) = start_maintenance(&published, &stopping, &mailbox)?;
+    let (to_maintenance, maintainer) =
+        start_maintenance(&data, options.backup_dir, &published, &stopping, &mailbox)?;
 
     let identity = Identity::new(limits, options.access);
     let router = Router {
@@ -188,6 +189,8 @@ fn compare_clocks(last_at: Timestamp) {
 
 /// Starts the thread for long work, with the way to it.
 fn start_maintenance(
+    data: &Path,
+    backup_dir: Option<PathBuf>,
     published: &Arc<Published>,
     stopping: &Arc<AtomicBool>,
     mailbox: &Mailbox,
@@ -195,6 +198,9 @@ fn start_maintenance(
     let (sender, inbox) = bounded(MAINTENANCE_WAITING);
     let mailbox = mailbox.clone();
     let maintainer = Maintainer {
+        storage: Arc::new(Disk),
+        data: data.to_owned(),
+        backup_dir,
         published: Arc::clone(published),
         stopping: Arc::clone(stopping),
         deliver: Box::new(move |ticket, fields| mailbox.deliver(FromWorkers::Maintained { ticket, fields })),

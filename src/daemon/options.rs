@@ -26,7 +26,8 @@ pub const SPECS: &[Spec] = &[
     Spec { name: "allow-uid", value: "UIDS", doc: "users who may connect [all]" },
     Spec { name: "allow-gid", value: "GIDS", doc: "groups whose members may connect [all]" },
     Spec { name: "read-only-gid", value: "GIDS", doc: "groups whose members may only read [none]" },
-    Spec { name: "admin-gid", value: "GIDS", doc: "groups whose members may verify the log [none]" },
+    Spec { name: "admin-gid", value: "GIDS", doc: "groups whose members may verify and back up [none]" },
+    Spec { name: "backup-dir", value: "DIR", doc: "the one folder that backups go into [any]" },
     Spec { name: "max-line", value: "BYTES", doc: "longest request line [1M]" },
     Spec { name: "max-connections", value: "N", doc: "connections in all [4096]" },
     Spec { name: "max-connections-per-uid", value: "N", doc: "connections of one user [half of all]" },
@@ -45,6 +46,8 @@ pub struct Options {
     pub socket_mode: u32,
     /// Who may do what.
     pub access: Access,
+    /// Where backups go, when they may go nowhere else.
+    pub backup_dir: Option<PathBuf>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -105,7 +108,8 @@ pub fn parse(
         }
     }
     let (access, limits) = (Access::default(), Limits::default());
-    let mut options = Options { data: None, socket: None, socket_mode: 0o600, access, limits };
+    let mut options =
+        Options { data: None, socket: None, socket_mode: 0o600, access, backup_dir: None, limits };
     let mut per_uid = false;
     for (shown, name, value) in given {
         set(&mut options, &mut per_uid, name, value).map_err(|error| format!("{shown}: {error}"))?;
@@ -132,6 +136,11 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
         "allow-gid" => options.access.allow_gids.extend(ids(text()?)?),
         "read-only-gid" => options.access.read_only_gids.extend(ids(text()?)?),
         "admin-gid" => options.access.admin_gids.extend(ids(text()?)?),
+        "backup-dir" => {
+            let path = PathBuf::from(value);
+            options.backup_dir = Some(path).filter(|path| path.is_absolute());
+            options.backup_dir.as_ref().ok_or("an absolute path")?;
+        }
         "max-line" => {
             let (low, high) = (LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
             options.limits.line_bytes = usize::try_from(size(text()?, low, high)?).unwrap_or(LINE_BYTES_MAX);

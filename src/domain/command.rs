@@ -256,6 +256,11 @@ pub enum Local {
 pub enum Maintenance {
     /// `log.verify`
     Verify,
+    /// `log.backup`
+    Backup {
+        /// The new folder.
+        to: String,
+    },
 }
 
 /// One request after parsing.

@@ -163,6 +163,18 @@ impl Run {
         &self.meta
     }
 
+    /// Its file and the file's name. `None` when it lies in memory.
+    #[must_use]
+    pub fn file(&self) -> Option<(&dyn File, &str)> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::File { file, path } => {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                Some((file.as_ref(), name))
+            }
+        }
+    }
+
     /// Its size in bytes, in memory or in its file.
     #[must_use]
     pub fn bytes(&self) -> u64 {

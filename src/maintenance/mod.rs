@@ -5,10 +5,14 @@
 //!
 //! - `pace` keeps it polite, and ends it when the daemon stops.
 //! - `verify` reads everything again.
+//! - `backup` copies everything into a folder; `destination` is that folder until it is whole.
 
+pub mod backup;
+pub mod destination;
 pub mod pace;
 pub mod verify;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -16,8 +20,11 @@ use crossbeam_channel::Receiver;
 
 use crate::domain::command::Maintenance;
 use crate::error::Result;
+use crate::json::fields::Fields;
 use crate::snapshot::Published;
+use crate::storage::Storage;
 use crate::writer::Ticket;
+use destination::Destination;
 use pace::Pace;
 
 /// A piece of work that was asked for.
@@ -30,6 +37,12 @@ pub struct Task {
 
 /// What the maintenance thread works with.
 pub struct Maintainer {
+    /// The door to files.
+    pub storage: Arc<dyn Storage>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where backups go, when they may go nowhere else.
+    pub backup_dir: Option<PathBuf>,
     /// The newest snapshot: it holds all that was acknowledged before the work was asked for.
     pub published: Arc<Published>,
     /// Set when the daemon stops: what runs and what waits is answered `shutting_down`.
@@ -54,6 +67,22 @@ impl Maintainer {
         pace.check()?;
         match work {
             Maintenance::Verify => verify::run(&self.published.load(), &mut pace),
+            Maintenance::Backup { to } => self.back_up(to, &mut pace),
         }
+    }
+
+    fn back_up(&self, to: &str, pace: &mut Pace) -> Result<Vec<u8>> {
+        let destination = Destination::prepare(to, self.backup_dir.as_deref(), &self.data)?;
+        let snapshot = self.published.load();
+        let copied = backup::copy(&self.storage, &snapshot, &destination.folder(), pace)?;
+        destination.finish()?;
+        let mut fields = Vec::new();
+        Fields(&mut fields)
+            .text("to", to)
+            .number("seq", snapshot.last)
+            .number("segments", copied.segments)
+            .number("runs", copied.runs)
+            .number("bytes", copied.bytes);
+        Ok(fields)
     }
 }

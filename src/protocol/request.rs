@@ -77,6 +77,7 @@ fn local(arguments: Arguments<'_, '_>) -> Local {
 fn maintenance(arguments: Arguments<'_, '_>) -> Result<Maintenance> {
     match arguments.command().name {
         "log.verify" => Ok(Maintenance::Verify),
+        "log.backup" => Ok(Maintenance::Backup { to: arguments.required_text("to") }),
         other => Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser"))),
     }
 }

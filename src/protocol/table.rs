@@ -2,7 +2,8 @@
 //! client `msglog` makes its subcommands from it.
 
 use crate::limits::{
-    IDEMPOTENCY_KEY_BYTES, KEY_BYTES, NAME_BYTES, PAGE_ITEMS, RESERVE_JOBS, SUBSTRING_BYTES, TIME_MS,
+    IDEMPOTENCY_KEY_BYTES, KEY_BYTES, NAME_BYTES, PAGE_ITEMS, PATH_BYTES, RESERVE_JOBS, SUBSTRING_BYTES,
+    TIME_MS,
 };
 
 /// Who answers a command.
@@ -515,6 +516,12 @@ pub const COMMANDS: &[Command] = &[
         kind: Kind::Maintenance,
         arguments: &[],
         doc: "Reads every record and every block of the index again. Replies seq and how much was checked.",
+    },
+    Command {
+        name: "log.backup",
+        kind: Kind::Maintenance,
+        arguments: &[must("to", Type::Text { min: 1, max: PATH_BYTES }, "a new folder: an absolute path")],
+        doc: "Copies everything into a new data folder that a daemon starts on. Replies seq and how much.",
     },
 ];
 

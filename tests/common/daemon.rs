@@ -96,6 +96,14 @@ impl Daemon {
         daemon
     }
 
+    /// Starts a daemon on a copy of this data folder and waits until it answers.
+    pub fn start_on(data: &Path) -> Daemon {
+        let mut daemon = Daemon { folder: TempDir::new(), options: Vec::new(), child: None };
+        copy_folder(data, &daemon.data());
+        daemon.launch();
+        daemon
+    }
+
     /// The temporary folder that holds everything of this daemon.
     pub fn folder(&self) -> &TempDir {
         &self.folder
@@ -194,6 +202,20 @@ impl Daemon {
 
     fn append(&self, name: &str) -> File {
         File::options().create(true).append(true).open(self.folder.join(name)).expect("a file for its words")
+    }
+}
+
+/// Copies a folder with all that is in it.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+    for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
+        let path = entry.expect("an entry").path();
+        let copy = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
     }
 }
 

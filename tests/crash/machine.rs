@@ -80,7 +80,8 @@ pub fn lock(client: &SharedClient) -> MutexGuard<'_, Client> {
     client.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Quiet;
+/// A start that nobody hears of.
+pub struct Quiet;
 
 impl Progress for Quiet {
     fn say(&mut self, _: &str) {}

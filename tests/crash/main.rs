@@ -1,6 +1,7 @@
 //! Crashes and faults: the real store, writer and background over a twin of the disk that loses,
 //! tears and reorders what no sync confirmed, and fails any call. See `tests/README.md`.
 
+mod backups;
 mod bit_flips;
 mod client;
 mod every_crash;

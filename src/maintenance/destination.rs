@@ -1,0 +1,165 @@
+//! The folder that a backup is made in, on the host's own file system.
+//!
+//! It is made under another name beside its place, and gets its own in one step when it is whole. No
+//! link is followed on the way: folders are opened one inside the other, and everything happens
+//! relative to what was opened.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::codec::hex;
+use crate::error::{Code, Error, Result};
+use crate::randomness::Randomness;
+
+/// A folder in the making. Dropped before it is finished, it goes away.
+pub struct Destination {
+    /// Where it will be, for people.
+    shown: String,
+    parent: OwnedFd,
+    name: PathBuf,
+    temporary: PathBuf,
+    folder: OwnedFd,
+    finished: bool,
+}
+
+/// A path to an open folder that nobody can lead elsewhere.
+fn path_of(folder: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
+fn open_folder(at: impl std::os::fd::AsFd, path: &Path, more: OFlags) -> rustix::io::Result<OwnedFd> {
+    openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more, Mode::empty())
+}
+
+fn bad(message: String) -> Error {
+    Error::bad_field("to", message)
+}
+
+fn conflict(message: String) -> Error {
+    Error::conflict(message).of_field("to")
+}
+
+/// A refusal by the system.
+fn refused(what: &str, error: io::Error) -> Error {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => Code::NotFound,
+        io::ErrorKind::PermissionDenied => Code::Forbidden,
+        _ => Code::ReadOnly,
+    };
+    Error::new(code, format!("{what}: {error}")).of_field("to")
+}
+
+impl Destination {
+    /// Makes a folder for the backup that will be `to`: an absolute path, under `backup_dir` where that
+    /// is given, and outside of the data folder.
+    ///
+    /// # Errors
+    /// `bad_request`, `forbidden`, `not_found` and `conflict` say what is wrong with the path.
+    pub fn prepare(to: &str, backup_dir: Option<&Path>, data: &Path) -> Result<Self> {
+        let path = Path::new(to);
+        let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        if !path.is_absolute() || !plain || to.contains('\0') {
+            return Err(bad(format!("`to` must be an absolute path without `..`, and not {to:?}")));
+        }
+        // The folder that the operator named may be reached by links; nothing below it.
+        let base = backup_dir.unwrap_or(Path::new("/"));
+        let inside = path.strip_prefix(base).map_err(|_| {
+            let message = format!("a backup goes into {} (--backup-dir), and not to {to}", base.display());
+            Error::new(Code::Forbidden, message).of_field("to")
+        })?;
+        let (Some(name), Some(folders)) = (inside.file_name(), inside.parent()) else {
+            return Err(conflict(format!("{to} is there: a backup is a new folder")));
+        };
+        let parent = walk(base, folders)?;
+        let there = fs::read_link(path_of(&parent)).ok();
+        if let (Some(there), Ok(data)) = (there, fs::canonicalize(data))
+            && there.starts_with(&data)
+        {
+            return Err(bad(format!("{to} is inside the data folder: a backup there is lost with it")));
+        }
+        refuse_if_taken(&parent, Path::new(name), to)?;
+        let mut random = [0; 6];
+        Randomness::default().fill(&mut random);
+        let temporary = PathBuf::from(format!("{}.{}.tmp", name.to_string_lossy(), hex(&random)));
+        let failed = |error: Errno| refused(&format!("a folder beside {to} cannot be made"), error.into());
+        mkdirat(&parent, &temporary, Mode::RWXU).map_err(failed)?;
+        let folder = open_folder(&parent, &temporary, OFlags::NOFOLLOW).map_err(failed)?;
+        let (shown, name) = (to.to_owned(), PathBuf::from(name));
+        Ok(Destination { shown, parent, name, temporary, folder, finished: false })
+    }
+
+    /// Where to write to until it is finished.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        path_of(&self.folder)
+    }
+
+    /// Gives the folder its name, durably. All in it must be on disk.
+    ///
+    /// # Errors
+    /// `conflict` when something else came to be there; `read_only`.
+    pub fn finish(mut self) -> Result<()> {
+        match rustix::fs::renameat(&self.parent, &self.temporary, &self.parent, &self.name) {
+            Ok(()) => self.finished = true,
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {
+                return Err(conflict(format!("{} came to be there meanwhile", self.shown)));
+            }
+            Err(error) => return Err(refused(&self.shown, error.into())),
+        }
+        rustix::fs::fsync(&self.parent).map_err(|error| refused(&self.shown, error.into()))
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Err(error) = fs::remove_dir_all(path_of(&self.parent).join(&self.temporary))
+        {
+            crate::report::warning(&format!(
+                "{} cannot be removed: {error}",
+                Path::new(&self.shown).with_file_name(&self.temporary).display()
+            ));
+        }
+    }
+}
+
+/// Opens the folder `folders` below `base`, one after the other.
+fn walk(base: &Path, folders: &Path) -> Result<OwnedFd> {
+    let mut shown = base.to_owned();
+    let failed = |shown: &Path, error: Errno| refused(&shown.display().to_string(), error.into());
+    let mut at = open_folder(CWD, base, OFlags::PATH).map_err(|error| failed(&shown, error))?;
+    for part in folders.components() {
+        shown.push(part);
+        at = open_folder(&at, Path::new(part.as_os_str()), OFlags::PATH | OFlags::NOFOLLOW).map_err(
+            |error| match error {
+                Errno::NOTDIR | Errno::LOOP => {
+                    bad(format!("{} is a link or a file: `to` follows no links", shown.display()))
+                }
+                error => failed(&shown, error),
+            },
+        )?;
+    }
+    // To be synced it must be open for reading.
+    open_folder(&at, Path::new("."), OFlags::empty()).map_err(|error| failed(&shown, error))
+}
+
+/// Only an empty folder may be at the place.
+fn refuse_if_taken(parent: &OwnedFd, name: &Path, to: &str) -> Result<()> {
+    match open_folder(parent, name, OFlags::NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => Err(conflict(format!("{to} is there, and is no folder"))),
+        Err(error) => Err(refused(to, error.into())),
+        Ok(folder) => match fs::read_dir(path_of(&folder)) {
+            Err(error) => Err(refused(to, error)),
+            Ok(mut entries) => match entries.next() {
+                None => Ok(()),
+                Some(_) => Err(conflict(format!("{to} is not empty: a backup is a new folder"))),
+            },
+        },
+    }
+}

@@ -71,6 +71,10 @@ pub const FRAME_BYTES: usize = 8 << 20;
 pub const FLUSH_BYTES: u64 = 4 << 20;
 /// Past this many bytes of runs in memory the writer slows down for the background.
 pub const SLOW_BYTES: u64 = 12 << 20;
+/// Blocks of run files that are kept in memory once they were read, all runs together.
+pub const CACHED_BLOCKS: usize = 512;
+/// Blocks larger than this are read anew each time.
+pub const CACHED_BLOCK_BYTES: usize = 8 << 10;
 /// A write with `durable:false` is synced at the latest after this.
 pub const SYNC_DELAY_MS: u64 = 100;
 /// Clients that do not read their replies are left this long after a stop began.

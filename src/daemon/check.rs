@@ -70,8 +70,8 @@ fn check_runs(folder: &Path) -> Result<(usize, u64), Exit> {
         let path = folder.join(name);
         let shown = path.display().to_string();
         let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;
-        let checked =
-            Run::open(file, &shown).and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run.meta().last));
+        let checked = Run::open(file, &shown, &Arc::default())
+            .and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run.meta().last));
         known = known.max(checked.map_err(|error| damaged_index(&error, folder))?);
         runs += 1;
     }

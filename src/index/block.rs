@@ -93,6 +93,8 @@ pub struct BlockPlace {
     /// Where its payload lies in the block.
     pub payload: Range<usize>,
     next: usize,
+    /// The key of the entry before, while that one is sought.
+    before: Vec<u8>,
 }
 
 /// Where the entries end, and how many restarts there are.
@@ -177,13 +179,17 @@ impl BlockPlace {
     /// Reads the last entry whose key is smaller than `key`. `None` when there is none here.
     pub fn seek_before(&mut self, block: &[u8], key: &[u8]) -> Option<()> {
         self.approach(block, key, false)?;
-        let mut ahead = self.clone();
         let mut found = None;
-        while ahead.next(block).is_some() && ahead.key.as_slice() < key {
-            self.clone_from(&ahead);
+        loop {
+            self.before.clone_from(&self.key);
+            let (payload, next) = (self.payload.clone(), self.next);
+            if self.next(block).is_none() || self.key.as_slice() >= key {
+                std::mem::swap(&mut self.key, &mut self.before);
+                (self.payload, self.next) = (payload, next);
+                return found;
+            }
             found = Some(());
         }
-        found
     }
 }
 

@@ -181,7 +181,7 @@ impl Builder {
     /// None that memory gives.
     pub fn finish(mut self, mut meta: Meta, changes: &Changes, offsets: Vec<u32>) -> std::io::Result<Run> {
         let others = self.others(&mut meta);
-        let mut writer = RunWriter::in_memory();
+        let mut writer = RunWriter::in_memory(0, changes.0.len() as u64);
         let mut payload = Vec::new();
         for (key, value) in &changes.0 {
             write_value(&mut payload, value.as_deref());
@@ -217,6 +217,7 @@ pub fn meta_of(events: &[Event], counts: Counts) -> Option<Meta> {
         changed: None,
         edits: false,
         counts,
+        keys: 0,
     })
 }
 

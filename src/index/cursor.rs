@@ -48,9 +48,13 @@ impl<'r> Postings<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn open(run: &'r Run, term: &[u8], order: Order) -> Result<Option<Self>> {
-        let Some(list) = List::open(run, term)? else { return Ok(None) };
+        let list = match order {
+            Order::Oldest => List::open(run, term)?,
+            Order::Newest => List::open_last(run, term)?,
+        };
+        let Some(list) = list else { return Ok(None) };
         let mut cursor = Postings { list, order, seqs: Vec::new(), left: 0 };
-        cursor.seek(0)?;
+        cursor.load()?;
         Ok(Some(cursor))
     }
 

@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::merge::merge_into;
+use super::cache::BlockCache;
+use super::merge::{self, merge_into};
 use super::run::Run;
 use super::run_writer::RunWriter;
 use crate::error::{Code, Error, Result};
@@ -21,6 +22,7 @@ use crate::storage::{Open, Storage, read_whole, replace, temporary_name};
 pub struct RunFiles {
     storage: Arc<dyn Storage>,
     folder: PathBuf,
+    cache: Arc<BlockCache>,
 }
 
 fn name_of(run: &Run) -> String {
@@ -31,7 +33,7 @@ impl RunFiles {
     /// The run files in a folder.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, folder: PathBuf) -> Self {
-        RunFiles { storage, folder }
+        RunFiles { storage, folder, cache: Arc::default() }
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -82,7 +84,7 @@ impl RunFiles {
     fn open_one(&self, path: &Path, first: u64) -> Result<Run> {
         let shown = path.display().to_string();
         let damaged = |error: io::Error| Error::corrupt(shown.as_str(), 0, error.to_string());
-        let run = Run::open(self.storage.open(path, Open::Read).map_err(damaged)?, &shown)?;
+        let run = Run::open(self.storage.open(path, Open::Read).map_err(damaged)?, &shown, &self.cache)?;
         // So that the log behind it can be found, too.
         run.offset(run.meta().last)?;
         if run.meta().first != first {
@@ -103,18 +105,14 @@ impl RunFiles {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-        let mut writer = RunWriter::to_file(Arc::clone(&file));
+        let mut writer = RunWriter::to_file(Arc::clone(&file), merge::keys(runs));
         let meta = merge_into(runs, bottom, &mut writer)?;
-        let mut offsets = Vec::new();
-        for run in runs {
-            offsets.extend_from_slice(&run.all_offsets()?);
-        }
-        writer
-            .into_file(&meta, offsets.into_iter())
-            .and_then(|()| self.storage.rename(&temporary, &path))
+        writer.into_file(meta, runs)?;
+        self.storage
+            .rename(&temporary, &path)
             .and_then(|()| self.storage.sync_folder(&self.folder))
             .map_err(|error| self.failed(&error))?;
-        Ok(Arc::new(Run::open(file, &path.display().to_string())?))
+        Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache)?))
     }
 
     /// Makes these run files the index.

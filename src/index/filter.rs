@@ -21,18 +21,41 @@ pub fn hash(key: &[u8]) -> u64 {
 pub struct Filter(Vec<u64>);
 
 impl Filter {
-    /// A filter for keys with these hashes.
+    /// An empty filter with room for so many keys.
     #[must_use]
-    pub fn new(hashes: &[u64]) -> Self {
-        let blocks = (hashes.len() * BITS_A_KEY).div_ceil(64 * WORDS_A_BLOCK);
-        let mut filter = Filter(vec![0; blocks * WORDS_A_BLOCK]);
-        for hash in hashes {
-            let start = filter.block(*hash);
-            for bit in bits(*hash) {
-                filter.0[start + bit / 64] |= 1 << (bit % 64);
-            }
+    pub fn with_room(keys: u64) -> Self {
+        let blocks = blocks_for(keys);
+        // A multiple of a power of two can be folded in halves when fewer keys come.
+        let unit = (blocks / 64).next_power_of_two();
+        Filter(vec![0; blocks.next_multiple_of(unit) * WORDS_A_BLOCK])
+    }
+
+    /// Adds a key by its hash.
+    pub fn add(&mut self, hash: u64) {
+        if self.0.is_empty() {
+            return;
         }
-        filter
+        let start = self.block(hash);
+        for bit in bits(hash) {
+            self.0[start + bit / 64] |= 1 << (bit % 64);
+        }
+    }
+
+    /// Folds the filter in halves while that leaves enough room for `keys`, which is how many were
+    /// added. Two neighbouring blocks become one, which is just where their keys are looked for then.
+    pub fn fold(&mut self, keys: u64) {
+        let enough = blocks_for(keys);
+        let blocks = |words: usize| words / WORDS_A_BLOCK;
+        while blocks(self.0.len()).is_multiple_of(2) && blocks(self.0.len()) / 2 >= enough.max(1) {
+            for block in 0..blocks(self.0.len()) / 2 {
+                for word in 0..WORDS_A_BLOCK {
+                    let pair = 2 * block * WORDS_A_BLOCK + word;
+                    self.0[block * WORDS_A_BLOCK + word] = self.0[pair] | self.0[pair + WORDS_A_BLOCK];
+                }
+            }
+            self.0.truncate(self.0.len() / 2);
+        }
+        self.0.shrink_to_fit();
     }
 
     /// Where a key's block begins.
@@ -65,11 +88,21 @@ impl Filter {
         whole.then(|| Filter(words.iter().map(|word| u64::from_le_bytes(*word)).collect()))
     }
 
+    /// For how many keys it is large enough.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        (self.0.len() * 64 / BITS_A_KEY) as u64
+    }
+
     /// Bytes that it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.len() * 8
     }
+}
+
+fn blocks_for(keys: u64) -> usize {
+    (usize::try_from(keys).unwrap_or(usize::MAX / BITS_A_KEY) * BITS_A_KEY).div_ceil(64 * WORDS_A_BLOCK)
 }
 
 /// The bits of a key in its block: nine bits of a remixed hash each.
@@ -83,11 +116,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn filter_of(hashes: &[u64], room: u64) -> Filter {
+        let mut filter = Filter::with_room(room);
+        hashes.iter().for_each(|hash| filter.add(*hash));
+        filter.fold(hashes.len() as u64);
+        filter
+    }
+
     proptest! {
         #[test]
-        fn every_key_that_is_there_may_be_there(keys in prop::collection::vec(any::<Vec<u8>>(), 0..200)) {
+        fn every_key_that_is_there_may_be_there(
+            keys in prop::collection::vec(any::<Vec<u8>>(), 0..200),
+            more_room in 0_u64..20_000,
+        ) {
             let hashes: Vec<u64> = keys.iter().map(|key| hash(key)).collect();
-            let filter = Filter::new(&hashes);
+            let filter = filter_of(&hashes, hashes.len() as u64 + more_room);
             prop_assert!(hashes.iter().all(|hash| filter.may_hold(*hash)));
             let mut bytes = Vec::new();
             filter.write(&mut bytes);
@@ -98,9 +141,12 @@ mod tests {
     #[test]
     fn few_absent_keys_may_be_there() {
         let hashes: Vec<u64> = (0..10_000_u32).map(|key| hash(&key.to_le_bytes())).collect();
-        let filter = Filter::new(&hashes);
-        let absent = (10_000..30_000_u32).filter(|key| filter.may_hold(hash(&key.to_le_bytes()))).count();
-        assert!(absent < 600, "{absent} of 20000");
+        for room in [10_000, 25_000, 1_000_000] {
+            let filter = filter_of(&hashes, room);
+            let absent = (10_000..30_000_u32).filter(|key| filter.may_hold(hash(&key.to_le_bytes()))).count();
+            assert!(absent < 600, "{absent} of 20000");
+            assert!(filter.bytes() < 30_000, "{} bytes", filter.bytes());
+        }
     }
 
     #[test]

@@ -8,14 +8,10 @@ use std::sync::Arc;
 
 use super::postings::{self, PostingsWriter, decode_entry, split_key};
 use super::run::{Meta, Position, Run, value_in};
-use super::run_writer::RunWriter;
+use super::run_writer::{RunWriter, cannot_write};
 use super::terms::{Kind, is_of_edits, is_of_posts, term};
 use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
-
-fn io(error: &std::io::Error) -> Error {
-    Error::new(Code::ReadOnly, format!("the index cannot be written: {error}"))
-}
 
 /// Messages whose postings a merge drops.
 struct Dead {
@@ -59,6 +55,7 @@ fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
         changed: None,
         edits: runs.iter().any(|run| run.meta().edits),
         counts: last.counts,
+        keys: 0,
     })
 }
 
@@ -88,16 +85,27 @@ pub fn merge_into(runs: &[Arc<Run>], bottom: bool, writer: &mut RunWriter) -> Re
     Ok(meta)
 }
 
+/// How many keys and terms runs hold, those that several hold counted several times.
+#[must_use]
+pub fn keys(runs: &[Arc<Run>]) -> u64 {
+    runs.iter().map(|run| run.meta().keys).sum()
+}
+
 /// Merges runs into one in memory.
 ///
 /// # Errors
 /// As [`merge_into`].
 pub fn in_memory(runs: &[Arc<Run>], bottom: bool) -> Result<Run> {
-    let mut writer = RunWriter::in_memory();
+    let bytes = runs.iter().map(|run| run.bytes()).sum();
+    let mut writer = RunWriter::in_memory(bytes, runs.iter().map(|run| run.filtered()).sum());
     let meta = merge_into(runs, bottom, &mut writer)?;
-    let mut offsets = Vec::new();
+    let events = meta.last - meta.first + 1;
+    let mut offsets = Vec::with_capacity(usize::try_from(events).unwrap_or(0));
     for run in runs {
-        offsets.extend_from_slice(&run.all_offsets()?);
+        run.each_offsets(&mut |bytes| {
+            offsets.extend(bytes.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)));
+            Ok(())
+        })?;
     }
     Ok(writer.into_memory(meta, offsets))
 }
@@ -129,7 +137,7 @@ fn merge_table(inputs: &mut [Input<'_>], bottom: bool, writer: &mut RunWriter) -
                 continue;
             }
             if newest && !(bottom && value_in(input.place.payload()).is_none()) {
-                writer.add(&key, input.place.payload()).map_err(|error| io(&error))?;
+                writer.add(&key, input.place.payload()).map_err(|error| cannot_write(&error))?;
             }
             newest = false;
             input.open = input.place.advance()?;
@@ -185,12 +193,12 @@ impl Lists<'_> {
             }
             write(&mut self.out, self.writer, term, &self.seqs)?;
         }
-        self.out.finish(self.writer, term).map_err(|error| io(&error))?;
+        self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))?;
         let range = self.seqs.first().zip(self.seqs.last()).map(|(low, high)| (*low, *high));
         Ok(range.filter(|_| of_changes))
     }
 }
 
 fn write(out: &mut PostingsWriter, writer: &mut RunWriter, term: &[u8], seqs: &[u64]) -> Result<()> {
-    seqs.iter().try_for_each(|seq| out.push(writer, term, *seq)).map_err(|error| io(&error))
+    seqs.iter().try_for_each(|seq| out.push(writer, term, *seq)).map_err(|error| cannot_write(&error))
 }

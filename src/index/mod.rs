@@ -1,7 +1,8 @@
 //! The index: everything is a term or a key of one sorted structure, the run.
 //!
 //! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a
-//!   file; `run_writer` writes one; `filter` tells of most keys that a run does not hold them.
+//!   file; `run_writer` writes one; `filter` tells of most keys that a run does not hold them;
+//!   `cache` keeps blocks of files that were read lately.
 //! - `postings` lists the seqs of a term, in chunks that are entries of the run.
 //! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
 //! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
@@ -9,6 +10,7 @@
 
 pub mod block;
 pub mod builder;
+pub mod cache;
 pub mod cursor;
 pub mod files;
 pub mod filter;

@@ -116,7 +116,9 @@ impl PostingsWriter {
     /// What the system says.
     pub fn finish(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
         self.close_chunk(writer, term)?;
-        self.before = 0;
+        if std::mem::take(&mut self.before) > 0 {
+            writer.note_term(term);
+        }
         Ok(())
     }
 
@@ -156,10 +158,28 @@ impl<'r> List<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn open(run: &'r Run, term: &[u8]) -> Result<Option<Self>> {
-        let chunk = Chunk { before: 0, count: 0, first: 0, last: 0 };
-        let mut list =
-            List { place: Position::new(run), term: term.to_vec(), key: Vec::new(), chunk, deltas: 0 };
+        if !run.may_hold(term) {
+            return Ok(None);
+        }
+        let mut list = List::of(run, term);
         Ok(list.seek(0)?.then_some(list))
+    }
+
+    /// The term's list at its last chunk. `None` when the run does not hold the term.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn open_last(run: &'r Run, term: &[u8]) -> Result<Option<Self>> {
+        if !run.may_hold(term) {
+            return Ok(None);
+        }
+        let mut list = List::of(run, term);
+        Ok(list.seek_before(u64::MAX)?.then_some(list))
+    }
+
+    fn of(run: &'r Run, term: &[u8]) -> Self {
+        let chunk = Chunk { before: 0, count: 0, first: 0, last: 0 };
+        List { place: Position::new(run), term: term.to_vec(), key: Vec::new(), chunk, deltas: 0 }
     }
 
     /// The chunk it is at.
@@ -250,8 +270,7 @@ pub fn first_at_or_after(run: &Run, term: &[u8], seq: u64) -> Result<Option<u64>
 /// # Errors
 /// `corrupt`.
 pub fn count(run: &Run, term: &[u8]) -> Result<u64> {
-    let Some(mut list) = List::open(run, term)? else { return Ok(0) };
-    if list.seek_before(u64::MAX)? { Ok(list.chunk.before + list.chunk.count) } else { Ok(0) }
+    Ok(List::open_last(run, term)?.map_or(0, |list| list.chunk.before + list.chunk.count))
 }
 
 /// Splits a key of the index into its term and the rest. `None` for a key of the table.
@@ -283,7 +302,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn run_of(lists: &[(&[u8], &BTreeSet<u64>)]) -> Run {
-        let mut writer = RunWriter::in_memory();
+        let mut writer = RunWriter::in_memory(0, 0);
         let mut postings = PostingsWriter::default();
         for (term, seqs) in lists {
             seqs.iter().for_each(|seq| postings.push(&mut writer, term, *seq).expect("memory"));
@@ -291,7 +310,16 @@ mod tests {
         }
         let at = Timestamp(0);
         let counts = Counts::default();
-        let meta = Meta { first: 1, last: 1, first_at: at, last_at: at, changed: None, edits: false, counts };
+        let meta = Meta {
+            first: 1,
+            last: 1,
+            first_at: at,
+            last_at: at,
+            changed: None,
+            edits: false,
+            counts,
+            keys: 0,
+        };
         writer.into_memory(meta, vec![0])
     }
 

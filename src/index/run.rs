@@ -3,7 +3,7 @@
 //! ```text
 //! block* ---- each followed by its CRC-32 (u32 LE)
 //! offsets --- u32 LE for each seq from first to last: where its record lies in its segment
-//! filter ---- of the table's keys: see `filter`
+//! filter ---- of the table's keys and the terms: see `filter`
 //! index ----- per block: first key (varint length, bytes), place and length (varints)
 //! meta ------ see `Meta`, with the counts of the table as of the last seq
 //! footer ---- places of offsets, filter, index and meta (u64 LE), CRC-32 of all from the filter on, magic
@@ -16,7 +16,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::block::BlockPlace;
-use super::filter::Filter;
+use super::cache::BlockCache;
+use super::filter::{self, Filter};
 use crate::codec::{read_varint, write_varint};
 use crate::domain::table::Counts;
 use crate::error::{Code, Error, Result};
@@ -24,7 +25,7 @@ use crate::storage::File;
 use crate::time::Timestamp;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN01";
+pub const MAGIC: &[u8; 8] = b"MLGRUN02";
 /// Places that the footer names.
 pub(super) const PLACES: usize = 4;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
@@ -47,13 +48,15 @@ pub struct Meta {
     pub edits: bool,
     /// The counts of the table as of the last seq.
     pub counts: Counts,
+    /// How many keys of the table and terms it holds; set when it is written.
+    pub keys: u64,
 }
 
 impl Meta {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
-        let numbers =
-            [self.first, self.last, self.first_at.0, self.last_at.0, low, high, u64::from(self.edits)];
+        let (first_at, last_at) = (self.first_at.0, self.last_at.0);
+        let numbers = [self.first, self.last, first_at, last_at, low, high, u64::from(self.edits), self.keys];
         numbers.into_iter().for_each(|number| write_varint(out, number));
         self.counts.write(out);
     }
@@ -62,9 +65,10 @@ impl Meta {
         let mut next = || read_varint(bytes);
         let (first, last) = (next()?, next()?);
         let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
-        let (low, high, edits) = (next()?, next()?, next()? == 1);
+        let (low, high, edits, keys) = (next()?, next()?, next()? == 1, next()?);
         let changed = high.checked_sub(1).map(|high| (low, high));
-        Some(Meta { first, last, first_at, last_at, changed, edits, counts: Counts::read(bytes)? })
+        let counts = Counts::read(bytes)?;
+        Some(Meta { first, last, first_at, last_at, changed, edits, counts, keys })
     }
 }
 
@@ -81,6 +85,16 @@ impl BlockIndex {
         self.keys.extend_from_slice(first_key);
         let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.blocks.push((end, place, u32::try_from(length).unwrap_or(u32::MAX)));
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.len() + 16 * self.blocks.len()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.keys.shrink_to_fit();
+        self.blocks.shrink_to_fit();
     }
 
     fn first_key(&self, block: usize) -> &[u8] {
@@ -112,7 +126,32 @@ impl BlockIndex {
 
 enum Source {
     Memory(Vec<u8>),
-    File { file: Arc<dyn File>, path: String },
+    File { file: Arc<dyn File>, path: String, cache: Arc<BlockCache>, number: u64 },
+}
+
+/// A block, in the run's own memory or shared with the cache.
+enum Block<'r> {
+    Memory(&'r [u8]),
+    Shared(Arc<[u8]>),
+}
+
+impl std::ops::Deref for Block<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Block::Memory(bytes) => bytes,
+            Block::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Source::File { cache, number, .. } = &self.source {
+            cache.forget(*number);
+        }
+    }
 }
 
 /// An immutable piece of the index.
@@ -145,8 +184,7 @@ impl Run {
         offsets: Vec<u32>,
         filter: Filter,
     ) -> Self {
-        let index_bytes = index.keys.len() + 16 * index.blocks.len();
-        let size = (bytes.len() + 4 * offsets.len() + index_bytes + filter.bytes()) as u64;
+        let size = (bytes.len() + 4 * offsets.len() + index.bytes() + filter.bytes()) as u64;
         Run {
             meta,
             source: Source::Memory(bytes),
@@ -168,7 +206,7 @@ impl Run {
     pub fn file(&self) -> Option<(&dyn File, &str)> {
         match &self.source {
             Source::Memory(_) => None,
-            Source::File { file, path } => {
+            Source::File { file, path, .. } => {
                 let name = path.rsplit('/').next().unwrap_or_default();
                 Some((file.as_ref(), name))
             }
@@ -214,19 +252,36 @@ impl Run {
         }
     }
 
-    /// All offsets, first to last.
+    /// Gives all offsets, first to last, as bytes (u32 LE each), piece by piece.
     ///
     /// # Errors
-    /// `corrupt` when the file cannot be read.
-    pub fn all_offsets(&self) -> Result<Cow<'_, [u32]>> {
+    /// `corrupt` when the file cannot be read, and what `each` says.
+    pub fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        const PIECE: u64 = 64 << 10;
         match &self.offsets {
-            Offsets::Memory(offsets) => Ok(Cow::Borrowed(offsets)),
+            Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
             Offsets::At(place) => {
-                let count = usize::try_from(self.meta.last - self.meta.first + 1).unwrap_or(0);
-                let bytes = self.read(*place, 4 * count)?;
-                Ok(bytes.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect())
+                let end = place + 4 * (self.meta.last - self.meta.first + 1);
+                let mut at = *place;
+                while at < end {
+                    let count = PIECE.min(end - at);
+                    each(&self.read(at, usize::try_from(count).unwrap_or(0))?)?;
+                    at += count;
+                }
+                Ok(())
             }
         }
+    }
+
+    /// For how many keys its filter was made.
+    pub(super) fn filtered(&self) -> u64 {
+        self.filter.room()
+    }
+
+    /// Whether the run may hold a term. `false` is certain.
+    #[must_use]
+    pub fn may_hold(&self, term: &[u8]) -> bool {
+        self.in_memory() || self.filter.may_hold(filter::hash(term))
     }
 
     /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was
@@ -252,7 +307,7 @@ impl Run {
                 let slice = bytes.get(start..start.saturating_add(length));
                 slice.map(Cow::Borrowed).ok_or_else(|| Error::new(Code::Internal, "a run in memory is cut"))
             }
-            Source::File { file, path } => {
+            Source::File { file, path, .. } => {
                 let mut bytes = vec![0; length];
                 match file.read_at(&mut bytes, place) {
                     Ok(read) if read == length => Ok(Cow::Owned(bytes)),
@@ -267,34 +322,51 @@ impl Run {
         }
     }
 
-    /// A block, checked when it comes from a file.
-    fn block(&self, number: usize) -> Result<Cow<'_, [u8]>> {
+    /// A block of the run's own memory, or from its file and checked.
+    fn read_block(&self, number: usize) -> Result<Block<'_>> {
         let (_, place, length) = self.index.blocks[number];
         match &self.source {
-            Source::Memory(_) => self.read(place, length as usize),
+            Source::Memory(bytes) => {
+                let start = usize::try_from(place).unwrap_or(usize::MAX);
+                let block = bytes.get(start..start.saturating_add(length as usize));
+                let cut = || Error::new(Code::Internal, "a run in memory is cut");
+                block.map(Block::Memory).ok_or_else(cut)
+            }
             Source::File { path, .. } => {
-                let mut bytes = self.read(place, length as usize + 4)?.into_owned();
-                let stored = bytes.split_off(length as usize);
-                if crc32fast::hash(&bytes).to_le_bytes() != stored.as_slice() {
-                    return Err(Error::corrupt(
-                        path.as_str(),
-                        place,
-                        "a block of the index fails its checksum",
-                    ));
+                let bytes = self.read(place, length as usize + 4)?;
+                let (block, stored) = bytes.split_at(length as usize);
+                if crc32fast::hash(block).to_le_bytes() != stored {
+                    let what = "a block of the index fails its checksum";
+                    return Err(Error::corrupt(path.as_str(), place, what));
                 }
-                Ok(Cow::Owned(bytes))
+                Ok(Block::Shared(Arc::from(block)))
             }
         }
+    }
+
+    /// A block, from the cache if it is there. `keep`: it is likely to be asked for again.
+    fn block(&self, number: usize, keep: bool) -> Result<Block<'_>> {
+        let Source::File { cache, number: run, .. } = &self.source else { return self.read_block(number) };
+        let place = self.index.blocks[number].1;
+        if let Some(block) = cache.find(*run, place) {
+            return Ok(Block::Shared(block));
+        }
+        let block = self.read_block(number)?;
+        if keep && let Block::Shared(block) = &block {
+            cache.keep(*run, place, block);
+        }
+        Ok(block)
     }
 
     /// Opens a run file and reads its index; the blocks are checked when they are read.
     ///
     /// # Errors
     /// `corrupt` when it is no whole run file.
-    pub fn open(file: Arc<dyn File>, path: &str) -> Result<Self> {
+    pub fn open(file: Arc<dyn File>, path: &str, cache: &Arc<BlockCache>) -> Result<Self> {
         let damaged = |what: &str| Error::corrupt(path, 0, format!("the index file {what}"));
         let bytes = file.length().map_err(|error| damaged(&format!("cannot be read: {error}")))?;
-        let source = Source::File { file, path: path.to_owned() };
+        let (cache, number) = (Arc::clone(cache), cache.new_run());
+        let source = Source::File { file, path: path.to_owned(), cache, number };
         let (meta, index, offsets) = (placeholder(), BlockIndex::default(), Offsets::At(0));
         let mut run = Run { meta, source, index, offsets, filter: Filter::default(), bytes };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
@@ -327,12 +399,12 @@ impl Run {
         Ok(run)
     }
 
-    /// Checks every block of a run file; `moved` is told how many bytes each has.
+    /// Checks every block of a run file, on the disk; `moved` is told how many bytes each has.
     ///
     /// # Errors
     /// `corrupt`, naming the first damaged place, and what `moved` says.
     pub fn verify(&self, moved: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
-        (0..self.index.blocks.len()).try_for_each(|number| moved(self.block(number)?.len() as u64))
+        (0..self.index.blocks.len()).try_for_each(|number| moved(self.read_block(number)?.len() as u64))
     }
 }
 
@@ -346,6 +418,7 @@ fn placeholder() -> Meta {
         changed: None,
         edits: false,
         counts: Counts::default(),
+        keys: 0,
     }
 }
 
@@ -381,7 +454,7 @@ pub fn value_in(payload: &[u8]) -> Option<&[u8]> {
 pub struct Position<'r> {
     run: &'r Run,
     number: usize,
-    block: Cow<'r, [u8]>,
+    block: Block<'r>,
     place: BlockPlace,
 }
 
@@ -389,7 +462,7 @@ impl<'r> Position<'r> {
     /// Nowhere yet.
     #[must_use]
     pub fn new(run: &'r Run) -> Self {
-        Position { run, number: usize::MAX, block: Cow::Borrowed(&[]), place: BlockPlace::default() }
+        Position { run, number: usize::MAX, block: Block::Memory(&[]), place: BlockPlace::default() }
     }
 
     /// The entry's key.
@@ -404,9 +477,9 @@ impl<'r> Position<'r> {
         self.block.get(self.place.payload.clone()).unwrap_or_default()
     }
 
-    fn load(&mut self, number: usize) -> Result<()> {
+    fn load(&mut self, number: usize, keep: bool) -> Result<()> {
         if self.number != number {
-            self.block = self.run.block(number)?;
+            self.block = self.run.block(number, keep)?;
             self.number = number;
         }
         self.place.rewind();
@@ -421,7 +494,7 @@ impl<'r> Position<'r> {
         if self.run.index.blocks.is_empty() {
             return Ok(false);
         }
-        self.load(self.run.index.beginning_before(key, true).saturating_sub(1))?;
+        self.load(self.run.index.beginning_before(key, true).saturating_sub(1), true)?;
         if self.place.seek(&self.block, key).is_some() {
             return Ok(true);
         }
@@ -443,7 +516,8 @@ impl<'r> Position<'r> {
         if self.number + 1 >= self.run.index.blocks.len() {
             return Ok(false);
         }
-        self.load(self.number + 1)?;
+        // Whoever walks through blocks may walk through many, once: they must not push out others.
+        self.load(self.number + 1, false)?;
         Ok(self.place.next(&self.block).is_some())
     }
 
@@ -455,7 +529,7 @@ impl<'r> Position<'r> {
         match self.run.index.beginning_before(key, false) {
             0 => Ok(false),
             blocks => {
-                self.load(blocks - 1)?;
+                self.load(blocks - 1, true)?;
                 Ok(self.place.seek_before(&self.block, key).is_some())
             }
         }

@@ -7,6 +7,7 @@ use super::filter::{self, Filter};
 use super::run::{BlockIndex, MAGIC, Meta, PLACES, Run};
 use crate::codec::write_varint;
 use crate::domain::table::FIRST_POSTINGS_TAG;
+use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
 /// Where a run's bytes go.
@@ -23,26 +24,37 @@ pub struct RunWriter {
     block: BlockBuilder,
     first_key: Vec<u8>,
     index: BlockIndex,
-    /// Hashes of the table's keys.
-    hashes: Vec<u64>,
+    filter: Filter,
+    /// Keys that are in the filter, and terms that are not.
+    filtered: u64,
+    others: u64,
 }
 
 impl RunWriter {
-    /// A run in memory.
+    /// A run in memory, of about so many bytes and with at most so many keys of the table.
     #[must_use]
-    pub fn in_memory() -> Self {
-        RunWriter::new(Sink::Memory(Vec::new()))
+    pub fn in_memory(bytes: u64, keys: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(0);
+        RunWriter::new(Sink::Memory(Vec::with_capacity(bytes)), keys)
     }
 
-    /// A run in a new file.
+    /// A run in a new file, with at most so many keys of the table and terms together.
     #[must_use]
-    pub fn to_file(file: Arc<dyn File>) -> Self {
-        RunWriter::new(Sink::File { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 })
+    pub fn to_file(file: Arc<dyn File>, keys: u64) -> Self {
+        RunWriter::new(Sink::File { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 }, keys)
     }
 
-    fn new(sink: Sink) -> Self {
+    fn new(sink: Sink, keys: u64) -> Self {
         let (block, index) = (BlockBuilder::default(), BlockIndex::default());
-        RunWriter { sink, block, first_key: Vec::new(), index, hashes: Vec::new() }
+        RunWriter {
+            sink,
+            block,
+            first_key: Vec::new(),
+            index,
+            filter: Filter::with_room(keys),
+            filtered: 0,
+            others: 0,
+        }
     }
 
     /// Adds an entry.
@@ -55,13 +67,25 @@ impl RunWriter {
             self.first_key.extend_from_slice(key);
         }
         if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
-            self.hashes.push(filter::hash(key));
+            self.filter.add(filter::hash(key));
+            self.filtered += 1;
         }
         self.block.add(key, payload);
         if self.block.len() >= BLOCK_BYTES {
             self.close_block()?;
         }
         Ok(())
+    }
+
+    /// Notes that all postings of a term were added. The filter of a run in memory does not know of
+    /// terms: looking one up there costs about as much as asking.
+    pub fn note_term(&mut self, term: &[u8]) {
+        if matches!(self.sink, Sink::File { .. }) {
+            self.filter.add(filter::hash(term));
+            self.filtered += 1;
+        } else {
+            self.others += 1;
+        }
     }
 
     fn close_block(&mut self) -> std::io::Result<()> {
@@ -81,34 +105,43 @@ impl RunWriter {
 
     /// Finishes a run in memory.
     #[must_use]
-    pub fn into_memory(mut self, meta: Meta, offsets: Vec<u32>) -> Run {
+    pub fn into_memory(mut self, mut meta: Meta, offsets: Vec<u32>) -> Run {
         if !self.block.is_empty() {
             // Nothing that goes to memory can fail.
             let _ = self.close_block();
         }
-        let bytes = match self.sink {
+        let mut bytes = match self.sink {
             Sink::Memory(bytes) => bytes,
             Sink::File { .. } => Vec::new(),
         };
-        Run::in_memory_of(meta, bytes, self.index, offsets, Filter::new(&self.hashes))
+        // What lies in memory for long should take no more than it needs.
+        bytes.shrink_to_fit();
+        self.index.shrink();
+        self.filter.fold(self.filtered);
+        meta.keys = self.filtered + self.others;
+        Run::in_memory_of(meta, bytes, self.index, offsets, self.filter)
     }
 
-    /// Finishes a run file and syncs it.
+    /// Finishes a run file and syncs it. Where the records lie is taken over from `runs`, which follow
+    /// each other.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn into_file(mut self, meta: &Meta, offsets: impl Iterator<Item = u32>) -> std::io::Result<()> {
+    /// `read_only` when it cannot be written, `corrupt` when one of `runs` cannot be read.
+    pub fn into_file(mut self, mut meta: Meta, runs: &[Arc<Run>]) -> Result<()> {
         if !self.block.is_empty() {
-            self.close_block()?;
+            self.close_block().map_err(|error| cannot_write(&error))?;
         }
         let offsets_place = self.sink.position();
-        for offset in offsets {
-            self.sink.buffer().extend_from_slice(&offset.to_le_bytes());
-            self.sink.spill()?;
+        for run in runs {
+            run.each_offsets(&mut |bytes| {
+                self.sink.buffer().extend_from_slice(bytes);
+                self.sink.spill().map_err(|error| cannot_write(&error))
+            })?;
         }
         let filter_place = self.sink.position();
-        let mut tail = Vec::new();
-        Filter::new(&self.hashes).write(&mut tail);
+        self.filter.fold(self.filtered);
+        let mut tail = Vec::with_capacity(self.filter.bytes() + self.index.bytes());
+        self.filter.write(&mut tail);
         let index_place = filter_place + tail.len() as u64;
         for (key, place, length) in self.index.iter() {
             write_varint(&mut tail, key.len() as u64);
@@ -117,6 +150,7 @@ impl RunWriter {
             write_varint(&mut tail, u64::from(length));
         }
         let meta_place = filter_place + tail.len() as u64;
+        meta.keys = self.filtered;
         meta.write(&mut tail);
         let places: [u64; PLACES] = [offsets_place, filter_place, index_place, meta_place];
         let places: Vec<u8> = places.into_iter().flat_map(u64::to_le_bytes).collect();
@@ -128,8 +162,12 @@ impl RunWriter {
         out.extend_from_slice(&places);
         out.extend_from_slice(&hash.finalize().to_le_bytes());
         out.extend_from_slice(MAGIC);
-        self.sink.flush()
+        self.sink.flush().map_err(|error| cannot_write(&error))
     }
+}
+
+pub(super) fn cannot_write(error: &std::io::Error) -> Error {
+    Error::new(Code::ReadOnly, format!("the index cannot be written: {error}"))
 }
 
 impl Sink {

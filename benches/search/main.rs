@@ -4,11 +4,14 @@
 //! newest that match, with their texts. Ours is a live store, written by the daemon's own writer:
 //! several run files, a tail in memory, nothing merged for the occasion. The peers are at their
 //! best: one merged index each, no tail. Answers are compared with each other, and some with what
-//! reading every message gives ([`scan`]).
+//! reading every message gives ([`scan`]). Then the same daemon as a program ([`through_socket`],
+//! [`busy`]), and its memory with much of one thing in it ([`scenarios`]).
 
 mod answer;
+mod busy;
 mod changes;
 mod corpus;
+mod daemon;
 mod dice;
 mod fts5;
 mod made_up;
@@ -18,7 +21,10 @@ mod peers;
 mod queries;
 mod report;
 mod scan;
+mod scenarios;
 mod table;
+mod tantivy_index;
+mod through_socket;
 mod timing;
 
 use corpus::Corpus;
@@ -32,9 +38,15 @@ fn main() {
     let corpus = Corpus::load();
     let mut report = Report::default();
     report.heading(&format!("msglogd, search in {} messages from {}", options.messages, corpus.source));
-    if options.wants("table") {
-        table::run(&options, &corpus, &mut report);
+    let classes = if options.wants("table") {
+        table::run(&options, &corpus, &mut report)
+    } else {
+        table::classes(&options, &corpus)
+    };
+    if options.wants("daemon") {
+        through_socket::run(&options, &corpus, &classes, &mut report);
     }
+    scenarios::run(&options, &corpus, &mut report);
     if options.keep {
         report.keep(&format!("search-{}.txt", options.messages));
     }

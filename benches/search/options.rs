@@ -26,7 +26,14 @@ pub struct Options {
 }
 
 /// The parts of the benchmark.
-pub const PARTS: &[(&str, &str)] = &[("table", "every class of search, in process, beside the peers")];
+pub const PARTS: &[(&str, &str)] = &[
+    ("table", "every class of search, in process, beside the peers"),
+    ("daemon", "memory, disk, searches a second, searches while posts come in, starts after kills"),
+    ("keys", "memory with 1,000,000 keys"),
+    ("chats", "memory with 1,000,000 messages in 100,000 chats"),
+    ("idempotency", "memory with 1,000,000 idempotency keys"),
+    ("jobs", "memory with 1,000,000 ready jobs in one queue"),
+];
 
 const HELP: &str = "\
 cargo bench --bench search -- [OPTION ...]

@@ -9,6 +9,7 @@ use crate::fts5::Fts5;
 use crate::options::Options;
 use crate::queries::Ask;
 use crate::report::mebibytes;
+use crate::tantivy_index::Tantivy;
 
 /// Another engine with the same messages.
 pub trait Peer {
@@ -32,7 +33,8 @@ impl Peers {
         let folder = options.folder.join(format!("peers-{}{made_up}", options.messages));
         fs::create_dir_all(&folder).expect("the folder of the benchmark can be written");
         let fts5 = Fts5::open(&folder, corpus, options.messages).expect("FTS5");
-        Peers(vec![Box::new(fts5)])
+        let tantivy = Tantivy::open(&folder, corpus, options.messages).expect("tantivy");
+        Peers(vec![Box::new(fts5), Box::new(tantivy)])
     }
 }
 
@@ -60,5 +62,23 @@ impl Peer for Fts5 {
     fn sizes(&self) -> String {
         let (words, grams) = self.bytes;
         format!("texts, words and prefixes {}, trigrams {}", mebibytes(words), mebibytes(grams))
+    }
+}
+
+impl Peer for Tantivy {
+    fn name(&self) -> &'static str {
+        "tantivy"
+    }
+
+    fn can(&self, ask: &Ask) -> bool {
+        self.can(ask)
+    }
+
+    fn ask(&self, ask: &Ask) -> Answer {
+        self.ask(ask).unwrap_or_else(|error| panic!("tantivy: {ask:?}: {error}"))
+    }
+
+    fn sizes(&self) -> String {
+        format!("texts and words {}", mebibytes(self.bytes))
     }
 }

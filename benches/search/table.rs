@@ -144,25 +144,31 @@ fn check(
     let asks: Vec<&Ask> = chosen.iter().map(|(class, number)| &class.asks[*number]).collect();
     let right = scan::answers(corpus, options.messages, changes, &asks);
     let mut wrong = 0;
-    let mut wrong_peers = vec![0; peers.len()];
+    let mut wrong_peers: Vec<Vec<(&str, String)>> = vec![Vec::new(); peers.len()];
     for ((class, number), right) in chosen.iter().zip(&right) {
+        let ask = &class.asks[*number];
         let own = own_answer(snapshot, &class.searches[*number]);
         if !own.agrees(right) {
             wrong += 1;
-            report.say(&format!("WRONG: {}\n  ours  {own:?}\n  right {right:?}", class.asks[*number].line()));
+            report.say(&format!("WRONG: {}\n  ours  {own:?}\n  right {right:?}", ask.line()));
         }
         for (peer, wrong) in peers.iter().zip(&mut wrong_peers) {
-            let ask = &class.asks[*number];
-            *wrong += usize::from(peer.can(ask) && !peer.ask(ask).agrees(right));
+            if peer.can(ask) && !peer.ask(ask).agrees(right) {
+                wrong.push((class.name, ask.line()));
+            }
         }
     }
-    let others: Vec<String> =
-        peers.iter().zip(&wrong_peers).map(|(peer, wrong)| format!(", {} in {wrong}", peer.name())).collect();
+    let counts = peers.iter().zip(&wrong_peers).map(|(peer, wrong)| (peer.name(), wrong.len()));
+    let others: Vec<String> = counts.map(|(name, wrong)| format!(", {name}'s in {wrong}")).collect();
     report.say(&format!(
         "checked against reading every message: of {} answers ours differ in {wrong}{}",
         chosen.len(),
         others.concat()
     ));
+    for (peer, mut wrong) in peers.iter().zip(wrong_peers) {
+        wrong.dedup_by_key(|(class, _)| *class);
+        wrong.iter().for_each(|(_, line)| report.say(&format!("  {} differs in {line}", peer.name())));
+    }
     wrong
 }
 

@@ -7,7 +7,7 @@ use super::failure::{Failure, Result};
 use super::own::{GLOBALS, OWN};
 use super::request;
 use super::suggest::did_you_mean;
-use super::{assets, import, work};
+use super::{assets, bench, import, top, work};
 use crate::protocol::table::{COMMANDS, Command};
 
 /// A whole command line.
@@ -45,6 +45,10 @@ pub enum Action {
     Import(import::Options),
     /// Run a command for each job of a queue.
     Work(work::Options),
+    /// Show the daemon live.
+    Top(top::Options),
+    /// Measure the machine.
+    Bench(bench::Options),
     /// Print the completions for a shell.
     Completions(assets::Shell),
     /// Write man pages and completions into a folder.
@@ -203,6 +207,8 @@ fn action(line: &mut CommandLine) -> Result<Action> {
     match noun.as_str() {
         "help" => Ok(Action::Help(values("help", line)?)),
         "call" => Ok(Action::Call(one_value("call", "one request, in quotes, or `-`", line)?)),
+        "top" => Ok(Action::Top(top::Options::parse(line)?)),
+        "bench" => Ok(Action::Bench(bench::Options::parse(line)?)),
         "completions" => {
             let shell = one_value("completions", assets::COMPLETIONS.takes, line)?;
             Ok(Action::Completions(assets::Shell::named(&shell)?))

@@ -42,11 +42,20 @@ impl Address {
     /// # Errors
     /// [`Failure::NoDaemon`], which says what was tried and how to start one.
     pub fn connect(&self) -> Result<Connection> {
+        self.connect_and_tell().map(|(connection, _)| connection)
+    }
+
+    /// The same, and which socket it was.
+    ///
+    /// # Errors
+    /// As for [`Address::connect`].
+    pub fn connect_and_tell(&self) -> Result<(Connection, &Path)> {
         let mut tried = Vec::new();
         for path in &self.candidates {
             match open(path) {
                 Ok(stream) => {
-                    return Ok(Connection { input: BufReader::with_capacity(BUFFER_BYTES, stream) });
+                    let input = BufReader::with_capacity(BUFFER_BYTES, stream);
+                    return Ok((Connection { input }, path));
                 }
                 Err(error) => tried.push(format!("\n  {}: {}", path.display(), reason(&error))),
             }

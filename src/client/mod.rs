@@ -11,10 +11,12 @@
 //! | [`call`], [`follow`] | single requests, many requests, and streams of events |
 //! | [`import`] | a whole file, sent ahead and resumable |
 //! | [`work`] | a command run for every job of a queue |
+//! | [`top`], [`bench`] | a live screen of the daemon; what this machine gives |
 //! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
 //! | [`failure`] | the exit statuses |
 
 pub mod assets;
+pub mod bench;
 pub mod call;
 pub mod columns;
 pub mod command_line;
@@ -32,6 +34,7 @@ pub mod request;
 pub mod show;
 pub mod style;
 pub mod suggest;
+pub mod top;
 pub mod work;
 
 use std::ffi::OsString;
@@ -72,6 +75,8 @@ fn act(invocation: Invocation) -> Result<u8> {
         Action::Call(request) => call::raw(&address, &mut output, &request),
         Action::Import(options) => import::import(&address, &mut output, options),
         Action::Work(options) => work::work(&address, options),
+        Action::Top(options) => top::top(&address, &mut output, &options),
+        Action::Bench(options) => bench::bench(&address, &mut output, &options),
         Action::Completions(shell) => print(&mut output, &assets::completions(shell)),
         Action::Assets(folder) => assets::write(&folder, &mut output),
     }

@@ -42,6 +42,12 @@ impl Output {
         if self.relative { self.style.relative_to(Timestamp::now()) } else { self.style }
     }
 
+    /// Whether people see colours.
+    #[must_use]
+    pub fn is_coloured(&self) -> bool {
+        self.style.is_coloured()
+    }
+
     /// Prints one reply to this request.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Each is described once, here or beside its code; help texts, man pages and completions are made
 //! from the descriptions.
 
-use super::{assets, call, import, work};
+use super::{assets, bench, call, import, top, work};
 
 /// One command of the client.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,8 @@ pub const GLOBALS: &[Opt] = &[
 ];
 
 /// All of them, in the order of the overview.
-pub const OWN: &[Own] = &[work::OWN, import::OWN, call::OWN, assets::COMPLETIONS, assets::ASSETS, HELP];
+pub const OWN: &[Own] =
+    &[work::OWN, import::OWN, top::OWN, bench::OWN, call::OWN, assets::COMPLETIONS, assets::ASSETS, HELP];
 
 const HELP: Own = Own {
     words: "help",

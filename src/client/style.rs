@@ -50,6 +50,12 @@ impl Style {
         Style { times: Times::RelativeTo(now), ..self }
     }
 
+    /// Whether there are colours.
+    #[must_use]
+    pub fn is_coloured(self) -> bool {
+        self.coloured
+    }
+
     /// With times as they were sent, for what clients have stored.
     #[must_use]
     pub fn with_times_as_sent(self) -> Self {

@@ -1,0 +1,118 @@
+//! A daemon of its own, in a folder of its own, and gone afterwards.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::statfs;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::connection::Address;
+use crate::client::failure::{Failure, Result};
+use crate::paths::{data_folder, process_environment};
+
+/// How long the daemon may take to start.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the kernel calls a file system that lies in memory.
+const TMPFS: i64 = 0x0102_1994;
+
+/// The daemon, stopped and removed when this is dropped.
+pub struct Throwaway {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Throwaway {
+    /// Starts it in a new folder in this one, or else where data lies by default.
+    ///
+    /// # Errors
+    /// The folder cannot be made, there is no `msglogd`, or it does not start.
+    pub fn start(dir: Option<&Path>) -> Result<Self> {
+        let folder = make_folder(dir)?;
+        let program = program();
+        let trouble =
+            |error: io::Error| Failure::file(&format!("cannot start {}", program.display()), &error);
+        let started = File::create(folder.join("stderr")).and_then(|said| {
+            let mut command = Command::new(&program);
+            command.arg("--data").arg(folder.join("data")).arg("--socket").arg(folder.join("s"));
+            // Nothing of the environment steers it, and a Ctrl-C is not for it.
+            command.env_clear().process_group(0);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn()
+        });
+        let child = match started {
+            Ok(child) => child,
+            Err(error) => {
+                let _ = fs::remove_dir_all(&folder);
+                return Err(trouble(error));
+            }
+        };
+        let mut daemon = Throwaway { child, folder };
+        daemon.await_answer()?;
+        Ok(daemon)
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address::new(Some(self.folder.join("s")), &|_| None)
+    }
+
+    /// What it is, for people.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let place = self.folder.display();
+        let in_memory = statfs(&self.folder).is_ok_and(|about| about.f_type == TMPFS);
+        let warning = if in_memory { ", which lies in memory: no disk is measured (see --dir)" } else { "" };
+        format!("A throwaway daemon on {place}{warning}")
+    }
+
+    fn await_answer(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.address().connect().is_err() {
+            let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+            if ended || Instant::now() >= deadline {
+                let said = fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
+                return Err(Failure::NoDaemon(format!(
+                    "the throwaway daemon does not start: {}",
+                    said.trim()
+                )));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A new folder that only this user can look into.
+fn make_folder(dir: Option<&Path>) -> Result<PathBuf> {
+    let default = || Some(data_folder(&process_environment)?.parent()?.to_owned());
+    let parent = match dir {
+        Some(dir) => dir.to_owned(),
+        None => default().unwrap_or_else(std::env::temp_dir),
+    };
+    let parent = std::path::absolute(&parent).unwrap_or(parent);
+    let folder = parent.join(format!("msglog-bench-{}", std::process::id()));
+    let made = fs::create_dir_all(&parent).and_then(|()| DirBuilder::new().mode(0o700).create(&folder));
+    made.map_err(|error| Failure::file(&format!("cannot make {}", folder.display()), &error))?;
+    Ok(folder)
+}
+
+/// The daemon's program: the one beside this, or else that of the PATH.
+fn program() -> PathBuf {
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name("msglogd"));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| "msglogd".into())
+}

@@ -1,0 +1,155 @@
+//! `msglog top`: on a terminal, once, and as JSON.
+
+mod client_support;
+mod common;
+
+use std::collections::BTreeSet;
+
+use client_support::terminal::Terminal;
+use client_support::{msglog_for, printed, run};
+use common::{Daemon, Value, json};
+use msglogd::client::top::history::{RATES, SHOWN};
+use rustix::process::Signal;
+
+/// A daemon with a few queues.
+fn daemon() -> Daemon {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for (queue, jobs) in [("mails", 2), ("thumb\u{1b}[2Jnails", 5), ("reports", 3)] {
+        for body in 0..jobs {
+            client.ok(json!({"cmd": "queue.put", "queue": queue, "body": body}));
+        }
+    }
+    daemon
+}
+
+/// The names of the queues on a screen, from above.
+fn queues(screen: &str) -> Vec<&str> {
+    let names = screen.lines().filter_map(|line| line.strip_prefix('\u{2502}')?.split_whitespace().next());
+    names.filter(|name| ["mails", "thumb^[[2Jnails", "reports"].contains(name)).collect()
+}
+
+#[test]
+fn keys_sort_hold_and_end_and_the_terminal_is_as_it_was() {
+    let daemon = daemon();
+    let mut top = Terminal::start(&daemon, &["top", "--interval", "0.1"]);
+    let screen = top.await_text("thumb");
+    assert!(top.has_own_screen() && !top.is_as_a_shell_needs_it());
+    assert_eq!(screen.lines().count(), 24, "{screen}");
+    assert_eq!(queues(&screen), ["thumb^[[2Jnails", "reports", "mails"], "{screen}");
+    top.press("r");
+    assert_eq!(queues(&top.await_text("reversed")), ["mails", "reports", "thumb^[[2Jnails"]);
+    top.press("rsss");
+    assert_eq!(queues(&top.await_text("queues by name")), ["mails", "reports", "thumb^[[2Jnails"]);
+    top.press("+");
+    top.await_text("every 0.2 s");
+    top.press("p");
+    top.await_text("paused");
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "a", "value": 1}));
+    top.press("p");
+    top.await_text("keys                    1");
+    top.press("q");
+    assert_eq!(top.finish().0, Some(0));
+    assert!(top.is_as_a_shell_needs_it());
+}
+
+#[test]
+fn the_screen_follows_the_size_of_the_terminal() {
+    let daemon = daemon();
+    let mut top = Terminal::start(&daemon, &["top", "--interval", "0.1"]);
+    top.await_text("sort: depth");
+    top.resize(120, 40);
+    let widest = |screen: &str| screen.lines().map(|line| line.trim_end().chars().count()).max();
+    common::until("the screen is as large as the terminal", || {
+        let screen = top.screen();
+        let last = screen.lines().nth(39)?;
+        (widest(&screen) == Some(120) && last.contains("quit")).then_some(())
+    });
+    top.resize(40, 10);
+    common::until("the screen is as small as the terminal", || {
+        let screen = top.screen();
+        (widest(&screen) <= Some(40) && screen.lines().nth(9)?.contains("quit")).then_some(())
+    });
+    top.press("\u{3}");
+    assert_eq!(top.finish().0, Some(0));
+}
+
+#[test]
+fn signals_leave_the_terminal_as_it_was() {
+    let daemon = daemon();
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let mut top = Terminal::start(&daemon, &["top"]);
+        top.await_text("sort: depth");
+        top.signal(signal);
+        assert_eq!(top.finish().0, Some(0), "{signal:?}");
+        assert!(top.is_as_a_shell_needs_it(), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_is_away_is_waited_for() {
+    let mut daemon = daemon();
+    let mut top = Terminal::start(&daemon, &["top", "--interval", "0.1"]);
+    top.await_text("thumb");
+    daemon.kill();
+    top.await_text("daemon away");
+    daemon.launch();
+    common::until("it shows the daemon again", || (!top.screen().contains("daemon away")).then_some(()));
+    assert!(queues(&top.screen()).contains(&"mails"));
+    top.press("q");
+    assert_eq!(top.finish().0, Some(0));
+    let nobody = run(
+        &{
+            daemon.kill();
+            daemon
+        },
+        &["top", "--once"],
+    );
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(4), ""));
+}
+
+#[test]
+fn once_prints_a_screen_or_the_numbers() {
+    let daemon = daemon();
+    let (code, text) = Terminal::start(&daemon, &["top", "--once", "--interval", "0.1"]).finish();
+    assert!(code == Some(0) && text.contains("queues by depth: 3") && !text.contains("quit"), "{text}");
+    assert_eq!(run(&daemon, &["top"]).code, Some(2));
+
+    let picture = daemon.folder().join("top.svg");
+    let name = picture.display().to_string();
+    let line = printed(&daemon, &["top", "--once", "--interval", "0.2", "--svg", &name]);
+    let numbers: Value = serde_json::from_str(&line).expect("JSON");
+    // The looks themselves are requests, and so are rates.
+    assert!(numbers["rates"]["requests_per_second"].as_f64() > Some(0.0), "{line}");
+    assert!(numbers["latencies"]["reads time"]["p99_us"].as_u64() > Some(0), "{line}");
+    let picture = std::fs::read_to_string(picture).expect("a picture");
+    assert!(picture.starts_with("<svg ") && picture.contains("thumb^[[2Jnails"), "{picture}");
+}
+
+#[test]
+fn every_number_that_the_screen_shows_is_one_of_stats() {
+    let daemon = Daemon::start();
+    let stats: Value = serde_json::from_str(&printed(&daemon, &["stats"])).expect("JSON");
+    let names = RATES.iter().map(|(_, name)| *name).chain(SHOWN.iter().copied());
+    let missing: BTreeSet<&str> = names
+        .filter(|name| {
+            let (subject, number) = name.split_once('.').expect("a subject and a name");
+            !stats[subject][number].is_u64()
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn no_color_leaves_them_out() {
+    let daemon = daemon();
+    let mut command = msglog_for(&daemon, &["top", "--interval", "0.1"]);
+    command.env("NO_COLOR", "1");
+    let mut top = Terminal::of(command, 80, 24);
+    top.await_text("thumb");
+    top.press("q");
+    let (_, text) = top.finish();
+    let coloured =
+        |text: &str| text.contains("\u{1b}[38") || text.contains("\u{1b}[31m") || text.contains(";32m");
+    assert!(!coloured(&text), "{text:?}");
+}

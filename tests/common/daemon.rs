@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -55,12 +56,20 @@ pub struct Finished {
 pub fn finish(command: &mut Command) -> Finished {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let mut guard = Guard(child);
+    // Both are read while it runs: a pipe holds only so much.
+    let stdout = collected(guard.0.stdout.take().expect("piped"));
+    let stderr = collected(guard.0.stderr.take().expect("piped"));
     let code = wait(&mut guard.0).code();
-    let mut finished = Finished { code, stdout: String::new(), stderr: String::new() };
-    let child = &mut guard.0;
-    child.stdout.take().expect("piped").read_to_string(&mut finished.stdout).expect("text");
-    child.stderr.take().expect("piped").read_to_string(&mut finished.stderr).expect("text");
-    finished
+    Finished { code, stdout: stdout.join().expect("text"), stderr: stderr.join().expect("text") }
+}
+
+/// Reads a pipe to its end.
+fn collected(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).expect("text");
+        text
+    })
 }
 
 /// A running daemon, its data and its socket.

@@ -1,0 +1,131 @@
+//! The examples run, and do what they say.
+
+mod client_support;
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Daemon, Finished, Value, finish, json, tool};
+
+/// Where the examples are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// Runs an example against a daemon with its interpreter. Nothing, said aloud, when that is missing.
+fn run(daemon: &Daemon, interpreter: &str, name: &str, arguments: &[&str]) -> Option<Finished> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder.join(interpreter).is_file()) {
+        eprintln!("SKIPPED: examples/{name}, as `{interpreter}` is not installed");
+        return None;
+    }
+    let mut command = Command::new(interpreter);
+    command.arg(folder().join(name)).args(arguments).env("MSGLOG_SOCKET", daemon.socket());
+    Some(finish(command.env("PYTHONDONTWRITEBYTECODE", "1")))
+}
+
+/// What an example printed, which must end well.
+#[track_caller]
+fn printed(daemon: &Daemon, interpreter: &str, name: &str, arguments: &[&str]) -> Option<String> {
+    let finished = run(daemon, interpreter, name, arguments)?;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{name}: {}", finished.stdout);
+    Some(finished.stdout)
+}
+
+#[test]
+fn the_shell_scripts_send_ahead_and_print_the_replies() {
+    let daemon = Daemon::start();
+    let _ = (tool("nc", "netcat-openbsd"), tool("socat", "socat"));
+    let text = printed(&daemon, "sh", "nc.sh", &[]).expect("there is a shell");
+    let replies: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((replies.len(), &replies[2]["value"]["greeting"]), (4, &json!("hello")));
+    assert_eq!(replies[3]["messages"][0]["body"], "Sent with nc.");
+    let text = printed(&daemon, "sh", "socat.sh", &[]).expect("there is a shell");
+    assert!(
+        text.starts_with("stored 1000 of 1000\n{\"ok\":true,\"keys\":[{\"key\":\"example/socat/99\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_clients_post_and_find() {
+    let daemon = Daemon::start();
+    for (interpreter, name, who) in [("python3", "client.py", "Python"), ("node", "client.mjs", "Node")] {
+        if let Some(text) = printed(&daemon, interpreter, name, &[]) {
+            assert_eq!(text, format!("posted 1000\nfound 1000 newest: {who} says 999.\n"));
+        }
+    }
+    let cargo = |what| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([what, "-q", "--locked", "--example", "client"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo
+    };
+    assert!(cargo("build").status().expect("cargo runs").success());
+    let finished = finish(cargo("run").env("MSGLOG_SOCKET", daemon.socket()));
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "set 1000\n999\n"));
+}
+
+#[test]
+fn the_worker_acks_what_it_did_and_gives_back_what_it_could_not_do() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for body in [json!("one"), json!("fail"), json!({"n": 3})] {
+        client.put(body);
+    }
+    let Some(text) = printed(&daemon, "python3", "worker.py", &["q", "3"]) else { return };
+    assert_eq!(text, "done: one\nfailed: fail - this cannot be done - attempt 1\ndone: {'n': 3}\n");
+    let queue = client.queue();
+    assert_eq!((&queue["ready"], &queue["leased"], &queue["delayed"]), (&json!(0), &json!(0), &json!(1)));
+}
+
+#[test]
+fn the_cron_job_submits_once_a_day_and_fails_aloud_without_a_daemon() {
+    let mut daemon = Daemon::start();
+    let text = |day| printed(&daemon, "sh", "cron-once.sh", &[day]).expect("there is a shell");
+    assert_eq!(text("2026-01-31"), "submitted the report of 2026-01-31\n");
+    assert_eq!(text("2026-01-31"), "the report of 2026-01-31 was submitted before\n");
+    assert_eq!(text("2026-02-01"), "submitted the report of 2026-02-01\n");
+    daemon.restart();
+    let text = printed(&daemon, "sh", "cron-once.sh", &["2026-01-31"]).expect("there is a shell");
+    assert!(text.contains("before"), "{text}");
+    daemon.kill();
+    let finished = run(&daemon, "sh", "cron-once.sh", &[]).expect("there is a shell");
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+}
+
+#[test]
+fn the_log_shipper_posts_each_line_once_over_restarts() {
+    let mut daemon = Daemon::start();
+    let file = daemon.folder().join("app.log");
+    let name = file.display().to_string();
+    fs::write(&file, "one\ntwo\nhalf").expect("a file");
+    let Some(text) = printed(&daemon, "python3", "ship-log.py", &[&name, "--once"]) else { return };
+    assert_eq!(text, "shipped 2\n");
+    daemon.restart();
+    let many: String = (0..1200).map(|line| format!(" of {line}\n")).collect();
+    fs::write(&file, format!("one\ntwo\nhalf{many}")).expect("the file grows");
+    let text = printed(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
+    assert_eq!(text, "shipped 500\nshipped 500\nshipped 200\n");
+    assert_eq!(printed(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there"), "");
+    let search =
+        json!({"cmd": "message.search", "recipient": "logs", "order": "oldest", "limit": 3, "count": true});
+    let found = daemon.connect().ok(search);
+    assert_eq!((found["total"].as_u64(), &found["messages"][2]["body"]), (Some(1202), &json!("half of 0")));
+}
+
+#[test]
+fn every_example_is_short_and_in_the_list() {
+    let list = fs::read_to_string(folder().join("README.md")).expect("a list");
+    for entry in fs::read_dir(folder()).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if name == "README.md" || path.is_dir() {
+            continue;
+        }
+        assert!(list.contains(&format!("[{name}]({name})")), "{name} is not in examples/README.md");
+        let lines = fs::read_to_string(&path).expect("text").lines().count();
+        assert!(lines < 40, "{name} has {lines} lines");
+    }
+}

@@ -7,7 +7,7 @@ use super::failure::{Failure, Result};
 use super::own::{GLOBALS, OWN};
 use super::request;
 use super::suggest::did_you_mean;
-use super::{assets, bench, import, top, work};
+use super::{assets, bench, export, import, top, work};
 use crate::protocol::table::{COMMANDS, Command};
 
 /// A whole command line.
@@ -43,6 +43,8 @@ pub enum Action {
     Call(String),
     /// Import a file.
     Import(import::Options),
+    /// Export what is stored.
+    Export(export::Options),
     /// Run a command for each job of a queue.
     Work(work::Options),
     /// Show the daemon live.
@@ -207,6 +209,7 @@ fn action(line: &mut CommandLine) -> Result<Action> {
     match noun.as_str() {
         "help" => Ok(Action::Help(values("help", line)?)),
         "call" => Ok(Action::Call(one_value("call", "one request, in quotes, or `-`", line)?)),
+        "export" => Ok(Action::Export(export::Options::parse(line)?)),
         "top" => Ok(Action::Top(top::Options::parse(line)?)),
         "bench" => Ok(Action::Bench(bench::Options::parse(line)?)),
         "completions" => {

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::failure::{Failure, Result};
 use super::reply::Reply;
 use crate::paths;
@@ -124,6 +126,14 @@ impl Connection {
             Some(reply) => Ok(reply),
             None => sent.and(Err(closed())),
         }
+    }
+
+    /// Whether anything comes within this time. An end of the connection counts, too.
+    #[must_use]
+    pub fn answers_within(&self, time: Duration) -> bool {
+        let timeout = Timespec::try_from(time).ok();
+        let mut watched = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
+        self.has_bytes() || !matches!(poll(&mut watched, timeout.as_ref()), Ok(0))
     }
 
     /// Whether a whole line was read ahead, so that [`Connection::receive`] does not wait.

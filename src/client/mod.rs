@@ -9,11 +9,11 @@
 //! | [`assets`] | man pages and completions, made from the same tables |
 //! | [`connection`], [`reply`] | finding the daemon, speaking lines with it, what it answers |
 //! | [`call`], [`follow`] | single requests, many requests, and streams of events |
-//! | [`import`] | a whole file, sent ahead and resumable |
+//! | [`import`], [`export`] | a whole file, sent ahead and resumable; what is stored, as such a file |
 //! | [`work`] | a command run for every job of a queue |
 //! | [`top`], [`bench`] | a live screen of the daemon; what this machine gives |
 //! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
-//! | [`failure`] | the exit statuses |
+//! | [`progress`], [`failure`] | how far something is; the exit statuses |
 
 pub mod assets;
 pub mod bench;
@@ -21,6 +21,7 @@ pub mod call;
 pub mod columns;
 pub mod command_line;
 pub mod connection;
+pub mod export;
 pub mod failure;
 pub mod follow;
 pub mod help;
@@ -29,6 +30,7 @@ pub mod import;
 pub mod moment;
 pub mod output;
 pub mod own;
+pub mod progress;
 pub mod reply;
 pub mod request;
 pub mod show;
@@ -74,6 +76,7 @@ fn act(invocation: Invocation) -> Result<u8> {
         Action::Request(_, request) => call::ask(&address, &mut output, &request),
         Action::Call(request) => call::raw(&address, &mut output, &request),
         Action::Import(options) => import::import(&address, &mut output, options),
+        Action::Export(options) => export::export(&address, &mut output, &options),
         Action::Work(options) => work::work(&address, options),
         Action::Top(options) => top::top(&address, &mut output, &options),
         Action::Bench(options) => bench::bench(&address, &mut output, &options),

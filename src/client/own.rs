@@ -3,7 +3,7 @@
 //! Each is described once, here or beside its code; help texts, man pages and completions are made
 //! from the descriptions.
 
-use super::{assets, bench, call, import, top, work};
+use super::{assets, bench, call, export, import, top, work};
 
 /// One command of the client.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +83,17 @@ pub const GLOBALS: &[Opt] = &[
 ];
 
 /// All of them, in the order of the overview.
-pub const OWN: &[Own] =
-    &[work::OWN, import::OWN, top::OWN, bench::OWN, call::OWN, assets::COMPLETIONS, assets::ASSETS, HELP];
+pub const OWN: &[Own] = &[
+    work::OWN,
+    import::OWN,
+    export::OWN,
+    top::OWN,
+    bench::OWN,
+    call::OWN,
+    assets::COMPLETIONS,
+    assets::ASSETS,
+    HELP,
+];
 
 const HELP: Own = Own {
     words: "help",

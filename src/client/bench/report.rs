@@ -3,8 +3,8 @@
 use super::cases::Case;
 use super::load::Figures;
 use crate::client::failure::Result;
-use crate::client::import::per_second;
 use crate::client::output::Output;
+use crate::client::progress::per_second;
 use crate::client::request::string;
 use crate::client::top::figures::{grouped, microseconds};
 

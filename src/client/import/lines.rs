@@ -12,6 +12,9 @@ pub enum Converted {
     Blank,
     /// A request, on one line.
     Request(String),
+    /// A request that makes the application of this token anew: until its new token is known, the
+    /// lines behind it cannot be converted.
+    App(String, String),
     /// It cannot be sent, for this reason.
     Bad(String),
 }
@@ -32,6 +35,9 @@ pub struct Converter {
     /// Part of the idempotency keys, where there are any.
     name: Option<String>,
     dropped: Vec<Dropped>,
+    /// The applications that were made anew: `"app":"OLD"` as it stands in requests, and what
+    /// takes its place.
+    renamed: Vec<(String, String)>,
 }
 
 impl Converter {
@@ -44,7 +50,14 @@ impl Converter {
             defaults: defaults.collect(),
             name: options.resume.as_ref().map(|resume| resume.name.clone()),
             dropped: Vec::new(),
+            renamed: Vec::new(),
         }
+    }
+
+    /// From now on the application of the first token is meant to be that of the second one.
+    pub fn rename_app(&mut self, old: &str, new: &str) {
+        let field = |token| format!("\"app\":{}", string(token));
+        self.renamed.push((field(old), field(new)));
     }
 
     /// The keys that were left out of all lines so far.
@@ -79,12 +92,31 @@ impl Converter {
         if command.is_some_and(|command| command.kind == Kind::Follow || command.name == "quit") {
             return Converted::Bad(format!("bad_request: {name} cannot be imported"));
         }
-        let text = String::from_utf8_lossy(line).into_owned();
+        let text = self.with_new_tokens(String::from_utf8_lossy(line).into_owned(), command);
         let key = self.key(number).filter(|_| command.is_some_and(|command| takes_key(command, object)));
-        Converted::Request(match (key, text.strip_suffix('}')) {
+        let request = match (key, text.strip_suffix('}')) {
             (Some(key), Some(open)) => format!("{open},\"idempotency_key\":{}}}", string(&key)),
             _ => text,
-        })
+        };
+        match app_of(command, object) {
+            Some(token) => Converted::App(request, token),
+            None => Converted::Request(request),
+        }
+    }
+
+    /// A request with new tokens for old ones. An unescaped quote ends a JSON string, so the field
+    /// cannot stand inside one; values that clients store may have such a field, and stay.
+    fn with_new_tokens(&self, mut text: String, command: Option<&Command>) -> String {
+        let addresses =
+            |name: &str| name.starts_with("message.") || name.starts_with("chat.") || name == "batch";
+        if command.is_some_and(|command| addresses(command.name)) {
+            for (old, new) in &self.renamed {
+                if text.contains(old) {
+                    text = text.replace(old, new);
+                }
+            }
+        }
+        text
     }
 
     /// A line that holds the arguments of the command.
@@ -128,6 +160,13 @@ impl Converter {
     }
 }
 
+/// The old token of an application that an export makes anew: it stands in the `id`.
+fn app_of(command: Option<&Command>, object: &Object<'_>) -> Option<String> {
+    command.filter(|command| command.name == "app.create")?;
+    let id = json::object(object.get("id")?)?;
+    json::as_string(id.get("app")?).map(String::from)
+}
+
 /// Whether a key can be given to a request: to every write but those that lease jobs, and not
 /// where there is one.
 fn takes_key(command: &Command, object: &Object<'_>) -> bool {
@@ -146,7 +185,13 @@ mod tests {
     fn converter(name: &str, defaults: &[(&'static str, &str)], resume: Option<&str>) -> Converter {
         let defaults = defaults.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let command = table::find(name).unwrap();
-        Converter { command, defaults, name: resume.map(str::to_owned), dropped: Vec::new() }
+        Converter {
+            command,
+            defaults,
+            name: resume.map(str::to_owned),
+            dropped: Vec::new(),
+            renamed: Vec::new(),
+        }
     }
 
     fn request(converter: &mut Converter, line: &str) -> String {
@@ -198,6 +243,18 @@ mod tests {
         ] {
             assert_eq!(request(&mut lines, keyless), keyless);
         }
+    }
+
+    #[test]
+    fn apps_made_anew_take_the_place_of_the_old_ones_in_what_follows() {
+        let mut lines = converter("message.post", &[], None);
+        let create = r#"{"cmd":"app.create","name":"A","id":{"app":"OLD"}}"#;
+        assert_eq!(lines.convert(create.as_bytes(), 1), Converted::App(create.into(), "OLD".into()));
+        lines.rename_app("OLD", "NEW");
+        let post = r#"{"cmd":"message.post","app":"OLD","chat":1,"body":"\"app\":\"OLD\""}"#;
+        assert_eq!(request(&mut lines, post), post.replacen("OLD", "NEW", 1));
+        let set = r#"{"cmd":"kv.set","key":"k","value":{"app":"OLD"}}"#;
+        assert_eq!(request(&mut lines, set), set);
     }
 
     #[test]

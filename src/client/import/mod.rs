@@ -6,7 +6,6 @@
 
 mod lines;
 mod options;
-mod progress;
 mod replies;
 mod resume;
 mod sender;
@@ -24,9 +23,8 @@ pub use options::{OWN, Options};
 use super::connection::Address;
 use super::failure::{DONE, Failure, REFUSED, Result, say};
 use super::output::Output;
+use super::progress::{Progress, per_second};
 use lines::Converter;
-use progress::Progress;
-pub use progress::per_second;
 use replies::{Ended, Replies, Tally};
 use resume::Position;
 use sender::Task;
@@ -37,9 +35,19 @@ const OUTSTANDING: usize = 2000;
 /// A line that was sent, or the end of the file.
 enum Passed {
     /// The line of this number, which ends at this byte of the input.
-    Line { number: u64, end: u64, problem: Option<String> },
+    Line { number: u64, end: u64, what: Sent },
     /// The whole input has been sent; or it could not be read to its end.
     End(io::Result<Vec<lines::Dropped>>),
+}
+
+/// What went out for a line.
+enum Sent {
+    /// Its request.
+    Request,
+    /// A request that makes an application: the sender waits to be told its token.
+    App,
+    /// Nothing, for this reason.
+    Nothing(String),
 }
 
 /// Imports a file. The exit status.
@@ -56,10 +64,13 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
     let closing = connection.sender().map_err(lost)?;
     let converter = Converter::new(&options);
     let (pass, passed) = bounded(OUTSTANDING);
+    let (tell_token, tokens) = bounded(1);
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     std::thread::spawn(move || {
-        sender::send(Task { input, stream: &stream, converter, pass: &pass, skipped, stop: &told });
+        let task =
+            Task { input, stream: &stream, converter, pass: &pass, tokens: &tokens, skipped, stop: &told };
+        sender::send(task);
     });
 
     let started = Instant::now();
@@ -68,6 +79,7 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
         position: position.as_mut(),
         progress: Progress::new(bytes),
         tally: Tally::new(skipped),
+        tell_token,
         stop_on_error: options.stop_on_error,
         stop,
     };

@@ -22,6 +22,8 @@ pub const OWN: Own = Own {
               sent as it is. Any other line is a message: `body` and either `originator` and `recipient`, or \
               `app` and `chat`. Keys that a message does not have are left out, and named at the end. A \
               refused line is reported with its number, and the import goes on.",
+        "`msglog export all` makes files of requests. An app.create in them has the `id` {\"app\":TOKEN}; in \
+         the chat and message requests behind it the new app's token takes the place of that one.",
     ],
     options: &[
         option(

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
-use super::Passed;
 use super::lines::Dropped;
-use super::progress::Progress;
 use super::resume::Position;
+use super::{Passed, Sent};
 use crate::client::connection::{Connection, closed};
 use crate::client::failure::Failure;
-use crate::client::reply::Refusal;
+use crate::client::progress::Progress;
+use crate::client::reply::{Refusal, Reply};
 use crate::client::style::visible;
 
 /// Refused lines that are reported one by one; more are only counted.
@@ -61,6 +61,8 @@ pub struct Replies<'a> {
     pub progress: Progress,
     /// The counts so far.
     pub tally: Tally,
+    /// Where tokens of applications that were made go, nothing for one that was refused.
+    pub tell_token: Sender<Option<String>>,
     /// Whether to stop at the first refused line.
     pub stop_on_error: bool,
     /// Tells the sender to stop.
@@ -92,19 +94,16 @@ impl Replies<'_> {
                 None => passed.recv().ok(),
                 Some(_) => passed.recv_timeout(LAST_LINES).ok(),
             };
-            let (number, end, problem) = match (next, stopped_at) {
+            let (number, end, what) = match (next, stopped_at) {
                 (None | Some(Passed::End(_)), Some(line)) => return Ended::StoppedAt(line),
                 (None, None) => return Ended::Lost(closed().to_string()),
                 (Some(Passed::End(Ok(dropped))), None) => return Ended::Complete(dropped),
                 (Some(Passed::End(Err(error))), None) => return Ended::Unreadable(error),
-                (Some(Passed::Line { number, end, problem }), _) => (number, end, problem),
+                (Some(Passed::Line { number, end, what }), _) => (number, end, what),
             };
-            let problem = match problem {
-                Some(problem) => Some(problem),
-                None => match self.reply() {
-                    Ok(problem) => problem,
-                    Err(ended) => return ended,
-                },
+            let problem = match self.outcome(what) {
+                Ok(problem) => problem,
+                Err(ended) => return ended,
             };
             if let Some(problem) = problem {
                 self.refuse(number, &problem);
@@ -114,26 +113,41 @@ impl Replies<'_> {
                 }
             }
             if stopped_at.is_none() {
-                self.tally.last = number;
+                // Applications of skipped lines are asked for again.
+                self.tally.last = self.tally.last.max(number);
                 self.keep();
             }
             self.progress.advance(self.tally.imported + self.tally.refused, end);
         }
     }
 
+    /// Why a line was not imported; nothing when it was.
+    fn outcome(&mut self, what: Sent) -> Result<Option<String>, Ended> {
+        match what {
+            Sent::Nothing(problem) => Ok(Some(problem)),
+            Sent::Request => self.reply().map(Result::err),
+            Sent::App => {
+                let reply = self.reply()?;
+                // A sender that has ended needs no token any more.
+                let _ = self.tell_token.send(reply.as_ref().ok().and_then(|reply| reply.text("token")));
+                Ok(reply.err())
+            }
+        }
+    }
+
     /// Reads one reply. The refusal in it, as text.
-    fn reply(&mut self) -> Result<Option<String>, Ended> {
+    fn reply(&mut self) -> Result<Result<Reply, String>, Ended> {
         let lost = |error: io::Error| Ended::Lost(error.to_string());
         let reply = self.connection.receive().map_err(lost)?.ok_or_else(|| lost(closed()))?;
         match reply.refusal() {
             None => {
                 self.tally.imported += 1;
                 self.tally.replayed += u64::from(reply.field("replayed") == Some("true"));
-                Ok(None)
+                Ok(Ok(reply))
             }
             Some(refusal) if refusal.code == "shutting_down" => Err(Ended::Lost(refusal.to_string())),
             Some(refusal) if refusal.is_passing() => Err(Ended::Unable(refusal)),
-            Some(refusal) => Ok(Some(refusal.to_string())),
+            Some(refusal) => Ok(Err(refusal.to_string())),
         }
     }
 

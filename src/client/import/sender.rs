@@ -4,10 +4,10 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::Passed;
 use super::lines::{Converted, Converter};
+use super::{Passed, Sent};
 
 /// Bytes read and written at once.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -22,6 +22,8 @@ pub struct Task<'a> {
     pub converter: Converter,
     /// Who waits for the replies.
     pub pass: &'a Sender<Passed>,
+    /// Who tells the tokens of applications that were made, nothing for one that was refused.
+    pub tokens: &'a Receiver<Option<String>>,
     /// How many lines to pass over.
     pub skipped: u64,
     /// Whether to stop.
@@ -31,9 +33,9 @@ pub struct Task<'a> {
 /// Sends every line behind the skipped ones, until the input ends, or it is told to stop, or nobody
 /// waits for the replies any more.
 pub fn send(task: Task<'_>) {
-    let Task { input, stream, converter, pass, skipped, stop } = task;
+    let Task { input, stream, converter, pass, tokens, skipped, stop } = task;
     let out = BufWriter::with_capacity(BUFFER_BYTES, stream);
-    let mut sending = Sending { out, converter, pass, number: 0, end: 0 };
+    let mut sending = Sending { out, converter, pass, tokens, number: 0, end: 0 };
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
     let ended = loop {
         if stop.load(Ordering::Relaxed) {
@@ -65,6 +67,7 @@ struct Sending<'a> {
     out: BufWriter<&'a UnixStream>,
     converter: Converter,
     pass: &'a Sender<Passed>,
+    tokens: &'a Receiver<Option<String>>,
     number: u64,
     end: u64,
 }
@@ -82,21 +85,42 @@ impl Sending<'_> {
         }
         self.number += 1;
         self.end += line.len() as u64;
-        if self.number <= skipped {
+        let skip = self.number <= skipped;
+        // An application that was made before the import was cut off is asked for again: its key
+        // makes that harmless, and its token is needed for the lines behind it.
+        if skip && memchr::memmem::find(&line, b"\"app.create\"").is_none() {
             return Ok(Next::Sent);
         }
-        let problem = match self.converter.convert(&line, self.number) {
-            Converted::Blank => return Ok(Next::Sent),
-            Converted::Bad(problem) => Some(problem),
-            Converted::Request(mut request) => {
-                request.push('\n');
-                if self.out.write_all(request.as_bytes()).is_err() {
-                    return Ok(Next::Unwanted);
-                }
-                None
-            }
-        };
-        Ok(self.pass(Passed::Line { number: self.number, end: self.end, problem }))
+        match self.converter.convert(&line, self.number) {
+            Converted::App(request, token) => Ok(self.send_app(&request, &token)),
+            Converted::Blank => Ok(Next::Sent),
+            _ if skip => Ok(Next::Sent),
+            Converted::Bad(problem) => Ok(self.tell(Sent::Nothing(problem))),
+            Converted::Request(request) => Ok(self.send(&request, Sent::Request)),
+        }
+    }
+
+    /// Sends a request that makes an application, and waits for the token that it gets.
+    fn send_app(&mut self, request: &str, token: &str) -> Next {
+        if matches!(self.send(request, Sent::App), Next::Unwanted) || self.out.flush().is_err() {
+            return Next::Unwanted;
+        }
+        match self.tokens.recv() {
+            Ok(Some(new)) => self.converter.rename_app(token, &new),
+            // It was refused, and so the requests for it will be.
+            Ok(None) => {}
+            Err(_) => return Next::Unwanted,
+        }
+        Next::Sent
+    }
+
+    fn send(&mut self, request: &str, what: Sent) -> Next {
+        let sent = self.out.write_all(request.as_bytes()).and_then(|()| self.out.write_all(b"\n"));
+        if sent.is_ok() { self.tell(what) } else { Next::Unwanted }
+    }
+
+    fn tell(&mut self, what: Sent) -> Next {
+        self.pass(Passed::Line { number: self.number, end: self.end, what })
     }
 
     /// Tells of a line. Before this waits, everything that was written is sent: the replies to it

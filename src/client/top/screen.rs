@@ -276,7 +276,7 @@ mod tests {
             "requests/s      12,000",
             "writes/batch      10.0",
             "writer sync    12,000  1.02 ms  1.02 ms",
-            "messages         1,234,567",
+            "messages        1,234,567",
             "memory           50.0 MiB",
             "queues by depth: 3",
             "700          0          4          3      10s ago",

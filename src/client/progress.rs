@@ -1,4 +1,4 @@
-//! The bar that shows how far an import is: on standard error, and only on a terminal.
+//! What shows how far something is: on standard error, and only on a terminal.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::client::failure::say;
 
-/// How often the bar changes. More often cannot be read, and costs the import time.
+/// How often the bar changes. More often cannot be read, and costs time.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many a second that makes.
@@ -18,6 +18,7 @@ pub fn per_second(count: u64, time: Duration) -> u64 {
 }
 
 /// A bar, or nothing.
+#[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
@@ -25,12 +26,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar for an input of so many bytes; where that is not known, only a count.
+    /// A bar for so much; where that is not known, only a count.
     #[must_use]
-    pub fn new(bytes: Option<u64>) -> Self {
+    pub fn new(total: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
-            let template = match bytes {
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+            let template = match total {
                 Some(_) => "{bar:30} {percent:>3}%  {msg}  {eta} left",
                 None => "{spinner} {msg}  {elapsed}",
             };
@@ -42,8 +43,8 @@ impl Progress {
         Progress { bar, started: now, drawn: now }
     }
 
-    /// So many lines are done, and they end at this byte.
-    pub fn advance(&mut self, lines: u64, bytes: u64) {
+    /// So many lines are done, which is so much of the total.
+    pub fn advance(&mut self, lines: u64, done: u64) {
         let Some(bar) = &self.bar else { return };
         if !lines.is_multiple_of(16) || self.drawn.elapsed() < INTERVAL {
             return;
@@ -51,7 +52,18 @@ impl Progress {
         self.drawn = Instant::now();
         let rate = per_second(lines, self.started.elapsed());
         bar.set_message(format!("{lines} lines, {rate} per second"));
-        bar.set_position(bytes);
+        bar.set_position(done);
+    }
+
+    /// Only that something is under way, and for how long already.
+    #[must_use]
+    pub fn waiting(what: &str) -> Self {
+        let progress = Progress::new(None);
+        if let Some(bar) = &progress.bar {
+            bar.set_message(what.to_owned());
+            bar.enable_steady_tick(INTERVAL);
+        }
+        progress
     }
 
     /// Says something without spoiling the bar.

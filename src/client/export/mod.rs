@@ -1,0 +1,179 @@
+//! `msglog export`: what is stored, as JSON lines.
+//!
+//! | module | what is there |
+//! | --- | --- |
+//! | [`options`] | what it is told |
+//! | [`pages`] | lists of the daemon, page after page |
+//! | [`chats`], [`queues`] | the requests that make these anew |
+
+mod chats;
+mod options;
+mod pages;
+mod queues;
+
+use std::io;
+
+pub use options::{OWN, Options};
+
+use super::connection::{Address, Connection, closed};
+use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result};
+use super::output::Output;
+use super::progress::Progress;
+use super::reply::Reply;
+use super::request::RequestLine;
+use crate::json;
+use crate::protocol::table::Argument;
+use chats::Numbers;
+use pages::{ask, each, pages};
+
+/// Keys whose values are asked for at once. A value may have a megabyte.
+const VALUES_AHEAD: usize = 16;
+
+/// What is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Messages as a search gives them.
+    Messages,
+    /// Keys with their values.
+    Keys,
+    /// Requests that make everything anew.
+    All,
+}
+
+/// Exports to standard output.
+///
+/// # Errors
+/// No daemon answers, it goes away in the middle, or nobody reads the output.
+pub fn export(address: &Address, output: &mut Output, options: &Options) -> Result<u8> {
+    let mut connection = address.connect()?;
+    let stats = ask(&mut connection, &RequestLine::new("stats").finish())?;
+    let stored = |name| json::as_u64(json::object(stats.field("stored")?)?.get(name)?);
+    let total = match options.what {
+        What::Messages if options.filters.is_empty() => stored("messages"),
+        What::Keys if options.filters.is_empty() => stored("keys"),
+        What::All => stored("messages").zip(stored("keys")).map(|(messages, keys)| messages + keys),
+        _ => None,
+    };
+    let last = stored("seq").unwrap_or(u64::MAX - 1);
+    let mut export =
+        Export { connection, output, progress: Progress::new(total), lines: 0, last, cut: false };
+    let done = match options.what {
+        What::Messages => export.messages(&options.filters),
+        What::Keys => export.keys(&options.filters, Export::line),
+        What::All => export.all(),
+    };
+    export.progress.finish();
+    let (lines, cut) = (export.lines, export.cut);
+    done.and_then(|()| output.flush())?;
+    Ok(match (lines, cut) {
+        (_, true) => REFUSED,
+        (0, _) => NOTHING_FOUND,
+        _ => DONE,
+    })
+}
+
+/// An export under way.
+struct Export<'a> {
+    connection: Connection,
+    output: &'a mut Output,
+    progress: Progress,
+    /// Lines so far.
+    lines: u64,
+    /// The last event when it began.
+    last: u64,
+    /// Whether anything had to be left out.
+    cut: bool,
+}
+
+impl<'a> Export<'a> {
+    fn line(&mut self, line: &str) -> Result<()> {
+        self.output.json_line(line)?;
+        self.lines += 1;
+        self.progress.advance(self.lines, self.lines);
+        Ok(())
+    }
+
+    /// A request that makes something anew.
+    fn request(&mut self, request: &RequestLine) -> Result<()> {
+        self.line(&request.finish())
+    }
+
+    /// Every message that was there at the start, oldest first.
+    fn each_message(
+        &mut self,
+        filters: &[(&'static Argument, String)],
+        mut take: impl FnMut(&mut Export<'a>, &str) -> Result<()>,
+    ) -> Result<()> {
+        let mut search = RequestLine::new("message.search");
+        filters.iter().for_each(|(argument, value)| {
+            search.raw(argument.name, value);
+        });
+        search.text("order", "oldest").number("before", self.last + 1);
+        each(self, &search, "messages", &mut take)
+    }
+
+    fn messages(&mut self, filters: &[(&'static Argument, String)]) -> Result<()> {
+        self.each_message(filters, Self::line)
+    }
+
+    /// Every key with its value. A few values are asked for at once: each may be large.
+    fn keys(
+        &mut self,
+        filters: &[(&'static Argument, String)],
+        mut take: impl FnMut(&mut Export<'a>, &str) -> Result<()>,
+    ) -> Result<()> {
+        let mut list = RequestLine::new("kv.list");
+        filters.iter().for_each(|(argument, value)| {
+            list.raw(argument.name, value);
+        });
+        pages(self, &list, "keys", &mut |export: &mut Export<'a>, keys| {
+            keys.chunks(VALUES_AHEAD).try_for_each(|keys| {
+                let values = export.values(keys).map_err(|error| Failure::lost(&error))?;
+                values.into_iter().try_for_each(|value| match value.refusal() {
+                    // It was deleted meanwhile.
+                    Some(refusal) if refusal.code == "not_found" => Ok(()),
+                    Some(refusal) => Err(refusal.into()),
+                    None => take(export, &without_ok(value.line())),
+                })
+            })
+        })
+    }
+
+    /// The replies for these keys.
+    fn values(&mut self, keys: &[&str]) -> io::Result<Vec<Reply>> {
+        let get = |key: &&str| {
+            let key = json::object(key).and_then(|key| key.get("key")).unwrap_or_default();
+            RequestLine::new("kv.get").raw("key", key).finish()
+        };
+        self.connection.send(&keys.iter().map(get).collect::<Vec<_>>().join("\n"))?;
+        keys.iter().map(|_| self.connection.receive()?.ok_or_else(closed)).collect()
+    }
+
+    fn all(&mut self) -> Result<()> {
+        let mut numbers = Numbers::default();
+        chats::all(self, &mut numbers)?;
+        self.each_message(&[], |export, message| chats::message(export, &mut numbers, message))?;
+        self.keys(&[], |export, key| {
+            let fields = json::object(key);
+            let get = |name| fields.as_ref().and_then(|fields| fields.get(name)).unwrap_or_default();
+            export.request(RequestLine::new("kv.set").raw("key", get("key")).raw("value", get("value")))
+        })?;
+        each(
+            self,
+            &RequestLine::new("formula.list"),
+            "formulas",
+            &mut |export: &mut Export<'a>, formula| {
+                let fields = json::object(formula);
+                let get = |name| fields.as_ref().and_then(|fields| fields.get(name)).unwrap_or_default();
+                let mut submit = RequestLine::new("formula.submit");
+                export.request(submit.raw("name", get("name")).raw("materials", get("materials")))
+            },
+        )?;
+        queues::all(self)
+    }
+}
+
+/// A reply as a record: without its first key.
+fn without_ok(line: &str) -> String {
+    line.strip_prefix("{\"ok\":true,").map_or_else(|| line.to_owned(), |rest| format!("{{{rest}"))
+}

@@ -1,0 +1,56 @@
+//! Lists of the daemon, page after page.
+
+use super::Export;
+use crate::client::connection::Connection;
+use crate::client::failure::{Failure, Result};
+use crate::client::reply::Reply;
+use crate::client::request::RequestLine;
+use crate::json;
+
+/// Items on a page.
+const PAGE: u64 = 1000;
+
+/// Gives each item of a list, on all its pages. The request is one that goes on behind `after`.
+///
+/// # Errors
+/// The daemon refuses or goes away, or what an item is given to.
+pub fn each<'a>(
+    export: &mut Export<'a>,
+    request: &RequestLine,
+    list: &str,
+    take: &mut dyn FnMut(&mut Export<'a>, &str) -> Result<()>,
+) -> Result<()> {
+    pages(export, request, list, &mut |export, items| items.iter().try_for_each(|item| take(export, item)))
+}
+
+/// Gives all items of each page.
+///
+/// # Errors
+/// As for [`each`].
+pub fn pages<'a>(
+    export: &mut Export<'a>,
+    request: &RequestLine,
+    list: &str,
+    take: &mut dyn FnMut(&mut Export<'a>, &[&str]) -> Result<()>,
+) -> Result<()> {
+    let request = request.finish();
+    let open = request.strip_suffix('}').unwrap_or(&request);
+    let mut after = String::new();
+    loop {
+        let page = ask(&mut export.connection, &format!("{open},\"limit\":{PAGE}{after}}}"))?;
+        take(export, &page.field(list).and_then(json::array).unwrap_or_default())?;
+        match page.field("next") {
+            Some(next) => after = format!(",\"after\":{next}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Asks for something that must be there.
+///
+/// # Errors
+/// The daemon refuses or goes away.
+pub fn ask(connection: &mut Connection, request: &str) -> Result<Reply> {
+    let reply = connection.ask(request).map_err(|error| Failure::lost(&error))?;
+    Ok(reply.accepted()?)
+}

@@ -1,0 +1,176 @@
+//! `msglog export`, and what `msglog import` makes of it.
+
+mod client_support;
+mod common;
+
+use std::fs;
+
+use client_support::terminal::Terminal;
+use client_support::{printed, run};
+use common::{Client, Daemon, Value, json, string};
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Exports from one daemon and imports into another.
+#[track_caller]
+fn copy(from: &Daemon, to: &Daemon, export: &[&str], import: &[&str]) -> Value {
+    let file = to.folder().join("export.jsonl");
+    fs::write(&file, printed(from, &[&["export"], export].concat())).expect("a file");
+    let name = file.display().to_string();
+    let summary = printed(to, &[&["import", &name], import].concat());
+    serde_json::from_str(&summary).expect("JSON")
+}
+
+/// Some of everything, with numbers that were given and taken back.
+fn fill(client: &mut Client) {
+    let app = |client: &mut Client, name: &str| {
+        string(client.ok(json!({"cmd": "app.create", "name": name})).json(), "token")
+    };
+    let (support, sales) = (app(client, "support"), app(client, "sales"));
+    for (token, name) in [(&support, "one"), (&support, "two"), (&support, "three"), (&sales, "only")] {
+        client.ok(json!({"cmd": "chat.create", "app": token, "name": name}));
+    }
+    client.ok(json!({"cmd": "chat.create", "app": sales}));
+    client.ok(json!({"cmd": "chat.delete", "app": support, "chat": 2}));
+    let post = |chat: u64, body: &str| json!({"cmd": "message.post", "app": support, "chat": chat, "originator": "anna", "body": body});
+    for number in 1..=6 {
+        client.ok(post(3, &format!("message {number} \u{65e5}\u{672c}\n\"quoted\"")));
+        client.ok(json!({"cmd": "message.post", "originator": number, "recipient": "bob", "body": "hello"}));
+    }
+    for number in [1, 2, 5] {
+        client.ok(json!({"cmd": "message.delete", "app": support, "chat": 3, "number": number}));
+    }
+    client.ok(json!({"cmd": "message.post", "app": sales, "chat": 1, "body": ""}));
+    let values = [json!({"app": support, "n": 1.5}), json!([1, null]), json!("x".repeat(100_000))];
+    for (number, value) in values.into_iter().enumerate() {
+        client.ok(json!({"cmd": "kv.set", "key": format!("key/{number}"), "value": value}));
+    }
+    let materials = json!([{"name": "Vanillin", "concentration": "15.50"}]);
+    client.ok(json!({"cmd": "formula.submit", "name": "Accord", "materials": materials}));
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": null, "max_jobs": 7}));
+    for (body, priority) in [(json!("a"), 0), (json!({"b": 1}), 9)] {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": body, "priority": priority}));
+    }
+    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": "later", "delay_ms": 600_000}));
+    client.reserve_one();
+}
+
+/// An export with tokens by the names of their applications, and no times.
+fn comparable(daemon: &Daemon) -> Vec<Value> {
+    let mut text = printed(daemon, &["export", "all"]);
+    let tokens: Vec<(String, String)> = lines(&text)
+        .iter()
+        .filter(|line| line["cmd"] == "app.create")
+        .map(|line| (string(&line["id"], "app"), string(line, "name")))
+        .collect();
+    for (token, name) in tokens {
+        text = text.replace(&format!("\"app\":\"{token}\""), &format!("\"app\":\"{name}\""));
+    }
+    let mut lines = lines(&text);
+    for line in &mut lines {
+        if let Some(delay) = line.get_mut("delay_ms") {
+            assert!((1..=600_000).contains(&delay.as_u64().expect("a number")), "{delay}");
+            *delay = json!("some");
+        }
+    }
+    // The leased job is a ready one in the copy.
+    lines.sort_by_key(|line| (line["cmd"] == "queue.put").then(|| line["body"].to_string()));
+    lines
+}
+
+#[test]
+fn everything_moves_to_another_daemon_under_its_numbers() {
+    let (from, to) = (Daemon::start(), Daemon::start());
+    fill(&mut from.connect());
+    let summary = copy(&from, &to, &["all"], &[]);
+    assert_eq!(summary["refused"], 0, "{summary}");
+    let stored = |daemon: &Daemon| {
+        let mut stored = daemon.connect().ok(json!({"cmd": "stats"})).json()["stored"].clone();
+        for name in ["seq", "synced_seq"] {
+            stored[name] = json!(null);
+        }
+        stored
+    };
+    assert_eq!(stored(&from), stored(&to));
+    let (mut before, mut after) = (comparable(&from), comparable(&to));
+    // A stored value that looks like an address stays as it is, and so names the old token.
+    let value = |lines: &mut Vec<Value>| {
+        let place = lines.iter().position(|line| line["key"] == "key/0").expect("the key");
+        lines.remove(place)["value"]["n"].clone()
+    };
+    assert_eq!(value(&mut before), value(&mut after));
+    assert_eq!(before, after);
+    let mut client = to.connect();
+    let token = client.ok(json!({"cmd": "app.list"})).json()["apps"][0]["token"].clone();
+    let message = client.ok(json!({"cmd": "message.get", "app": token, "chat": 3, "number": 6}));
+    assert!(string(&message["message"], "body").starts_with("message 6"), "{}", message.json());
+    let missing = client.ask(json!({"cmd": "message.get", "app": token, "chat": 3, "number": 5}));
+    common::assert_error(&missing, "not_found");
+}
+
+#[test]
+fn an_import_that_is_resumed_finds_its_applications_again() {
+    let (from, to) = (Daemon::start(), Daemon::start());
+    fill(&mut from.connect());
+    let file = to.folder().join("export.jsonl");
+    let text = printed(&from, &["export", "all"]);
+    let all: Vec<&str> = text.lines().collect();
+    let position = to.folder().join("position").display().to_string();
+    let name = file.display().to_string();
+    let import = ["import", &name, "--resume-file", &position, "--resume-name", "move"];
+    for end in [9, 14, all.len()] {
+        fs::write(&file, all[..end].join("\n") + "\n").expect("a file");
+        let summary: Value = serde_json::from_str(&printed(&to, &import)).expect("JSON");
+        assert_eq!((&summary["refused"], &summary["last_line"]), (&json!(0), &json!(end)), "{summary}");
+    }
+    let mut client = to.connect();
+    let stats = client.ok(json!({"cmd": "stats"}));
+    let stored = &stats.json()["stored"];
+    let expected = json!({"apps": 2, "chats": 4, "messages": 10, "keys": 3});
+    for (name, count) in expected.as_object().expect("an object") {
+        assert_eq!(&stored[name], count, "{name} in {stored}");
+    }
+}
+
+#[test]
+fn messages_and_keys_are_records_with_filters() {
+    let (from, to) = (Daemon::start(), Daemon::start());
+    fill(&mut from.connect());
+    let messages = lines(&printed(&from, &["export", "messages", "--recipient", "bob", "--text", "hello"]));
+    let originators: Vec<&Value> = messages.iter().map(|message| &message["originator"]).collect();
+    assert_eq!(originators, ["1", "2", "3", "4", "5", "6"]);
+    assert!(messages[0]["at"].is_string() && messages[0]["seq"].is_u64());
+    let summary = copy(&from, &to, &["messages", "--recipient", "bob"], &[]);
+    assert_eq!((&summary["imported"], &summary["refused"]), (&json!(6), &json!(0)));
+    let summary = copy(&from, &to, &["kv", "--prefix", "key/"], &["--command", "kv.set"]);
+    assert_eq!((&summary["imported"], &summary["refused"]), (&json!(3), &json!(0)));
+    let values = |daemon: &Daemon| {
+        let mut records = lines(&printed(daemon, &["export", "kv"]));
+        records.iter_mut().for_each(|record| record["seq"] = json!(0));
+        records.iter_mut().for_each(|record| record["at"] = json!(0));
+        records
+    };
+    assert_eq!(values(&from), values(&to));
+    let nothing = run(&from, &["export", "kv", "--prefix", "nothing"]);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(1), ""));
+    assert_eq!(run(&from, &["export"]).code, Some(2));
+}
+
+#[test]
+fn pages_go_on_to_the_end_and_long_waits_are_shown() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let sets: Vec<Value> =
+        (0..2500).map(|key| json!({"cmd": "kv.set", "key": format!("{key:05}"), "value": key})).collect();
+    for some in sets.chunks(500) {
+        client.pipeline(some);
+    }
+    let records = lines(&printed(&daemon, &["export", "kv"]));
+    let values: Vec<u64> = records.iter().filter_map(|record| record["value"].as_u64()).collect();
+    assert_eq!(values, (0..2500).collect::<Vec<_>>());
+    let words = ["queue", "reserve", "q", "--wait-ms", "1500"];
+    let (code, text) = Terminal::start(&daemon, &words).finish();
+    assert!(code == Some(1) && text.contains("waiting for queue.reserve"), "{text:?}");
+}

@@ -28,7 +28,7 @@ pub fn latencies(metrics: &str) -> Vec<Latency> {
     let mut found: Vec<Latency> = Vec::new();
     for line in metrics.lines() {
         let Some((name, bound, count)) = bucket(line) else { continue };
-        let name = name.replace('_', " ");
+        let name = name.strip_suffix("_duration").unwrap_or(name).replace('_', " ");
         match found.iter_mut().find(|latency| latency.name == name) {
             Some(latency) => latency.buckets.push((bound, count)),
             None => found.push(Latency { name, buckets: vec![(bound, count)] }),
@@ -37,7 +37,7 @@ pub fn latencies(metrics: &str) -> Vec<Latency> {
     found
 }
 
-/// `msglogd_NAME_seconds_bucket{le="BOUND"} COUNT`
+/// `msglogd_NAME_seconds_bucket{le="BOUND"} COUNT`, where NAME may end in `_duration`.
 fn bucket(line: &str) -> Option<(&str, Option<u64>, u64)> {
     let (name, rest) = line.strip_prefix("msglogd_")?.split_once("_seconds_bucket{le=\"")?;
     let (bound, count) = rest.split_once("\"} ")?;
@@ -92,6 +92,8 @@ msglogd_stored_seq 7
         let all = sync.since(None);
         let expected = Recent { name: "writer sync".into(), count: 30, p50: Some(1024), p99: Some(1024) };
         assert_eq!(all, expected);
+        let longer = METRICS.replace("_seconds", "_duration_seconds");
+        assert_eq!(latencies(&longer), [sync]);
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! | [`log`] | the truth on disk: frames, segments, recovery |
 //! | [`index`] | runs: terms with postings, and the table, in memory and in files |
 //! | [`snapshot`] | what there is to answer from as of one moment |
-//! | [`stats`] | what is counted |
+//! | [`stats`], [`metrics`] | what is counted; how it is told |
 //! | [`writer`], [`store`] | the one thread that changes anything; opening a data folder |
 //! | [`background`] | writes and merges run files |
 //! | [`maintenance`] | long work on the whole store beside serving: verify |
@@ -47,6 +47,7 @@ pub mod json;
 pub mod limits;
 pub mod log;
 pub mod maintenance;
+pub mod metrics;
 pub mod paths;
 pub mod protocol;
 pub mod randomness;

@@ -196,20 +196,6 @@ fn stats_are_numbers_nested_by_subject() {
     }
 }
 
-#[test]
-fn metrics_are_in_the_prometheus_text_format() {
-    let daemon = Daemon::start();
-    let metrics = daemon.connect().ok(json!({"cmd": "metrics"}));
-    let text = metrics.string("text");
-    let samples: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    assert!(!samples.is_empty(), "no samples in {text}");
-    for sample in samples {
-        let (name, value) = sample.rsplit_once(' ').unwrap_or_else(|| panic!("no value in {sample}"));
-        assert!(name.starts_with(|first: char| first.is_ascii_alphabetic()), "a name in {sample}");
-        assert!(value.parse::<f64>().is_ok(), "a number in {sample}");
-    }
-}
-
 /// Every value that is no object and no list.
 fn leaves(value: &Value) -> Vec<&Value> {
     match value {

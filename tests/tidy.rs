@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["log"],
     &["index"],
     &["snapshot"],
-    &["stats"],
+    &["stats", "metrics"],
     &["writer", "store"],
     &["background"],
     &["maintenance"],
@@ -95,14 +95,14 @@ fn no_file_is_over_600_lines_and_no_line_over_120_characters() {
 fn no_function_is_over_70_lines() {
     let mut broken = Vec::new();
     for source in all_sources() {
-        let mut open: Option<(usize, usize, &str)> = None;
+        let mut open: Option<(usize, usize)> = None;
         for (number, line) in source.text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            if let Some((start, depth, head)) = open
+            if let Some((start, depth)) = open
                 && indent == depth
                 && line.trim_start().starts_with('}')
             {
-                let allowed = head.contains("fn subjects") || number - start <= FUNCTION_LINES_MAX + 2;
+                let allowed = number - start <= FUNCTION_LINES_MAX + 2;
                 if !allowed {
                     broken.push(format!("{}:{}: {} lines", source.path, start + 1, number - start));
                 }
@@ -110,7 +110,7 @@ fn no_function_is_over_70_lines() {
             }
             let trimmed = line.trim_start().trim_start_matches("pub ").trim_start_matches("const ");
             if open.is_none() && trimmed.starts_with("fn ") && !line.trim_end().ends_with([';', '}']) {
-                open = Some((number, indent, line));
+                open = Some((number, indent));
             }
         }
     }

@@ -9,11 +9,22 @@ use super::style::{Style, visible_json};
 use crate::paths::Lookup;
 use crate::time::Timestamp;
 
+/// For whom it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// People on a terminal.
+    People,
+    /// A program that reads what is piped to it.
+    Program,
+    /// Who asked for JSON.
+    Json,
+}
+
 /// Standard output, and how to write to it.
 pub struct Output {
     out: io::BufWriter<StdoutLock<'static>>,
     terminal: bool,
-    human: bool,
+    form: Form,
     style: Style,
     relative: bool,
 }
@@ -24,17 +35,22 @@ impl Output {
     pub fn new(json: bool, relative: bool, lookup: Lookup<'_>) -> Self {
         let out = io::stdout().lock();
         let terminal = out.is_terminal();
-        let human = terminal && !json;
+        let form = match (json, terminal) {
+            (true, _) => Form::Json,
+            (false, true) => Form::People,
+            (false, false) => Form::Program,
+        };
+        let human = form == Form::People;
         let set = |name| lookup(name).is_some_and(|value| !value.is_empty());
         let dumb = lookup("TERM").is_some_and(|value| value == "dumb");
         let style = Style::new(human && !set("NO_COLOR") && !dumb);
-        Output { out: io::BufWriter::new(out), terminal, human, style, relative }
+        Output { out: io::BufWriter::new(out), terminal, form, style, relative }
     }
 
     /// Whether people read it.
     #[must_use]
     pub fn is_for_people(&self) -> bool {
-        self.human
+        self.form == Form::People
     }
 
     /// How to write for people now.
@@ -53,8 +69,12 @@ impl Output {
     /// # Errors
     /// It cannot be written.
     pub fn reply(&mut self, request: &str, reply: &Reply) -> Result<()> {
-        if self.human {
+        if self.is_for_people() {
             let text = show::reply(self.style(), request, reply);
+            return self.write(&text);
+        }
+        // Metrics are a text that other programs read: JSON around it would only be in their way.
+        if let Some(text) = reply.text("text").filter(|_| self.form == Form::Program) {
             return self.write(&text);
         }
         self.json_line(reply.line())
@@ -65,7 +85,7 @@ impl Output {
     /// # Errors
     /// It cannot be written.
     pub fn followed(&mut self, request: &str, line: &Reply) -> Result<()> {
-        if self.human {
+        if self.is_for_people() {
             let text = show::followed(self.style(), request, line);
             return self.write(&text);
         }

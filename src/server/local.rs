@@ -6,9 +6,10 @@ use crate::domain::words::UNICODE_VERSION;
 use crate::error::Result;
 use crate::json::fields::{Fields, write_number};
 use crate::limits::{self, Limits};
+use crate::metrics;
 use crate::protocol::reply;
 use crate::snapshot::Snapshot;
-use crate::stats::{self, Stats};
+use crate::stats::Stats;
 use crate::time::Timestamp;
 
 /// The version of the protocol.
@@ -48,9 +49,10 @@ pub fn answer(local: &Local, snapshot: &Snapshot, stats: &Stats, identity: &Iden
         Local::Quit => {}
         Local::Help(on) => out = reply::help(on.as_deref())?,
         Local::Info => info(snapshot, identity, &mut out),
-        Local::Stats => out = stats::json(stats, snapshot, Timestamp::now()),
+        Local::Stats => out = metrics::json(stats, snapshot, Timestamp::now()),
         Local::Metrics => {
-            Fields(&mut out).text("text", &stats::prometheus(stats, snapshot, Timestamp::now()));
+            let text = metrics::prometheus(stats, snapshot, Timestamp::now(), identity.started_at);
+            Fields(&mut out).text("text", &text);
         }
     }
     Ok(out)

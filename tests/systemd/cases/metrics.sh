@@ -1,0 +1,31 @@
+# The timer writes the metrics for node_exporter, whole, while the daemon runs, and never wakes it.
+install_service
+install -m 644 /project/systemd/msglogd-metrics.{service,timer} /usr/lib/systemd/system/
+folder=/var/lib/prometheus/node-exporter
+mkdir -p $folder
+systemctl daemon-reload
+said=$(systemd-analyze verify --man=no msglogd-metrics.service msglogd-metrics.timer 2>&1) || fail "verify: $said"
+is "systemd-analyze verify says" "" "$said"
+
+systemctl -q enable msglogd-metrics.timer
+systemctl start msglogd
+within 10 test -s $folder/msglogd.prom
+is "its rights" "644 root" "$(stat -c '%a %U' $folder/msglogd.prom)"
+grep -q '^msglogd_build_info{version=' $folder/msglogd.prom || fail "no metrics: $(head -n 3 $folder/msglogd.prom)"
+first=$(stat -c %i $folder/msglogd.prom)
+set_key k 1 >/dev/null
+systemctl start msglogd-metrics
+grep -q '^msglogd_stored_keys 1$' $folder/msglogd.prom || fail "old metrics"
+[[ $(stat -c %i $folder/msglogd.prom) != "$first" ]] || fail "the file was written in place"
+is "files" "msglogd.prom" "$(ls $folder)"
+
+stop_service
+is "the timer" inactive "$(systemctl is-active msglogd-metrics.timer)"
+systemctl start msglogd
+is "the timer" active "$(systemctl is-active msglogd-metrics.timer)"
+
+# Nobody answers: nothing stale is left.
+systemctl stop msglogd.socket msglogd
+systemctl start msglogd-metrics 2>/dev/null && fail "metrics of a daemon that does not run"
+is "files" "" "$(ls $folder)"
+is "the daemon" inactive "$(systemctl is-active msglogd.service)"

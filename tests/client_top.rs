@@ -29,18 +29,27 @@ fn queues(screen: &str) -> Vec<&str> {
     names.filter(|name| ["mails", "thumb^[[2Jnails", "reports"].contains(name)).collect()
 }
 
+/// Waits until the queues stand on the screen in this order. It is drawn piece by piece.
+#[track_caller]
+fn await_queues(top: &Terminal, order: [&str; 3]) {
+    common::until(&format!("the queues are {order:?}"), || (queues(&top.screen()) == order).then_some(()));
+}
+
 #[test]
 fn keys_sort_hold_and_end_and_the_terminal_is_as_it_was() {
     let daemon = daemon();
     let mut top = Terminal::start(&daemon, &["top", "--interval", "0.1"]);
-    let screen = top.await_text("thumb");
+    await_queues(&top, ["thumb^[[2Jnails", "reports", "mails"]);
     assert!(top.has_own_screen() && !top.is_as_a_shell_needs_it());
+    let screen = top.await_text("arrows queues");
     assert_eq!(screen.lines().count(), 24, "{screen}");
-    assert_eq!(queues(&screen), ["thumb^[[2Jnails", "reports", "mails"], "{screen}");
     top.press("r");
-    assert_eq!(queues(&top.await_text("reversed")), ["mails", "reports", "thumb^[[2Jnails"]);
-    top.press("rsss");
-    assert_eq!(queues(&top.await_text("queues by name")), ["mails", "reports", "thumb^[[2Jnails"]);
+    await_queues(&top, ["mails", "reports", "thumb^[[2Jnails"]);
+    top.press("r");
+    await_queues(&top, ["thumb^[[2Jnails", "reports", "mails"]);
+    top.press("sss");
+    await_queues(&top, ["mails", "reports", "thumb^[[2Jnails"]);
+    top.await_text("sort: name");
     top.press("+");
     top.await_text("every 0.2 s");
     top.press("p");
@@ -95,7 +104,7 @@ fn a_daemon_that_is_away_is_waited_for() {
     top.await_text("daemon away");
     daemon.launch();
     common::until("it shows the daemon again", || (!top.screen().contains("daemon away")).then_some(()));
-    assert!(queues(&top.screen()).contains(&"mails"));
+    await_queues(&top, ["thumb^[[2Jnails", "reports", "mails"]);
     top.press("q");
     assert_eq!(top.finish().0, Some(0));
     let nobody = run(

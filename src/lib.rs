@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | [`error`], [`limits`] | the catalogue of error codes; every bound |
 //! | [`time`], [`codec`], [`json`], [`randomness`] | times, small encodings, strict JSON |
-//! | [`paths`], [`report`] | where things lie by default; lines for the operator |
+//! | [`paths`], [`report`], [`progress`] | where things lie by default; lines for the operator; how far it is |
 //! | [`domain`] | pure: requests, events, the table, `decide` and `apply`, a file a noun |
 //! | [`storage`] | the one trait for files |
 //! | [`log`] | the truth on disk: frames, segments, recovery |
@@ -49,6 +49,7 @@ pub mod log;
 pub mod maintenance;
 pub mod metrics;
 pub mod paths;
+pub mod progress;
 pub mod protocol;
 pub mod randomness;
 pub mod reader;

@@ -63,6 +63,18 @@ fn subjects<'a>(stats: &'a Stats, snapshot: &Snapshot, now_at: Timestamp) -> Vec
     all.extend(traffic(stats));
     all.push(writer(stats));
     all.extend(files(stats, snapshot, now_at));
+    let done = "bytes that `log.verify`, `log.backup` or `log.compact` has read and written; 0 when none is under way";
+    all.push(subject(
+        "maintenance",
+        vec![
+            now("done_bytes", &stats.maintenance_done, done),
+            now(
+                "total_bytes",
+                &stats.maintenance_total,
+                "about how many it will be; 0 where that is not known",
+            ),
+        ],
+    ));
     let (resident, anonymous) = memory_bytes();
     all.push(subject(
         "memory",

@@ -140,6 +140,10 @@ pub struct Stats {
     pub run_bytes_memory: Counter,
     /// Their bytes.
     pub run_bytes_files: Counter,
+    /// Bytes that the maintenance under way has read and written.
+    pub maintenance_done: Counter,
+    /// About how many it will be.
+    pub maintenance_total: Counter,
     /// Runs written to files since the start.
     pub merges: Counter,
 }

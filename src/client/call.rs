@@ -10,12 +10,8 @@ use super::connection::{Address, Connection, closed};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::output::Output;
 use super::own::Own;
-use super::progress::Progress;
 use super::reply::Reply;
-use crate::json;
-
-/// What takes longer is shown to be under way.
-const NOTICEABLE: Duration = Duration::from_millis(500);
+use super::waiting;
 
 /// `msglog call`, as help and completions know it.
 pub const OWN: Own = Own {
@@ -34,7 +30,8 @@ pub const OWN: Own = Own {
 /// # Errors
 /// No daemon answers, it refuses, or the reply cannot be written.
 pub fn ask(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
-    let reply = ask_and_show(&mut address.connect()?, request).map_err(|error| Failure::lost(&error))?;
+    let reply =
+        waiting::ask(address, &mut address.connect()?, request).map_err(|error| Failure::lost(&error))?;
     let reply = reply.accepted()?;
     if reply.is_empty() && output.is_for_people() {
         say("nothing found");
@@ -43,22 +40,6 @@ pub fn ask(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
     }
     output.flush()?;
     Ok(if reply.is_empty() { NOTHING_FOUND } else { DONE })
-}
-
-/// Sends a request and reads its reply. Where that takes long, as a backup may, people see that
-/// something is under way.
-fn ask_and_show(connection: &mut Connection, request: &str) -> io::Result<Reply> {
-    // A daemon that has no room says so and closes, whether or not it could be written to.
-    let sent = connection.send(request);
-    let command =
-        json::object(request).and_then(|request| json::as_string(request.get("cmd")?).map(String::from));
-    let waiting = (!connection.answers_within(NOTICEABLE))
-        .then(|| Progress::waiting(&format!("waiting for {}", command.unwrap_or_default())));
-    let reply = connection.receive();
-    if let Some(waiting) = waiting {
-        waiting.finish();
-    }
-    reply?.ok_or_else(|| sent.err().unwrap_or_else(closed))
 }
 
 /// Sends a request as it was typed. Its reply is printed, a refusal too.

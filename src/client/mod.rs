@@ -13,7 +13,8 @@
 //! | [`work`] | a command run for every job of a queue |
 //! | [`top`], [`bench`] | a live screen of the daemon; what this machine gives |
 //! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
-//! | [`progress`], [`failure`] | how far something is; the exit statuses |
+//! | [`waiting`] | requests that take long, and how far they are |
+//! | [`failure`] | the exit statuses |
 
 pub mod assets;
 pub mod bench;
@@ -30,13 +31,13 @@ pub mod import;
 pub mod moment;
 pub mod output;
 pub mod own;
-pub mod progress;
 pub mod reply;
 pub mod request;
 pub mod show;
 pub mod style;
 pub mod suggest;
 pub mod top;
+pub mod waiting;
 pub mod work;
 
 use std::ffi::OsString;

@@ -10,6 +10,7 @@ use crate::index::run::Run;
 use crate::log::recovery::{self, Failure};
 use crate::maintenance::pace::Pace;
 use crate::maintenance::verify::{self, Verified};
+use crate::progress::Progress;
 use crate::snapshot::Snapshot;
 use crate::storage::{Disk, Open, Storage};
 use crate::store::{self, Folders};
@@ -31,14 +32,18 @@ pub fn run(data: &Path) -> Result<(), Exit> {
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     };
     let segments = recovery::open_segments(&Disk, &folders.log, Open::Read).map_err(failed)?;
-    let (runs, known) = check_runs(&folders.index)?;
+    let progress = Progress::of_bytes("checking", bytes_of(&folders.log) + bytes_of(&folders.index));
+    let mut pace = Pace::full().watched_by(progress.counter());
+    let (runs, known) = check_runs(&folders.index, &mut pace)?;
     let used = RunFiles::new(Arc::new(Disk), folders.index.clone()).read();
     let used = used.map_err(|error| damaged_index(&error, &folders.index))?;
     let last = used.last().map_or(0, |run| run.meta().last);
     let snapshot =
         Snapshot { runs: Arc::new(used), segments: Arc::new(segments), last, ..Snapshot::default() };
     let mut found = Verified::default();
-    let recovered = verify::log(&snapshot, u64::MAX, &mut Pace::full(), &mut found).map_err(failed)?;
+    let recovered = verify::log(&snapshot, u64::MAX, &mut pace, &mut found);
+    progress.finish();
+    let recovered = recovered.map_err(failed)?;
     let torn = recovered.torn_length().map_err(failed)?;
     if known > recovered.last {
         let last = recovered.last;
@@ -56,12 +61,19 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Bytes of the files in a folder; what cannot be asked counts for nothing.
+fn bytes_of(folder: &Path) -> u64 {
+    let names = Disk.list(folder).unwrap_or_default();
+    let about = names.iter().filter_map(|name| std::fs::metadata(folder.join(name)).ok());
+    about.filter(std::fs::Metadata::is_file).map(|about| about.len()).sum()
+}
+
 fn damaged_index(error: &Error, folder: &Path) -> Exit {
     Exit::Damage(format!("damaged index: {error}; it comes back from the log: remove {}", folder.display()))
 }
 
 /// How many run files hold, and the last event that they know.
-fn check_runs(folder: &Path) -> Result<(usize, u64), Exit> {
+fn check_runs(folder: &Path, pace: &mut Pace) -> Result<(usize, u64), Exit> {
     let names = Disk.list(folder).map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?;
     let (mut runs, mut known) = (0, 0);
     for name in
@@ -71,7 +83,7 @@ fn check_runs(folder: &Path) -> Result<(usize, u64), Exit> {
         let shown = path.display().to_string();
         let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;
         let checked = Run::open(file, &shown, &Arc::default())
-            .and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run.meta().last));
+            .and_then(|run| run.verify(&mut |bytes| pace.moved(bytes)).map(|()| run.meta().last));
         known = known.max(checked.map_err(|error| damaged_index(&error, folder))?);
         runs += 1;
     }

@@ -150,7 +150,7 @@ fn serve(options: Options) -> Result<(), Exit> {
 
     let stopping = Arc::new(AtomicBool::new(false));
     let (to_maintenance, maintainer) =
-        start_maintenance(&data, options.backup_dir, &published, &stopping, &mailbox)?;
+        start_maintenance(&data, options.backup_dir, &published, &stats, &stopping, &mailbox)?;
 
     let identity = Identity::new(limits, options.access);
     let router = Router {
@@ -192,6 +192,7 @@ fn start_maintenance(
     data: &Path,
     backup_dir: Option<PathBuf>,
     published: &Arc<Published>,
+    stats: &Arc<Stats>,
     stopping: &Arc<AtomicBool>,
     mailbox: &Mailbox,
 ) -> Result<(Sender<Task>, thread::JoinHandle<()>), Exit> {
@@ -201,6 +202,7 @@ fn start_maintenance(
         storage: Arc::new(Disk),
         data: data.to_owned(),
         backup_dir,
+        stats: Arc::clone(stats),
         published: Arc::clone(published),
         stopping: Arc::clone(stopping),
         deliver: Box::new(move |ticket, fields| mailbox.deliver(FromWorkers::Maintained { ticket, fields })),

@@ -21,7 +21,8 @@ use crossbeam_channel::Receiver;
 use crate::domain::command::Maintenance;
 use crate::error::Result;
 use crate::json::fields::Fields;
-use crate::snapshot::Published;
+use crate::snapshot::{Published, Snapshot};
+use crate::stats::Stats;
 use crate::storage::Storage;
 use crate::writer::Ticket;
 use destination::Destination;
@@ -43,6 +44,8 @@ pub struct Maintainer {
     pub data: PathBuf,
     /// Where backups go, when they may go nowhere else.
     pub backup_dir: Option<PathBuf>,
+    /// Where it is told how far the work is.
+    pub stats: Arc<Stats>,
     /// The newest snapshot: it holds all that was acknowledged before the work was asked for.
     pub published: Arc<Published>,
     /// Set when the daemon stops: what runs and what waits is answered `shutting_down`.
@@ -58,12 +61,17 @@ impl Maintainer {
         let _ = rustix::process::nice(19);
         while let Ok(task) = inbox.recv() {
             let fields = self.work(&task.work);
+            self.stats.maintenance_done.set(0);
+            self.stats.maintenance_total.set(0);
             (self.deliver)(task.ticket, fields);
         }
     }
 
     fn work(&self, work: &Maintenance) -> Result<Vec<u8>> {
-        let mut pace = Pace::polite(Arc::clone(&self.stopping));
+        self.stats.maintenance_total.set(about(work, &self.published.load()));
+        let stats = Arc::clone(&self.stats);
+        let pace = Pace::polite(Arc::clone(&self.stopping));
+        let mut pace = pace.watched_by(move |bytes| stats.maintenance_done.add(bytes));
         pace.check()?;
         match work {
             Maintenance::Verify => verify::run(&self.published.load(), &mut pace),
@@ -85,4 +93,14 @@ impl Maintainer {
             .number("bytes", copied.bytes);
         Ok(fields)
     }
+}
+
+/// About how many bytes will be read and written. A backup reads everything, writes it, and reads
+/// the log of the copy.
+fn about(work: &Maintenance, snapshot: &Snapshot) -> u64 {
+    let log: u64 = snapshot.segments.iter().map(|segment| segment.file.length().unwrap_or(0)).sum();
+    let files = snapshot.runs.iter().filter(|run| !run.in_memory());
+    let index: u64 = files.map(|run| run.bytes()).sum();
+    let backup = matches!(work, Maintenance::Backup { .. });
+    if backup { 3 * log + 2 * index } else { log + index }
 }

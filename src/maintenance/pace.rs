@@ -17,19 +17,29 @@ pub struct Pace {
     stopping: Option<Arc<AtomicBool>>,
     since: Instant,
     bytes: u64,
+    watcher: Option<Watcher>,
 }
+
+/// Who is told of bytes as they are read and written.
+type Watcher = Box<dyn FnMut(u64) + Send>;
 
 impl Pace {
     /// Rests as long as it works, so that the disk has time for others.
     #[must_use]
     pub fn polite(stopping: Arc<AtomicBool>) -> Self {
-        Pace { stopping: Some(stopping), since: Instant::now(), bytes: 0 }
+        Pace { stopping: Some(stopping), since: Instant::now(), bytes: 0, watcher: None }
     }
 
     /// Goes as fast as it can, for a program that does nothing else.
     #[must_use]
     pub fn full() -> Self {
-        Pace { stopping: None, since: Instant::now(), bytes: 0 }
+        Pace { stopping: None, since: Instant::now(), bytes: 0, watcher: None }
+    }
+
+    /// Tells someone of bytes as they are read and written, for people who wait.
+    #[must_use]
+    pub fn watched_by(self, watcher: impl FnMut(u64) + Send + 'static) -> Self {
+        Pace { watcher: Some(Box::new(watcher)), ..self }
     }
 
     /// Notes that so many bytes were read or written, and rests when it is time.
@@ -38,6 +48,9 @@ impl Pace {
     /// `shutting_down`.
     pub fn moved(&mut self, bytes: u64) -> Result<()> {
         self.bytes += bytes;
+        if let Some(watcher) = &mut self.watcher {
+            watcher(bytes);
+        }
         if self.bytes < PIECE_BYTES {
             return Ok(());
         }
@@ -76,5 +89,8 @@ mod tests {
         stopping.store(true, Ordering::Relaxed);
         assert_eq!(pace.moved(PIECE_BYTES).map_err(|error| error.code()), Err(Code::ShuttingDown));
         assert_eq!(Pace::full().moved(PIECE_BYTES), Ok(()));
+        let (tell, told) = std::sync::mpsc::channel();
+        let mut watched = Pace::full().watched_by(move |bytes| tell.send(bytes).unwrap());
+        assert_eq!((watched.moved(7), told.recv()), (Ok(()), Ok(7)));
     }
 }

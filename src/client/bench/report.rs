@@ -4,9 +4,9 @@ use super::cases::Case;
 use super::load::Figures;
 use crate::client::failure::Result;
 use crate::client::output::Output;
-use crate::client::progress::per_second;
 use crate::client::request::string;
 use crate::client::top::figures::{grouped, microseconds};
+use crate::progress::per_second;
 
 /// Where the lines go.
 pub struct Report<'a> {

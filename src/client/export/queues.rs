@@ -2,7 +2,7 @@
 
 use super::Export;
 use super::pages::{ask, each};
-use crate::client::failure::Result;
+use crate::client::failure::{Result, say};
 use crate::client::request::RequestLine;
 use crate::client::style::visible;
 use crate::json;
@@ -38,7 +38,9 @@ fn jobs(export: &mut Export<'_>, queue: &str, state: &str) -> Result<()> {
     if there.is_some_and(|there| there > jobs.len() as u64) {
         export.cut = true;
         let (queue, first) = (visible(queue), jobs.len());
-        export.progress.say(&format!("of the {state} jobs of {queue} only the first {first} are exported"));
+        export
+            .progress
+            .suspend(|| say(&format!("of the {state} jobs of {queue} only the first {first} are exported")));
     }
     for job in jobs {
         let fields = json::object(job);

@@ -23,7 +23,7 @@ pub use options::{OWN, Options};
 use super::connection::Address;
 use super::failure::{DONE, Failure, REFUSED, Result, say};
 use super::output::Output;
-use super::progress::{Progress, per_second};
+use crate::progress::{Progress, per_second};
 use lines::Converter;
 use replies::{Ended, Replies, Tally};
 use resume::Position;

@@ -11,10 +11,10 @@ use super::lines::Dropped;
 use super::resume::Position;
 use super::{Passed, Sent};
 use crate::client::connection::{Connection, closed};
-use crate::client::failure::Failure;
-use crate::client::progress::Progress;
+use crate::client::failure::{Failure, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::style::visible;
+use crate::progress::Progress;
 
 /// Refused lines that are reported one by one; more are only counted.
 const REPORTED: u64 = 10;
@@ -154,7 +154,7 @@ impl Replies<'_> {
     fn refuse(&mut self, number: u64, problem: &str) {
         self.tally.refused += 1;
         if self.tally.refused <= REPORTED {
-            self.progress.say(&format!("line {number}: {}", visible(problem)));
+            self.progress.suspend(|| say(&format!("line {number}: {}", visible(problem))));
         }
     }
 
@@ -168,7 +168,7 @@ impl Replies<'_> {
                 Failure::File(text) => text,
                 other => format!("{other:?}"),
             };
-            self.progress.say(&text);
+            self.progress.suspend(|| say(&text));
         }
     }
 }

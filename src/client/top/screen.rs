@@ -173,7 +173,7 @@ fn log_rows(now: &Now) -> Vec<(&'static str, String)> {
     let growing = bytes(now.log_bytes_per_second as u64);
     vec![
         ("segments", grouped(sample.number("log.segments"))),
-        ("written", bytes(sample.number("log.written_bytes"))),
+        ("size", bytes(sample.number("log.bytes"))),
         ("growing", format!("{growing}/s")),
         ("index", runs("index.file_runs", "index.file_bytes")),
         ("memory", runs("index.memory_runs", "index.memory_bytes")),

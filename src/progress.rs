@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::client::failure::say;
-
 /// How often the bar changes. More often cannot be read, and costs time.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -66,11 +64,44 @@ impl Progress {
         progress
     }
 
-    /// Says something without spoiling the bar.
-    pub fn say(&self, text: &str) {
+    /// Whether anyone sees it.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// So many bytes are done, of about so many; 0 where that is not known.
+    pub fn amount(&mut self, done: u64, total: u64) {
+        let Some(bar) = self.bar.as_ref().filter(|_| total > 0) else { return };
+        if bar.length().is_none() {
+            let template = "{msg}  {bar:30} {percent:>3}%  {bytes} of about {total_bytes}  {elapsed}";
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_length(total);
+        bar.set_position(done.min(total));
+    }
+
+    /// Counts bytes of a total.
+    #[must_use]
+    pub fn of_bytes(what: &str, total: u64) -> Self {
+        let mut progress = Progress::waiting(what);
+        progress.amount(0, total);
+        progress
+    }
+
+    /// Takes bytes as they are done.
+    pub fn counter(&self) -> impl FnMut(u64) + Send + 'static {
+        let bar = self.bar.clone();
+        move |bytes| bar.iter().for_each(|bar| bar.inc(bytes))
+    }
+
+    /// Lets something be said without spoiling the bar.
+    pub fn suspend(&self, say: impl FnOnce()) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
+            Some(bar) => bar.suspend(say),
+            None => say(),
         }
     }
 
@@ -79,5 +110,11 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
     }
 }

@@ -153,7 +153,8 @@ pub mod tests {
         let stats = format!(
             "{{\"ok\":true,\"requests\":{{\"answered\":{requests},\"errors\":0}},\"stored\":{{\"seq\":{requests},\
              \"messages\":1234567}},\"writer\":{{\"writes\":{requests},\"batches\":{},\"read_only\":0}},\
-             \"log\":{{\"segments\":3,\"bytes\":4096,\"written_bytes\":{}}},\"memory\":{{\"resident_bytes\":52428800}}}}",
+             \"log\":{{\"segments\":3,\"bytes\":4096,\"written_bytes\":{}}},\
+             \"memory\":{{\"resident_bytes\":52428800}}}}",
             requests / 10,
             requests * 100
         );

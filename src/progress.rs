@@ -41,6 +41,13 @@ impl Progress {
         Progress { bar, started: now, drawn: now }
     }
 
+    /// Nothing, even on a terminal.
+    #[must_use]
+    pub fn hidden() -> Self {
+        let now = Instant::now();
+        Progress { bar: None, started: now, drawn: now }
+    }
+
     /// So many lines are done, which is so much of the total.
     pub fn advance(&mut self, lines: u64, done: u64) {
         let Some(bar) = &self.bar else { return };

@@ -170,7 +170,9 @@ fn pages_go_on_to_the_end_and_long_waits_are_shown() {
     let records = lines(&printed(&daemon, &["export", "kv"]));
     let values: Vec<u64> = records.iter().filter_map(|record| record["value"].as_u64()).collect();
     assert_eq!(values, (0..2500).collect::<Vec<_>>());
-    let words = ["queue", "reserve", "q", "--wait-ms", "1500"];
+    let (_, text) = Terminal::start(&daemon, &["export", "kv", "--prefix", "0000"]).finish();
+    assert!(text.lines().count() == 10 && text.lines().all(|line| line.starts_with('{')), "{text:?}");
+    let words = ["queue", "reserve", "q", "--wait-ms", "3000"];
     let (code, text) = Terminal::start(&daemon, &words).finish();
     assert!(code == Some(1) && text.contains("waiting for queue.reserve"), "{text:?}");
 }

@@ -58,6 +58,12 @@ impl Output {
         if self.relative { self.style.relative_to(Timestamp::now()) } else { self.style }
     }
 
+    /// Whether it is a terminal, where a progress bar would stand between the lines.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Whether people see colours.
     #[must_use]
     pub fn is_coloured(&self) -> bool {

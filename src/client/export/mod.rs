@@ -55,8 +55,8 @@ pub fn export(address: &Address, output: &mut Output, options: &Options) -> Resu
         _ => None,
     };
     let last = stored("seq").unwrap_or(u64::MAX - 1);
-    let mut export =
-        Export { connection, output, progress: Progress::new(total), lines: 0, last, cut: false };
+    let progress = if output.is_terminal() { Progress::hidden() } else { Progress::new(total) };
+    let mut export = Export { connection, output, progress, lines: 0, last, cut: false };
     let done = match options.what {
         What::Messages => export.messages(&options.filters),
         What::Keys => export.keys(&options.filters, Export::line),

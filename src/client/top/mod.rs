@@ -71,7 +71,11 @@ fn once(mut source: Source, output: &mut Output, options: &Options, view: &View)
     thread::sleep(options.interval);
     history.push(source.take().map_err(away)?);
     let size = if output.is_for_people() { ratatui::crossterm::terminal::size().ok() } else { None };
-    let buffer = drawn(view, &history, size.unwrap_or(COLUMNS_ROWS));
+    let (columns, rows) = size.unwrap_or(COLUMNS_ROWS);
+    // Between the lines of a shell nothing has to be filled.
+    let queues = history.now().map_or(0, |now| now.sample.queues.len());
+    let needed = u16::try_from(screen::ROWS_BESIDE_QUEUES + queues).unwrap_or(u16::MAX);
+    let buffer = drawn(view, &history, (columns, rows.min(needed)));
     if let Some(file) = &options.svg {
         save(file, &buffer)?;
     }

@@ -17,6 +17,9 @@ use crate::time::Timestamp;
 /// Rows that the boxes above the queues take.
 const BOX_ROWS: u16 = 7;
 
+/// Rows that a screen takes beside one for each queue: all boxes, the headings, and one at either end.
+pub const ROWS_BESIDE_QUEUES: usize = 2 * BOX_ROWS as usize + 5;
+
 /// What headings look like.
 const HEADING: Style = Style::new().add_modifier(Modifier::BOLD);
 

@@ -63,7 +63,14 @@ pub const LEASE_MS_DEFAULT: u64 = 30_000;
 pub const ATTEMPTS_DEFAULT: u64 = 5;
 /// A segment is sealed when it has grown past this (`--segment-bytes`).
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
-/// Requests that the writer takes into one frame.
+/// Requests that the event loop hands to the writer at once.
+pub const PARCEL_REQUESTS: usize = 128;
+/// Request bytes that the event loop hands to the writer at once.
+pub const PARCEL_BYTES: usize = 256 << 10;
+/// Time that the event loop spends in one turn on answers whose data is in memory; the readers give the
+/// others.
+pub const ANSWERS_A_TURN_US: u64 = 500;
+/// Requests that the writer takes into one frame, or one parcel more.
 pub const FRAME_REQUESTS: usize = 4096;
 /// Request bytes that the writer takes into one frame.
 pub const FRAME_BYTES: usize = 8 << 20;

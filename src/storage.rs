@@ -1,11 +1,14 @@
 //! The one door to files. Log, runs and manifest go through [`Storage`] and [`File`], so that a
 //! test can put a twin behind them that fails, tears or forgets any single call.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::io::{ReadWriteFlags, preadv2};
 
 /// One open file. Reads and writes name their place, so that readers share it with the writer.
 pub trait File: Send + Sync {
@@ -125,12 +128,51 @@ pub fn temporary_name(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// How the reads of a thread are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// Each waits for the disk when it must.
+    Wait,
+    /// One that would have to wait fails instead.
+    FromMemory,
+    /// One has failed for that.
+    Failed,
+}
+
+thread_local! {
+    static READS: Cell<Reads> = const { Cell::new(Reads::Wait) };
+}
+
+/// Does work whose reads of files must not wait for a disk. `None` when one would have had to: then
+/// what came of the work says nothing.
+pub fn without_waiting<T>(work: impl FnOnce() -> T) -> Option<T> {
+    READS.set(Reads::FromMemory);
+    let done = work();
+    (READS.replace(Reads::Wait) == Reads::FromMemory).then_some(done)
+}
+
+/// Reads what the page cache holds. Less than the whole is taken for something that a disk would have
+/// to bring, be it the file's end.
+fn read_from_memory(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let length = buffer.len();
+    match preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(count) if count == length => Ok(count),
+        _ => {
+            READS.set(Reads::Failed);
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+}
+
 /// The files of this host. New ones have mode 0600.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
 impl File for fs::File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if READS.get() != Reads::Wait {
+            return read_from_memory(self, buffer, offset);
+        }
         let mut done = 0;
         while done < buffer.len() {
             match FileExt::read_at(self, &mut buffer[done..], offset + done as u64) {

@@ -7,6 +7,7 @@ pub mod signals;
 pub mod socket;
 pub mod systemd;
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -27,6 +28,7 @@ use crate::maintenance::{Maintainer, Task};
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
+use crate::server::outbox::Outbox;
 use crate::server::router::Router;
 use crate::server::supervision::Supervision;
 use crate::server::workers::{self, FromWorkers, Mailbox};
@@ -155,18 +157,19 @@ fn serve(options: Options) -> Result<(), Exit> {
     let identity = Identity::new(limits, options.access);
     let router = Router {
         published,
-        writer: to_writer,
+        writer: Outbox::new(to_writer),
         readers: to_readers,
         maintenance: to_maintenance,
         stats,
         identity,
         stopping,
+        time_left: Cell::default(),
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);
     socket::remove(&path, ours);
     // The background keeps a sender, so the writer is told that this was all.
-    let _ = router.writer.send(crate::writer::ToWriter::Finish);
+    router.writer.tell(crate::writer::ToWriter::Finish);
     drop(router);
     // It tidies up after what it gave up.
     let _ = maintainer.join();

@@ -3,7 +3,7 @@
 //! It never waits for anything but events. Sockets are edge-triggered: each is read and written until
 //! the kernel has no more, but a greedy one only so often a turn, then it waits for the next.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use hashbrown::{HashMap, HashSet};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -44,6 +45,8 @@ struct Client {
     connection: Connection,
     /// Whether the kernel may have more to read.
     readable: bool,
+    /// Whether the end of what it sends has come, behind what is there to read.
+    end_came: bool,
     /// What it held of the daemon's memory when it was last counted.
     counted: usize,
 }
@@ -122,7 +125,9 @@ impl EventLoop {
     pub fn run(mut self, router: &Router) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let polled = self.poll.poll(&mut events, self.timeout());
+            router.begin_turn();
+            match polled {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => done?,
             }
@@ -134,7 +139,8 @@ impl EventLoop {
                     RELOAD => self.reload(),
                     Token(token) => {
                         let Some(client) = self.clients.get_mut(&token) else { continue };
-                        client.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                        client.end_came |= event.is_read_closed() || event.is_error();
+                        client.readable |= event.is_readable() || client.end_came;
                         if event.is_write_closed() || event.is_error() {
                             client.connection.gone = true;
                             // Before any request of this turn could give it a lease.
@@ -156,6 +162,7 @@ impl EventLoop {
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
             }
+            router.writer.flush();
             let late = self.stop_by.is_some_and(|by| by <= Instant::now());
             if self.stop_by.is_some() && (self.clients.is_empty() || late) {
                 return Ok(());
@@ -219,7 +226,8 @@ impl EventLoop {
         router.stats.connections_accepted.add(1);
         router.stats.connections_open.set(self.clients.len() as u64 + 1);
         let connection = Connection::new(uid, rights);
-        self.clients.insert(token, Client { stream, connection, readable: true, counted: 0 });
+        self.clients
+            .insert(token, Client { stream, connection, readable: true, end_came: false, counted: 0 });
         self.ready.insert(token);
     }
 
@@ -384,7 +392,7 @@ impl EventLoop {
             let mailbox = self.mailbox.clone();
             let back = Box::new(move || mailbox.deliver(FromWorkers::Pulse));
             // When the writer is gone nobody shall hear that all is well.
-            let _ = router.writer.send(ToWriter::Pulse(back));
+            router.writer.tell(ToWriter::Pulse(back));
         }
     }
 
@@ -407,11 +415,11 @@ impl EventLoop {
             let _ = self.poll.registry().deregister(&mut listener);
         }
         router.stopping.store(true, Ordering::Relaxed);
-        let _ = router.writer.send(ToWriter::Stop);
+        router.writer.tell(ToWriter::Stop);
         for (token, client) in &mut self.clients {
             // What the client sent before is still there to be read.
             let _ = client.stream.shutdown(Shutdown::Read);
-            client.readable = true;
+            (client.readable, client.end_came) = (true, true);
             client.connection.stopping = true;
             if client.connection.follower.is_some() {
                 let error = Error::new(Code::ShuttingDown, "the daemon is stopping");
@@ -448,6 +456,9 @@ fn read_once(client: &mut Client, buffer: &mut [u8]) {
             }
         }
         Ok(count) => {
+            // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what
+            // comes later is another event.
+            client.readable = count == buffer.len() || client.end_came;
             if client.connection.life == Life::Open {
                 client.connection.lines.push(&buffer[..count]);
             }
@@ -468,8 +479,7 @@ fn read_once(client: &mut Client, buffer: &mut [u8]) {
 fn give_up_waiting(router: &Router, token: usize, client: &mut Client) {
     if let Some(Barrier::Reserve(_)) = client.connection.barrier {
         client.connection.barrier = None;
-        // When the writer is gone the daemon is stopping.
-        let _ = router.writer.send(ToWriter::Gone(token));
+        router.writer.tell(ToWriter::Gone(token));
         client.connection.life = Life::Over;
     }
 }

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod event_loop;
 pub mod lines;
 pub mod local;
+pub mod outbox;
 pub mod replies;
 pub mod router;
 pub mod supervision;

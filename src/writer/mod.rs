@@ -43,19 +43,22 @@ pub struct Ticket {
     pub number: u64,
 }
 
+/// A request for the writer.
+pub struct Asked {
+    /// Whose reply it is.
+    pub ticket: Ticket,
+    /// The user who asks.
+    pub uid: u32,
+    /// What is asked.
+    pub request: Box<WriteRequest>,
+    /// How long its line was, in bytes.
+    pub bytes: usize,
+}
+
 /// What the writer is told.
 pub enum ToWriter {
-    /// A request, with the bytes of its line.
-    Request {
-        /// Whose reply it is.
-        ticket: Ticket,
-        /// The user who asks.
-        uid: u32,
-        /// What is asked.
-        request: Box<WriteRequest>,
-        /// How long its line was.
-        bytes: usize,
-    },
+    /// Requests, in the order in which they take effect.
+    Requests(Vec<Asked>),
     /// The connection is gone: its waiting reserve gets no lease.
     Gone(usize),
     /// The background made one run of those that cover its seqs.
@@ -206,10 +209,12 @@ impl Writer {
         let mut merged = Vec::new();
         for message in messages {
             match message {
-                ToWriter::Request { ticket, uid, request, bytes: length } => {
-                    requests += 1;
-                    bytes += length;
-                    self.request(&mut turn, ticket, uid, *request);
+                ToWriter::Requests(parcel) => {
+                    requests += parcel.len();
+                    for Asked { ticket, uid, request, bytes: length } in parcel {
+                        bytes += length;
+                        self.request(&mut turn, ticket, uid, *request);
+                    }
                 }
                 ToWriter::Gone(connection) => self.waiters.forget(connection),
                 ToWriter::Merged(run) => merged.push(run),

@@ -17,7 +17,7 @@ use msglogd::log::recovery::Failure;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
 use msglogd::store::{self, Folders, Progress, Replayed, Store};
-use msglogd::writer::{Answers, Surroundings, Ticket, ToWriter, Writer};
+use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -171,7 +171,9 @@ fn send(to_writer: &Sender<ToWriter>, connection: usize, number: usize, request:
     let parsed = msglogd::protocol::request::parse(line.as_bytes());
     let Ok(Command::Write(request)) = parsed.command else { panic!("{:?}: {line}", parsed.command) };
     let ticket = Ticket { connection, number: number as u64 };
-    to_writer.send(ToWriter::Request { ticket, uid: 1000, request, bytes: line.len() }).expect("a writer");
+    to_writer
+        .send(ToWriter::Requests(vec![Asked { ticket, uid: 1000, request, bytes: line.len() }]))
+        .expect("a writer");
 }
 
 fn send_turn(client: &SharedClient, to_writer: &Sender<ToWriter>) {

@@ -72,6 +72,16 @@ impl BlockBuilder {
     }
 }
 
+/// The first eight bytes of a key as a number. Keys that differ in them are in the order of these
+/// numbers; of two that do not, nothing is known.
+#[must_use]
+pub fn beginning(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = key.len().min(8);
+    bytes[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(bytes)
+}
+
 /// How many bytes two keys begin with in common.
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let mut length = 0;

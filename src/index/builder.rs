@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::block::beginning;
 use super::postings::{self, PostingsWriter};
 use super::run::{Meta, Run, write_value};
 use super::run_writer::RunWriter;
@@ -19,51 +20,57 @@ use crate::error::Result;
 struct Terms {
     hasher: DefaultHashBuilder,
     numbers: HashTable<u32>,
-    /// All terms, one behind the other, and where each ends.
+    /// All terms, one behind the other.
     bytes: Vec<u8>,
-    ends: Vec<usize>,
-    /// The last event that each was given for.
-    last: Vec<u32>,
+    list: Vec<Term>,
     /// Term and event, in the order of the events.
     given: Vec<(u32, u32)>,
 }
 
-fn slice<'b>(bytes: &'b [u8], ends: &[usize], number: u32) -> &'b [u8] {
-    let number = number as usize;
-    let start = if number == 0 { 0 } else { ends[number - 1] };
-    &bytes[start..ends[number]]
+/// A term of a batch.
+struct Term {
+    /// Where it lies in the bytes of all.
+    start: usize,
+    end: usize,
+    /// The last event that it was given for.
+    last: u32,
+}
+
+fn slice<'b>(bytes: &'b [u8], list: &[Term], number: u32) -> &'b [u8] {
+    let Term { start, end, .. } = list[number as usize];
+    &bytes[start..end]
 }
 
 impl Terms {
     fn find(&self, term: &[u8]) -> Option<u32> {
-        let same = |number: &u32| slice(&self.bytes, &self.ends, *number) == term;
+        let same = |number: &u32| slice(&self.bytes, &self.list, *number) == term;
         self.numbers.find(self.hasher.hash_one(term), same).copied()
     }
 
     /// Notes that event `event` of the batch has a term.
     fn give(&mut self, term: &[u8], event: u32) {
-        let Terms { hasher, numbers, bytes, ends, last, given } = self;
+        let Terms { hasher, numbers, bytes, list, given } = self;
         let hash = hasher.hash_one(term);
-        let same = |number: &u32| slice(bytes, ends, *number) == term;
+        let same = |number: &u32| slice(bytes, list, *number) == term;
         if let Some(number) = numbers.find(hash, same) {
-            if std::mem::replace(&mut last[*number as usize], event) != event {
+            if std::mem::replace(&mut list[*number as usize].last, event) != event {
                 given.push((*number, event));
             }
             return;
         }
         // A batch is bounded, so its terms are far fewer than 2^32.
-        let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+        let number = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let start = bytes.len();
         bytes.extend_from_slice(term);
-        ends.push(bytes.len());
-        last.push(event);
+        list.push(Term { start, end: bytes.len(), last: event });
         given.push((number, event));
-        numbers.insert_unique(hash, number, |number| hasher.hash_one(slice(bytes, ends, *number)));
+        numbers.insert_unique(hash, number, |number| hasher.hash_one(slice(bytes, list, *number)));
     }
 
     /// The terms in order, each with the events that have it.
     fn sorted(&self) -> (Vec<u32>, Vec<u32>, Vec<usize>) {
         // A counting sort: the events of a term come out in their order.
-        let mut starts = vec![0_usize; self.ends.len() + 1];
+        let mut starts = vec![0_usize; self.list.len() + 1];
         for (number, _) in &self.given {
             starts[*number as usize + 1] += 1;
         }
@@ -76,11 +83,14 @@ impl Terms {
             events[next[*number as usize]] = *event;
             next[*number as usize] += 1;
         }
-        let mut order: Vec<u32> = (0..u32::try_from(self.ends.len()).unwrap_or(u32::MAX)).collect();
-        order.sort_unstable_by(|a, b| {
-            slice(&self.bytes, &self.ends, *a).cmp(slice(&self.bytes, &self.ends, *b))
+        // Most terms differ in their first bytes, which lie together here.
+        let term = |number: u32| slice(&self.bytes, &self.list, number);
+        let numbers = 0..u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        let mut order: Vec<(u64, u32)> = numbers.map(|number| (beginning(term(number)), number)).collect();
+        order.sort_unstable_by(|(a, first), (b, second)| {
+            a.cmp(b).then_with(|| term(*first).cmp(term(*second)))
         });
-        (order, events, starts)
+        (order.into_iter().map(|(_, number)| number).collect(), events, starts)
     }
 }
 
@@ -97,10 +107,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder for a batch whose first event is `first`.
+    /// A builder for a batch whose first event is `first` and whose records have about so many bytes.
     #[must_use]
-    pub fn new(first: u64) -> Self {
-        Builder { first, ..Builder::default() }
+    pub fn new(first: u64, bytes: usize) -> Self {
+        let mut terms = Terms::default();
+        // A record of some 200 bytes has some 25 terms, and half of them were not in the batch before.
+        terms.given.reserve(bytes / 8);
+        terms.list.reserve(bytes / 16);
+        terms.bytes.reserve(bytes / 2);
+        terms.numbers.reserve(bytes / 16, |_| 0);
+        Builder { first, terms, ..Builder::default() }
     }
 
     /// Adds an event. `runs` is what was there before the batch.
@@ -191,7 +207,7 @@ impl Builder {
         let mut lists = PostingsWriter::default();
         let mut others = others.into_iter().peekable();
         for number in order {
-            let term = slice(&self.terms.bytes, &self.terms.ends, number);
+            let term = slice(&self.terms.bytes, &self.terms.list, number);
             while let Some((other, seqs)) = others.next_if(|(other, _)| other.as_slice() < term) {
                 lists.write(&mut writer, &other, seqs.into_iter())?;
             }
@@ -234,7 +250,7 @@ mod tests {
         let at = Timestamp(first);
         let numbered = facts.into_iter().zip(first..);
         let events: Vec<Event> = numbered.map(|(fact, seq)| Event { seq, at, uid: 0, fact }).collect();
-        let mut builder = Builder::new(first);
+        let mut builder = Builder::new(first, 0);
         events.iter().for_each(|event| builder.add(event, before).expect("in memory"));
         let meta = meta_of(&events, Counts::default()).expect("events");
         let offsets = vec![0; events.len()];

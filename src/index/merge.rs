@@ -4,8 +4,10 @@
 //! those of messages that a later event changed; postings of edits are merged by seq. What the runs
 //! say about older messages that changed is kept for the older runs.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::block::beginning;
 use super::postings::{self, PostingsWriter, decode_entry, split_key};
 use super::run::{Meta, Position, Run, value_in};
 use super::run_writer::{RunWriter, cannot_write};
@@ -71,13 +73,17 @@ pub fn merge_into(runs: &[Arc<Run>], bottom: bool, writer: &mut RunWriter) -> Re
     for (number, run) in runs.iter().enumerate() {
         let mut place = Position::new(run);
         let open = place.seek(b"")?;
-        inputs.push(Input { number, place, open });
+        let mut input = Input { number, place, open, beginning: 0, term: 0 };
+        input.look();
+        inputs.push(input);
     }
-    merge_table(&mut inputs, bottom, writer)?;
     let mut lists =
         Lists { dead, first: meta.first, writer, out: PostingsWriter::default(), seqs: Vec::new() };
-    while let Some(term) = inputs.iter().filter_map(Input::term).min().map(<[u8]>::to_vec) {
-        if let Some((low, high)) = lists.merge(&mut inputs, &term)? {
+    let (mut key, mut holders) = (Vec::new(), Vec::new());
+    while next(&inputs, &mut holders, &mut key) {
+        if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
+            merge_value(&mut inputs, &holders, &key, bottom, lists.writer)?;
+        } else if let Some((low, high)) = lists.merge(&mut inputs, &holders, &key)? {
             let (other_low, other_high) = meta.changed.unwrap_or((low, high));
             meta.changed = Some((low.min(other_low), high.max(other_high)));
         }
@@ -110,40 +116,75 @@ pub fn in_memory(runs: &[Arc<Run>], bottom: bool) -> Result<Run> {
     Ok(writer.into_memory(meta, offsets))
 }
 
-/// One of the runs.
+/// One of the runs, at an entry.
 struct Input<'r> {
     number: usize,
     place: Position<'r>,
     open: bool,
+    /// The beginning of the entry's key, by which most comparisons are decided.
+    beginning: u64,
+    /// How much of the key is the term; all of it where it is a key of the table.
+    term: usize,
 }
 
 impl Input<'_> {
-    fn table_key(&self) -> Option<&[u8]> {
-        self.open
-            .then(|| self.place.key())
-            .filter(|key| key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG))
+    /// The key of the table or the term that it is at.
+    fn key(&self) -> &[u8] {
+        self.place.key().get(..self.term).unwrap_or_default()
     }
 
-    fn term(&self) -> Option<&[u8]> {
-        if self.open { split_key(self.place.key()).map(|(term, _)| term) } else { None }
+    fn look(&mut self) {
+        let key = self.place.key();
+        self.term = split_key(key).map_or(key.len(), |(term, _)| term.len());
+        self.beginning = beginning(self.key());
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.open = self.place.advance()?;
+        self.look();
+        Ok(())
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.beginning.cmp(&other.beginning).then_with(|| self.key().cmp(other.key()))
     }
 }
 
-fn merge_table(inputs: &mut [Input<'_>], bottom: bool, writer: &mut RunWriter) -> Result<()> {
-    while let Some(key) = inputs.iter().filter_map(Input::table_key).min().map(<[u8]>::to_vec) {
-        let mut newest = true;
-        for input in inputs.iter_mut().rev() {
-            if input.table_key() != Some(key.as_slice()) {
-                continue;
+/// Finds the smallest key or term, and which inputs are at it, oldest first. `false` at the end.
+fn next(inputs: &[Input<'_>], holders: &mut Vec<usize>, key: &mut Vec<u8>) -> bool {
+    holders.clear();
+    for (number, input) in inputs.iter().enumerate().filter(|(_, input)| input.open) {
+        match holders.first().map_or(Ordering::Less, |first| input.order(&inputs[*first])) {
+            Ordering::Less => {
+                holders.clear();
+                holders.push(number);
             }
-            if newest && !(bottom && value_in(input.place.payload()).is_none()) {
-                writer.add(&key, input.place.payload()).map_err(|error| cannot_write(&error))?;
-            }
-            newest = false;
-            input.open = input.place.advance()?;
+            Ordering::Equal => holders.push(number),
+            Ordering::Greater => {}
         }
     }
-    Ok(())
+    key.clear();
+    holders.first().is_some_and(|first| {
+        key.extend_from_slice(inputs[*first].key());
+        true
+    })
+}
+
+/// Writes the newest value of a key of the table.
+fn merge_value(
+    inputs: &mut [Input<'_>],
+    holders: &[usize],
+    key: &[u8],
+    bottom: bool,
+    writer: &mut RunWriter,
+) -> Result<()> {
+    if let Some(newest) = holders.last() {
+        let payload = inputs[*newest].place.payload();
+        if !(bottom && value_in(payload).is_none()) {
+            writer.add(key, payload).map_err(|error| cannot_write(&error))?;
+        }
+    }
+    holders.iter().try_for_each(|holder| inputs[*holder].advance())
 }
 
 struct Lists<'w> {
@@ -155,13 +196,31 @@ struct Lists<'w> {
 }
 
 impl Lists<'_> {
+    /// Takes over the list of a term that only one run holds, as it is.
+    fn copy(&mut self, input: &mut Input<'_>, term: &[u8]) -> Result<()> {
+        while input.open && input.key() == term {
+            self.writer
+                .add(input.place.key(), input.place.payload())
+                .map_err(|error| cannot_write(&error))?;
+            input.advance()?;
+        }
+        self.writer.note_term(term);
+        Ok(())
+    }
+
     /// Merges the lists of one term. Answers the range of what a list of changed messages keeps.
-    fn merge(&mut self, inputs: &mut [Input<'_>], term: &[u8]) -> Result<Option<(u64, u64)>> {
+    fn merge(
+        &mut self,
+        inputs: &mut [Input<'_>],
+        holders: &[usize],
+        term: &[u8],
+    ) -> Result<Option<(u64, u64)>> {
         let tag = term.first().copied().unwrap_or_default();
         let of_changes = tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false);
         let gather = of_changes || is_of_edits(tag);
         self.seqs.clear();
-        for input in inputs {
+        for holder in holders {
+            let input = &mut inputs[*holder];
             let none = Vec::new();
             let dead = match tag {
                 _ if is_of_posts(tag) => self.dead.posts.get(input.number),
@@ -169,7 +228,10 @@ impl Lists<'_> {
                 _ => None,
             };
             let dead = dead.unwrap_or(&none);
-            while input.open && input.place.key().starts_with(term) {
+            if holders.len() == 1 && !gather && dead.is_empty() {
+                return self.copy(input, term).map(|()| None);
+            }
+            while input.open && input.key() == term {
                 let start = self.seqs.len();
                 decode_entry(&input.place.key()[term.len()..], input.place.payload(), &mut self.seqs)?;
                 if !dead.is_empty() {
@@ -181,7 +243,7 @@ impl Lists<'_> {
                     write(&mut self.out, self.writer, term, &self.seqs)?;
                     self.seqs.clear();
                 }
-                input.open = input.place.advance()?;
+                input.advance()?;
             }
         }
         if gather {

@@ -92,7 +92,7 @@ impl Batch {
     /// `corrupt` when the index below cannot be read.
     pub fn freeze(&self, offset_of: impl Fn(usize, usize) -> u64) -> Result<Run> {
         let internal = |what: String| Error::new(Code::Internal, what);
-        let mut builder = Builder::new(self.snapshot.last + 1);
+        let mut builder = Builder::new(self.snapshot.last + 1, self.lines.len());
         for event in &self.events {
             builder.add(event, &self.snapshot.runs)?;
         }

@@ -18,7 +18,7 @@ use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
 use msglogd::storage::{Disk, Storage};
 use msglogd::store::{self, Folders, Progress};
-use msglogd::writer::{Answers, Surroundings, Ticket, ToWriter, Writer};
+use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
 
 use crate::answer::Answer;
 use crate::changes::{Change, Changes};
@@ -113,8 +113,8 @@ impl Ours {
     fn write(&mut self, write: Write, bytes: usize) {
         let request = WriteRequest { write, durable: true, dry_run: false, idempotency: None };
         let ticket = Ticket { connection: 0, number: 0 };
-        let message = ToWriter::Request { ticket, uid: 0, request: Box::new(request), bytes };
-        self.writer.send(message).expect("the writer runs");
+        let asked = Asked { ticket, uid: 0, request: Box::new(request), bytes };
+        self.writer.send(ToWriter::Requests(vec![asked])).expect("the writer runs");
         self.in_flight += 1;
         while self.in_flight >= IN_FLIGHT {
             self.in_flight -= self.answers.recv().expect("the writer runs");

@@ -1,7 +1,7 @@
 //! Values of the table that the writer read lately. It alone changes the table, so they stay true
 //! as long as every batch that is kept is noted here.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::domain::table::{Changes, tag};
 

@@ -101,14 +101,17 @@ fn compare(class: &mut Measured, snapshot: &Arc<Snapshot>, rounds: usize, peers:
     for peer in &able {
         engines.push(Box::new(move |number| drop(std::hint::black_box(peer.ask(&asks[number])))));
     }
-    let mut times = side_by_side(asks.len(), rounds, engines).into_iter();
+    let times = side_by_side(asks.len(), rounds, engines);
+    // As many as the slowest had time for.
+    let compared = times.iter().map(|times| times.queries).min().unwrap_or(0);
+    let mut times = times.into_iter();
     class.ours.extend(times.next());
-    let own: Vec<Answer> = searches.iter().map(|search| own_answer(snapshot, search)).collect();
+    let own: Vec<Answer> = searches[..compared].iter().map(|search| own_answer(snapshot, search)).collect();
     for peer in peers {
         let can = peer.can(&asks[0]);
         class.peers.push(if can { times.next() } else { None });
         let differs = |number: &usize| can && !own[*number].agrees(&peer.ask(&asks[*number]));
-        class.differing.push((0..asks.len()).filter(differs).collect());
+        class.differing.push((0..compared).filter(differs).collect());
     }
 }
 
@@ -203,13 +206,16 @@ fn print(classes: &[Measured], peers: &Peers, report: &mut Report) {
     rows[0].extend(peers.iter().map(|peer| peer.name().to_owned()));
     rows[0].extend(["ours/best".to_owned(), "changed/best".to_owned()]);
     rows[0].extend(peers.iter().map(|peer| format!("{} differs", peer.name())));
-    let show = |times: Option<&Times>| {
-        times.map_or("-".to_owned(), |times| format!("{} ({})", micros(times.mean), micros(times.p99)))
+    let show = |times: Option<&Times>, asked: usize| {
+        let Some(Times { mean, p99, queries }) = times else { return "-".to_owned() };
+        let few = if *queries < asked { format!(" of {queries}") } else { String::new() };
+        format!("{} ({}){few}", micros(*mean), micros(*p99))
     };
     for class in classes {
-        let mut row = vec![class.name.to_owned(), class.asks.len().to_string()];
-        row.extend((0..3).map(|state| show(class.ours.get(state))));
-        row.extend(class.peers.iter().map(|times| show(times.as_ref())));
+        let asked = class.asks.len();
+        let mut row = vec![class.name.to_owned(), asked.to_string()];
+        row.extend((0..3).map(|state| show(class.ours.get(state), asked)));
+        row.extend(class.peers.iter().map(|times| show(times.as_ref(), asked)));
         let over_best = |state: usize| match (class.ours.get(state), class.best_peer()) {
             (Some(ours), Some(best)) => ratio(ours.mean, best),
             _ => "-".to_owned(),

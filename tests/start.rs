@@ -181,3 +181,31 @@ fn a_socket_passed_by_systemd_is_served_and_left_in_place() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(socket.metadata().expect("the file belongs to systemd").ino(), inode);
 }
+
+/// A variable in the environment that a process was started with.
+fn variable(process: u32, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{process}/environ")).expect("a running process");
+    let mut variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    variables.find_map(|variable| Some(variable.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
+#[cfg(target_env = "gnu")]
+#[test]
+fn the_allocator_gives_back_what_is_not_needed_unless_an_operator_has_set_it_up() {
+    let mut daemon = Daemon::start();
+    assert!(variable(daemon.id(), "MALLOC_TRIM_THRESHOLD_").is_some());
+    daemon.kill();
+    let mut command = daemon.command();
+    command.env("MALLOC_ARENA_MAX", "3").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("msglogd starts");
+    until("the daemon answers", || {
+        let mut client = Client::connect(&daemon.socket()).ok()?;
+        client.try_send("{\"cmd\":\"ping\"}\n")?;
+        client.line()
+    });
+    let (own, others) =
+        (variable(child.id(), "MALLOC_ARENA_MAX"), variable(child.id(), "MALLOC_TRIM_THRESHOLD_"));
+    child.kill().expect("a child of ours");
+    child.wait().expect("a child of ours");
+    assert_eq!((own.as_deref(), others), (Some("3"), None));
+}

@@ -1,5 +1,6 @@
 //! The program `msglogd`: starts everything in the right order, and ends it.
 
+pub mod allocator;
 pub mod check;
 pub mod options;
 pub mod progress;
@@ -91,7 +92,10 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(
             print(&text);
             Ok(())
         }
-        Ok(Action::Serve(options)) => serve(options),
+        Ok(Action::Serve(options)) => {
+            allocator::give_back();
+            serve(options)
+        }
         Ok(Action::Check(options)) => check::run(&data_folder(&options)?),
         Err(message) => Err(Exit::Usage(format!("{message}; try msglogd --help"))),
     }

@@ -190,6 +190,11 @@ impl Daemon {
         self.launch();
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").0.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let child = &self.child.as_ref().expect("it runs").0;

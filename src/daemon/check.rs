@@ -13,22 +13,20 @@ use crate::maintenance::verify::{self, Verified};
 use crate::progress::Progress;
 use crate::snapshot::Snapshot;
 use crate::storage::{Disk, Open, Storage};
-use crate::store::{self, Folders};
+use crate::store::Folders;
 
 /// Checks every record of the log and every block of the index.
 ///
 /// # Errors
 /// `Damage`, with all that was found.
 pub fn run(data: &Path) -> Result<(), Exit> {
-    let _lock = store::lock(data).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => {
-            Exit::Busy(format!("a daemon has the data folder {}: stop it first", data.display()))
-        }
-        _ => Exit::Io(format!("the data folder {}: {error}", data.display())),
-    })?;
+    let _lock = super::lock_to_look(data)?;
     let folders = Folders::new(data);
     let failed = |failure: Failure| match failure {
-        Failure::Damage { .. } => Exit::Damage(format!("damaged data: {failure}")),
+        Failure::Damage { .. } => Exit::Damage(format!(
+            "damaged data: {failure}; to see what is lost, run: msglogd repair --data {}",
+            data.display()
+        )),
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     };
     let segments = recovery::open_segments(&Disk, &folders.log, Open::Read).map_err(failed)?;
@@ -51,7 +49,10 @@ pub fn run(data: &Path) -> Result<(), Exit> {
             "the index knows events up to {known}, the log in {} ends at {last}",
             folders.log.display()
         );
-        return Err(Exit::Damage(format!("damaged data: {message}: its end is lost")));
+        return Err(Exit::Damage(format!(
+            "damaged data: {message}: its end is lost; to see what is lost, run: msglogd repair --data {}",
+            data.display()
+        )));
     }
     let Verified { segments, events, .. } = found;
     print(&format!("{events} events in {segments} segments and {runs} index files: every checksum holds\n"));

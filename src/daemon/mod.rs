@@ -4,6 +4,7 @@ pub mod allocator;
 pub mod check;
 pub mod options;
 pub mod progress;
+pub mod repair;
 pub mod signals;
 pub mod socket;
 pub mod systemd;
@@ -97,6 +98,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(
             serve(options)
         }
         Ok(Action::Check(options)) => check::run(&data_folder(&options)?),
+        Ok(Action::Repair(options, carry_out)) => repair::run(&data_folder(&options)?, carry_out),
         Err(message) => Err(Exit::Usage(format!("{message}; try msglogd --help"))),
     }
 }
@@ -261,6 +263,16 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::Joi
     started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
 }
 
+/// Takes the lock of a folder that is there, while no daemon runs.
+fn lock_to_look(data: &Path) -> Result<fs::File, Exit> {
+    store::lock(data).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Exit::Busy(format!("a daemon has the data folder {}: stop it first", data.display()))
+        }
+        _ => Exit::Io(format!("the data folder {}: {error}", data.display())),
+    })
+}
+
 /// Makes the data folder if need be, and takes its lock.
 fn take_data(data: &Path) -> Result<fs::File, Exit> {
     let failed = |error: io::Error| Exit::Io(format!("the data folder {}: {error}", data.display()));
@@ -303,7 +315,7 @@ fn with_descriptors(options: &Options) -> crate::limits::Limits {
 fn refusal(failure: &Failure, data: &Path) -> Exit {
     match failure {
         Failure::Damage { .. } => Exit::Damage(format!(
-            "damaged data: {failure}; nothing was changed; run: msglogd check --data {}",
+            "damaged data: {failure}; nothing was changed; to see what is lost, run: msglogd repair --data {}",
             data.display()
         )),
         Failure::Io { .. } => Exit::Io(failure.to_string()),

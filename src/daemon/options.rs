@@ -59,6 +59,8 @@ pub enum Action {
     Serve(Options),
     /// To check a data folder.
     Check(Options),
+    /// To repair one, or to say what that would do unless this is set.
+    Repair(Options, bool),
     /// To print this and end.
     Print(String),
 }
@@ -79,7 +81,7 @@ pub fn parse(
 ) -> Result<Action, String> {
     use lexopt::prelude::*;
     let mut given: Vec<(String, &str, OsString)> = Vec::new();
-    let mut check = false;
+    let (mut command, mut yes) = (None, false);
     let mut parser = lexopt::Parser::from_iter(arguments);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
@@ -87,6 +89,7 @@ pub fn parse(
             Long("version") | Short('V') => {
                 return Ok(Action::Print(format!("msglogd {}\n", env!("CARGO_PKG_VERSION"))));
             }
+            Long("yes") => yes = true,
             Long(name) => {
                 let name = name.to_owned();
                 let Some(spec) = SPECS.iter().find(|spec| spec.name == name) else {
@@ -95,7 +98,7 @@ pub fn parse(
                 let value = parser.value().map_err(|error| error.to_string())?;
                 given.push((format!("--{name}"), spec.name, value));
             }
-            Value(word) if word == "check" && !check => check = true,
+            Value(word) if (word == "check" || word == "repair") && command.is_none() => command = Some(word),
             other => return Err(other.unexpected().to_string()),
         }
     }
@@ -120,7 +123,12 @@ pub fn parse(
     if options.data.is_none() {
         options.data = paths::data_folder(lookup);
     }
-    Ok(if check { Action::Check(options) } else { Action::Serve(options) })
+    Ok(match command {
+        Some(command) if command == "repair" => Action::Repair(options, yes),
+        _ if yes => return Err("--yes goes with repair".to_owned()),
+        Some(_) => Action::Check(options),
+        None => Action::Serve(options),
+    })
 }
 
 fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -> Result<(), String> {
@@ -196,6 +204,8 @@ msglogd: durable messages, search, key-value, chats and work queues for one host
 
 usage: msglogd [options]                serve until SIGTERM or SIGINT
        msglogd check [--data DIR]       verify a data folder that no daemon has open
+       msglogd repair [--data DIR]      say what is damaged in it and lost; with --yes make
+                                        it one that a daemon starts on
 
 options, each also an environment variable:
 "
@@ -234,7 +244,7 @@ mod tests {
             move |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let arguments = std::iter::once("msglogd").chain(arguments.iter().copied()).map(OsString::from);
         match parse(arguments, &lookup)? {
-            Action::Serve(options) | Action::Check(options) => Ok(options),
+            Action::Serve(options) | Action::Check(options) | Action::Repair(options, _) => Ok(options),
             Action::Print(text) => Err(text),
         }
     }

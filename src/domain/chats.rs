@@ -5,6 +5,7 @@
 //! token cannot be reached without it, and tokens are never given twice.
 
 use super::event::Fact;
+use super::lost;
 use super::table::{Counts, Draft, Facts, Table, malformed, tag};
 use crate::codec::{read_varint, write_ordered, write_varint};
 use crate::error::{Error, Result};
@@ -347,18 +348,17 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
             *messages -= counters.messages;
         }
         Fact::ChatCreated { app, chat, name } => {
-            put_chat(table, app, *chat, &Chat { created_at: at, name: name.clone() });
-            let mut counters = app_counters(table, app)?;
-            counters.chats += 1;
-            counters.last_chat = *chat;
-            put_app_counters(table, app, counters);
-            table.counts_mut().chats += 1;
+            restore_app(seq, at, app, table)?;
+            add_chat(table, app, *chat, &Chat { created_at: at, name: name.clone() })?;
         }
         Fact::ChatUpdated { app, chat, name } => {
             let renamed = Chat { name: Some(name.clone()), ..require_chat(table, app, *chat)? };
             put_chat(table, app, *chat, &renamed);
         }
         Fact::ChatDeleted { app, chat } => {
+            if lost::some(table) {
+                require_chat(table, app, *chat)?;
+            }
             let messages = chat_counters(table, app, *chat)?.messages;
             let mut counters = app_counters(table, app)?;
             counters.chats -= 1;
@@ -371,6 +371,40 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
             counts.messages -= messages;
         }
         _ => return Err(malformed("chat")),
+    }
+    Ok(())
+}
+
+fn add_chat(table: &mut dyn Table, app: &str, number: u64, chat: &Chat) -> Result<()> {
+    put_chat(table, app, number, chat);
+    let mut counters = app_counters(table, app)?;
+    counters.chats += 1;
+    counters.last_chat = counters.last_chat.max(number);
+    put_app_counters(table, app, counters);
+    table.counts_mut().chats += 1;
+    Ok(())
+}
+
+/// The name of an application whose creation was lost to damage.
+const LOST_NAME: &str = "(its name was lost)";
+
+/// Makes an application again whose creation was lost, for what is left in it.
+fn restore_app(seq: u64, at: Timestamp, token: &str, table: &mut dyn Table) -> Result<()> {
+    if lost::some(table) && app(table, token)?.is_none() {
+        let created = Fact::AppCreated { token: token.to_owned(), name: LOST_NAME.to_owned() };
+        apply(seq, at, &created, table)?;
+    }
+    Ok(())
+}
+
+/// Makes a chat again whose creation was lost, for the messages that are left in it.
+///
+/// # Errors
+/// What reading the table says.
+pub fn restore_chat(seq: u64, at: Timestamp, app: &str, number: u64, table: &mut dyn Table) -> Result<()> {
+    if lost::some(table) && !is_there(table, app, number)? {
+        restore_app(seq, at, app, table)?;
+        add_chat(table, app, number, &Chat { created_at: at, name: None })?;
     }
     Ok(())
 }

@@ -165,6 +165,8 @@ pub enum Fact {
         job: u64,
         dead: bool,
     },
+    /// A repair found no good record of this event.
+    EventLost,
     JobReadied {
         queue: String,
         job: u64,
@@ -229,6 +231,7 @@ pub const TYPES: &[&str] = &[
     "queue.purged",
     "queue.dropped",
     "request.answered",
+    "event.lost",
 ];
 
 impl Fact {
@@ -254,6 +257,7 @@ impl Fact {
             Fact::JobAcked { .. } => "job.acked",
             Fact::JobNacked { .. } => "job.nacked",
             Fact::JobExpired { .. } => "job.expired",
+            Fact::EventLost => "event.lost",
             Fact::JobReadied { .. } => "job.readied",
             Fact::JobDeleted { .. } => "job.deleted",
             Fact::JobRevived { .. } => "job.revived",

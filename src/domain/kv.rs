@@ -1,6 +1,7 @@
 //! Key-value: a key of the table is the seq of the event that last set it.
 
 use super::event::Fact;
+use super::lost;
 use super::table::{Draft, Facts, Table, number_in, number_value, tag};
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;
@@ -65,16 +66,24 @@ fn other_seq(key: &str, wanted: u64, current: Option<u64>) -> Error {
 }
 
 /// Applies what happened to a key.
-pub fn apply(seq: u64, fact: &Fact, table: &mut dyn Table) {
+///
+/// # Errors
+/// What reading the table says.
+pub fn apply(seq: u64, fact: &Fact, table: &mut dyn Table) -> Result<()> {
     match fact {
         Fact::KeySet { key, created, .. } => {
-            table.put(table_key(key), Some(number_value(seq)));
-            table.counts_mut().keys += u64::from(*created);
+            let key = table_key(key);
+            let created = if lost::some(table) { table.get(&key)?.is_none() } else { *created };
+            table.put(key, Some(number_value(seq)));
+            table.counts_mut().keys += u64::from(created);
         }
         Fact::KeyDeleted { key } => {
-            table.put(table_key(key), None);
-            table.counts_mut().keys -= 1;
+            let key = table_key(key);
+            let there = !lost::some(table) || table.get(&key)?.is_some();
+            table.put(key, None);
+            table.counts_mut().keys -= u64::from(there);
         }
         _ => {}
     }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 
 use super::chats;
 use super::event::{Address, Event, Fact, Message};
+use super::lost;
 use super::table::{Draft, Facts, Table, malformed, number_in, number_value, tag};
 use crate::codec::write_ordered;
 use crate::error::{Error, Result};
@@ -176,21 +177,22 @@ pub fn delete(draft: &mut Draft<'_>, target: &Target) -> Result<()> {
 ///
 /// # Errors
 /// What reading the table says.
-pub fn apply(seq: u64, fact: &Fact, table: &mut dyn Table) -> Result<()> {
+pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Result<()> {
     match fact {
-        Fact::MessagePosted(message) => {
-            table.counts_mut().messages += 1;
-            if let Address::Chat { app, chat, number } = &message.address {
-                table.put(number_key(app, *chat, *number), Some(number_value(seq)));
-                chats::count_message(table, app, *chat, |counters| {
-                    counters.last_number = *number;
-                    counters.messages += 1;
-                })?;
+        Fact::MessagePosted(message) => enter(seq, at, &message.address, table)?,
+        Fact::MessageEdited { message, now, .. } => {
+            if is_gone(*message, table)? {
+                // Its post was lost, and an edit holds the whole message.
+                enter(*message, at, &now.address, table)?;
             }
+            table.put(change_key(*message), Some(number_value(seq)));
         }
-        Fact::MessageEdited { message, .. } => table.put(change_key(*message), Some(number_value(seq))),
         Fact::MessageDeleted { message, address } => {
+            let gone = is_gone(*message, table)?;
             table.put(change_key(*message), Some(number_value(0)));
+            if gone {
+                return Ok(());
+            }
             table.counts_mut().messages -= 1;
             if let Address::Chat { app, chat, number } = address {
                 table.put(number_key(app, *chat, *number), None);
@@ -200,4 +202,23 @@ pub fn apply(seq: u64, fact: &Fact, table: &mut dyn Table) -> Result<()> {
         _ => return Err(malformed("message")),
     }
     Ok(())
+}
+
+/// Brings a message in.
+fn enter(seq: u64, at: Timestamp, address: &Address, table: &mut dyn Table) -> Result<()> {
+    table.counts_mut().messages += 1;
+    if let Address::Chat { app, chat, number } = address {
+        chats::restore_chat(seq, at, app, *chat, table)?;
+        table.put(number_key(app, *chat, *number), Some(number_value(seq)));
+        chats::count_message(table, app, *chat, |counters| {
+            counters.last_number = counters.last_number.max(*number);
+            counters.messages += 1;
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the message's post was lost, and no edit has brought it back.
+fn is_gone(message: u64, table: &dyn Table) -> Result<bool> {
+    Ok(lost::is_lost(table, message)? && table.get(&change_key(message))?.is_none())
 }

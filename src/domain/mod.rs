@@ -11,6 +11,7 @@ pub mod formulas;
 pub mod formulas_makeup;
 pub mod jobs;
 pub mod kv;
+pub mod lost;
 pub mod messages;
 pub mod queues;
 pub mod record;
@@ -19,7 +20,7 @@ pub mod text;
 pub mod words;
 
 use crate::codec::write_varint;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
 use command::{Idempotency, Write, WriteRequest};
 use event::{Event, Fact};
@@ -152,16 +153,25 @@ fn batch(draft: &mut Draft<'_>, commands: Vec<Write>) -> Result<()> {
     Ok(())
 }
 
-/// Folds one event into the table.
+/// Folds one event into the table. What an event refers to may have been lost to damage: then it
+/// changes nothing.
 ///
 /// # Errors
 /// What reading the table says.
 pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
+    match apply_fact(event, table) {
+        Err(error) if error.code() == Code::NotFound && lost::some(table) => Ok(()),
+        done => done,
+    }
+}
+
+/// Nothing is put before what it refers to was found.
+fn apply_fact(event: &Event, table: &mut dyn Table) -> Result<()> {
     let Event { seq, at, uid, fact } = event;
     match fact {
-        Fact::KeySet { .. } | Fact::KeyDeleted { .. } => kv::apply(*seq, fact, table),
+        Fact::KeySet { .. } | Fact::KeyDeleted { .. } => kv::apply(*seq, fact, table)?,
         Fact::MessagePosted(_) | Fact::MessageEdited { .. } | Fact::MessageDeleted { .. } => {
-            messages::apply(*seq, fact, table)?;
+            messages::apply(*seq, *at, fact, table)?;
         }
         Fact::AppCreated { .. }
         | Fact::AppUpdated { .. }
@@ -170,6 +180,7 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
         | Fact::ChatUpdated { .. }
         | Fact::ChatDeleted { .. } => chats::apply(*seq, *at, fact, table)?,
         Fact::FormulaCreated { .. } => formulas::apply(*seq, fact, table),
+        Fact::EventLost => lost::apply(*seq, table),
         Fact::RequestAnswered { key, .. } => {
             table.put(answered_key(*uid, key), Some(table::number_value(*seq)));
             table.counts_mut().answered += 1;

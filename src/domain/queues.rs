@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::chats::random_word;
 use super::event::{Event, Fact, JobState};
 use super::jobs::{CLASSES, Job, Queue, ReadyClass, place};
+use super::lost;
 use super::table::{Draft, Facts, Table, malformed};
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};
@@ -296,7 +297,12 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
         }
         Fact::QueuePurged { queue, state, .. } => purge_states(event.seq, queue, *state, table)?,
         Fact::QueueDropped { queue } => {
-            require(table, queue)?.remove(table);
+            let queue = require(table, queue)?;
+            // It is empty, unless events were lost to damage.
+            for (all, own) in table.counts_mut().jobs.iter_mut().zip(queue.counts) {
+                *all -= own;
+            }
+            queue.remove(table);
             table.counts_mut().queues -= 1;
         }
         Fact::JobRevived { queue, job: None, .. } => {
@@ -336,7 +342,8 @@ fn named_or_new(seq: u64, name: &str, table: &mut dyn Table) -> Result<Queue> {
 /// Takes a job out of its state and into the one that the event says.
 fn move_job(event: &Event, seq: u64, table: &mut dyn Table) -> Result<()> {
     let (mut queue, mut job) = require_job(table, seq)?;
-    if matches!(event.fact, Fact::JobLeased { .. }) {
+    // Behind a loss other ready jobs may lie before it.
+    if matches!(event.fact, Fact::JobLeased { .. }) && !lost::some(table) {
         job.leave_first(&mut queue, table);
     } else {
         job.leave(&mut queue, table);

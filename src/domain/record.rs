@@ -37,6 +37,7 @@ impl Event {
             Fact::KeyDeleted { key } => {
                 fields.text("key", key);
             }
+            Fact::EventLost => {}
             Fact::MessagePosted(message) => message.encode(fields),
             Fact::MessageEdited { message, posted_at, now } => {
                 fields.0.extend_from_slice(b",\"message\":{\"seq\":");
@@ -340,6 +341,7 @@ impl Stored<'_> {
                 name: self.name.clone()?,
                 materials: raw(self.materials)?,
             },
+            "event.lost" => Fact::EventLost,
             "request.answered" => Fact::RequestAnswered {
                 key: self.key.clone()?,
                 content: self.content.clone()?,

@@ -38,6 +38,8 @@ pub mod tag {
     pub const JOB: u8 = b'j';
     /// Seq of the live value by key.
     pub const KEY: u8 = b'k';
+    /// An event that was lost to damage, by its seq.
+    pub const LOST: u8 = b'l';
     /// Message's seq by application, chat and number.
     pub const MESSAGE_NUMBER: u8 = b'n';
     /// Queue's id by name.
@@ -72,6 +74,8 @@ pub struct Counts {
     pub jobs: [u64; 4],
     /// Requests answered under an idempotency key.
     pub answered: u64,
+    /// Events that were lost to damage.
+    pub lost: u64,
 }
 
 impl Counts {
@@ -90,6 +94,7 @@ impl Counts {
             leased,
             dead,
             self.answered,
+            self.lost,
         ] {
             write_varint(out, number);
         }
@@ -107,6 +112,7 @@ impl Counts {
             queues: next()?,
             jobs: [next()?, next()?, next()?, next()?],
             answered: next()?,
+            lost: next()?,
         })
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! - `frame` is the format on disk: lines, records, frames.
 //! - `segment` is one file of frames, read by anyone.
+//! - `mend` makes a damaged segment one that a daemon starts on.
 //! - `writer` appends, syncs and rolls; `recovery` reads back what is there at a start.
 
 pub mod frame;
+pub mod mend;
 pub mod recovery;
 pub mod segment;
 pub mod writer;

@@ -425,26 +425,32 @@ impl<'a> Scan<'a> {
     }
 
     fn is_torn_or_error(&mut self, last: u64) -> Result<bool, Failure> {
-        let place = self.place;
-        let rest = read_range(self.segment, place, self.length)?;
-        let text = rest.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1);
-        // A later frame that says this one was on disk proves damage.
-        let proves =
-            |line: &[u8]| check_line(line).and_then(Header::read).is_some_and(|header| header.synced > last);
-        if rest[..text].split(|byte| *byte == b'\n').any(proves) {
-            return Ok(false);
-        }
-        let header_end = memchr::memchr(b'\n', &rest);
-        let header = header_end.and_then(|end| check_line(&rest[..end])).and_then(Header::read);
-        let end = match (header, header_end) {
-            (Some(header), Some(end)) => end + 1 + usize::try_from(header.bytes).unwrap_or(usize::MAX / 2),
-            // Without a header the frame reaches as far as there is text.
-            _ => text,
-        };
-        let Some(frame) = rest.get(..end) else { return Ok(true) };
-        let ends_inside = header.is_none() && frame.last() != Some(&b'\n');
-        Ok(ends_inside || frame.last() == Some(&0) || has_zero_sector(frame, place))
+        let rest = read_range(self.segment, self.place, self.length)?;
+        Ok(is_torn(&rest, self.place, last))
     }
+}
+
+/// Whether `rest`, which begins at `place` of the newest segment behind the event `last` and is no
+/// good frame, is the torn end of the log: nobody was told yes for it.
+#[must_use]
+pub fn is_torn(rest: &[u8], place: u64, last: u64) -> bool {
+    let text = rest.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1);
+    // A later frame that says this one was on disk proves damage.
+    let proves =
+        |line: &[u8]| check_line(line).and_then(Header::read).is_some_and(|header| header.synced > last);
+    if rest[..text].split(|byte| *byte == b'\n').any(proves) {
+        return false;
+    }
+    let header_end = memchr::memchr(b'\n', rest);
+    let header = header_end.and_then(|end| check_line(&rest[..end])).and_then(Header::read);
+    let end = match (header, header_end) {
+        (Some(header), Some(end)) => end + 1 + usize::try_from(header.bytes).unwrap_or(usize::MAX / 2),
+        // Without a header the frame reaches as far as there is text.
+        _ => text,
+    };
+    let Some(frame) = rest.get(..end) else { return true };
+    let ends_inside = header.is_none() && frame.last() != Some(&b'\n');
+    ends_inside || frame.last() == Some(&0) || has_zero_sector(frame, place)
 }
 
 /// Whether an aligned block of 512 bytes of a frame that begins at `place` is all zeros.

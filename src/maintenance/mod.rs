@@ -5,11 +5,13 @@
 //!
 //! - `pace` keeps it polite, and ends it when the daemon stops.
 //! - `verify` reads everything again.
+//! - `repair` makes a damaged log one that a daemon starts on, while none runs.
 //! - `backup` copies everything into a folder; `destination` is that folder until it is whole.
 
 pub mod backup;
 pub mod destination;
 pub mod pace;
+pub mod repair;
 pub mod verify;
 
 use std::path::PathBuf;

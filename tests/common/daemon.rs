@@ -107,9 +107,15 @@ impl Daemon {
 
     /// Starts a daemon on a copy of this data folder and waits until it answers.
     pub fn start_on(data: &Path) -> Daemon {
-        let mut daemon = Daemon { folder: TempDir::new(), options: Vec::new(), child: None };
-        copy_folder(data, &daemon.data());
+        let mut daemon = Daemon::stopped_on(data);
         daemon.launch();
+        daemon
+    }
+
+    /// A daemon on a copy of this data folder that does not run yet.
+    pub fn stopped_on(data: &Path) -> Daemon {
+        let daemon = Daemon { folder: TempDir::new(), options: Vec::new(), child: None };
+        copy_folder(data, &daemon.data());
         daemon
     }
 
@@ -220,7 +226,7 @@ impl Daemon {
 }
 
 /// Copies a folder with all that is in it.
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let path = entry.expect("an entry").path();

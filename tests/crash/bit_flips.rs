@@ -132,11 +132,11 @@ fn examine(store: &Store, image: Image, path: &Path, place: usize) -> Found {
     found
 }
 
-fn flip(image: &Image, path: &Path, place: usize, bit: usize) -> Image {
+pub fn flip(image: &Image, path: &Path, place: usize, bit: usize) -> Image {
     let folder = &image.folders[path.parent().expect("a folder")];
     let file = folder.names()[&*path.file_name().expect("a name").to_string_lossy()];
     let mut image = image.clone();
-    image.files[file].bytes_mut()[place] ^= 1 << bit;
+    image.files[file].damage(place, bit);
     image
 }
 

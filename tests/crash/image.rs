@@ -80,9 +80,11 @@ impl Content {
         &self.current
     }
 
-    /// What programs see, to damage it.
-    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.current
+    /// Turns one bit over, for programs and on the disk.
+    pub fn damage(&mut self, place: usize, bit: usize) {
+        for bytes in [&mut self.current, &mut self.durable] {
+            bytes.get_mut(place).into_iter().for_each(|byte| *byte ^= 1 << bit);
+        }
     }
 
     /// Writes at a place.

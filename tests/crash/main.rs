@@ -16,5 +16,6 @@ mod machine;
 mod model;
 mod promises;
 mod random;
+mod repairs;
 mod requests;
 mod simulations;

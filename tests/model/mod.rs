@@ -213,6 +213,7 @@ impl Model {
             queues: self.queues.len() as u64,
             jobs: queues::STATES.map(in_state),
             answered: self.answered.len() as u64,
+            lost: 0,
         }
     }
 }

@@ -1,0 +1,86 @@
+//! `msglogd repair`: makes a damaged data folder one that a daemon starts on. Without `--yes` it only
+//! says what it would do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Exit, print};
+use crate::limits::SEGMENT_BYTES_DEFAULT;
+use crate::log::recovery::Failure;
+use crate::maintenance::repair::{self, Finding, Findings};
+use crate::storage::{Disk, Storage};
+use crate::store::{self, Folders, Progress, Replayed};
+
+/// Repairs the log in `data`, or says what it would do.
+///
+/// # Errors
+/// `Damage` when there is damage and nothing was done about it, `Busy` when a daemon has the folder, `Io`.
+pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
+    let _lock = super::lock_to_look(data)?;
+    let folders = Folders::new(data);
+    let storage: Arc<dyn Storage> = Arc::new(Disk);
+    let uid = crate::paths::own_uid();
+    let mut say = |finding: &Finding| print(&described(finding, carry_out));
+    let Findings { segments, lost } = repair::look(&storage, &folders, uid, &mut say).map_err(failed)?;
+    if segments == 0 {
+        print("the log is whole: there is nothing to repair\n");
+    }
+    if segments == 0 && !carry_out {
+        return Ok(());
+    }
+    if !carry_out {
+        return Err(Exit::Damage(format!(
+            "{lost} events are lost in {segments} damaged segments; nothing was changed; to repair, run: \
+             msglogd repair --yes --data {}",
+            data.display()
+        )));
+    }
+    repair::carry_out(&storage, &folders, uid).map_err(failed)?;
+    let opened = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Quiet).map_err(failed)?;
+    print(&format!(
+        "{lost} events are lost; the log goes to event {}, and a daemon starts on it\n",
+        opened.snapshot.last
+    ));
+    Ok(())
+}
+
+fn failed(failure: Failure) -> Exit {
+    match failure {
+        Failure::Damage { .. } => {
+            Exit::Damage(format!("this cannot be repaired: {failure}; restore a backup"))
+        }
+        Failure::Io { .. } => Exit::Io(failure.to_string()),
+    }
+}
+
+fn described(finding: &Finding, carry_out: bool) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let shown = finding.path.display();
+    let done = if carry_out { "are set aside in" } else { "would be set aside in" };
+    for (offset, bytes, file) in &finding.aside {
+        let end = offset + bytes;
+        let _ =
+            writeln!(text, "{shown}: bytes {offset} to {end} hold damage: they {done} {}", file.display());
+    }
+    for (first, last) in &finding.lost {
+        let _ = match last - first {
+            0 => writeln!(text, "{shown}: event {first} is lost"),
+            more => writeln!(text, "{shown}: events {first} to {last} are lost ({} events)", more + 1),
+        };
+    }
+    if finding.lost.is_empty() {
+        let _ = writeln!(text, "{shown}: no event is lost");
+    }
+    text
+}
+
+struct Quiet;
+
+impl Progress for Quiet {
+    fn say(&mut self, line: &str) {
+        print(&format!("{line}\n"));
+    }
+
+    fn replayed(&mut self, _: Replayed) {}
+}

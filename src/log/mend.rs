@@ -1,0 +1,358 @@
+//! Makes a damaged segment one that a daemon starts on: good records stay, every lost event is said
+//! in its place by an event `event.lost`, and no seq is given twice. Pure: bytes in, bytes out.
+//!
+//! A lost event is told by what is good around it: its frame's header, the next good frame's `prev`,
+//! or the name of the next segment. At the very end of the log, where nothing good follows and even
+//! the header is damaged, as many seqs are given up as the damaged bytes could have held.
+
+use super::frame::{Header, VERSION, check_line, seq_of, write_line};
+use super::recovery::is_torn;
+use crate::domain::event::{Event, Fact};
+use crate::time::Timestamp;
+
+/// No event's line is shorter.
+const LINE_BYTES_MIN: usize = 80;
+/// Most events in one frame that is made anew.
+const FRAME_EVENTS: u64 = 4096;
+
+/// What is known around a segment.
+#[derive(Debug, Clone)]
+pub struct Around {
+    /// The last seq before it.
+    pub last: u64,
+    /// The last seq that belongs into it: the next segment begins behind. `None` for the newest.
+    pub until: Option<u64>,
+    /// The last event that the index knows.
+    pub known: u64,
+    /// The time of the last event before it, as text.
+    pub at: Vec<u8>,
+    /// The user who repairs.
+    pub uid: u32,
+}
+
+/// A piece of a segment that is set aside.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// Where it was.
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A segment after mending.
+#[derive(Debug, Default)]
+pub struct Mended {
+    /// What it must hold. `None`: what it holds.
+    pub bytes: Option<Vec<u8>>,
+    /// What is set aside.
+    pub aside: Vec<Aside>,
+    /// First and last seqs of the events that are lost, in order.
+    pub lost: Vec<(u64, u64)>,
+    /// The last seq in it.
+    pub last: u64,
+    /// The time of its last event, as text.
+    pub at: Vec<u8>,
+}
+
+/// A frame of another version of the format, at this byte: not for this program to mend.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OtherVersion(pub u64);
+
+struct Mender<'b> {
+    bytes: &'b [u8],
+    around: Around,
+    out: Vec<u8>,
+    mended: Mended,
+}
+
+/// Mends the segment that holds `bytes`.
+///
+/// # Errors
+/// When another version of this program wrote it.
+pub fn mend(bytes: &[u8], around: Around) -> Result<Mended, OtherVersion> {
+    let mended = Mended { last: around.last, at: around.at.clone(), ..Mended::default() };
+    let mut mender = Mender { bytes, around, out: Vec::with_capacity(bytes.len()), mended };
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |place| place + 1);
+    let (mut place, mut changed) = (0, false);
+    while place < end {
+        if let Some(next) = mender.keep(place) {
+            place = next;
+        } else if mender.is_torn(place) {
+            // The next start sets it aside.
+            mender.out.extend_from_slice(&bytes[place..end]);
+            place = end;
+        } else {
+            if header_at(bytes, place).is_some_and(|header| header.v != VERSION) {
+                return Err(OtherVersion(place as u64));
+            }
+            place = mender.replace(place, end);
+            changed = true;
+        }
+    }
+    let last = mender.mended.last;
+    let until = mender.around.until.unwrap_or(mender.around.known);
+    if until > last {
+        mender.write(until, &[]);
+        changed = true;
+    }
+    // A sealed segment never ends in zeros.
+    changed |= mender.around.until.is_some() && end < bytes.len();
+    let Mender { out, mut mended, .. } = mender;
+    mended.bytes = changed.then_some(out);
+    Ok(mended)
+}
+
+fn line_at(bytes: &[u8], place: usize) -> Option<&[u8]> {
+    let rest = bytes.get(place..)?;
+    rest.get(..memchr::memchr(b'\n', rest)?)
+}
+
+fn header_at(bytes: &[u8], place: usize) -> Option<Header> {
+    check_line(line_at(bytes, place)?).and_then(Header::read)
+}
+
+/// The time that an event's JSON says, as text.
+fn at_of(json: &[u8]) -> Option<&[u8]> {
+    const KEY: &[u8] = b"\"at\":\"";
+    let start = memchr::memmem::find(json, KEY)? + KEY.len();
+    json.get(start..start + "2026-01-31T12:00:00.000000Z".len())
+}
+
+impl<'b> Mender<'b> {
+    /// Keeps the frame at `place` when all of it is good. Where it ends.
+    fn keep(&mut self, place: usize) -> Option<usize> {
+        let header = header_at(self.bytes, place)?;
+        let last = self.mended.last;
+        let follows = header.v == VERSION && header.prev == last && header.first > last;
+        let lines = place + line_at(self.bytes, place)?.len() + 1;
+        let end = lines.checked_add(usize::try_from(header.bytes).ok()?)?;
+        if !follows || header.last < header.first || end > self.bytes.len() {
+            return None;
+        }
+        let (mut at, mut seq, mut next) = (None, last, lines);
+        while next < end {
+            let line = line_at(&self.bytes[..end], next)?;
+            let json = check_line(line)?;
+            seq = seq_of(json).filter(|found| (seq + 1..=header.last).contains(found))?;
+            at = at_of(json).or(at);
+            next += line.len() + 1;
+        }
+        self.out.extend_from_slice(&self.bytes[place..end]);
+        self.mended.last = header.last;
+        self.note(at);
+        Some(end)
+    }
+
+    fn note(&mut self, at: Option<&[u8]>) {
+        if let Some(at) = at {
+            self.mended.at = at.to_vec();
+        }
+    }
+
+    /// Whether what begins at `place` is the torn end of the log. What the index knows is none.
+    fn is_torn(&self, place: usize) -> bool {
+        let Mended { last, .. } = self.mended;
+        let newest = self.around.until.is_none() && self.around.known <= last;
+        newest && is_torn(&self.bytes[place..], place as u64, last)
+    }
+
+    /// Puts new frames in the place of what is damaged from `place` on. Where that ends.
+    fn replace(&mut self, place: usize, end: usize) -> usize {
+        let last = self.mended.last;
+        let own = header_at(self.bytes, place).filter(|header| header.prev == last && header.last > last);
+        let behind = own.map_or(last, |header| header.last);
+        let most = self.around.until.unwrap_or(u64::MAX);
+        let next = self.next_header(place, end, behind, most);
+        let stop = next.map_or(end, |(start, _)| start);
+        let damaged = &self.bytes[place..stop];
+        let known =
+            next.map(|(_, header)| header.prev).or(own.map(|header| header.last)).or(self.around.until);
+        let good = good_lines(damaged, last, known.unwrap_or(u64::MAX));
+        let until = known.unwrap_or_else(|| {
+            let kept: usize = good.iter().map(|(_, line)| line.len() + 1).sum();
+            // What looks like a header is no event.
+            let header = if damaged.get(9..).is_some_and(|json| json.starts_with(b"{\"v\":")) {
+                memchr::memchr(b'\n', damaged).unwrap_or(0)
+            } else {
+                0
+            };
+            let lost = damaged.len().saturating_sub(kept + header) / LINE_BYTES_MIN;
+            let newest = good.last().map_or(last, |(seq, _)| *seq);
+            newest.max(last + (good.len() + lost) as u64).max(self.around.known)
+        });
+        self.mended.aside.push(Aside { offset: place as u64, bytes: damaged.to_vec() });
+        self.write(until, &good);
+        stop
+    }
+
+    /// The next good header behind `place` of a frame that lies behind the event `last`.
+    fn next_header(&self, place: usize, end: usize, last: u64, most: u64) -> Option<(usize, Header)> {
+        let mut start = place;
+        loop {
+            start += memchr::memchr(b'\n', self.bytes.get(start..end)?)? + 1;
+            // Blocks that were lost may lie before it.
+            start += self.bytes[start..end].iter().take_while(|byte| **byte == 0).count();
+            let header = header_at(self.bytes, start);
+            let header = header.filter(|header| header.v == VERSION && header.last >= header.first);
+            if let Some(header) = header.filter(|header| (last..=most).contains(&header.prev)) {
+                return Some((start, header));
+            }
+        }
+    }
+
+    /// Appends frames of the events up to `until`: the good ones, and for each other that it is lost.
+    fn write(&mut self, until: u64, good: &[(u64, &'b [u8])]) {
+        let mut good = good.iter().copied().peekable();
+        while self.mended.last < until {
+            let prev = self.mended.last;
+            let last = until.min(prev + FRAME_EVENTS);
+            let mut lines = Vec::new();
+            for seq in prev + 1..=last {
+                if let Some((_, line)) = good.next_if(|(found, _)| *found == seq) {
+                    self.note(check_line(line).and_then(at_of));
+                    lines.extend_from_slice(line);
+                    lines.push(b'\n');
+                } else {
+                    self.lose(seq, &mut lines);
+                }
+            }
+            let (v, first, bytes) = (VERSION, prev + 1, lines.len() as u64);
+            Header { v, first, last, prev, synced: prev, bytes }.write(&mut self.out);
+            self.out.extend_from_slice(&lines);
+            self.mended.last = last;
+        }
+    }
+
+    fn lose(&mut self, seq: u64, lines: &mut Vec<u8>) {
+        let event = Event { seq, at: Timestamp(0), uid: self.around.uid, fact: Fact::EventLost };
+        write_line(lines, |out| event.encode(&self.mended.at, out));
+        match self.mended.lost.last_mut() {
+            Some((_, last)) if *last + 1 == seq => *last = seq,
+            _ => self.mended.lost.push((seq, seq)),
+        }
+    }
+}
+
+/// The lines of good records, in order, of events behind `last` and up to `until`.
+fn good_lines(bytes: &[u8], last: u64, until: u64) -> Vec<(u64, &[u8])> {
+    let mut good: Vec<(u64, &[u8])> = Vec::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let newest = good.last().map_or(last, |(seq, _)| *seq);
+        if let Some(seq) = check_line(line).and_then(seq_of).filter(|seq| *seq > newest && *seq <= until) {
+            good.push((seq, line));
+        }
+    }
+    good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "2026-01-31T12:00:00.000000Z";
+
+    fn event(seq: u64) -> Vec<u8> {
+        let mut line = Vec::new();
+        let (key, value) = (format!("key{seq}"), "1".to_owned());
+        let fact = Fact::KeySet { key, value, created: true };
+        let event = Event { seq, at: Timestamp(0), uid: 0, fact };
+        write_line(&mut line, |out| event.encode(AT.as_bytes(), out));
+        line
+    }
+
+    /// A segment whose frames end with these events, and where each begins.
+    fn segment(ends: &[u64]) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut places, mut prev) = (Vec::new(), Vec::new(), 0);
+        for last in ends {
+            places.push(bytes.len());
+            let lines: Vec<u8> = (prev + 1..=*last).flat_map(event).collect();
+            let (v, first, last) = (VERSION, prev + 1, *last);
+            Header { v, first, last, prev, synced: prev, bytes: lines.len() as u64 }.write(&mut bytes);
+            bytes.extend_from_slice(&lines);
+            prev = last;
+        }
+        (bytes, places)
+    }
+
+    fn around(until: Option<u64>) -> Around {
+        Around { last: 0, until, known: 0, at: AT.as_bytes().to_vec(), uid: 7 }
+    }
+
+    /// Mends; what comes out is whole, and has every seq once. What is lost, and the last seq.
+    fn mended(bytes: &[u8], around: Around) -> (Vec<(u64, u64)>, u64) {
+        let done = mend(bytes, around.clone()).expect("our version");
+        let out = done.bytes.unwrap_or_else(|| bytes.to_vec());
+        let again = mend(&out, around).expect("our version");
+        assert!(again.bytes.is_none() && again.lost.is_empty(), "what was mended is whole");
+        let seqs: Vec<u64> =
+            out.split(|byte| *byte == b'\n').filter_map(check_line).filter_map(seq_of).collect();
+        assert_eq!(seqs, (1..=done.last).collect::<Vec<u64>>());
+        (done.lost, done.last)
+    }
+
+    #[test]
+    fn a_whole_segment_is_left_as_it_is_with_its_room_and_with_a_torn_end() {
+        let (mut bytes, places) = segment(&[1, 3, 5]);
+        assert!(mend(&bytes, around(Some(5))).expect("ours").bytes.is_none());
+        let torn = mend(&bytes[..bytes.len() - 9], around(None)).expect("ours");
+        assert!(torn.bytes.is_none() && torn.last == 3);
+        bytes.resize(bytes.len() + 4096, 0);
+        assert!(mend(&bytes, around(None)).expect("ours").bytes.is_none());
+        let cut = mend(&bytes, around(Some(5))).expect("ours").bytes.expect("zeros go from a sealed one");
+        assert_eq!(cut.len(), segment(&[1, 3, 5]).0.len());
+        assert_eq!(places.len(), 3);
+    }
+
+    #[test]
+    fn a_damaged_record_is_lost_alone() {
+        let (mut bytes, places) = segment(&[1, 4, 5]);
+        let middle = places[1] + (places[2] - places[1]) / 2;
+        bytes[middle] ^= 1;
+        let lost = mended(&bytes, around(Some(5)));
+        assert_eq!(lost, (vec![(3, 3)], 5));
+    }
+
+    #[test]
+    fn a_damaged_header_loses_nothing_where_the_next_one_is_good() {
+        let (mut bytes, places) = segment(&[1, 4, 5]);
+        bytes[places[1] + 20] ^= 1;
+        assert_eq!(mended(&bytes, around(Some(5))), (vec![], 5));
+        let done = mend(&bytes, around(Some(5))).expect("ours");
+        assert_eq!(done.aside.len(), 1);
+        assert_eq!(
+            (done.aside[0].offset, done.aside[0].bytes.len()),
+            (places[1] as u64, places[2] - places[1])
+        );
+    }
+
+    #[test]
+    fn at_the_very_end_no_seq_that_was_given_is_given_again() {
+        let (bytes, places) = segment(&[1, 4, 6]);
+        for place in places[2]..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 1;
+            let (lost, last) = mended(&bytes, around(None));
+            assert!((6..=7).contains(&last), "{place}: {lost:?}, {last}");
+        }
+        let known = Around { known: 9, ..around(None) };
+        assert_eq!(mended(&bytes, known), (vec![(7, 9)], 9));
+    }
+
+    #[test]
+    fn events_that_are_missing_before_the_next_segment_are_lost() {
+        let (bytes, places) = segment(&[1, 4, 6]);
+        assert_eq!(mended(&bytes, around(Some(9000))), (vec![(7, 9000)], 9000));
+        assert_eq!(mended(&[], around(Some(2))), (vec![(1, 2)], 2));
+        assert_eq!(mended(&bytes[..places[2]], around(Some(6))), (vec![(5, 6)], 6));
+        let hole = [&bytes[..places[1]], &vec![0; places[2] - places[1]], &bytes[places[2]..]].concat();
+        assert_eq!(mended(&hole, around(Some(6))), (vec![(2, 4)], 6));
+    }
+
+    #[test]
+    fn another_version_is_not_touched() {
+        let (mut bytes, _) = segment(&[1]);
+        let place = bytes.len() as u64;
+        Header { v: 2, first: 2, last: 2, prev: 1, synced: 1, bytes: 0 }.write(&mut bytes);
+        assert_eq!(mend(&bytes, around(None)).err(), Some(OtherVersion(place)));
+    }
+}

@@ -11,7 +11,7 @@
 //! | [`call`], [`follow`] | single requests, many requests, and streams of events |
 //! | [`import`], [`export`] | a whole file, sent ahead and resumable; what is stored, as such a file |
 //! | [`work`] | a command run for every job of a queue |
-//! | [`top`], [`bench`] | a live screen of the daemon; what this machine gives |
+//! | [`top`], [`mod@bench`] | a live screen of the daemon; what this machine gives |
 //! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
 //! | [`waiting`] | requests that take long, and how far they are |
 //! | [`failure`] | the exit statuses |

@@ -2,12 +2,12 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
-//! | [`options`] | what it is told |
-//! | [`throwaway`] | a daemon of its own, gone afterwards |
-//! | [`scratch`] | names of its own in a daemon, gone afterwards |
-//! | [`cases`] | what is measured |
-//! | [`load`] | requests on many connections, and how long each took |
-//! | [`report`] | a line for each case |
+//! | `options` | what it is told |
+//! | `throwaway` | a daemon of its own, gone afterwards |
+//! | `scratch` | names of its own in a daemon, gone afterwards |
+//! | `cases` | what is measured |
+//! | `load` | requests on many connections, and how long each took |
+//! | `report` | a line for each case |
 
 mod cases;
 mod load;

@@ -2,9 +2,9 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
-//! | [`options`] | what it is told |
-//! | [`pages`] | lists of the daemon, page after page |
-//! | [`chats`], [`queues`] | the requests that make these anew |
+//! | `options` | what it is told |
+//! | `pages` | lists of the daemon, page after page |
+//! | `chats`, `queues` | the requests that make these anew |
 
 mod chats;
 mod options;

@@ -2,13 +2,13 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
-//! | [`options`] | what it is told |
-//! | [`sample`], [`latency`] | one look at the daemon |
-//! | [`history`] | what happened between looks |
-//! | [`view`] | what the person has chosen to see |
-//! | [`screen`], [`figures`] | drawing it |
-//! | [`picture`] | the screen as text and as SVG |
-//! | [`live`] | the terminal: keys, signals, and leaving it as it was |
+//! | `options` | what it is told |
+//! | `sample`, `latency` | one look at the daemon |
+//! | `history` | what happened between looks |
+//! | `view` | what the person has chosen to see |
+//! | `screen`, `figures` | drawing it |
+//! | `picture` | the screen as text and as SVG |
+//! | `live` | the terminal: keys, signals, and leaving it as it was |
 //!
 //! Samples are taken by a thread of their own, so that a slow daemon makes no key wait.
 

@@ -243,6 +243,12 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
     if let Some(command) = find(&format!("{noun}.{verb}")) {
         return Ok(Action::Request(command, request::parse(command, line)?));
     }
+    if noun == "log" && matches!(verb.as_str(), "check" | "repair") {
+        return Err(Failure::Usage(format!(
+            "a log that no daemon has open is for `msglogd {verb}`; a running daemon checks its own with \
+             `msglog log verify`"
+        )));
+    }
     let hint = did_you_mean(&verb, verbs(noun));
     Err(Failure::Usage(format!("there is no `{noun} {verb}`{hint} See `msglog help {noun}`.")))
 }
@@ -340,6 +346,7 @@ mod tests {
         assert!(usage_of(&["kv", "gte", "x"]).contains("did you mean `get`?"));
         assert!(usage_of(&["queue", "wrok"]).contains("`work`"));
         assert!(usage_of(&["--sockt", "x"]).contains("`--socket`"));
+        assert!(usage_of(&["log", "check"]).contains("`msglogd check`"));
         assert!(usage_of(&["frobnicate"]).ends_with("See `msglog help`."));
     }
 

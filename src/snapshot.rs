@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::event::Event;
-use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit};
+use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit, malformed};
 use crate::error::Result;
 use crate::index::filter;
 use crate::index::run::{Position, Run, value_in};
@@ -51,49 +51,49 @@ impl Snapshot {
             return Ok(None);
         }
         let Some(run) = self.run_of(seq) else { return Ok(None) };
-        let Some((offset, next)) = run.offset(seq)? else { return Ok(None) };
-        if offset == u32::MAX {
-            return Ok(None);
-        }
+        let Some((offset, next)) = run.place(seq)? else { return Ok(None) };
         // The next record's place helps only when it lies behind in the same file.
-        let next = next.filter(|next| *next > offset && *next != u32::MAX).map(u64::from);
+        let next = next.filter(|next| *next > offset).map(u64::from);
         let segment = holding(&self.segments, seq);
         Ok(segment.map(|segment| Place { segment, offset: u64::from(offset), next }))
     }
 
-    /// The time of an event that is in the log.
+    /// The first event at `seq` or behind it that is in the log: others were compacted away.
     ///
     /// # Errors
     /// `corrupt`.
-    fn at(&self, seq: u64) -> Result<Option<Timestamp>> {
-        Ok(match self.record(seq)? {
-            Some(record) => Some(Event::decode(&record)?.at),
-            None => None,
-        })
+    pub fn next_record(&self, seq: u64) -> Result<Option<u64>> {
+        let start = self.runs.partition_point(|run| run.meta().last < seq);
+        for run in self.runs.iter().skip(start) {
+            if let Some(found) = run.next_record(seq)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
-    /// The first seq whose event is not before `time`; one past the last when there is none. Times
-    /// never run backwards along the log.
+    /// The seq behind the last event in the log that is before `time`. What was compacted away from
+    /// there to the next event may have been before or behind. Times never run backwards along the log.
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn first_at_or_after(&self, time: Timestamp) -> Result<u64> {
+    pub fn behind_all_before(&self, time: Timestamp) -> Result<u64> {
         let index = self.runs.partition_point(|run| run.meta().last_at < time);
         let Some(run) = self.runs.get(index) else { return Ok(self.last + 1) };
-        let (mut low, mut high) = (run.meta().first, run.meta().last);
+        let (mut low, mut high) = (run.meta().first, run.meta().last + 1);
         if run.meta().first_at >= time {
-            return Ok(low);
+            high = low;
         }
         while low < high {
             let middle = u64::midpoint(low, high);
-            // A seq without a record was compacted away: the next one decides.
-            let mut probe = middle;
-            let mut at = self.at(probe)?;
-            while at.is_none() && probe < high {
-                probe += 1;
-                at = self.at(probe)?;
-            }
-            if at.is_some_and(|at| at < time) {
+            // The first record at the middle or behind it decides for all seqs between.
+            let probe = run.next_record(middle)?;
+            let Some(probe) = probe.filter(|probe| *probe < high) else {
+                high = middle;
+                continue;
+            };
+            let record = self.record(probe)?.ok_or_else(|| malformed("event"))?;
+            if Event::decode(&record)?.at < time {
                 low = probe + 1;
             } else {
                 high = middle;

@@ -239,7 +239,7 @@ impl Replay {
     fn start(&self) -> Result<Start, Error> {
         let Some(run) = self.runs.last() else { return Ok(Start::default()) };
         let last = run.meta().last;
-        match run.offset(last)? {
+        match run.place(last)? {
             Some((offset, _)) => Ok(Start { last, offset: u64::from(offset) }),
             None => Ok(Start::default()),
         }

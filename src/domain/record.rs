@@ -208,6 +208,17 @@ fn after_uid(rest: &[u8]) -> Option<&[u8]> {
     rest.get(start + digits..)
 }
 
+/// When a message was posted, from the event that holds its current form.
+#[must_use]
+pub fn message_time(event: &[u8]) -> Option<Timestamp> {
+    // Before it stands only the seq.
+    const AT: &[u8] = b",\"at\":\"";
+    let (first, _) = message_parts(event)?;
+    let start = memchr::memmem::find(first, AT)? + AT.len();
+    let text = first.get(start..)?;
+    Timestamp::parse(std::str::from_utf8(text.get(..memchr::memchr(b'"', text)?)?).ok()?)
+}
+
 /// The text of a message's body, from the event that holds its current form.
 #[must_use]
 pub fn message_body(event: &[u8]) -> Option<Cow<'_, str>> {
@@ -430,6 +441,7 @@ mod tests {
             let mut json = Vec::new();
             Event { seq: 7, at, uid: 0, fact }.encode(at.to_string().as_bytes(), &mut json);
             assert_eq!(message_body(&json).as_deref(), Some("the \"body\"\n"));
+            assert_eq!(message_time(&json), Some(at));
         }
     }
 }

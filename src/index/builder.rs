@@ -228,6 +228,8 @@ pub fn meta_of(events: &[Event], counts: Counts) -> Option<Meta> {
     Some(Meta {
         first: first.seq,
         last: last.seq,
+        dense_from: first.seq,
+        generation: 0,
         first_at: first.at,
         last_at: last.at,
         changed: None,

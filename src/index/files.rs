@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::BlockCache;
-use super::merge::{self, merge_into};
-use super::run::Run;
+use super::merge::{self, merge_into, meta_of};
+use super::run::{Meta, Run};
 use super::run_writer::RunWriter;
 use crate::error::{Code, Error, Result};
 use crate::log::frame::{check_line, write_line};
@@ -25,8 +25,13 @@ pub struct RunFiles {
     cache: Arc<BlockCache>,
 }
 
-fn name_of(run: &Run) -> String {
-    format!("{:020}-{:020}.run", run.meta().first, run.meta().last)
+/// The file of a run. A compaction makes another one for the same seqs.
+fn name_of(meta: &Meta) -> String {
+    let Meta { first, last, generation, .. } = meta;
+    match generation {
+        0 => format!("{first:020}-{last:020}.run"),
+        _ => format!("{first:020}-{last:020}-{generation}.run"),
+    }
 }
 
 impl RunFiles {
@@ -86,7 +91,7 @@ impl RunFiles {
         let damaged = |error: io::Error| Error::corrupt(shown.as_str(), 0, error.to_string());
         let run = Run::open(self.storage.open(path, Open::Read).map_err(damaged)?, &shown, &self.cache)?;
         // So that the log behind it can be found, too.
-        run.offset(run.meta().last)?;
+        run.place(run.meta().last)?;
         if run.meta().first != first {
             return Err(Error::corrupt(shown, 0, "the run does not follow the one before it"));
         }
@@ -98,10 +103,15 @@ impl RunFiles {
     /// # Errors
     /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written.
     pub fn merge(&self, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
-        let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
-            return Err(Error::new(Code::Internal, "there is nothing to merge"));
-        };
-        let name = format!("{:020}-{:020}.run", first.meta().first, last.meta().last);
+        let meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
+        self.merge_as(&name_of(&meta), runs, bottom)
+    }
+
+    /// The same, in a file of that name. Until the manifest names it, it is a leftover.
+    ///
+    /// # Errors
+    /// As [`RunFiles::merge`].
+    pub fn merge_as(&self, name: &str, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
@@ -120,7 +130,7 @@ impl RunFiles {
     /// # Errors
     /// `read_only` when the manifest cannot be written; then the old one holds.
     pub fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
-        let names: Vec<String> = runs.iter().map(|run| name_of(run)).collect();
+        let names: Vec<String> = runs.iter().map(|run| name_of(run.meta())).collect();
         let json = serde_json::to_vec(&names).map_err(|error| self.failed(&io::Error::other(error)))?;
         let mut line = Vec::new();
         write_line(&mut line, |out| out.extend_from_slice(&json));
@@ -132,7 +142,7 @@ impl RunFiles {
     pub fn remove(&self, runs: &[Arc<Run>]) {
         for run in runs {
             // What cannot be removed now is removed at the next start.
-            let _ = self.storage.remove(&self.folder.join(name_of(run)));
+            let _ = self.storage.remove(&self.folder.join(name_of(run.meta())));
         }
     }
 }

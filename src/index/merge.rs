@@ -47,11 +47,16 @@ fn sorted(mut seqs: Vec<u64>) -> Vec<u64> {
 }
 
 /// The seqs and times of runs that follow each other, with the counts of the newest.
-fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
+pub(super) fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
     let (first, last) = (runs.first()?.meta(), runs.last()?.meta());
+    let metas = runs.iter().map(|run| run.meta());
+    let compacted = metas.filter(|meta| meta.dense_from > meta.first).map(|meta| meta.dense_from);
     Some(Meta {
         first: first.first,
         last: last.last,
+        // Only the oldest part of the log may have been compacted.
+        dense_from: compacted.max().unwrap_or(first.first),
+        generation: runs.iter().map(|run| run.meta().generation).max().unwrap_or(0),
         first_at: first.first_at,
         last_at: last.last_at,
         changed: None,
@@ -216,6 +221,9 @@ impl Lists<'_> {
         term: &[u8],
     ) -> Result<Option<(u64, u64)>> {
         let tag = term.first().copied().unwrap_or_default();
+        if tag == Kind::Place.tag(false) {
+            return self.copy(inputs, term).map(|()| None);
+        }
         let of_changes = tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false);
         let gather = of_changes || is_of_edits(tag);
         self.seqs.clear();
@@ -258,6 +266,19 @@ impl Lists<'_> {
         self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))?;
         let range = self.seqs.first().zip(self.seqs.last()).map(|(low, high)| (*low, *high));
         Ok(range.filter(|_| of_changes))
+    }
+
+    /// Copies the entries of one term as they are.
+    fn copy(&mut self, inputs: &mut [Input<'_>], term: &[u8]) -> Result<()> {
+        for input in inputs {
+            while input.open && input.place.key().starts_with(term) {
+                self.writer
+                    .add(input.place.key(), input.place.payload())
+                    .map_err(|error| cannot_write(&error))?;
+                input.open = input.place.advance()?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //!   file; `run_writer` writes one; `filter` tells of most keys that a run does not hold them;
 //!   `cache` keeps blocks of files that were read lately.
 //! - `postings` lists the seqs of a term, in chunks that are entries of the run.
+//! - `places` tells where records lie in a part of the log that was compacted.
 //! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
 //! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
 //! - `merge` makes one run of several; `cursor` and `query` walk postings for a search.
@@ -16,6 +17,7 @@ pub mod files;
 pub mod filter;
 pub mod levels;
 pub mod merge;
+pub mod places;
 pub mod postings;
 pub mod query;
 pub mod run;

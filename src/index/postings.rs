@@ -295,9 +295,7 @@ pub fn decode_entry(key_rest: &[u8], payload: &[u8], out: &mut Vec<u64>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::table::Counts;
     use crate::index::run::Meta;
-    use crate::time::Timestamp;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -308,18 +306,7 @@ mod tests {
             seqs.iter().for_each(|seq| postings.push(&mut writer, term, *seq).expect("memory"));
             postings.finish(&mut writer, term).expect("memory");
         }
-        let at = Timestamp(0);
-        let counts = Counts::default();
-        let meta = Meta {
-            first: 1,
-            last: 1,
-            first_at: at,
-            last_at: at,
-            changed: None,
-            edits: false,
-            counts,
-            keys: 0,
-        };
+        let meta = Meta { first: 1, last: 1, dense_from: 1, ..Meta::default() };
         writer.into_memory(meta, vec![0])
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! block* ---- each followed by its CRC-32 (u32 LE)
-//! offsets --- u32 LE for each seq from first to last: where its record lies in its segment
+//! offsets --- u32 LE for each seq from `dense_from` to last: where its record lies in its segment
 //! filter ---- of the table's keys and the terms: see `filter`
 //! index ----- per block: first key (varint length, bytes), place and length (varints)
 //! meta ------ see `Meta`, with the counts of the table as of the last seq
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::block::BlockPlace;
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
+use super::places;
 use crate::codec::{read_varint, write_varint};
 use crate::domain::table::Counts;
 use crate::error::{Code, Error, Result};
@@ -31,12 +32,17 @@ pub(super) const PLACES: usize = 4;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
 /// What a run covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meta {
     /// The first seq it covers.
     pub first: u64,
     /// The last seq it covers.
     pub last: u64,
+    /// The first seq whose record has its place in the array of offsets. The records before have
+    /// theirs in entries, see `places`: that part of the log was compacted.
+    pub dense_from: u64,
+    /// The compaction of the log that these entries are of; 0 where there was none.
+    pub generation: u64,
     /// The time of the first.
     pub first_at: Timestamp,
     /// The time of the last.
@@ -55,20 +61,31 @@ pub struct Meta {
 impl Meta {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
-        let (first_at, last_at) = (self.first_at.0, self.last_at.0);
-        let numbers = [self.first, self.last, first_at, last_at, low, high, u64::from(self.edits), self.keys];
-        numbers.into_iter().for_each(|number| write_varint(out, number));
+        for number in [
+            self.first,
+            self.last,
+            self.dense_from,
+            self.generation,
+            self.first_at.0,
+            self.last_at.0,
+            low,
+            high,
+            u64::from(self.edits),
+            self.keys,
+        ] {
+            write_varint(out, number);
+        }
         self.counts.write(out);
     }
 
     fn read(bytes: &mut &[u8]) -> Option<Self> {
         let mut next = || read_varint(bytes);
-        let (first, last) = (next()?, next()?);
+        let (first, last, dense_from, generation) = (next()?, next()?, next()?, next()?);
         let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
         let (low, high, edits, keys) = (next()?, next()?, next()? == 1, next()?);
         let changed = high.checked_sub(1).map(|high| (low, high));
         let counts = Counts::read(bytes)?;
-        Some(Meta { first, last, first_at, last_at, changed, edits, counts, keys })
+        Some(Meta { first, last, dense_from, generation, first_at, last_at, changed, edits, counts, keys })
     }
 }
 
@@ -225,15 +242,20 @@ impl Run {
         matches!(self.source, Source::Memory(_))
     }
 
-    /// Where the record of `seq` lies in its segment, and the next one's if it is known.
+    /// Where the record of `seq` lies in its segment, and the next one's if it is known. `None` when
+    /// the run does not cover it, or it was compacted away.
     ///
     /// # Errors
     /// `corrupt` when the file cannot be read there.
-    pub fn offset(&self, seq: u64) -> Result<Option<(u32, Option<u32>)>> {
+    pub fn place(&self, seq: u64) -> Result<Option<(u32, Option<u32>)>> {
         if seq < self.meta.first || seq > self.meta.last {
             return Ok(None);
         }
-        let index = usize::try_from(seq - self.meta.first).unwrap_or(usize::MAX);
+        if seq < self.meta.dense_from {
+            let found = places::first_at_or_after(self, seq)?;
+            return Ok(found.filter(|place| place.seq == seq).map(|place| (place.offset, place.next)));
+        }
+        let index = usize::try_from(seq - self.meta.dense_from).unwrap_or(usize::MAX);
         match &self.offsets {
             Offsets::Memory(offsets) => {
                 Ok(offsets.get(index).map(|offset| (*offset, offsets.get(index + 1).copied())))
@@ -252,7 +274,21 @@ impl Run {
         }
     }
 
-    /// Gives all offsets, first to last, as bytes (u32 LE each), piece by piece.
+    /// The first seq at `seq` or behind it that has a record, as far as the run goes.
+    ///
+    /// # Errors
+    /// `corrupt` when the file cannot be read there.
+    pub fn next_record(&self, seq: u64) -> Result<Option<u64>> {
+        let seq = seq.max(self.meta.first);
+        if seq < self.meta.dense_from
+            && let Some(place) = places::first_at_or_after(self, seq)?
+        {
+            return Ok(Some(place.seq));
+        }
+        Ok(Some(seq.max(self.meta.dense_from)).filter(|seq| *seq <= self.meta.last))
+    }
+
+    /// Gives the array of offsets as bytes (u32 LE each), piece by piece.
     ///
     /// # Errors
     /// `corrupt` when the file cannot be read, and what `each` says.
@@ -261,7 +297,7 @@ impl Run {
         match &self.offsets {
             Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
             Offsets::At(place) => {
-                let end = place + 4 * (self.meta.last - self.meta.first + 1);
+                let end = place + 4 * (self.meta.last + 1 - self.meta.dense_from);
                 let mut at = *place;
                 while at < end {
                     let count = PIECE.min(end - at);
@@ -367,7 +403,7 @@ impl Run {
         let bytes = file.length().map_err(|error| damaged(&format!("cannot be read: {error}")))?;
         let (cache, number) = (Arc::clone(cache), cache.new_run());
         let source = Source::File { file, path: path.to_owned(), cache, number };
-        let (meta, index, offsets) = (placeholder(), BlockIndex::default(), Offsets::At(0));
+        let (meta, index, offsets) = (Meta::default(), BlockIndex::default(), Offsets::At(0));
         let mut run = Run { meta, source, index, offsets, filter: Filter::default(), bytes };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
         let footer = run.read(start, FOOTER_BYTES)?.into_owned();
@@ -405,20 +441,6 @@ impl Run {
     /// `corrupt`, naming the first damaged place, and what `moved` says.
     pub fn verify(&self, moved: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         (0..self.index.blocks.len()).try_for_each(|number| moved(self.read_block(number)?.len() as u64))
-    }
-}
-
-fn placeholder() -> Meta {
-    let zero = Timestamp(0);
-    Meta {
-        first: 0,
-        last: 0,
-        first_at: zero,
-        last_at: zero,
-        changed: None,
-        edits: false,
-        counts: Counts::default(),
-        keys: 0,
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Kind {
     Edited = 8,
     /// Messages that the run's events deleted, alone or with their chat.
     Deleted = 9,
+    /// No term of a message: where records lie, see `places`.
+    Place = 10,
 }
 
 impl Kind {

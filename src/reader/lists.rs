@@ -291,13 +291,12 @@ pub fn events(
     Ok(())
 }
 
-/// The first event of these types at `from` or behind it. With all types it may be one that was
-/// compacted away.
+/// The first event of these types that is in the log at `from` or behind it.
 ///
 /// # Errors
 /// `corrupt`.
 pub fn next_of_types(snapshot: &Snapshot, from: u64, types: Option<&[String]>) -> Result<Option<u64>> {
-    let Some(types) = types else { return Ok((from <= snapshot.last).then_some(from)) };
+    let Some(types) = types else { return snapshot.next_record(from) };
     let start = snapshot.runs.partition_point(|run| run.meta().last < from);
     for run in snapshot.runs.iter().skip(start) {
         let mut first: Option<u64> = None;

@@ -7,7 +7,7 @@ use super::lists::Filling;
 use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
 use crate::domain::messages;
-use crate::domain::record::message_body;
+use crate::domain::record::{message_body, message_time};
 use crate::domain::table::{Facts, malformed};
 use crate::domain::text::{Matcher, contains_lower};
 use crate::error::Result;
@@ -15,6 +15,7 @@ use crate::index::query::{Candidate, Candidates, Plan, count_at_once};
 use crate::index::terms::{Kind, chat_bytes};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
+use crate::time::Timestamp;
 
 /// Gives the record of a match's current form.
 pub type Load<'a> = dyn FnMut() -> Result<Option<Vec<u8>>> + 'a;
@@ -29,8 +30,12 @@ pub struct Finder<'f> {
     /// The seqs that `since` and `until` leave, first and last.
     low: u64,
     high: u64,
-    bounded: bool,
+    /// `since` and `until`, when there is one of them.
+    times: Option<Times>,
 }
+
+/// `since` and `until`.
+type Times = (Option<Timestamp>, Option<Timestamp>);
 
 /// What the text of a candidate must hold.
 struct Check<'f> {
@@ -86,13 +91,13 @@ impl<'f> Finder<'f> {
             substring,
             scratch: String::new(),
         });
-        let low = filter.since.map_or(Ok(1), |since| snapshot.first_at_or_after(since))?;
-        let high = match filter.until {
-            Some(until) => snapshot.first_at_or_after(until)?.saturating_sub(1),
-            None => snapshot.last,
-        };
-        let bounded = filter.since.is_some() || filter.until.is_some();
-        Ok(Finder { plan, check, low, high, bounded })
+        let low = filter.since.map_or(Ok(1), |since| snapshot.behind_all_before(since))?;
+        let until = filter.until.map(|until| snapshot.behind_all_before(until)).transpose()?;
+        let next = until.map(|until| snapshot.next_record(until)).transpose()?.flatten();
+        let high = next.map_or(snapshot.last, |next| next - 1);
+        let times =
+            (filter.since.is_some() || filter.until.is_some()).then_some((filter.since, filter.until));
+        Ok(Finder { plan, check, low, high, times })
     }
 
     /// Visits the matches with seqs above `after` and below `before`, as far as `budget` goes: each
@@ -114,10 +119,14 @@ impl<'f> Finder<'f> {
         while let Some(candidate) = candidates.advance()? {
             let mut record = None;
             let mut passes = true;
-            if let Some(check) = &mut self.check {
+            // The post of an edited message may be compacted away; then its seq does not tell its time.
+            let times = self.times.filter(|_| candidate.edited);
+            if self.check.is_some() || times.is_some() {
                 *budget = budget.saturating_sub(1);
                 record = current(snapshot, candidate)?;
-                passes = record.as_deref().map_or(Ok(false), |record| check.passes(record))?;
+                passes = record
+                    .as_deref()
+                    .map_or(Ok(false), |record| passes_all(&mut self.check, times, record))?;
             }
             let mut load = || match record.take() {
                 Some(record) => Ok(Some(record)),
@@ -132,6 +141,17 @@ impl<'f> Finder<'f> {
         }
         Ok(None)
     }
+}
+
+/// Whether the current form of a message passes where the index cannot tell.
+fn passes_all(check: &mut Option<Check<'_>>, times: Option<Times>, record: &[u8]) -> Result<bool> {
+    if let Some((since, until)) = times {
+        let at = message_time(record).ok_or_else(|| malformed("message"))?;
+        if since.is_some_and(|since| at < since) || until.is_some_and(|until| at >= until) {
+            return Ok(false);
+        }
+    }
+    check.as_mut().map_or(Ok(true), |check| check.passes(record))
 }
 
 /// The record of a candidate's current form. `None` when it was compacted away.
@@ -223,7 +243,7 @@ impl Task {
     /// Goes on counting. `false` when the budget ran out first.
     fn count(&mut self, finder: &mut Finder<'_>, budget: &mut u32) -> Result<bool> {
         if finder.check.is_none()
-            && !finder.bounded
+            && finder.times.is_none()
             && let Some(total) = count_at_once(&self.snapshot.runs, &finder.plan)?
         {
             self.total = total;

@@ -14,7 +14,7 @@ use crate::index::levels::due;
 use crate::index::run::Run;
 use crate::report;
 use crate::stats::Stats;
-use crate::writer::ToWriter;
+use crate::writer::{Compaction, ToBackground, ToWriter};
 
 /// How long it waits before it tries again what failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,25 +32,48 @@ pub struct Background {
 impl Background {
     /// Writes what it is given to files until the sender is gone. `runs` are the run files there
     /// are, oldest first; each piece of work follows the one before.
-    pub fn run(self, mut runs: Vec<Arc<Run>>, work: &Receiver<Vec<Arc<Run>>>) {
+    pub fn run(self, mut runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
-        while let Ok(memory) = work.recv() {
-            let mut said = false;
-            while let Err(error) = self.flush(&memory, &mut runs) {
-                if !said {
-                    report::warning(&format!("the index stays in memory for now: {error}"));
-                    said = true;
+        // Runs up to here are being replaced: no file is made of one of them and a later one.
+        let mut part = 0;
+        while let Ok(given) = work.recv() {
+            match given {
+                ToBackground::Flush(memory) => self.flush_until_done(&memory, &mut runs),
+                ToBackground::Part(last) => part = last,
+                ToBackground::Compacted(compaction) => {
+                    part = 0;
+                    self.take_compaction(*compaction, &mut runs);
                 }
-                std::thread::sleep(RETRY);
             }
-            while let Some(start) = due(&runs, u64::MAX, |_| true) {
+            while let Some(start) = due(&runs, u64::MAX, |run| run.meta().first > part) {
                 if let Err(error) = self.tier(start, &mut runs) {
                     report::warning(&format!("run files stay as they are for now: {error}"));
                     break;
                 }
             }
         }
+    }
+
+    fn flush_until_done(&self, memory: &[Arc<Run>], runs: &mut Vec<Arc<Run>>) {
+        let mut said = false;
+        while let Err(error) = self.flush(memory, runs) {
+            if !said {
+                report::warning(&format!("the index stays in memory for now: {error}"));
+                said = true;
+            }
+            std::thread::sleep(RETRY);
+        }
+    }
+
+    /// Puts the run of a compaction in the place of those that it covers, and removes their files. The
+    /// log is compacted already: if this fails the next start makes the index anew.
+    fn take_compaction(&self, mut compaction: Compaction, runs: &mut Vec<Arc<Run>>) {
+        let behind = runs.drain(..).filter(|run| run.meta().first > compaction.run.meta().last);
+        *runs = std::iter::once(Arc::clone(&compaction.run)).chain(behind).collect();
+        compaction.indexed = self.files.announce(runs).and_then(|()| self.files.remove_others());
+        // When the writer is gone the daemon is stopping.
+        let _ = self.writer.send(ToWriter::Compacted(Box::new(compaction)));
     }
 
     /// Makes a file of runs in memory.

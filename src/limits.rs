@@ -92,6 +92,21 @@ pub const WAITING_RESERVES: usize = 65_536;
 /// `log.verify` and the like that may wait for their turn, all connections together.
 pub const MAINTENANCE_WAITING: usize = 16;
 
+/// The log is compacted by itself when this share of its sealed bytes is dead, in percent
+/// (`--compact-percent`; 0: only when asked).
+pub const COMPACT_PERCENT_DEFAULT: u64 = 50;
+/// The log is compacted by itself when at least so many bytes of it are dead (`--compact-bytes`).
+pub const COMPACT_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// When the log is compacted by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct CompactionLimits {
+    /// See [`COMPACT_PERCENT_DEFAULT`].
+    pub percent: u64,
+    /// See [`COMPACT_BYTES_DEFAULT`].
+    pub bytes: u64,
+}
+
 /// The bounds of a running daemon that options can set.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -105,6 +120,8 @@ pub struct Limits {
     pub buffered_bytes: usize,
     /// See [`SEGMENT_BYTES_DEFAULT`].
     pub segment_bytes: u64,
+    /// See [`CompactionLimits`].
+    pub compaction: CompactionLimits,
 }
 
 impl Default for Limits {
@@ -115,6 +132,7 @@ impl Default for Limits {
             connections_per_uid: CONNECTIONS_DEFAULT / 2,
             buffered_bytes: BUFFERED_BYTES_DEFAULT,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            compaction: CompactionLimits { percent: COMPACT_PERCENT_DEFAULT, bytes: COMPACT_BYTES_DEFAULT },
         }
     }
 }

@@ -188,6 +188,12 @@ fn files(stats: &Stats, snapshot: &Snapshot, now_at: Timestamp) -> [Subject<'sta
                 gauge("segments", snapshot.segments.len() as u64, "segments of the log"),
                 gauge("bytes", bytes, "bytes of the log's files, room made ahead included"),
                 total("written_bytes", &stats.log_bytes, "bytes of events written since the start"),
+                now(
+                    "dead_bytes",
+                    &stats.dead_bytes,
+                    "bytes of sealed segments that a compaction would free, about",
+                ),
+                total("compactions", &stats.compactions, "compactions since the start"),
                 gauge(
                     "ahead_of_clock_us",
                     ahead,

@@ -7,6 +7,7 @@ use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit, malformed};
 use crate::error::Result;
 use crate::index::filter;
 use crate::index::run::{Position, Run, value_in};
+use crate::log::compacted::Compacted;
 use crate::log::segment::{Segment, holding};
 use crate::time::Timestamp;
 
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub runs: Arc<Vec<Arc<Run>>>,
     /// The log, oldest segment first.
     pub segments: Arc<Vec<Arc<Segment>>>,
+    /// What the last compaction of the log left.
+    pub compacted: Arc<Compacted>,
     /// The last event that is visible.
     pub last: u64,
     /// Its time.

@@ -144,6 +144,10 @@ pub struct Stats {
     pub maintenance_done: Counter,
     /// About how many it will be.
     pub maintenance_total: Counter,
+    /// Compactions of the log since the start.
+    pub compactions: Counter,
+    /// Bytes of dead events in sealed segments, as far as it was looked.
+    pub dead_bytes: Counter,
     /// Runs written to files since the start.
     pub merges: Counter,
 }

@@ -71,7 +71,8 @@ impl Ours {
             stats,
             deliver: Box::new(move |answers| answered.send(all_ok(&answers)).unwrap_or_default()),
             announce: Box::new(|| {}),
-            flush: Box::new(move |runs| drop(to_background.send(runs))),
+            background: Box::new(move |work| drop(to_background.send(work))),
+            sealed: Box::new(|| {}),
             uid: 0,
         };
         let thread = std::thread::spawn(move || {

@@ -18,28 +18,28 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
 use crate::index::files::RunFiles;
-use crate::index::run::Run;
 use crate::limits::MAINTENANCE_WAITING;
 use crate::log::recovery::Failure;
-use crate::maintenance::{Maintainer, Task};
+use crate::maintenance::Maintainer;
+use crate::maintenance::compact::Compactor;
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
 use crate::server::outbox::Outbox;
 use crate::server::router::Router;
 use crate::server::supervision::Supervision;
-use crate::server::workers::{self, FromWorkers, Mailbox};
+use crate::server::workers::{self, FromWorkers, Mailbox, ToReader};
 use crate::snapshot::Published;
 use crate::stats::Stats;
 use crate::storage::{Disk, Storage};
-use crate::store::{self, Folders};
+use crate::store::{self, Folders, Store};
 use crate::time::Timestamp;
-use crate::writer::{Surroundings, Writer};
+use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter, Writer};
 use options::{Action, Options};
 use progress::Starting;
 use signals::Signals;
@@ -138,27 +138,29 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_readers, readers_inbox) = unbounded();
     let (to_background, background_inbox) = unbounded();
 
-    let surroundings = surroundings(&mailbox, &published, &stats, to_background);
-    let writer = Writer::new(store, surroundings).map_err(|error| {
-        let index = folders.index.display();
-        Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
-    })?;
-    let writer = spawn("writer", move || {
-        let _vital = Vital;
-        writer.run(&writer_inbox);
-    })?;
-    for _ in 0..READERS {
-        let (inbox, again) = (readers_inbox.clone(), to_readers.clone());
-        let (mailbox, stats) = (mailbox.clone(), Arc::clone(&stats));
-        spawn("reader", move || workers::read(&inbox, &again, &mailbox, &stats))?;
-    }
-    let files = RunFiles::new(storage, folders.index);
-    let background = Background { files, writer: to_writer.clone(), stats: Arc::clone(&stats) };
+    let (sealed, was_sealed) = bounded(1);
+
+    let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
+    let writer = start_writer(store, surroundings, &folders, writer_inbox)?;
+    start_readers(&readers_inbox, &to_readers, &mailbox, &stats)?;
+    let files = RunFiles::new(Arc::clone(&storage), folders.index.clone());
+    let background =
+        Background { files: files.clone(), writer: to_writer.clone(), stats: Arc::clone(&stats) };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 
     let stopping = Arc::new(AtomicBool::new(false));
-    let (to_maintenance, maintainer) =
-        start_maintenance(&data, options.backup_dir, &published, &stats, &stopping, &mailbox)?;
+    let maintainer = Maintainer {
+        published: Arc::clone(&published),
+        stopping: Arc::clone(&stopping),
+        backup_dir: options.backup_dir,
+        stats: Arc::clone(&stats),
+        deliver: maintained(&mailbox),
+        sealed: was_sealed,
+        compactor: Compactor::new(storage, folders, files, &limits, to_writer.clone(), to_background, &stats),
+        compaction: limits.compaction,
+    };
+    let (to_maintenance, maintenance_inbox) = bounded(MAINTENANCE_WAITING);
+    let maintainer = spawn("maintenance", move || maintainer.run(&maintenance_inbox))?;
 
     let identity = Identity::new(limits, options.access);
     let router = Router {
@@ -175,7 +177,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let served = event_loop.run(&router);
     socket::remove(&path, ours);
     // The background keeps a sender, so the writer is told that this was all.
-    router.writer.tell(crate::writer::ToWriter::Finish);
+    router.writer.tell(ToWriter::Finish);
     drop(router);
     // It tidies up after what it gave up.
     let _ = maintainer.join();
@@ -196,27 +198,42 @@ fn compare_clocks(last_at: Timestamp) {
     }
 }
 
-/// Starts the thread for long work, with the way to it.
-fn start_maintenance(
-    data: &Path,
-    backup_dir: Option<PathBuf>,
-    published: &Arc<Published>,
-    stats: &Arc<Stats>,
-    stopping: &Arc<AtomicBool>,
+/// Starts the thread that writes.
+fn start_writer(
+    store: Store,
+    surroundings: Surroundings,
+    folders: &Folders,
+    inbox: Receiver<ToWriter>,
+) -> Result<thread::JoinHandle<()>, Exit> {
+    let writer = Writer::new(store, surroundings).map_err(|error| {
+        let index = folders.index.display();
+        Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
+    })?;
+    spawn("writer", move || {
+        let _vital = Vital;
+        writer.run(&inbox);
+    })
+}
+
+/// Starts the threads that answer reads.
+fn start_readers(
+    inbox: &Receiver<ToReader>,
+    again: &Sender<ToReader>,
     mailbox: &Mailbox,
-) -> Result<(Sender<Task>, thread::JoinHandle<()>), Exit> {
-    let (sender, inbox) = bounded(MAINTENANCE_WAITING);
+    stats: &Arc<Stats>,
+) -> Result<(), Exit> {
+    for _ in 0..READERS {
+        let (inbox, again) = (inbox.clone(), again.clone());
+        let (mailbox, stats) = (mailbox.clone(), Arc::clone(stats));
+        spawn("reader", move || workers::read(&inbox, &again, &mailbox, &stats))?;
+    }
+    Ok(())
+}
+
+/// Delivers replies of maintenance.
+fn maintained(mailbox: &Mailbox) -> Box<dyn FnMut(Ticket, crate::error::Result<Vec<u8>>) + Send> {
     let mailbox = mailbox.clone();
-    let maintainer = Maintainer {
-        storage: Arc::new(Disk),
-        data: data.to_owned(),
-        backup_dir,
-        stats: Arc::clone(stats),
-        published: Arc::clone(published),
-        stopping: Arc::clone(stopping),
-        deliver: Box::new(move |ticket, fields| mailbox.deliver(FromWorkers::Maintained { ticket, fields })),
-    };
-    Ok((sender, spawn("maintenance", move || maintainer.run(&inbox))?))
+    Box::new(move |ticket, fields| mailbox.deliver(FromWorkers::Maintained { ticket, fields }))
 }
 
 /// Whoever runs the daemon.
@@ -231,7 +248,8 @@ fn surroundings(
     mailbox: &Mailbox,
     published: &Arc<Published>,
     stats: &Arc<Stats>,
-    to_background: Sender<Vec<Arc<Run>>>,
+    to_background: Sender<ToBackground>,
+    to_maintenance: Sender<()>,
 ) -> Surroundings {
     let (answers, news) = (mailbox.clone(), mailbox.clone());
     Surroundings {
@@ -240,7 +258,11 @@ fn surroundings(
         deliver: Box::new(move |each| answers.deliver(FromWorkers::Answers(each))),
         announce: Box::new(move || news.deliver(FromWorkers::Published)),
         // When the background is gone the daemon is stopping.
-        flush: Box::new(move |runs| drop(to_background.send(runs))),
+        background: Box::new(move |work| drop(to_background.send(work))),
+        // When it is told already it is told of this one, too.
+        sealed: Box::new(move || {
+            let _ = to_maintenance.try_send(());
+        }),
         uid: crate::paths::own_uid(),
     }
 }

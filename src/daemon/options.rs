@@ -26,13 +26,23 @@ pub const SPECS: &[Spec] = &[
     Spec { name: "allow-uid", value: "UIDS", doc: "users who may connect [all]" },
     Spec { name: "allow-gid", value: "GIDS", doc: "groups whose members may connect [all]" },
     Spec { name: "read-only-gid", value: "GIDS", doc: "groups whose members may only read [none]" },
-    Spec { name: "admin-gid", value: "GIDS", doc: "groups whose members may verify and back up [none]" },
+    Spec {
+        name: "admin-gid",
+        value: "GIDS",
+        doc: "groups whose members may verify, back up and compact [none]",
+    },
     Spec { name: "backup-dir", value: "DIR", doc: "the one folder that backups go into [any]" },
     Spec { name: "max-line", value: "BYTES", doc: "longest request line [1M]" },
     Spec { name: "max-connections", value: "N", doc: "connections in all [4096]" },
     Spec { name: "max-connections-per-uid", value: "N", doc: "connections of one user [half of all]" },
     Spec { name: "max-buffered", value: "BYTES", doc: "lines and replies held for all clients [64M]" },
     Spec { name: "segment-bytes", value: "BYTES", doc: "size at which a log segment is sealed [64M]" },
+    Spec {
+        name: "compact-percent",
+        value: "N",
+        doc: "dead share at which the log is compacted; 0: never [50]",
+    },
+    Spec { name: "compact-bytes", value: "BYTES", doc: "dead bytes below which it is not [16M]" },
 ];
 
 /// What the daemon was told.
@@ -163,6 +173,11 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
             options.limits.buffered_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         }
         "segment-bytes" => options.limits.segment_bytes = size(text()?, 4 << 10, 2 << 30)?,
+        "compact-percent" => {
+            let percent = text()?.parse().ok().filter(|percent| *percent <= 100);
+            options.limits.compaction.percent = percent.ok_or("a number from 0 to 100")?;
+        }
+        "compact-bytes" => options.limits.compaction.bytes = size(text()?, 0, 1 << 50)?,
         other => return Err(format!("{other} is in the table and not in the parser")),
     }
     Ok(())

@@ -7,7 +7,7 @@
 use super::event::Fact;
 use super::lost;
 use super::table::{Counts, Draft, Facts, Table, malformed, tag};
-use crate::codec::{read_varint, write_ordered, write_varint};
+use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;
 use crate::time::Timestamp;
@@ -73,6 +73,16 @@ pub fn key(tag: u8, app: &str, chat: u64) -> Vec<u8> {
     let mut key = app_key(tag, app);
     write_ordered(&mut key, chat);
     key
+}
+
+/// The application's token and the chat's number in a table's key of something of a chat.
+///
+/// # Errors
+/// `internal` when it is none.
+pub fn chat_in_key(key: &[u8]) -> Result<(String, u64)> {
+    let (app, mut rest) = key.get(1..).and_then(|key| key.split_at_checked(TOKEN_BYTES)).unwrap_or_default();
+    let chat = read_ordered(&mut rest).ok_or_else(|| malformed("chat"))?;
+    Ok((token_in(app)?, chat))
 }
 
 /// The prefix of the table's keys of an application's chats.
@@ -172,6 +182,17 @@ pub fn require_chat(facts: &dyn Facts, app: &str, number: u64) -> Result<Chat> {
         Some(value) => chat_in(&value),
         None => Err(Error::not_found(format!("the application has no chat {number}"))),
     }
+}
+
+/// The chat of that number, if it and its application are there.
+///
+/// # Errors
+/// What reading the table says.
+pub fn find_chat(facts: &dyn Facts, app: &str, number: u64) -> Result<Option<Chat>> {
+    if self::app(facts, app)?.is_none() {
+        return Ok(None);
+    }
+    facts.get(&key(tag::CHAT, app, number))?.map(|value| chat_in(&value)).transpose()
 }
 
 /// Whether the chat is there.

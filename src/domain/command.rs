@@ -261,6 +261,8 @@ pub enum Maintenance {
         /// The new folder.
         to: String,
     },
+    /// `log.compact`
+    Compact,
 }
 
 /// One request after parsing.

@@ -277,6 +277,25 @@ fn job_key(seq: u64) -> Vec<u8> {
     key
 }
 
+/// Whether a key of a job is of one that was not purged since, or dropped with its queue.
+///
+/// # Errors
+/// What reading the table says.
+pub fn key_is_live(facts: &dyn Facts, key: &[u8]) -> Result<bool> {
+    let Some((&tag, mut rest)) = key.split_first() else { return Err(malformed("job")) };
+    let id = read_ordered(&mut rest).ok_or_else(|| malformed("job"))?;
+    if tag == tag::JOB {
+        return Ok(Job::find(facts, id)?.is_some());
+    }
+    let Some(queue) = Queue::with_id(facts, id)? else { return Ok(false) };
+    let mut current = JobState::ALL.iter().map(|state| match state {
+        // The class comes behind.
+        JobState::Ready => queue.ready_prefix(0).split_last().map_or(Vec::new(), |(_, key)| key.to_vec()),
+        other => queue.state_prefix(*other),
+    });
+    Ok(current.any(|prefix| key.starts_with(&prefix)))
+}
+
 impl Job {
     /// The job with that seq and its queue; `None` when it is done, deleted, purged or none.
     ///

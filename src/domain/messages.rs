@@ -73,13 +73,20 @@ pub fn number_key(app: &str, chat: u64, number: u64) -> Vec<u8> {
 /// # Errors
 /// What reading the table and the log says.
 pub fn current_record(facts: &dyn Facts, seq: u64) -> Result<Option<Vec<u8>>> {
-    match facts.get(&change_key(seq))? {
+    match change_of(facts, seq)? {
         None => facts.record(seq),
-        Some(value) => match number_in(&value)? {
-            0 => Ok(None),
-            edit => facts.record(edit),
-        },
+        Some(0) => Ok(None),
+        Some(edit) => facts.record(edit),
     }
+}
+
+/// The seq of the newest edit of the message posted as `seq`, 0 once it is deleted. `None` when it is
+/// as it was posted, or there is no such message.
+///
+/// # Errors
+/// What reading the table says.
+pub fn change_of(facts: &dyn Facts, seq: u64) -> Result<Option<u64>> {
+    facts.get(&change_key(seq))?.map(|value| number_in(&value)).transpose()
 }
 
 /// The seq of the message that is meant.

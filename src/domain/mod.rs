@@ -11,6 +11,7 @@ pub mod formulas;
 pub mod formulas_makeup;
 pub mod jobs;
 pub mod kv;
+pub mod liveness;
 pub mod lost;
 pub mod messages;
 pub mod queues;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::block::beginning;
+use super::places::{Places, PlacesWriter};
 use super::postings::{self, PostingsWriter};
 use super::run::{Meta, Run, write_value};
 use super::run_writer::RunWriter;
@@ -143,6 +144,21 @@ impl Builder {
         Ok(())
     }
 
+    /// Adds an event of a part of the log that was compacted: nothing in it was changed since, and the
+    /// post of an edited message is gone.
+    pub fn add_live(&mut self, event: &Event) {
+        let Builder { first, terms, buffers, .. } = self;
+        let number = u32::try_from(event.seq - *first).unwrap_or(u32::MAX);
+        buffers.one(Kind::Type, event.fact.type_name().as_bytes(), |term| terms.give(term, number));
+        match &event.fact {
+            Fact::MessagePosted(message) => buffers.each(message, false, |term| terms.give(term, number)),
+            Fact::MessageEdited { message, now, .. } => {
+                self.edits.insert(*message, now.clone());
+            }
+            _ => {}
+        }
+    }
+
     fn delete(&mut self, messages: &[u64]) {
         for message in messages {
             self.edits.remove(message);
@@ -195,7 +211,7 @@ impl Builder {
     ///
     /// # Errors
     /// None that memory gives.
-    pub fn finish(mut self, mut meta: Meta, changes: &Changes, offsets: Vec<u32>) -> std::io::Result<Run> {
+    pub fn finish(mut self, mut meta: Meta, changes: &Changes, places: Places) -> std::io::Result<Run> {
         let others = self.others(&mut meta);
         let mut writer = RunWriter::in_memory(0, changes.0.len() as u64);
         let mut payload = Vec::new();
@@ -217,7 +233,15 @@ impl Builder {
         for (other, seqs) in others {
             lists.write(&mut writer, &other, seqs.into_iter())?;
         }
-        Ok(writer.into_memory(meta, offsets))
+        match places {
+            Places::All(offsets) => Ok(writer.into_memory(meta, offsets)),
+            Places::Some(places) => {
+                let mut out = PlacesWriter::default();
+                places.into_iter().try_for_each(|(seq, offset)| out.push(&mut writer, seq, offset))?;
+                out.finish(&mut writer)?;
+                Ok(writer.into_memory(meta, Vec::new()))
+            }
+        }
     }
 }
 
@@ -255,8 +279,8 @@ mod tests {
         let mut builder = Builder::new(first, 0);
         events.iter().for_each(|event| builder.add(event, before).expect("in memory"));
         let meta = meta_of(&events, Counts::default()).expect("events");
-        let offsets = vec![0; events.len()];
-        Arc::new(builder.finish(meta, &Changes::default(), offsets).expect("in memory"))
+        let places = Places::All(vec![0; events.len()]);
+        Arc::new(builder.finish(meta, &Changes::default(), places).expect("in memory"))
     }
 
     fn message(body: &str) -> Message {

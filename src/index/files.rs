@@ -41,6 +41,12 @@ impl RunFiles {
         RunFiles { storage, folder, cache: Arc::default() }
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn failed(&self, error: &io::Error) -> Error {
         Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()))
     }
@@ -73,17 +79,25 @@ impl RunFiles {
     /// As [`RunFiles::read`].
     pub fn open(&self) -> Result<Vec<Arc<Run>>> {
         let runs = self.read()?;
-        let names = self.names();
-        for other in self.storage.list(&self.folder).unwrap_or_default() {
-            let extension = Path::new(&other).extension();
-            if extension.is_some_and(|extension| extension == "run" || extension == "tmp")
-                && !names.contains(&other)
-            {
-                // What cannot be removed only takes room.
-                let _ = self.storage.remove(&self.folder.join(&other));
-            }
-        }
+        // What cannot be removed only takes room.
+        let _ = self.remove_others();
         Ok(runs)
+    }
+
+    /// Removes the files that the manifest does not name. Nobody may be writing one.
+    ///
+    /// # Errors
+    /// `read_only` when one cannot be removed.
+    pub fn remove_others(&self) -> Result<()> {
+        let names = self.names();
+        let others = self.storage.list(&self.folder).map_err(|error| self.failed(&error))?;
+        let ours =
+            |name: &String| Path::new(name).extension().is_some_and(|end| end == "run" || end == "tmp");
+        let mut removed = Ok(());
+        for other in others.iter().filter(|name| ours(name) && !names.contains(name)) {
+            removed = self.storage.remove(&self.folder.join(other)).and(removed);
+        }
+        removed.and_then(|()| self.storage.sync_folder(&self.folder)).map_err(|error| self.failed(&error))
     }
 
     fn open_one(&self, path: &Path, first: u64) -> Result<Run> {
@@ -138,11 +152,16 @@ impl RunFiles {
             .map_err(|error| self.failed(&error))
     }
 
+    /// Removes a file that no manifest names.
+    pub fn remove_leftover(&self, name: &str) {
+        // What cannot be removed now is removed at the next start.
+        let _ = self.storage.remove(&self.folder.join(name));
+    }
+
     /// Removes files that the manifest names no more.
     pub fn remove(&self, runs: &[Arc<Run>]) {
         for run in runs {
-            // What cannot be removed now is removed at the next start.
-            let _ = self.storage.remove(&self.folder.join(name_of(run.meta())));
+            self.remove_leftover(&name_of(run.meta()));
         }
     }
 }

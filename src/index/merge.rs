@@ -110,7 +110,7 @@ pub fn in_memory(runs: &[Arc<Run>], bottom: bool) -> Result<Run> {
     let bytes = runs.iter().map(|run| run.bytes()).sum();
     let mut writer = RunWriter::in_memory(bytes, runs.iter().map(|run| run.filtered()).sum());
     let meta = merge_into(runs, bottom, &mut writer)?;
-    let events = meta.last - meta.first + 1;
+    let events = meta.last + 1 - meta.dense_from;
     let mut offsets = Vec::with_capacity(usize::try_from(events).unwrap_or(0));
     for run in runs {
         run.each_offsets(&mut |bytes| {
@@ -201,7 +201,7 @@ struct Lists<'w> {
 }
 
 impl Lists<'_> {
-    /// Takes over the list of a term that only one run holds, as it is.
+    /// Takes over the list of a term from one run, as it is.
     fn copy(&mut self, input: &mut Input<'_>, term: &[u8]) -> Result<()> {
         while input.open && input.key() == term {
             self.writer
@@ -222,7 +222,9 @@ impl Lists<'_> {
     ) -> Result<Option<(u64, u64)>> {
         let tag = term.first().copied().unwrap_or_default();
         if tag == Kind::Place.tag(false) {
-            return self.copy(inputs, term).map(|()| None);
+            // Chunks of places are no postings; those of one run lie before those of the next.
+            let copied = holders.iter().try_for_each(|holder| self.copy(&mut inputs[*holder], term));
+            return copied.map(|()| None);
         }
         let of_changes = tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false);
         let gather = of_changes || is_of_edits(tag);
@@ -266,19 +268,6 @@ impl Lists<'_> {
         self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))?;
         let range = self.seqs.first().zip(self.seqs.last()).map(|(low, high)| (*low, *high));
         Ok(range.filter(|_| of_changes))
-    }
-
-    /// Copies the entries of one term as they are.
-    fn copy(&mut self, inputs: &mut [Input<'_>], term: &[u8]) -> Result<()> {
-        for input in inputs {
-            while input.open && input.place.key().starts_with(term) {
-                self.writer
-                    .add(input.place.key(), input.place.payload())
-                    .map_err(|error| cannot_write(&error))?;
-                input.open = input.place.advance()?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `places` tells where records lie in a part of the log that was compacted.
 //! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
 //! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
+//! - `rebuild` makes the run of a part of the log that was compacted.
 //! - `merge` makes one run of several; `cursor` and `query` walk postings for a search.
 
 pub mod block;
@@ -20,6 +21,7 @@ pub mod merge;
 pub mod places;
 pub mod postings;
 pub mod query;
+pub mod rebuild;
 pub mod run;
 pub mod run_writer;
 pub mod terms;

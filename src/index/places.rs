@@ -32,6 +32,14 @@ pub struct Place {
     pub next: Option<u32>,
 }
 
+/// Where the records of a run lie.
+pub enum Places {
+    /// The offset of each, from `dense_from` to the last.
+    All(Vec<u32>),
+    /// Seq and offset of those that are left, in order.
+    Some(Vec<(u64, u32)>),
+}
+
 /// Writes the places of a run, after all of its other entries.
 pub struct PlacesWriter {
     term: Vec<u8>,

@@ -17,6 +17,9 @@
 //! room made ahead, so that a sync need not change the file's size. Text holds no zero byte. When a
 //! segment is sealed its end is cut and synced before the next one is made.
 //!
+//! A part of the log that was compacted lies in segments `<first seq, 20 digits>-<generation>.log`
+//! that `compacted` names. There a frame covers seqs of events that are gone, and may hold none.
+//!
 //! What we assume of the disk: what fdatasync confirmed stays; a write that was not confirmed may
 //! be there, or not, or in part by blocks of 512 bytes, in any order; a block that was never
 //! written reads as zeros.

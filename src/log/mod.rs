@@ -4,7 +4,12 @@
 //! - `segment` is one file of frames, read by anyone.
 //! - `mend` makes a damaged segment one that a daemon starts on.
 //! - `writer` appends, syncs and rolls; `recovery` reads back what is there at a start.
+//! - `files` says which files make the log; `compaction` writes the segments of a part of the log of
+//!   which dead events are gone, and `compacted` names them.
 
+pub mod compacted;
+pub mod compaction;
+pub mod files;
 pub mod frame;
 pub mod mend;
 pub mod recovery;

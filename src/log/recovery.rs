@@ -61,8 +61,8 @@ pub struct Found<'a> {
 pub struct Start {
     /// The last seq that is known; 0 to read everything.
     pub last: u64,
-    /// Where its line begins in its segment.
-    pub offset: u64,
+    /// Where its line begins in its segment. `None`: it is the last of a segment, and may be gone.
+    pub offset: Option<u64>,
 }
 
 /// What was set aside: the copy, and how many bytes it has.
@@ -82,38 +82,6 @@ pub struct Recovered {
     unconfirmed: u64,
     /// What was set aside: the copy, and how many bytes it has.
     pub torn: Torn,
-}
-
-/// Opens the segments of a folder, oldest first.
-///
-/// # Errors
-/// `Io`.
-pub fn open_segments(storage: &dyn Storage, folder: &Path, how: Open) -> Result<Vec<Arc<Segment>>, Failure> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |error| Failure::Io { path, error }
-    };
-    let names = storage.list(folder).map_err(io(folder))?;
-    let mut segments = Vec::new();
-    for first in names.iter().filter_map(|name| segment::first_of(name)) {
-        let path = segment::path(folder, first);
-        let file = storage.open(&path, how).map_err(io(&path))?;
-        segments.push(Arc::new(Segment { first, path, file }));
-    }
-    // A roll that failed half way leaves an empty segment, and the log went on in the one before.
-    let mut used = Vec::new();
-    for segment in &segments {
-        if segment.file.length().map_err(io(&segment.path))? > 0 {
-            used.push(Arc::clone(segment));
-        } else if how == Open::Write && segments.len() > 1 {
-            storage.remove(&segment.path).map_err(io(&segment.path))?;
-        }
-    }
-    if used.is_empty() {
-        segments.truncate(1);
-        return Ok(segments);
-    }
-    Ok(used)
 }
 
 /// Reads the log from `start` to its end, giving every event to `visit`. Nothing is changed.
@@ -153,7 +121,7 @@ pub fn read_until(
         if segment.first > last + 1 {
             return Err(missing(segment, last));
         }
-        let skip = if segment.first <= start.last { Some(start.offset) } else { None };
+        let skip = start.offset.filter(|_| segment.first <= start.last);
         let mut scan = Scan::open(segment, skip)?;
         let end = scan.run(&mut last, until, visit)?;
         (position, length, unconfirmed) = (scan.place, scan.length, scan.unconfirmed);

@@ -26,11 +26,23 @@ pub fn path(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.log"))
 }
 
-/// The first seq, from a segment's file name. `None` for other files.
+/// The file of a segment that the compaction `generation` made.
 #[must_use]
-pub fn first_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".log")?;
-    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+pub fn compacted_path(folder: &Path, first: u64, generation: u64) -> PathBuf {
+    folder.join(format!("{first:020}-{generation}.log"))
+}
+
+/// The first seq, and which compaction made it (0: none), from a segment's file name. `None` for
+/// other files.
+#[must_use]
+pub fn first_of(name: &str) -> Option<(u64, u64)> {
+    let (digits, rest) = name.strip_suffix(".log")?.split_at_checked(20)?;
+    let number = |digits: &str| {
+        let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if all { digits.parse::<u64>().ok() } else { None }
+    };
+    let generation = if rest.is_empty() { 0 } else { number(rest.strip_prefix('-')?)? };
+    Some((number(digits)?, generation))
 }
 
 impl Segment {

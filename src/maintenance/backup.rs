@@ -10,11 +10,14 @@ use std::sync::Arc;
 use super::pace::Pace;
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
-use crate::log::recovery::{Failure, Start, open_segments, read_until};
-use crate::log::segment::{Segment, path};
+use crate::log::compacted::Compacted;
+use crate::log::files::open_segments;
+use crate::log::recovery::{Failure, Start, read_until};
+use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::storage::{File, Open, Storage};
 use crate::store::Folders;
+use crate::store::compacted_part::open_checkpoint;
 
 const PIECE_BYTES: usize = 256 << 10;
 /// Bytes that are written between two syncs, so that those of the writer never wait for much.
@@ -35,7 +38,13 @@ pub struct Copied {
 ///
 /// # Errors
 /// `corrupt` when the log is damaged, `read_only` when the copy cannot be written, `shutting_down`.
-pub fn copy(storage: &Arc<dyn Storage>, snapshot: &Snapshot, to: &Path, pace: &mut Pace) -> Result<Copied> {
+pub fn copy(
+    storage: &Arc<dyn Storage>,
+    from: &Folders,
+    snapshot: &Snapshot,
+    to: &Path,
+    pace: &mut Pace,
+) -> Result<Copied> {
     let folders = Folders::new(to);
     let failed = |error: std::io::Error| Error::new(Code::ReadOnly, format!("the backup failed: {error}"));
     for folder in [&folders.log, &folders.index] {
@@ -45,9 +54,17 @@ pub fn copy(storage: &Arc<dyn Storage>, snapshot: &Snapshot, to: &Path, pace: &m
     for (number, segment) in snapshot.segments.iter().enumerate() {
         let newest = number + 1 == snapshot.segments.len();
         let length = if newest { end_of(segment, snapshot.last, pace)? } else { length_of(segment)? };
-        let target = path(&folders.log, segment.first);
+        let target = folders.log.join(segment.path.file_name().unwrap_or_default());
         copied.bytes += copy_file(storage.as_ref(), segment.file.as_ref(), length, &target, pace)?;
         copied.segments += 1;
+    }
+    let compacted = snapshot.compacted.as_ref();
+    if compacted.last > 0 {
+        let checkpoint = storage.open(&compacted.checkpoint_path(&from.log), Open::Read).map_err(failed)?;
+        let target = compacted.checkpoint_path(&folders.log);
+        let length = checkpoint.length().map_err(failed)?;
+        copied.bytes += copy_file(storage.as_ref(), checkpoint.as_ref(), length, &target, pace)?;
+        compacted.write(storage.as_ref(), &folders.log).map_err(failed)?;
     }
     let mut runs = Vec::new();
     for run in snapshot.runs.iter() {
@@ -68,7 +85,11 @@ pub fn copy(storage: &Arc<dyn Storage>, snapshot: &Snapshot, to: &Path, pace: &m
 /// Reads the copy of the log back.
 fn check(storage: &dyn Storage, snapshot: &Snapshot, folders: &Folders, pace: &mut Pace) -> Result<()> {
     let mut read = || {
-        let segments = open_segments(storage, &folders.log, Open::Read)?;
+        let compacted = Compacted::read(storage, &folders.log)?;
+        if compacted.last > 0 {
+            open_checkpoint(storage, &folders.log, &compacted, &mut |bytes| pace.moved(bytes))?;
+        }
+        let segments = open_segments(storage, &folders.log, &compacted, Open::Read)?;
         read_until(segments, Start::default(), snapshot.last, &mut |segment, event| {
             pace.moved(event.json.len() as u64).map_err(|error| Failure::Io {
                 path: segment.path.clone(),
@@ -100,7 +121,7 @@ fn check(storage: &dyn Storage, snapshot: &Snapshot, folders: &Folders, pace: &m
 
 /// Where the frame of the event `last` ends in the newest segment; behind it the writer may be at work.
 fn end_of(newest: &Arc<Segment>, last: u64, pace: &mut Pace) -> Result<u64> {
-    let start = Start { last: newest.first - 1, offset: 0 };
+    let start = Start { last: newest.first - 1, offset: None };
     let read = read_until(vec![Arc::clone(newest)], start, last, &mut |_, event| {
         pace.moved(event.json.len() as u64).map_err(|error| Failure::Io {
             path: newest.path.clone(),

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::index::files::RunFiles;
+use crate::log::compacted::Compacted;
+use crate::log::files::open_segments;
 use crate::log::mend::{Around, Mended, OtherVersion, mend};
-use crate::log::recovery::{Failure, open_segments};
+use crate::log::recovery::Failure;
 use crate::log::segment::path;
 use crate::storage::{Open, Storage, read_whole, replace};
 use crate::store::Folders;
@@ -79,7 +81,8 @@ fn walk(
     change: Change,
     say: &mut dyn FnMut(&Finding),
 ) -> Result<Findings, Failure> {
-    let mut segments: Vec<(u64, PathBuf)> = open_segments(storage, &folders.log, Open::Read)?
+    let compacted = Compacted::read(storage, &folders.log)?;
+    let mut segments: Vec<(u64, PathBuf)> = open_segments(storage, &folders.log, &compacted, Open::Read)?
         .iter()
         .map(|segment| (segment.first, segment.path.clone()))
         .collect();

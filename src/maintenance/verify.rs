@@ -5,7 +5,11 @@ use crate::error::{Error, Result};
 use crate::json::fields::Fields;
 use crate::log::recovery::{Failure, Recovered, Start, read_until};
 use crate::snapshot::Snapshot;
+use crate::storage::Storage;
+use crate::store::Folders;
+use crate::store::compacted_part::open_checkpoint;
 
+use super::corrupt;
 use super::pace::Pace;
 
 /// What was checked.
@@ -27,16 +31,23 @@ pub struct Verified {
 ///
 /// # Errors
 /// `corrupt` with file and offset of the first damage, `shutting_down`.
-pub fn run(snapshot: &Snapshot, pace: &mut Pace) -> Result<Vec<u8>> {
+pub fn run(
+    snapshot: &Snapshot,
+    storage: &dyn Storage,
+    folders: &Folders,
+    pace: &mut Pace,
+) -> Result<Vec<u8>> {
     let mut found = Verified::default();
-    let recovered = log(snapshot, snapshot.last, pace, &mut found).map_err(|failure| {
-        let stopped = pace.check().err();
-        stopped.unwrap_or_else(|| corrupt(failure))
-    })?;
+    let recovered = log(snapshot, snapshot.last, pace, &mut found).map_err(|failure| ended(pace, failure))?;
     if recovered.last < snapshot.last {
         let newest = recovered.segments.last().map(|segment| segment.path.display().to_string());
         let what = format!("the log ends behind event {}, and goes to {}", recovered.last, snapshot.last);
         return Err(Error::corrupt(newest.unwrap_or_default(), recovered.end(), what));
+    }
+    if snapshot.compacted.last > 0 {
+        let mut moved = |bytes| pace.moved(bytes);
+        let checkpoint = open_checkpoint(storage, &folders.log, &snapshot.compacted, &mut moved);
+        found.bytes += checkpoint.map_err(|failure| ended(pace, failure))?.bytes();
     }
     for run in snapshot.runs.iter().filter(|run| !run.in_memory()) {
         run.verify(&mut |bytes| pace.moved(bytes))?;
@@ -54,13 +65,9 @@ pub fn run(snapshot: &Snapshot, pace: &mut Pace) -> Result<Vec<u8>> {
     Ok(fields)
 }
 
-fn corrupt(failure: Failure) -> Error {
-    match failure {
-        Failure::Damage { path, offset, what } => Error::corrupt(path.display().to_string(), offset, what),
-        Failure::Io { path, error } => {
-            Error::corrupt(path.display().to_string(), 0, format!("the file cannot be read: {error}"))
-        }
-    }
+/// Damage, unless the work was given up.
+fn ended(pace: &Pace, failure: Failure) -> Error {
+    pace.check().err().unwrap_or_else(|| corrupt(failure))
 }
 
 /// Reads the log of a snapshot up to the event `until`, and counts what is there.

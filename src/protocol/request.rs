@@ -78,6 +78,7 @@ fn maintenance(arguments: Arguments<'_, '_>) -> Result<Maintenance> {
     match arguments.command().name {
         "log.verify" => Ok(Maintenance::Verify),
         "log.backup" => Ok(Maintenance::Backup { to: arguments.required_text("to") }),
+        "log.compact" => Ok(Maintenance::Compact),
         other => Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser"))),
     }
 }

@@ -512,6 +512,12 @@ pub const COMMANDS: &[Command] = &[
         doc: "Replies following, then one event a line, each once, in order.",
     },
     Command {
+        name: "log.compact",
+        kind: Kind::Maintenance,
+        arguments: &[],
+        doc: "Removes dead events and deleted text from all files. Replies what was removed and what is left.",
+    },
+    Command {
         name: "log.verify",
         kind: Kind::Maintenance,
         arguments: &[],

@@ -8,6 +8,7 @@ use crate::domain::event::Event;
 use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit};
 use crate::error::{Code, Error, Result};
 use crate::index::builder::{Builder, meta_of};
+use crate::index::places::Places;
 use crate::index::run::Run;
 use crate::log::frame::{CHECKSUM_BYTES, write_line};
 use crate::snapshot::Snapshot;
@@ -101,7 +102,7 @@ impl Batch {
             .map(|offset| u32::try_from(offset).map_err(|_| internal("a segment is over 4 GiB".into())))
             .collect::<Result<Vec<u32>>>()?;
         let meta = meta_of(&self.events, self.counts).ok_or_else(|| internal("an empty batch".into()))?;
-        builder.finish(meta, &self.changes, offsets).map_err(|error| internal(error.to_string()))
+        builder.finish(meta, &self.changes, Places::All(offsets)).map_err(|error| internal(error.to_string()))
     }
 }
 

@@ -6,13 +6,14 @@
 
 pub mod batch;
 pub mod hot;
+mod segments;
 pub mod timers;
 pub mod waiters;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::command::{Write, WriteRequest};
 use crate::domain::decide;
@@ -22,6 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::index::levels;
 use crate::index::run::Run;
 use crate::limits::{FLUSH_BYTES, FRAME_BYTES, FRAME_REQUESTS, SLOW_BYTES, SYNC_DELAY_MS, WAITING_RESERVES};
+use crate::log::compacted::Compacted;
 use crate::log::segment::Segment;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::randomness::Randomness;
@@ -63,12 +65,40 @@ pub enum ToWriter {
     Gone(usize),
     /// The background made one run of those that cover its seqs.
     Merged(Arc<Run>),
+    /// Maintenance is about to compact the log: asks for a snapshot whose last event ends a segment.
+    Seal(Sender<Result<Arc<Snapshot>>>),
+    /// The log was compacted, and the index knows.
+    Compacted(Box<Compaction>),
     /// To call this as soon as it gets to it: a sign that it moves.
     Pulse(Box<dyn FnOnce() + Send>),
     /// The daemon is stopping: no reserve waits any more.
     Stop,
     /// No more requests come: everything is synced and the thread ends.
     Finish,
+}
+
+/// What the background is given.
+pub enum ToBackground {
+    /// Runs in memory, to be written to a file.
+    Flush(Vec<Arc<Run>>),
+    /// The log is being compacted up to this event: no run is to be made across it. 0 ends that.
+    Part(u64),
+    /// The log was compacted.
+    Compacted(Box<Compaction>),
+}
+
+/// A compaction that has happened, on its way to everyone who knows segments and runs.
+pub struct Compaction {
+    /// The segments of the part that was compacted.
+    pub segments: Vec<Arc<Segment>>,
+    /// Its run.
+    pub run: Arc<Run>,
+    /// What names the segments.
+    pub compacted: Arc<Compacted>,
+    /// Whether the old index is gone.
+    pub indexed: Result<()>,
+    /// Told that once a snapshot is published.
+    pub done: Sender<Result<()>>,
 }
 
 /// The replies of a batch. Fields lie one after the other in `bytes`, each with a comma before it.
@@ -107,8 +137,10 @@ pub struct Surroundings {
     pub deliver: Box<dyn FnMut(Answers) + Send>,
     /// Told of every new snapshot, when someone follows.
     pub announce: Box<dyn FnMut() + Send>,
-    /// Takes runs in memory to be written to a file.
-    pub flush: Box<dyn FnMut(Vec<Arc<Run>>) + Send>,
+    /// To the background.
+    pub background: Box<dyn FnMut(ToBackground) + Send>,
+    /// Told of every segment that is sealed.
+    pub sealed: Box<dyn FnMut() + Send>,
     /// The daemon's own user id.
     pub uid: u32,
 }
@@ -206,7 +238,7 @@ impl Writer {
             self.fall_due(&mut turn);
         }
         let (mut requests, mut bytes) = (0, 0);
-        let mut merged = Vec::new();
+        let (mut merged, mut changes) = (Vec::new(), Vec::new());
         for message in messages {
             match message {
                 ToWriter::Requests(parcel) => {
@@ -218,6 +250,7 @@ impl Writer {
                 }
                 ToWriter::Gone(connection) => self.waiters.forget(connection),
                 ToWriter::Merged(run) => merged.push(run),
+                change @ (ToWriter::Seal(_) | ToWriter::Compacted(_)) => changes.push(change),
                 ToWriter::Pulse(back) => back(),
                 ToWriter::Stop => self.stop(&mut turn),
                 ToWriter::Finish => self.finished = true,
@@ -238,6 +271,7 @@ impl Writer {
         if !turn.answers.list.is_empty() {
             (self.around.deliver)(turn.answers);
         }
+        changes.into_iter().for_each(|change| self.change_log(change));
     }
 
     fn stop(&mut self, turn: &mut Turn) {
@@ -358,7 +392,7 @@ impl Writer {
         if wrote || moved || !merged.is_empty() {
             self.publish(next, merged);
         }
-        self.roll();
+        self.roll_when_full();
         true
     }
 
@@ -428,12 +462,17 @@ impl Writer {
         }
         self.around.stats.index(&runs);
         next.runs = Arc::new(runs);
+        self.show(next);
+        self.flush();
+    }
+
+    /// Makes a snapshot the newest.
+    fn show(&mut self, next: Snapshot) {
         self.snapshot = Arc::new(next);
         self.around.published.publish(Arc::clone(&self.snapshot));
         if self.around.stats.followers.get() > 0 {
             (self.around.announce)();
         }
-        self.flush();
     }
 
     /// Hands runs in memory to the background when they hold much, and slows down when it is behind.
@@ -447,7 +486,7 @@ impl Writer {
                 memory.into_iter().take_while(|run| run.meta().last <= synced).cloned().collect();
             if let Some(last) = ready.last() {
                 self.flushing = Some(last.meta().last);
-                (self.around.flush)(ready);
+                (self.around.background)(ToBackground::Flush(ready));
             }
         }
         if bytes >= SLOW_BYTES {
@@ -457,35 +496,6 @@ impl Writer {
             self.around.stats.slowed(pause);
             std::thread::sleep(pause);
         }
-    }
-
-    /// Begins the next segment when the newest is full.
-    fn roll(&mut self) {
-        if !self.log.is_full() || self.broken.is_some() || self.log.last() == 0 {
-            return;
-        }
-        if let Err(error) = self.log.cut() {
-            crate::report::warning(&format!("{}: {error}; it goes on", self.log.segment().path.display()));
-            return;
-        }
-        // A sync that fails ends all writing, here as well.
-        if self.sync().is_err() {
-            return;
-        }
-        let before = Arc::clone(self.log.segment());
-        if let Err(error) = self.log.roll() {
-            crate::report::warning(&format!(
-                "the next segment cannot be made: {error}; {} goes on",
-                before.path.display()
-            ));
-            return;
-        }
-        let mut segments: Vec<Arc<Segment>> = self.snapshot.segments.as_ref().clone();
-        segments.push(Arc::clone(self.log.segment()));
-        let synced = self.log.synced();
-        self.snapshot =
-            Arc::new(Snapshot { segments: Arc::new(segments), synced, ..Snapshot::clone(&self.snapshot) });
-        self.around.published.publish(Arc::clone(&self.snapshot));
     }
 }
 

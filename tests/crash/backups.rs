@@ -14,7 +14,7 @@ use msglogd::store::{self, Folders};
 use super::client::Client;
 use super::faulty_storage::{Fault, FaultyStorage};
 use super::image::{Fate, Image};
-use super::machine::{Life, Quiet, SEGMENT_BYTES, empty_disk, live, lock, open};
+use super::machine::{Life, Quiet, SEGMENT_BYTES, empty_disk, folders, live, lock, open};
 use super::promises;
 
 fn place() -> PathBuf {
@@ -32,7 +32,7 @@ fn history() -> (Image, Client) {
 
 /// A backup of what is on this disk.
 fn back_up(storage: &FaultyStorage, snapshot: &Snapshot) -> msglogd::error::Result<Copied> {
-    backup::copy(&storage.shared(), snapshot, &place(), &mut Pace::full())
+    backup::copy(&storage.shared(), &folders(), snapshot, &place(), &mut Pace::full())
 }
 
 /// A machine on which a backup can be made.

@@ -17,7 +17,7 @@ use msglogd::log::recovery::Failure;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
 use msglogd::store::{self, Folders, Progress, Replayed, Store};
-use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
+use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToBackground, ToWriter, Writer};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -149,7 +149,8 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
             })
         },
         announce: Box::new(|| {}),
-        flush: Box::new(|_| {}),
+        background: Box::new(|_| {}),
+        sealed: Box::new(|| {}),
         uid: 1000,
     };
     send_turn(client, &to_writer);
@@ -205,7 +206,7 @@ fn index(storage: &FaultyStorage, snapshot: &Snapshot, to_writer: &Sender<ToWrit
         stats: Arc::<Stats>::default(),
     };
     let (to_background, work) = unbounded();
-    to_background.send(memory).expect("the other end is here");
+    to_background.send(ToBackground::Flush(memory)).expect("the other end is here");
     drop(to_background);
     // On a thread of its own, since it gives itself a low priority.
     if let Err(payload) = thread::spawn(move || background.run(files, &work)).join() {

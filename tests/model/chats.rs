@@ -12,7 +12,7 @@ use super::{Answer, Model, Refused, merged, refuse};
 #[derive(Debug, Clone)]
 pub struct App {
     seq: u64,
-    name: String,
+    pub name: String,
     created_at: String,
     last_chat: u64,
     /// Its chats by number.
@@ -22,7 +22,7 @@ pub struct App {
 /// A chat.
 #[derive(Debug, Clone)]
 pub struct Chat {
-    name: Option<String>,
+    pub name: Option<String>,
     created_at: String,
     last_message: u64,
 }

@@ -15,7 +15,7 @@ pub struct Message {
     /// Its recipient; or its application, chat and number.
     address: Result<String, (String, u64, u64)>,
     body: String,
-    edited_at: Option<String>,
+    pub edited_at: Option<String>,
 }
 
 impl Message {

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod chats;
+pub mod compaction;
 pub mod exact;
 pub mod formulas;
 pub mod kv;
@@ -48,8 +49,10 @@ pub fn refuse_field<T>(code: &'static str, field: &'static str) -> Result<T, Ref
 /// Everything there is.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
-    /// What happened, as `log.read` tells it.
+    /// What happened, all of it.
     pub log: Vec<Value>,
+    /// The seqs of events that were compacted away.
+    gone: BTreeSet<u64>,
     /// The time.
     pub now: Timestamp,
     /// When the daemon was started last: what was over by then is over at that moment.
@@ -189,6 +192,7 @@ impl Model {
             .log
             .iter()
             .filter(|event| event["seq"].as_u64() >= Some(from))
+            .filter(|event| event["seq"].as_u64().is_none_or(|seq| !self.gone.contains(&seq)))
             .filter(|event| types.is_none_or(|types| types.contains(&event["type"])))
             .collect();
         let limit = pages::limit(request);

@@ -22,7 +22,7 @@ pub struct Queue {
 /// A job that is not done.
 #[derive(Debug, Clone)]
 pub struct Job {
-    queue: String,
+    pub queue: String,
     priority: u64,
     body: Value,
     at: String,
@@ -205,7 +205,7 @@ impl Model {
         settings
     }
 
-    fn settings(&self, name: &str) -> Value {
+    pub(super) fn settings(&self, name: &str) -> Value {
         let Queue { lease_ms, max_attempts, max_jobs } = &self.queues[name];
         json!({"queue": name, "lease_ms": lease_ms, "max_attempts": max_attempts, "max_jobs": max_jobs})
     }

@@ -20,6 +20,8 @@ use msglogd::index::files::RunFiles;
 use msglogd::index::run::Run;
 use msglogd::index::{levels, merge};
 use msglogd::log::writer::LogWriter;
+use msglogd::maintenance::pace::Pace;
+use msglogd::maintenance::rewrite::Rewriter;
 use msglogd::protocol::{reply, request};
 use msglogd::reader;
 use msglogd::snapshot::Snapshot;
@@ -258,6 +260,34 @@ impl Daemon {
             run_files.remove(&files);
         }
         self.set_runs(runs);
+    }
+
+    /// Compacts the log, and makes the table anew without what nothing can reach.
+    pub fn compact(&mut self) {
+        let last = self.snapshot.last;
+        if last == 0 {
+            return;
+        }
+        if self.log.segment().first <= last {
+            self.log.trim().expect("memory");
+            self.log.roll().expect("memory");
+            let mut segments = self.snapshot.segments.as_ref().clone();
+            segments.push(Arc::clone(self.log.segment()));
+            let segments = Arc::new(segments);
+            self.snapshot = Arc::new(Snapshot { segments, ..Snapshot::clone(&self.snapshot) });
+        }
+        let run_files = RunFiles::new(Arc::clone(&self.storage), folders().index);
+        let mut rewriter =
+            Rewriter::new(Arc::clone(&self.storage), folders().log, run_files.clone(), self.segment_bytes);
+        let rewritten = rewriter.rewrite(&self.snapshot, &mut Pace::full()).expect("memory");
+        run_files.announce(&[Arc::clone(&rewritten.run)]).expect("memory");
+        let mut segments = rewritten.segments;
+        segments.push(Arc::clone(self.log.segment()));
+        let (segments, runs) = (Arc::new(segments), Arc::new(vec![rewritten.run]));
+        let compacted = rewritten.compacted;
+        let next = Snapshot { segments, runs, compacted, ..Snapshot::clone(&self.snapshot) };
+        next.compacted.remove_left_over(self.storage.as_ref(), &folders().log).expect("memory");
+        self.snapshot = Arc::new(next);
     }
 
     /// Starts again on what is on disk; `trimmed` after a clean stop.

@@ -3,12 +3,15 @@
 //! ```text
 //! DIR/lock            held while a daemon has the folder
 //! DIR/log/*.log       the log: see `log::frame`
+//! DIR/log/compacted   what the last compaction left, with *.checkpoint: see `log::compacted`
 //! DIR/log/*.torn      what a start set aside
 //! DIR/index/manifest  the run files that make the index: see `index::files`
 //! DIR/index/*.run     run files: see `index::run`
 //! ```
 //!
 //! Only the log is the truth: the folder `index` may be removed while no daemon runs.
+
+pub mod compacted_part;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,8 @@ use crate::index::files::RunFiles;
 use crate::index::levels;
 use crate::index::run::Run;
 use crate::limits::SLOW_BYTES;
+use crate::log::compacted::Compacted;
+use crate::log::files::open_segments;
 use crate::log::recovery::{self, Failure, Start};
 use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
@@ -30,6 +35,7 @@ use crate::time::Timestamp;
 use crate::writer::batch::Batch;
 use crate::writer::hot::HotValues;
 use crate::writer::timers::Timers;
+use compacted_part::{Part, Trouble};
 
 /// Events that one run takes while the log is read back.
 const REPLAY_EVENTS: usize = 4096;
@@ -147,8 +153,10 @@ impl Road {
             end += length.map_err(|error| Failure::Io { path: segment.path.clone(), error })?;
         }
         let mut road = Road { segments: places, start: 0, length: end };
-        if let Some(segment) = holding(segments, start.last) {
-            road.start = road.behind(segment, start.offset);
+        // Without an offset it begins with the segment behind.
+        let from = start.last + u64::from(start.offset.is_none());
+        if let Some(segment) = holding(segments, from) {
+            road.start = road.behind(segment, start.offset.unwrap_or(0));
             road.length = end.saturating_sub(road.start);
         }
         Ok(road)
@@ -186,19 +194,29 @@ impl Replay {
         segment_bytes: u64,
         progress: &mut dyn Progress,
     ) -> Result<Store, Failure> {
-        let segments = recovery::open_segments(storage.as_ref(), &folders.log, Open::Write)?;
+        let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
+        let segments = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Write)?;
         if let Some(newest) = segments.last() {
             // A long replay writes run files: they may hold only what the log has on disk.
             newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })?;
         }
         self.segments = Arc::new(segments.clone());
+        if compacted.last > 0 {
+            let parts = Part { storage, folder: &folders.log, compacted: &compacted, segments: &segments };
+            let run = parts.run(&self.files, self.runs.first(), progress);
+            let run = run.map_err(|trouble| match trouble {
+                Trouble::Log(failure) => failure,
+                Trouble::Index(error) => self.index_failed(error),
+            })?;
+            self.runs.extend(run);
+        }
         let start = self.start().map_err(|error| self.index_failed(error))?;
-        if start.last > 0
+        if let Some(offset) = start.offset
             && let Some(segment) = holding(&segments, start.last)
         {
             // The place that the index gives must hold that event: else one of both is damaged, and
             // the log tells which when it is read from its beginning.
-            segment.read(start.last, start.offset, None).map_err(|error| self.index_failed(error))?;
+            segment.read(start.last, offset, None).map_err(|error| self.index_failed(error))?;
         }
         let road = Road::new(&segments, start)?;
         let recovered = recovery::read(segments, start, &mut |segment, found| {
@@ -220,7 +238,8 @@ impl Replay {
         }
         let last_at = self.runs.last().map_or(Timestamp(0), |run| run.meta().last_at);
         let (runs, last) = (Arc::new(self.runs.clone()), log.last());
-        let snapshot = Snapshot { runs, segments: Arc::new(segments), last, last_at, synced: last };
+        let (segments, compacted) = (Arc::new(segments), Arc::new(compacted));
+        let snapshot = Snapshot { runs, segments, compacted, last, last_at, synced: last };
         // The writer begins by reading this; damage there is healed now or never.
         Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
         Ok(Store { log, snapshot })
@@ -239,10 +258,7 @@ impl Replay {
     fn start(&self) -> Result<Start, Error> {
         let Some(run) = self.runs.last() else { return Ok(Start::default()) };
         let last = run.meta().last;
-        match run.place(last)? {
-            Some((offset, _)) => Ok(Start { last, offset: u64::from(offset) }),
-            None => Ok(Start::default()),
-        }
+        Ok(Start { last, offset: run.place(last)?.map(|(offset, _)| u64::from(offset)) })
     }
 
     fn take(&mut self, segment: &Segment, seq: u64, json: &[u8], offset: u64) -> Result<(), Failure> {
@@ -256,7 +272,8 @@ impl Replay {
             let runs = Arc::new(self.runs.clone());
             let last = seq - 1;
             let segments = Arc::clone(&self.segments);
-            let below = Snapshot { runs, segments, last, last_at: event.at, synced: last };
+            let compacted = Arc::default();
+            let below = Snapshot { runs, segments, compacted, last, last_at: event.at, synced: last };
             Batch::new(Arc::new(below), HotValues::default())
         });
         if let Err(error) = batch.replay(event) {

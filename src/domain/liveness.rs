@@ -1,0 +1,125 @@
+//! What still holds: which events of the log, and which keys of the table, say something that is so
+//! at one moment. Compaction drops the others.
+//!
+//! An event is live when what it says was not overwritten, deleted or done since. The table is not
+//! folded from live events alone: numbers that must not be given twice, counts and attempts come from
+//! events that are dead. So what is compacted is kept with its table, and events that only take
+//! something away are dead at once.
+
+use super::event::{Address, Event, Fact};
+use super::jobs::{Job, Queue};
+use super::table::{Facts, number_in, tag};
+use super::{chats, jobs, kv, messages};
+use crate::error::Result;
+
+/// Tells what is live in one table.
+pub struct Liveness<'f> {
+    facts: &'f dyn Facts,
+    /// The chat that was asked for last, and whether it is there: messages come in crowds.
+    chat: (String, u64, bool),
+}
+
+impl<'f> Liveness<'f> {
+    /// Tells what is live as of `facts`.
+    #[must_use]
+    pub fn new(facts: &'f dyn Facts) -> Self {
+        Liveness { facts, chat: (String::new(), 0, false) }
+    }
+
+    /// Whether an event is live.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn event(&mut self, event: &Event) -> Result<bool> {
+        let facts = self.facts;
+        let seq = event.seq;
+        Ok(match &event.fact {
+            Fact::KeySet { key, .. } => kv::seq_of(facts, key)? == Some(seq),
+            Fact::MessagePosted(message) => {
+                messages::change_of(facts, seq)?.is_none() && self.address(&message.address)?
+            }
+            Fact::MessageEdited { message, now, .. } => {
+                messages::change_of(facts, *message)? == Some(seq) && self.address(&now.address)?
+            }
+            Fact::AppCreated { token, name } => {
+                chats::app(facts, token)?.is_some_and(|app| app.created == seq && app.name == *name)
+            }
+            Fact::AppUpdated { token, name } => {
+                chats::app(facts, token)?.is_some_and(|app| app.name == *name)
+            }
+            // A chat that had no name when it was made has lost none.
+            Fact::ChatCreated { app, chat, name } => {
+                chats::find_chat(facts, app, *chat)?.is_some_and(|now| name.is_none() || now.name == *name)
+            }
+            Fact::ChatUpdated { app, chat, name } => {
+                chats::find_chat(facts, app, *chat)?.is_some_and(|now| now.name.as_ref() == Some(name))
+            }
+            Fact::FormulaCreated { .. } | Fact::RequestAnswered { .. } | Fact::EventLost => true,
+            Fact::JobPut { .. } => Job::find(facts, seq)?.is_some(),
+            Fact::JobLeased { job, lease, .. } => {
+                Job::find(facts, *job)?.is_some_and(|(_, job)| job.lease == *lease)
+            }
+            Fact::JobExtended { job, .. }
+            | Fact::JobNacked { job, .. }
+            | Fact::JobExpired { job, .. }
+            | Fact::JobReadied { job, .. }
+            | Fact::JobRevived { job: Some(job), .. } => {
+                Job::find(facts, *job)?.is_some_and(|(_, job)| job.revision == seq)
+            }
+            // Nothing says which jobs it revived; it is live as long as one may be there.
+            Fact::JobRevived { queue, job: None, .. } => Queue::named(facts, queue)?
+                .is_some_and(|queue| queue.id <= seq && queue.counts.iter().any(|count| *count > 0)),
+            Fact::QueueConfigured { queue, lease_ms, max_attempts, max_jobs } => Queue::named(facts, queue)?
+                .is_some_and(|now| {
+                    let same = (now.lease_ms, now.max_attempts, now.max_jobs);
+                    now.id <= seq && same == (*lease_ms, *max_attempts, *max_jobs)
+                }),
+            Fact::KeyDeleted { .. }
+            | Fact::MessageDeleted { .. }
+            | Fact::AppDeleted { .. }
+            | Fact::ChatDeleted { .. }
+            | Fact::JobAcked { .. }
+            | Fact::JobDeleted { .. }
+            | Fact::QueuePurged { .. }
+            | Fact::QueueDropped { .. } => false,
+        })
+    }
+
+    /// Whether a key of the table is live: one that is set may be of something that went with a whole
+    /// chat, application or state of a queue, and nothing can reach it any more.
+    ///
+    /// # Errors
+    /// What reading the table and the log says.
+    pub fn key(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        match key.first() {
+            Some(&(tag::CHAT | tag::CHAT_COUNTERS | tag::MESSAGE_NUMBER)) => {
+                let (app, chat) = chats::chat_in_key(key)?;
+                self.is_there(&app, chat)
+            }
+            Some(&tag::MESSAGE_CHANGE) => match number_in(value)? {
+                // What says that a message was deleted goes with the message.
+                0 => Ok(false),
+                edit => match self.facts.record(edit)? {
+                    Some(record) => self.event(&Event::decode(&record)?),
+                    None => Ok(false),
+                },
+            },
+            Some(&(tag::JOB | tag::READY | tag::JOB_STATE)) => jobs::key_is_live(self.facts, key),
+            _ => Ok(true),
+        }
+    }
+
+    fn address(&mut self, address: &Address) -> Result<bool> {
+        match address {
+            Address::Recipient(_) => Ok(true),
+            Address::Chat { app, chat, .. } => self.is_there(app, *chat),
+        }
+    }
+
+    fn is_there(&mut self, app: &str, chat: u64) -> Result<bool> {
+        if self.chat.0 != app || self.chat.1 != chat {
+            self.chat = (app.to_owned(), chat, chats::is_there(self.facts, app, chat)?);
+        }
+        Ok(self.chat.2)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the last compaction of the log left: `log/compacted`, one line with a checksum.
+//!
+//! ```text
+//! {"v":1,"generation":2,"last":812,"segments":["00000000000000000001-2.log"]}
+//! ```
+//!
+//! The events up to `last` lie in these segments, in place of all others that ever held them; what
+//! comes behind lies in segments that were not compacted. Beside them lies the checkpoint, the table
+//! as of `last`, because it cannot be folded from the events that are left. A compaction writes its
+//! segments and its checkpoint under names of its own, and then puts this file in the place of the
+//! one before: that is the moment at which it happened. What the file does not name is left over from
+//! before that moment, or from a compaction that did not reach it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::{check_line, write_line};
+use super::recovery::Failure;
+use super::segment;
+use crate::storage::{Storage, read_whole, replace};
+
+/// The version of the file's format.
+const VERSION: u64 = 1;
+const NAME: &str = "compacted";
+
+/// What a compaction left; what there is before the first one by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    v: u64,
+    /// How often the log was compacted.
+    pub generation: u64,
+    /// The last event of the part that was compacted.
+    pub last: u64,
+    /// The names of that part's segments, oldest first.
+    pub segments: Vec<String>,
+}
+
+impl Compacted {
+    /// What a compaction leaves.
+    #[must_use]
+    pub fn new(generation: u64, last: u64, segments: Vec<String>) -> Self {
+        Compacted { v: VERSION, generation, last, segments }
+    }
+
+    /// Reads the file of a log folder.
+    ///
+    /// # Errors
+    /// `Damage`, `Io`.
+    pub fn read(storage: &dyn Storage, folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join(NAME);
+        let bytes = match read_whole(storage, &path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Compacted::default()),
+            Err(error) => return Err(Failure::Io { path, error }),
+        };
+        let json = bytes.strip_suffix(b"\n").and_then(check_line);
+        let read = json.and_then(|json| serde_json::from_slice::<Compacted>(json).ok());
+        let damage = |what: String| Failure::Damage { path, offset: 0, what };
+        match read {
+            Some(found) if found.v == VERSION => Ok(found),
+            Some(found) => Err(damage(format!(
+                "the format of a compacted log is version {}; this program reads {VERSION}",
+                found.v
+            ))),
+            None => Err(damage("the list of compacted segments fails its checksum".to_owned())),
+        }
+    }
+
+    /// Makes this what the last compaction left.
+    ///
+    /// # Errors
+    /// What the system says; then nobody knows whether this or the one before is on disk.
+    pub fn write(&self, storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+        let json = serde_json::to_vec(self)?;
+        let mut line = Vec::new();
+        write_line(&mut line, |out| out.extend_from_slice(&json));
+        replace(storage, &folder.join(NAME), &line)
+    }
+
+    /// The name of the table's checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> String {
+        format!("{:020}-{}.checkpoint", self.last, self.generation)
+    }
+
+    /// The path of the table's checkpoint.
+    #[must_use]
+    pub fn checkpoint_path(&self, folder: &Path) -> PathBuf {
+        folder.join(self.checkpoint())
+    }
+
+    /// Whether a file of the log folder is this one, or what it names.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        name == NAME || name == self.checkpoint() || self.segments.iter().any(|segment| segment == name)
+    }
+
+    /// Whether a file of the log folder is one that this took the place of, or that no compaction
+    /// finished.
+    #[must_use]
+    pub fn is_left_over(&self, name: &str) -> bool {
+        match segment::first_of(name) {
+            Some((first, 0)) => first <= self.last,
+            Some(_) => !self.segments.iter().any(|kept| kept == name),
+            None => {
+                Path::new(name).extension().is_some_and(|extension| extension == "checkpoint")
+                    && name != self.checkpoint()
+            }
+        }
+    }
+
+    /// Removes what this took the place of.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_left_over(&self, storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+        for name in storage.list(folder)?.iter().filter(|name| self.is_left_over(name)) {
+            storage.remove(&folder.join(name))?;
+        }
+        storage.sync_folder(folder)
+    }
+}

@@ -1,0 +1,100 @@
+//! The folder of the log: which of its files make the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::compacted::Compacted;
+use super::recovery::Failure;
+use super::segment::{self, Segment};
+use crate::storage::{Open, Storage};
+
+/// Opens the segments of a folder, oldest first: those of the part that was compacted, and what
+/// follows it. Left-over files are removed when it is opened to be written.
+///
+/// # Errors
+/// `Damage` when a segment of the compacted part or the one behind it is missing, `Io`.
+pub fn open_segments(
+    storage: &dyn Storage,
+    folder: &Path,
+    compacted: &Compacted,
+    how: Open,
+) -> Result<Vec<Arc<Segment>>, Failure> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Failure::Io { path, error }
+    };
+    let names = storage.list(folder).map_err(io(folder))?;
+    let mut segments = Vec::new();
+    for name in &compacted.segments {
+        let path = folder.join(name);
+        if !names.contains(name) {
+            return Err(missing(&path, compacted));
+        }
+        segments.push(open(storage, path, how)?);
+    }
+    let whole = segments.len();
+    let behind = names.iter().filter(|name| segment::first_of(name).is_some_and(|(_, made)| made == 0));
+    for name in behind.filter(|name| segment::first_of(name).is_some_and(|(first, _)| first > compacted.last))
+    {
+        segments.push(open(storage, folder.join(name), how)?);
+    }
+    if whole > 0 && segments.get(whole).is_none_or(|next| next.first != compacted.last + 1) {
+        return Err(missing(&segment::path(folder, compacted.last + 1), compacted));
+    }
+    // A roll that failed half way leaves an empty segment, and the log went on in the one before.
+    let mut used = Vec::new();
+    for segment in &segments {
+        let begins = segment.first == compacted.last + 1;
+        if segment.file.length().map_err(io(&segment.path))? > 0 || begins {
+            used.push(Arc::clone(segment));
+        } else if how == Open::Write && segments.len() > 1 {
+            storage.remove(&segment.path).map_err(io(&segment.path))?;
+        }
+    }
+    if how == Open::Write && names.iter().any(|name| compacted.is_left_over(name)) {
+        compacted.remove_left_over(storage, folder).map_err(io(folder))?;
+    }
+    if used.is_empty() {
+        segments.truncate(1);
+        return Ok(segments);
+    }
+    Ok(used)
+}
+
+fn open(storage: &dyn Storage, path: PathBuf, how: Open) -> Result<Arc<Segment>, Failure> {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(segment::first_of);
+    let Some((first, _)) = name else {
+        let what = "this is no name of a segment".to_owned();
+        return Err(Failure::Damage { path, offset: 0, what });
+    };
+    match storage.open(&path, how) {
+        Ok(file) => Ok(Arc::new(Segment { first, path, file })),
+        Err(error) => Err(Failure::Io { path, error }),
+    }
+}
+
+fn missing(path: &Path, compacted: &Compacted) -> Failure {
+    let what = format!("the log was compacted up to event {}, and this segment is missing", compacted.last);
+    Failure::Damage { path: path.to_owned(), offset: 0, what }
+}
+
+/// Bytes that were set aside in a folder of the log: every file that is no part of the log, with its
+/// length.
+///
+/// # Errors
+/// What the system says.
+pub fn set_aside(
+    storage: &dyn Storage,
+    folder: &Path,
+    compacted: &Compacted,
+) -> io::Result<Vec<(String, u64)>> {
+    let mut found = Vec::new();
+    for name in storage.list(folder)? {
+        if segment::first_of(&name).is_none() && !compacted.names(&name) {
+            let bytes = storage.open(&folder.join(&name), Open::Read)?.length()?;
+            found.push((name, bytes));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,223 @@
+//! Writes the log up to some event anew, without what is dead: its segments, its run and its table's
+//! checkpoint, and then the file that names them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::event::Event;
+use crate::domain::liveness::Liveness;
+use crate::domain::table::{FIRST_POSTINGS_TAG, Facts};
+use crate::error::{Code, Error, Result};
+use crate::index::files::RunFiles;
+use crate::index::rebuild::Rebuild;
+use crate::index::run::{Meta, Run, write_value};
+use crate::index::run_writer::RunWriter;
+use crate::log::compacted::Compacted;
+use crate::log::compaction::CompactedWriter;
+use crate::log::frame::write_line;
+use crate::log::recovery::{Failure, Start, read_until};
+use crate::log::segment::Segment;
+use crate::snapshot::Snapshot;
+use crate::storage::{Open, Storage};
+
+use super::corrupt;
+use super::pace::Pace;
+
+/// A frame of live events is closed when it has grown past this.
+const FRAME_BYTES: usize = 256 << 10;
+
+/// What was found and what was left of it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Events that are left.
+    pub events: u64,
+    /// Events that are gone.
+    pub removed: u64,
+    /// Bytes of the segments before.
+    pub bytes_before: u64,
+    /// Bytes of the segments now.
+    pub bytes: u64,
+}
+
+/// A part of the log that was written anew.
+pub struct Rewritten {
+    /// Its segments.
+    pub segments: Vec<Arc<Segment>>,
+    /// Its run.
+    pub run: Arc<Run>,
+    /// What names the segments.
+    pub compacted: Arc<Compacted>,
+    /// What was done.
+    pub tally: Tally,
+}
+
+/// Writes the log of one data folder anew.
+pub struct Rewriter {
+    storage: Arc<dyn Storage>,
+    folder: PathBuf,
+    files: RunFiles,
+    segment_bytes: u64,
+    /// The newest generation that it tried.
+    tried: u64,
+}
+
+fn io(path: PathBuf) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::new(Code::ReadOnly, format!("{}: {error}", path.display()))
+}
+
+impl Rewriter {
+    /// One for the folder of a log, and the run files made from it.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, folder: PathBuf, files: RunFiles, segment_bytes: u64) -> Self {
+        Rewriter { storage, folder, files, segment_bytes, tried: 0 }
+    }
+
+    /// Writes all that a snapshot holds anew, and makes that the log. Its newest segment must be empty,
+    /// and its last event in the one before.
+    ///
+    /// # Errors
+    /// `corrupt` when something cannot be read, `read_only` when something cannot be written,
+    /// `shutting_down`. Then the old log holds; if the last step failed, a start may find the new
+    /// one, which is as good.
+    pub fn rewrite(&mut self, snapshot: &Snapshot, pace: &mut Pace) -> Result<Rewritten> {
+        // Names of a step that failed half way are never used again.
+        self.tried = self.tried.max(snapshot.compacted.generation) + 1;
+        let generation = self.tried;
+        let (storage, folder) = (Arc::clone(&self.storage), self.folder.clone());
+        let writer = CompactedWriter::new(storage, folder.clone(), generation, self.segment_bytes);
+        let rebuild = Rebuild::new(self.files.clone(), generation);
+        let mut copy = Copy {
+            writer,
+            rebuild,
+            events: Vec::new(),
+            lines: Vec::new(),
+            starts: Vec::new(),
+            tally: Tally::default(),
+        };
+        let plan = Compacted::new(generation, snapshot.last, Vec::new());
+        let made = copy.all(snapshot, pace).and_then(|()| {
+            let checkpoint = self.checkpoint(snapshot, &plan, pace)?;
+            copy.rebuild.finish(checkpoint)
+        });
+        let segments = made.and_then(|run| Ok((copy.writer.finish().map_err(io(folder.clone()))?, run)));
+        let (segments, run) = segments.inspect_err(|_| self.give_up(&plan, copy.writer.segments(), None))?;
+        let names =
+            segments.iter().filter_map(|segment| segment.path.file_name()?.to_str().map(str::to_owned));
+        let compacted = Compacted::new(generation, snapshot.last, names.collect());
+        if let Err(error) = compacted.write(self.storage.as_ref(), &folder) {
+            // Only what is surely not named may be removed.
+            if Compacted::read(self.storage.as_ref(), &folder).is_ok_and(|now| now != compacted) {
+                self.give_up(&compacted, &segments, Some(&run));
+            }
+            return Err(io(folder)(error));
+        }
+        Ok(Rewritten { segments, run, compacted: Arc::new(compacted), tally: copy.tally })
+    }
+
+    /// Writes the live part of a snapshot's table.
+    fn checkpoint(&self, snapshot: &Snapshot, plan: &Compacted, pace: &mut Pace) -> Result<Arc<Run>> {
+        let path = plan.checkpoint_path(&self.folder);
+        let failed = |error| io(path.clone())(error);
+        let file = self.storage.open(&path, Open::Create).map_err(failed)?;
+        // Nothing is looked up in it, so it needs no filter.
+        let mut out = RunWriter::to_file(Arc::clone(&file), 0);
+        let (mut liveness, mut payload) = (Liveness::new(snapshot), Vec::new());
+        snapshot.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
+            pace.moved((key.len() + value.len()) as u64)?;
+            if liveness.key(key, value)? {
+                write_value(&mut payload, Some(value));
+                out.add(key, &payload).map_err(failed)?;
+            }
+            Ok(true)
+        })?;
+        let meta = Meta {
+            first: 1,
+            last: plan.last,
+            dense_from: plan.last + 1,
+            generation: plan.generation,
+            first_at: snapshot.runs.first().map_or(snapshot.last_at, |run| run.meta().first_at),
+            last_at: snapshot.last_at,
+            counts: snapshot.counts(),
+            ..Meta::default()
+        };
+        out.into_file(meta, &[])?;
+        Ok(Arc::new(Run::open(file, &path.display().to_string(), &Arc::default())?))
+    }
+
+    /// Removes what was written for nothing. What cannot be removed now is removed at the next start.
+    fn give_up(&self, plan: &Compacted, segments: &[Arc<Segment>], run: Option<&Arc<Run>>) {
+        for segment in segments {
+            let _ = self.storage.remove(&segment.path);
+        }
+        let _ = self.storage.remove(&plan.checkpoint_path(&self.folder));
+        self.files.remove(&run.cloned().into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// Live events on their way into new segments and a new run.
+struct Copy {
+    writer: CompactedWriter,
+    rebuild: Rebuild,
+    events: Vec<Event>,
+    /// The lines of the next frame, and where each begins.
+    lines: Vec<u8>,
+    starts: Vec<usize>,
+    tally: Tally,
+}
+
+impl Copy {
+    fn all(&mut self, snapshot: &Snapshot, pace: &mut Pace) -> Result<()> {
+        let sealed: Vec<Arc<Segment>> =
+            snapshot.segments.iter().filter(|segment| segment.first <= snapshot.last).cloned().collect();
+        for segment in &sealed {
+            self.tally.bytes_before += segment.file.length().map_err(io(segment.path.clone()))?;
+        }
+        let mut liveness = Liveness::new(snapshot);
+        let mut failed = None;
+        let read = read_until(sealed, Start::default(), snapshot.last, &mut |segment, found| {
+            let taken =
+                pace.moved(found.json.len() as u64).and_then(|()| self.take(found.json, &mut liveness));
+            taken.map_err(|error| {
+                failed = Some(error);
+                // Only ends the walk.
+                Failure::Io { path: segment.path.clone(), error: std::io::ErrorKind::Interrupted.into() }
+            })
+        });
+        let recovered = read.map_err(|failure| failed.unwrap_or_else(|| corrupt(failure)))?;
+        if recovered.last != snapshot.last {
+            let what = format!("the log ends behind event {}, and goes to {}", recovered.last, snapshot.last);
+            let newest = recovered.segments.last().map(|segment| segment.path.display().to_string());
+            return Err(Error::corrupt(newest.unwrap_or_default(), recovered.end(), what));
+        }
+        if self.writer.last() < snapshot.last {
+            self.close(snapshot.last)?;
+        }
+        self.tally.bytes = self.writer.bytes();
+        Ok(())
+    }
+
+    fn take(&mut self, json: &[u8], liveness: &mut Liveness<'_>) -> Result<()> {
+        let event = Event::decode(json)?;
+        if !liveness.event(&event)? {
+            self.tally.removed += 1;
+            return Ok(());
+        }
+        self.tally.events += 1;
+        let seq = event.seq;
+        self.starts.push(self.lines.len());
+        write_line(&mut self.lines, |out| out.extend_from_slice(json));
+        self.events.push(event);
+        if self.lines.len() >= FRAME_BYTES { self.close(seq) } else { Ok(()) }
+    }
+
+    /// Writes the frame of the events up to `last`.
+    fn close(&mut self, last: u64) -> Result<()> {
+        let failed = |error| Error::new(Code::ReadOnly, format!("the log cannot be compacted: {error}"));
+        let start = self.writer.append(last, &self.lines).map_err(failed)?;
+        for (event, offset) in self.events.drain(..).zip(self.starts.drain(..)) {
+            self.rebuild.add(event, start + offset as u64)?;
+        }
+        self.lines.clear();
+        Ok(())
+    }
+}

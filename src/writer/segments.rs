@@ -1,0 +1,87 @@
+//! Where the log goes on: the next segment when the newest is full or is to be compacted, and the
+//! segments of a compaction in the place of those that they replace.
+
+use std::sync::Arc;
+
+use super::{Compaction, ToBackground, ToWriter, Writer};
+use crate::error::{Code, Error, Result};
+use crate::index::run::Run;
+use crate::snapshot::Snapshot;
+
+impl Writer {
+    /// Begins the next segment when the newest is full.
+    pub(super) fn roll_when_full(&mut self) {
+        if self.log.is_full()
+            && self.broken.is_none()
+            && self.log.last() > 0
+            && let Err(error) = self.roll()
+            && self.broken.is_none()
+        {
+            crate::report::warning(&format!("{}; the segment goes on", error.message()));
+        }
+    }
+
+    /// Begins the next segment. What was not synced is.
+    fn roll(&mut self) -> Result<()> {
+        let failed = |path: &std::path::Path, error| {
+            Error::new(Code::ReadOnly, format!("{}: the segment cannot be sealed: {error}", path.display()))
+        };
+        let before = Arc::clone(self.log.segment());
+        self.log.cut().map_err(|error| failed(&before.path, error))?;
+        // A sync that fails ends all writing, here as well.
+        self.sync()?;
+        self.log.roll().map_err(|error| failed(&before.path, error))?;
+        let mut next = Snapshot::clone(&self.snapshot);
+        let mut segments = next.segments.as_ref().clone();
+        segments.push(Arc::clone(self.log.segment()));
+        (next.segments, next.synced) = (Arc::new(segments), self.log.synced());
+        self.show(next);
+        (self.around.sealed)();
+        Ok(())
+    }
+
+    /// Does what maintenance asks of the log.
+    pub(super) fn change_log(&mut self, change: ToWriter) {
+        match change {
+            ToWriter::Seal(reply) => {
+                let sealed = self.seal();
+                // When nobody takes it the daemon is stopping.
+                let _ = reply.send(sealed);
+            }
+            ToWriter::Compacted(compaction) => self.take_compaction(*compaction),
+            _ => {}
+        }
+    }
+
+    /// Ends the newest segment and the newest run where they are: a snapshot whose last event is the
+    /// last of both.
+    fn seal(&mut self) -> Result<Arc<Snapshot>> {
+        if let Some(reason) = &self.broken {
+            return Err(Error::new(Code::ReadOnly, reason.as_str()));
+        }
+        let last = self.log.last();
+        if self.log.segment().first <= last {
+            self.roll()?;
+        }
+        let handed = self.flushing.unwrap_or(0);
+        let in_memory = self.snapshot.runs.iter().filter(|run| run.in_memory());
+        let rest: Vec<Arc<Run>> = in_memory.filter(|run| run.meta().first > handed).cloned().collect();
+        if !rest.is_empty() {
+            self.flushing = Some(last);
+            (self.around.background)(ToBackground::Flush(rest));
+        }
+        (self.around.background)(ToBackground::Part(last));
+        Ok(Arc::clone(&self.snapshot))
+    }
+
+    fn take_compaction(&mut self, compaction: Compaction) {
+        let Compaction { segments, run, compacted, indexed, done } = compaction;
+        let mut next = Snapshot::clone(&self.snapshot);
+        let behind = next.segments.iter().filter(|segment| segment.first > compacted.last).cloned();
+        next.segments = Arc::new(segments.into_iter().chain(behind).collect());
+        next.compacted = compacted;
+        self.publish(next, vec![run]);
+        // When nobody takes it the daemon is stopping.
+        let _ = done.send(indexed);
+    }
+}

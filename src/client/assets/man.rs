@@ -55,9 +55,13 @@ pub fn daemon(date: &str) -> String {
     let mut page = begin("MSGLOGD", "8", date, "msglogd", what.trim());
     page.control("SH", ["SYNOPSIS"]);
     let usages = blocks.next().unwrap_or_default().trim_start_matches("usage:");
-    for line in usages.lines() {
-        let (usage, doc) = line.trim().split_once("  ").unwrap_or((line.trim(), ""));
-        listed(&mut page, usage, doc.trim());
+    for line in usages.lines().map(str::trim) {
+        match line.split_once("  ") {
+            Some((usage, doc)) => listed(&mut page, usage, doc.trim()),
+            // What does not begin with the program goes on with the line above.
+            None if !line.starts_with("msglogd") => drop(page.text([roman(line)])),
+            None => listed(&mut page, line, ""),
+        }
     }
     page.control("SH", ["OPTIONS"]);
     page.text([roman("Each option is also an environment variable, which an option overrides.")]);
@@ -180,6 +184,9 @@ mod tests {
         assert!(SPECS.iter().all(|spec| page.contains(&format!("--{} {}", spec.name, spec.value))));
         assert!(page.contains("exit status: 0 stopped"), "{page}");
         assert!(page.contains("msglogd check"), "{page}");
+        let usages = help().split("\n\n").nth(1).unwrap_or_default().matches("msglogd").count();
+        let listed = page.split(".SH OPTIONS").next().unwrap_or_default().matches(".TP\n").count();
+        assert_eq!(usages, listed, "{page}");
         let page = protocol("2026-01-31");
         assert!(COMMANDS.iter().all(|command| page.contains(&format!("SS {}", command.name))), "{page}");
     }

@@ -68,8 +68,8 @@ pub const PARCEL_REQUESTS: usize = 128;
 /// Request bytes that the event loop hands to the writer at once.
 pub const PARCEL_BYTES: usize = 256 << 10;
 /// Time that the event loop spends in one turn on answers whose data is in memory; the readers give the
-/// others.
-pub const ANSWERS_A_TURN_US: u64 = 500;
+/// others. So a lone request is spared the way to a reader, and many are answered on all cores.
+pub const ANSWERS_A_TURN_US: u64 = 25;
 /// Requests that the writer takes into one frame, or one parcel more.
 pub const FRAME_REQUESTS: usize = 4096;
 /// Request bytes that the writer takes into one frame.

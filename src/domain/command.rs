@@ -110,6 +110,29 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Whether it ends something that is stored, or keeps what was begun going: such writes go through
+    /// on a full disk.
+    #[must_use]
+    pub fn gives_room(&self) -> bool {
+        match self {
+            Write::KvDelete { .. }
+            | Write::MessageDelete { .. }
+            | Write::AppDelete { .. }
+            | Write::ChatDelete { .. }
+            | Write::QueueAck { .. }
+            | Write::QueueNack { .. }
+            | Write::QueueExtend { .. }
+            | Write::QueueDelete { .. }
+            | Write::QueuePurge { .. }
+            | Write::QueueDrop { .. }
+            | Write::FallDue { .. } => true,
+            Write::Batch { commands } => commands.iter().all(Write::gives_room),
+            _ => false,
+        }
+    }
+}
+
 /// `queue.reserve`
 #[derive(Debug, Clone)]
 pub struct Reserve {

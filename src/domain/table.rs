@@ -279,6 +279,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How many bytes the events' lines have in the log.
+    #[must_use]
+    pub fn line_bytes(&self) -> usize {
+        /// Of a checksum, a space and a line feed.
+        const AROUND: usize = 10;
+        self.records.len() + AROUND * self.events.len()
+    }
+
     /// The JSON of the `index`th event.
     #[must_use]
     pub fn record(&self, index: usize) -> Option<&[u8]> {

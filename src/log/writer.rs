@@ -11,6 +11,13 @@ use crate::storage::{Open, Storage, temporary_name};
 /// Zero bytes written ahead of the log's end, so that a sync has no file size to record.
 const ROOM_BYTES_MIN: u64 = 256 << 10;
 const ROOM_BYTES_MAX: u64 = 4 << 20;
+/// Room that is kept for what gives room back when the disk is full: a sixteenth of a segment, at most
+/// this. It is part of the room made ahead, so it is there already when the disk is not.
+const RESERVE_BYTES_MAX: u64 = 1 << 20;
+/// Zeros written in one call.
+const ZEROS_BYTES: usize = 256 << 10;
+/// No frame's header is longer.
+const HEADER_BYTES: u64 = 192;
 
 /// The end of the log, to append to. Only recovery makes one.
 pub struct LogWriter {
@@ -70,6 +77,17 @@ impl LogWriter {
         self.last
     }
 
+    /// Whether a frame with so many bytes of lines has room, with the reserve behind it unless it may use
+    /// that. Asked for each request; the disk is asked only when the room made ahead is not enough.
+    pub fn has_room(&mut self, lines: u64, may_use_reserve: bool) -> bool {
+        let end = self.position + HEADER_BYTES + lines;
+        let reserve = self.reserve();
+        if end + reserve > self.room {
+            self.make_room(end + reserve);
+        }
+        end + if may_use_reserve { 0 } else { reserve } <= self.room
+    }
+
     /// Appends the events `first` to `last`, whose lines are `lines`. Answers where the lines
     /// begin in the segment.
     ///
@@ -88,7 +106,7 @@ impl LogWriter {
         }
         if let Err(error) = self.segment.file.write_at(&self.frame, self.position) {
             // What was written in part must not be taken for a frame: zeros are put over it.
-            return Err(match self.wipe(end) {
+            return Err(match self.wipe() {
                 Ok(()) => AppendError::Refused(error),
                 Err(_) => AppendError::Broken(error),
             });
@@ -104,7 +122,7 @@ impl LogWriter {
     fn make_room(&mut self, end: u64) {
         let ahead = self.position.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
         let target = (end + ahead).min(self.segment_bytes.max(end));
-        let zeros = vec![0; 256 << 10];
+        let zeros = vec![0; ZEROS_BYTES];
         while self.room < target {
             let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(zeros.len());
             if self.segment.file.write_at(&zeros[..count], self.room).is_err() {
@@ -114,11 +132,15 @@ impl LogWriter {
         }
     }
 
-    fn wipe(&mut self, end: u64) -> io::Result<()> {
-        self.segment.file.set_length(self.position)?;
-        self.room = self.position;
-        debug_assert!(end >= self.position);
-        Ok(())
+    /// Puts zeros over a frame that was written in part. The room stays: on a full disk it would not come
+    /// back.
+    fn wipe(&mut self) -> io::Result<()> {
+        let inside = usize::try_from(self.room - self.position).unwrap_or(usize::MAX).min(self.frame.len());
+        let file = &self.segment.file;
+        if file.write_at(&vec![0; inside], self.position).and_then(|()| file.set_length(self.room)).is_ok() {
+            return Ok(());
+        }
+        self.cut()
     }
 
     /// Puts all that was appended on disk.
@@ -151,7 +173,13 @@ impl LogWriter {
         self.segment = Arc::new(Segment { first: self.last + 1, path, file });
         self.position = 0;
         self.room = 0;
+        // What the old segment gave back is there now; a full disk may not have it later.
+        self.make_room(self.reserve());
         Ok(())
+    }
+
+    fn reserve(&self) -> u64 {
+        RESERVE_BYTES_MAX.min(self.segment_bytes / 16)
     }
 
     /// Cuts the room made ahead off the newest segment, and syncs.

@@ -285,9 +285,10 @@ impl Writer {
     fn decide(&mut self, turn: &mut Turn, uid: u32, request: WriteRequest) -> Result<Outcome> {
         let mut random = |bytes: &mut [u8]| self.random.fill(bytes);
         let circumstances = Circumstances { at: turn.at, at_text: &turn.at_text, uid, random: &mut random };
-        let dry_run = request.dry_run;
+        let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
         let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances)?;
         if !dry_run {
+            self.find_room(turn, &outcome, gives_room)?;
             let readied = readied_queues(&outcome.events);
             turn.batch.keep(&mut outcome);
             for queue in readied {
@@ -295,6 +296,22 @@ impl Writer {
             }
         }
         Ok(outcome)
+    }
+
+    /// Whether the log has room for an outcome. On a full disk only what gives room back in the end is
+    /// written, into room that is kept for it.
+    fn find_room(&mut self, turn: &Turn, outcome: &Outcome, gives_room: bool) -> Result<()> {
+        let bytes = turn.batch.lines().len() + outcome.line_bytes();
+        if outcome.events.is_empty() || self.log.has_room(bytes as u64, gives_room) {
+            return Ok(());
+        }
+        self.around.stats.refused_append();
+        let file = self.log.segment().path.display();
+        let message = format!(
+            "nothing was written: the disk that holds {file} is full; acks, nacks, extends, deletes and purges \
+             still work, and everything else again when there is room"
+        );
+        Err(Error::new(Code::ReadOnly, message))
     }
 
     fn request(&mut self, turn: &mut Turn, ticket: Ticket, uid: u32, request: WriteRequest) {

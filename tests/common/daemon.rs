@@ -78,6 +78,7 @@ fn collected(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
 pub struct Daemon {
     child: Option<Guard>,
     options: Vec<String>,
+    variables: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -100,8 +101,16 @@ impl Daemon {
     /// The same with more options.
     pub fn with(options: &[&str]) -> Daemon {
         let options = options.iter().map(ToString::to_string).collect();
-        let mut daemon = Daemon { folder: TempDir::new(), options, child: None };
+        let mut daemon = Daemon { folder: TempDir::new(), options, variables: Vec::new(), child: None };
         daemon.launch();
+        daemon
+    }
+
+    /// A daemon with an empty data folder that does not run yet.
+    pub fn stopped(options: &[&str]) -> Daemon {
+        let options = options.iter().map(ToString::to_string).collect();
+        let daemon = Daemon { folder: TempDir::new(), options, variables: Vec::new(), child: None };
+        fs::create_dir(daemon.data()).expect("a folder");
         daemon
     }
 
@@ -114,9 +123,15 @@ impl Daemon {
 
     /// A daemon on a copy of this data folder that does not run yet.
     pub fn stopped_on(data: &Path) -> Daemon {
-        let daemon = Daemon { folder: TempDir::new(), options: Vec::new(), child: None };
+        let daemon =
+            Daemon { folder: TempDir::new(), options: Vec::new(), variables: Vec::new(), child: None };
         copy_folder(data, &daemon.data());
         daemon
+    }
+
+    /// Sets a variable in the environment of its next start.
+    pub fn set_variable(&mut self, name: &str, value: String) {
+        self.variables.push((name.to_owned(), value));
     }
 
     /// The temporary folder that holds everything of this daemon.
@@ -148,6 +163,7 @@ impl Daemon {
     pub fn command(&self) -> Command {
         let mut command = msglogd();
         command.arg("--data").arg(self.data()).arg("--socket").arg(self.socket()).args(&self.options);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

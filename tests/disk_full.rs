@@ -1,0 +1,161 @@
+//! A full disk, a real one in memory: what stores more is refused, what gives room back goes through, and
+//! all comes back by itself when there is room. That takes root, to mount it.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::{Client, Daemon, Value, json};
+
+/// A small file system in memory on a folder, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it. `None`, and a line that says so, where this user may not.
+    fn mount(folder: PathBuf, size: &str, test: &str) -> Option<SmallDisk> {
+        let options = format!("size={size},mode=0700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&folder).output();
+        match mounted {
+            Ok(done) if done.status.success() => Some(SmallDisk(folder)),
+            other => {
+                eprintln!("skipped, as nothing can be mounted here: {test}: {other:?}");
+                None
+            }
+        }
+    }
+
+    /// Fills it to its last byte.
+    fn fill(&self) {
+        let mut file = File::create(self.0.join("filler")).expect("a file");
+        for size in [1 << 16, 1 << 12, 1 << 6, 1] {
+            while file.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("filler")).expect("a file");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Some of everything that can end: leased jobs, keys, messages.
+struct Things {
+    leases: Vec<Value>,
+    messages: Vec<u64>,
+}
+
+fn store(client: &mut Client) -> Things {
+    for number in 0..60 {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": number}));
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": number}));
+    }
+    let post = json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": "hello"});
+    let messages = (0..20).map(|_| client.ok(post.clone()).seq()).collect();
+    let reserve = json!({"cmd": "queue.reserve", "queue": "q", "max": 50, "lease_ms": 10_000_000});
+    Things { leases: client.ok(reserve).list("jobs"), messages }
+}
+
+/// Writes until the disk takes no more.
+fn until_full(client: &mut Client) {
+    for size in [20_000, 2_000, 200, 1] {
+        for _ in 0..10_000 {
+            let reply = client.ask(json!({"cmd": "kv.set", "key": "big", "value": "v".repeat(size)}));
+            if reply["ok"] == false {
+                assert_eq!(reply["error"], "read_only", "{reply}");
+                break;
+            }
+        }
+    }
+}
+
+fn assert_full(client: &mut Client) {
+    for request in [
+        json!({"cmd": "kv.set", "key": "k", "value": "v".repeat(500)}),
+        json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": "v".repeat(500)}),
+        json!({"cmd": "queue.put", "queue": "q", "body": "v".repeat(500)}),
+        json!({"cmd": "batch", "commands": [
+            {"cmd": "kv.delete", "key": "k0"}, {"cmd": "kv.set", "key": "k", "value": "v".repeat(500)}]}),
+    ] {
+        client.refused(request, "read_only");
+    }
+    client.ok(json!({"cmd": "kv.get", "key": "k0"}));
+    client.ok(json!({"cmd": "message.search", "text": "hello"}));
+}
+
+#[test]
+fn acks_and_deletes_go_through_on_a_full_disk_and_writes_come_back_when_there_is_room() {
+    let name = "acks_and_deletes_go_through_on_a_full_disk_and_writes_come_back_when_there_is_room";
+    let mut daemon = Daemon::stopped(&["--segment-bytes", "1M"]);
+    let Some(disk) = SmallDisk::mount(daemon.data(), "8m", name) else { return };
+    daemon.launch();
+    let mut client = daemon.connect();
+    let Things { leases, messages } = store(&mut client);
+    disk.fill();
+    until_full(&mut client);
+    assert_full(&mut client);
+
+    let of = |number: usize| (leases[number]["job"].clone(), leases[number]["lease"].clone());
+    for number in 0..40 {
+        let (job, lease) = of(number);
+        client.ok(json!({"cmd": "queue.ack", "job": job, "lease": lease}));
+        client.ok(json!({"cmd": "kv.delete", "key": format!("k{}", number + 1)}));
+    }
+    for seq in &messages {
+        client.ok(json!({"cmd": "message.delete", "seq": seq}));
+    }
+    let (job, lease) = of(40);
+    client.ok(json!({"cmd": "queue.extend", "job": job, "lease": lease, "lease_ms": 20_000_000}));
+    client.ok(json!({"cmd": "queue.nack", "job": job, "lease": lease}));
+    let two = json!([{"cmd": "kv.delete", "key": "k50"}, {"cmd": "kv.delete", "key": "k51"}]);
+    client.ok(json!({"cmd": "batch", "commands": two}));
+    assert_full_again(&mut client);
+    client.ok(json!({"cmd": "queue.purge", "queue": "q"}));
+    client.ok(json!({"cmd": "queue.drop", "queue": "q"}));
+    let last = client.last_seq();
+
+    disk.make_room();
+    let set = json!({"cmd": "kv.set", "key": "later", "value": "v".repeat(500)});
+    assert_eq!(client.ok(set).seq(), last + 1, "writes come back by themselves, and nothing is lost between");
+    daemon.crash();
+    let mut client = daemon.connect();
+    assert_eq!(client.last_seq(), last + 1);
+    client.refused(json!({"cmd": "kv.get", "key": "k1"}), "not_found");
+    client.ok(json!({"cmd": "log.verify"}));
+}
+
+fn assert_full_again(client: &mut Client) {
+    client.refused(json!({"cmd": "queue.put", "queue": "q", "body": "v".repeat(500)}), "read_only");
+}
+
+#[test]
+fn a_daemon_starts_on_a_full_disk_and_answers_reads() {
+    let mut daemon = Daemon::stopped(&["--segment-bytes", "1M"]);
+    let Some(disk) =
+        SmallDisk::mount(daemon.data(), "8m", "a_daemon_starts_on_a_full_disk_and_answers_reads")
+    else {
+        return;
+    };
+    daemon.launch();
+    let mut client = daemon.connect();
+    store(&mut client);
+    disk.fill();
+    until_full(&mut client);
+    let last = client.last_seq();
+    for restart in [Daemon::crash, Daemon::restart] {
+        restart(&mut daemon);
+        let mut client = daemon.connect();
+        assert_eq!(client.last_seq(), last);
+        client.ok(json!({"cmd": "message.search", "text": "hello"}));
+    }
+    disk.make_room();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
+}

@@ -1,6 +1,7 @@
 //! The client: it sends random requests, checks every reply, and remembers what it was told, so
 //! that after a crash it can say what must be there.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +12,7 @@ use msglogd::writer::Answers;
 use serde_json::{Value, json};
 
 use super::random::Random;
-use super::requests::{Known, draft, mark};
+use super::requests::{Draft, Known, draft, mark, scripted};
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,11 @@ impl Sent {
     }
 }
 
+fn sent(mark: usize, draft: Draft) -> Sent {
+    let Draft { request, counts, names_event } = draft;
+    Sent { request, mark, counts, names_event, outcome: Outcome::Waiting }
+}
+
 /// What may go wrong in this run.
 #[derive(Debug, Clone)]
 pub enum Trouble {
@@ -79,6 +85,8 @@ pub struct Client {
     pub power_was_lost: bool,
     /// What may go wrong.
     pub trouble: Trouble,
+    /// What it sends next, one command in each turn, before it goes on at random.
+    pub script: VecDeque<&'static str>,
     marks: usize,
 }
 
@@ -95,6 +103,7 @@ impl Client {
             broken: false,
             power_was_lost: false,
             trouble: Trouble::None,
+            script: VecDeque::new(),
             marks: 0,
         }
     }
@@ -105,19 +114,17 @@ impl Client {
             self.broken |= sync_failed.load(Ordering::Relaxed);
         }
         let start = self.sent.len();
+        if let Some(name) = self.script.pop_front() {
+            self.marks += 1;
+            let draft = scripted(name, &self.known, &mark(self.marks));
+            self.sent.push(sent(self.marks, draft));
+            return start;
+        }
         for _ in 0..=self.random.below(most) {
             let repeated = self.repeatable().filter(|_| self.random.one_in(6));
             let next = repeated.unwrap_or_else(|| {
                 self.marks += 1;
-                let draft = draft(&mut self.random, &self.known, &mark(self.marks));
-                let (counts, names_event) = (draft.counts, draft.names_event);
-                Sent {
-                    request: draft.request,
-                    mark: self.marks,
-                    counts,
-                    names_event,
-                    outcome: Outcome::Waiting,
-                }
+                sent(self.marks, draft(&mut self.random, &self.known, &mark(self.marks)))
             });
             self.sent.push(next);
         }

@@ -17,14 +17,14 @@ use super::promises;
 use super::random::{Random, setting};
 
 /// The disk right after a call, and what the client knew then.
-struct Moment {
-    image: Image,
-    client: Client,
-    call: String,
+pub struct Moment {
+    pub image: Image,
+    pub client: Client,
+    pub call: String,
 }
 
 /// Lets every call that changes something be kept in the list that it answers.
-fn record(storage: &FaultyStorage, client: &SharedClient) -> Arc<Mutex<Vec<Moment>>> {
+pub fn record(storage: &FaultyStorage, client: &SharedClient) -> Arc<Mutex<Vec<Moment>>> {
     let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
     let (list, client) = (Arc::clone(&moments), Arc::clone(client));
     storage.watch(move |image: &Image, call: Call, path: &Path| {
@@ -37,7 +37,7 @@ fn record(storage: &FaultyStorage, client: &SharedClient) -> Arc<Mutex<Vec<Momen
     moments
 }
 
-fn take(moments: &Mutex<Vec<Moment>>) -> Vec<Moment> {
+pub fn take(moments: &Mutex<Vec<Moment>>) -> Vec<Moment> {
     std::mem::take(&mut *moments.lock().expect("nobody panicked"))
 }
 
@@ -54,7 +54,7 @@ fn fates(image: &Image, random: &mut Random, more: u64) -> Vec<Fate> {
 }
 
 /// Opens what a crash left and checks it; then takes the power away once more.
-fn check(image: &Image, client: &Client, fate: Fate) -> Result<(), Failure> {
+pub fn check(image: &Image, client: &Client, fate: Fate) -> Result<(), Failure> {
     let mut client = client.clone();
     client.power_was_lost |= !matches!(fate, Fate::Kept);
     let storage = FaultyStorage::new(image.after(fate));
@@ -67,7 +67,7 @@ fn check(image: &Image, client: &Client, fate: Fate) -> Result<(), Failure> {
 }
 
 /// Runs a check, and says where it was when it fails.
-fn at<T>(place: &str, check: impl FnOnce() -> Result<T, Failure>) -> T {
+pub fn at<T>(place: &str, check: impl FnOnce() -> Result<T, Failure>) -> T {
     struct Place<'a>(&'a str);
     impl Drop for Place<'_> {
         fn drop(&mut self) {

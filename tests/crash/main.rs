@@ -18,4 +18,5 @@ mod promises;
 mod random;
 mod repairs;
 mod requests;
+mod sequences;
 mod simulations;

@@ -83,6 +83,43 @@ pub fn draft(random: &mut Random, known: &Known, mark: &str) -> Draft {
     Draft { request: command.request, counts, names_event: command.names_event }
 }
 
+/// The commands of short sequences.
+pub const ALPHABET: [&str; 9] = [
+    "kv.set",
+    "message.post",
+    "app.create",
+    "formula.submit",
+    "queue.put",
+    "queue.reserve",
+    "kv.delete",
+    "message.delete",
+    "batch",
+];
+
+/// The command of that name in the alphabet.
+pub fn scripted(name: &str, known: &Known, mark: &str) -> Draft {
+    let last = known.messages.last().copied().unwrap_or(1);
+    let (request, counts) = match name {
+        "kv.set" => (json!({"cmd": name, "key": KEYS[0], "value": mark, "idempotency_key": mark}), vec![2]),
+        "message.post" => (json!({"cmd": name, "originator": "o", "recipient": "r", "body": mark}), vec![1]),
+        "app.create" => (json!({"cmd": name, "name": mark, "durable": false}), vec![1]),
+        "formula.submit" => {
+            let materials = json!([{"name": "bergamot", "concentration": 1.5}]);
+            (json!({"cmd": name, "name": mark, "materials": materials}), vec![0, 2])
+        }
+        "queue.put" => (json!({"cmd": name, "queue": QUEUES[0], "body": mark}), vec![1]),
+        "queue.reserve" => (json!({"cmd": name, "queue": QUEUES[0], "lease_ms": 60_000}), vec![0]),
+        "kv.delete" => (json!({"cmd": name, "key": KEYS[0]}), vec![0]),
+        "message.delete" => (json!({"cmd": name, "seq": last}), vec![0]),
+        _ => {
+            let put = json!({"cmd": "queue.put", "queue": QUEUES[0], "body": mark});
+            let set = json!({"cmd": "kv.set", "key": KEYS[0], "value": mark});
+            (json!({"cmd": "batch", "commands": [set, put]}), vec![2])
+        }
+    };
+    Draft { request, counts, names_event: false }
+}
+
 fn batch(random: &mut Random, known: &Known, mark: &str) -> Command {
     let members: Vec<Command> = (0..2 + random.below(3)).map(|_| single(random, known, mark)).collect();
     let requests: Vec<Value> = members

@@ -164,7 +164,7 @@ fn writer(stats: &Stats) -> Subject<'_> {
             total(
                 "refused_appends",
                 &stats.refused_appends,
-                "batches that could not be written since the start, for want of room",
+                "writes refused since the start for want of room, and batches that could not be written",
             ),
             total("slowed_us", &stats.slowed_us, "time the writer waited for the index since the start"),
             now("read_only", &stats.broken, "1 after the disk failed, else 0"),

@@ -160,6 +160,30 @@ fn what_is_whole_is_left_alone_and_a_folder_in_use_is_not_touched() {
     assert_eq!(wrong.code, Some(64), "{wrong:?}");
 }
 
+#[test]
+fn damage_in_what_a_compaction_wrote_is_named_and_left_alone() {
+    let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
+    let mut client = daemon.connect();
+    for number in 1..=60 {
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{}", number % 40), "value": "v".repeat(500)}));
+    }
+    client.ok(json!({"cmd": "log.compact"}));
+    daemon.stop();
+    let compacted = |path: &PathBuf| file_name(path).contains('-');
+    let segment = segments(&daemon.data()).into_iter().find(compacted).expect("a compacted segment");
+    let frame = frames(&content(&segment)).remove(0);
+    flip(&segment, frame.end - 10);
+    let before = everything(&daemon.data());
+    let refused = repair(&daemon, &["--yes"]);
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    let said = &refused.stderr;
+    assert!(
+        said.contains("compacted") && said.contains("backup") && said.contains(&file_name(&segment)),
+        "{said}"
+    );
+    assert!(everything(&daemon.data()) == before, "it was changed");
+}
+
 /// Jobs, chats and messages with many states, in small frames.
 fn busy_store() -> Daemon {
     let daemon = Daemon::with(&["--segment-bytes", "8K"]);

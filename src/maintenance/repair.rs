@@ -1,6 +1,8 @@
 //! Repairs a damaged log while no daemon runs: what is damaged is set aside in files of its own, and
 //! each segment that it was in is put in place anew, in one step. See `log::mend`.
 //!
+//! What a compaction wrote is not repaired: the table of that part is in its checkpoint. A backup is.
+//!
 //! One segment at a time is held in memory. A repair that was cut short is begun again.
 
 use std::path::{Path, PathBuf};
@@ -104,6 +106,12 @@ fn walk(
             offset,
             what: "another version of this program wrote this: repair it with that one".to_owned(),
         })?;
+        if mended.bytes.is_some() && around.last < compacted.last {
+            // The table there is in a checkpoint, which knows what is lost, and cannot be folded anew.
+            let what = "the damage lies in the part of the log that was compacted, which cannot be repaired";
+            let offset = mended.aside.first().map_or(0, |piece| piece.offset);
+            return Err(Failure::Damage { path: path.clone(), offset, what: what.to_owned() });
+        }
         if let Some(bytes) = &mended.bytes {
             let finding = finding(path, &mended);
             say(&finding);

@@ -30,7 +30,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     }
     if !carry_out {
         return Err(Exit::Damage(format!(
-            "{lost} events are lost in {segments} damaged segments; nothing was changed; to repair, run: \
+            "events lost: {lost}, in damaged segments: {segments}; nothing was changed; to repair, run: \
              msglogd repair --yes --data {}",
             data.display()
         )));
@@ -38,7 +38,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     repair::carry_out(&storage, &folders, uid).map_err(failed)?;
     let opened = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Quiet).map_err(failed)?;
     print(&format!(
-        "{lost} events are lost; the log goes to event {}, and a daemon starts on it\n",
+        "events lost: {lost}; the log goes to event {}, and a daemon starts on it\n",
         opened.snapshot.last
     ));
     Ok(())

@@ -104,6 +104,21 @@ fn text_that_is_gone_is_in_no_file_when_it_is_answered() {
 }
 
 #[test]
+fn an_empty_log_is_compacted_and_goes_on() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let reply = compact(&mut client);
+    assert_eq!((reply.seq(), &reply["events"], &reply["removed"]), (0, &json!(0), &json!(0)), "{reply}");
+    assert_eq!(client.ok(set("a", 1)).seq(), 1);
+    client.ok(json!({"cmd": "kv.delete", "key": "a"}));
+    compact(&mut client);
+    compact(&mut client);
+    assert_eq!(seqs(&mut client), Vec::<u64>::new());
+    rebuild(&mut daemon);
+    assert_eq!(daemon.connect().ok(set("a", 1)).seq(), 3);
+}
+
+#[test]
 fn what_was_set_aside_is_named_and_left_alone() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

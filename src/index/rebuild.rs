@@ -87,13 +87,14 @@ impl Rebuild {
     /// `corrupt` or `read_only` from a run file.
     pub fn finish(&mut self, checkpoint: Arc<Run>) -> Result<Arc<Run>> {
         self.freeze()?;
-        self.runs.push(checkpoint);
-        self.files.merge(&self.runs, true)
+        let pieces = self.runs.clone();
+        let run = self.files.merge(&[pieces, vec![checkpoint]].concat(), true);
+        self.remove_pieces();
+        run
     }
-}
 
-impl Drop for Rebuild {
-    fn drop(&mut self) {
+    /// Removes the files that it made on the way.
+    pub fn remove_pieces(&self) {
         let pieces = self.runs.iter().filter(|run| !run.in_memory()).count();
         (0..pieces).for_each(|number| self.files.remove_leftover(&format!("piece-{number}.tmp")));
     }

@@ -53,7 +53,8 @@ pub fn open_segments(
         }
     }
     if how == Open::Write && names.iter().any(|name| compacted.is_left_over(name)) {
-        compacted.remove_left_over(storage, folder).map_err(io(folder))?;
+        // What cannot be removed only takes room: nothing names it.
+        let _ = compacted.remove_left_over(storage, folder);
     }
     if used.is_empty() {
         segments.truncate(1);

@@ -74,6 +74,9 @@ impl Compactor {
         let (reply, sealed) = bounded(1);
         self.writer.send(ToWriter::Seal(reply)).map_err(|_| stopping())?;
         let snapshot = sealed.recv().map_err(|_| stopping())??;
+        if snapshot.last == 0 {
+            return Ok(reply_of(0, 1, Tally::default(), &[]));
+        }
         let rewritten = self.rewriter.rewrite(&snapshot, pace).inspect_err(|_| {
             // When the background is gone the daemon is stopping.
             let _ = self.background.send(ToBackground::Part(0));

@@ -100,7 +100,10 @@ impl Rewriter {
             copy.rebuild.finish(checkpoint)
         });
         let segments = made.and_then(|run| Ok((copy.writer.finish().map_err(io(folder.clone()))?, run)));
-        let (segments, run) = segments.inspect_err(|_| self.give_up(&plan, copy.writer.segments(), None))?;
+        let (segments, run) = segments.inspect_err(|_| {
+            copy.rebuild.remove_pieces();
+            self.give_up(&plan, copy.writer.segments(), None);
+        })?;
         let names =
             segments.iter().filter_map(|segment| segment.path.file_name()?.to_str().map(str::to_owned));
         let compacted = Compacted::new(generation, snapshot.last, names.collect());

@@ -25,7 +25,7 @@ fn place() -> PathBuf {
 fn history() -> (Image, Client) {
     let client = Arc::new(Mutex::new(Client::new(21)));
     let storage = FaultyStorage::new(empty_disk());
-    live(&storage, &client, Life { turns: 30, index_every: Some(8), full: None });
+    live(&storage, &client, Life { turns: 30, index_every: Some(8), full: None, compact_every: None });
     let client = lock(&client).clone();
     (storage.image().after(Fate::Lost), client)
 }

@@ -43,7 +43,7 @@ enum Found {
 fn store() -> Store {
     let client = Arc::new(Mutex::new(Client::new(11)));
     let storage = FaultyStorage::new(empty_disk());
-    live(&storage, &client, Life { turns: 18, index_every: Some(8), full: None });
+    live(&storage, &client, Life { turns: 18, index_every: Some(8), full: None, compact_every: None });
     let mut left = 60;
     storage.watch(move |_, _, _| {
         left -= 1;
@@ -51,14 +51,14 @@ fn store() -> Store {
             lose_power();
         }
     });
-    live(&storage, &client, Life { turns: 99, index_every: None, full: None });
+    live(&storage, &client, Life { turns: 99, index_every: None, full: None, compact_every: None });
     // The start sets a torn end aside, if there is one.
     let storage = FaultyStorage::new(storage.image().after(Fate::Kept));
     let snapshot = open(&storage).expect("it starts").snapshot;
     assert!(snapshot.runs.iter().any(|run| !run.in_memory()), "there are run files");
     assert!(snapshot.runs.iter().any(|run| run.in_memory()), "there is a log behind them");
     assert!(snapshot.segments.len() > 1, "there is a sealed segment");
-    let records = promises::records(&snapshot);
+    let records = promises::records(&lock(&client), &snapshot);
     lock(&client).go_on(records.clone());
     let answers = questions().into_iter().map(|request| (request.clone(), answer(&snapshot, &request)));
     let answers = answers.map(|(request, answer)| (request, answer.expect("it is whole"))).collect();

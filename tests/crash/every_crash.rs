@@ -81,21 +81,21 @@ pub fn at<T>(place: &str, check: impl FnOnce() -> Result<T, Failure>) -> T {
 }
 
 /// The moments of a life of so many turns, on a disk with some history.
-fn workload(seed: u64, index_every: Option<usize>) -> Vec<Moment> {
+fn workload(seed: u64, index_every: Option<usize>, compact_every: Option<usize>) -> Vec<Moment> {
     let client = Arc::new(Mutex::new(Client::new(seed)));
     let storage = FaultyStorage::new(empty_disk());
     let moments = record(&storage, &client);
     let turns = usize::try_from(setting("MSGLOGD_TURNS", 40)).expect("a small number");
-    let end = live(&storage, &client, Life { turns, index_every, full: None });
+    let end = live(&storage, &client, Life { turns, index_every, compact_every, full: None });
     assert!(matches!(end, End::Stopped), "{end:?}");
     take(&moments)
 }
 
-fn every_crash(default_seed: u64, index_every: Option<usize>) {
+fn every_crash(default_seed: u64, index_every: Option<usize>, compact_every: Option<usize>) {
     let seed = setting("MSGLOGD_SEED", default_seed);
     let (mut random, more) = (Random::new(seed), setting("MSGLOGD_TEARS", 3));
     let mut images = 0;
-    for (number, moment) in workload(seed, index_every).iter().enumerate() {
+    for (number, moment) in workload(seed, index_every, compact_every).iter().enumerate() {
         for fate in fates(&moment.image, &mut random, more) {
             at(&format!("call {number}, {}: {fate:?}", moment.call), || {
                 check(&moment.image, &moment.client, fate)
@@ -108,20 +108,34 @@ fn every_crash(default_seed: u64, index_every: Option<usize>) {
 
 #[test]
 fn every_promise_holds_when_the_power_goes_away_after_any_call() {
-    every_crash(1, None);
+    every_crash(1, None, None);
 }
 
 #[test]
 fn every_promise_holds_when_the_power_goes_away_while_the_index_is_written() {
-    every_crash(2, Some(3));
+    every_crash(2, Some(3), None);
+}
+
+#[test]
+fn every_promise_holds_when_the_power_goes_away_while_the_log_is_compacted() {
+    every_crash(6, Some(5), Some(9));
 }
 
 #[test]
 fn every_promise_holds_when_the_power_goes_away_during_a_recovery() {
-    let seed = setting("MSGLOGD_SEED", 3);
+    every_crash_of_a_recovery(3, None);
+}
+
+#[test]
+fn every_promise_holds_when_the_power_goes_away_during_a_recovery_from_a_compaction() {
+    every_crash_of_a_recovery(7, Some(8));
+}
+
+fn every_crash_of_a_recovery(default_seed: u64, compact_every: Option<usize>) {
+    let seed = setting("MSGLOGD_SEED", default_seed);
     let mut random = Random::new(seed);
     let mut images = 0;
-    for (number, moment) in workload(seed, Some(5)).into_iter().enumerate() {
+    for (number, moment) in workload(seed, Some(5), compact_every).into_iter().enumerate() {
         let fate = match random.below(3) {
             0 => Fate::Kept,
             1 => Fate::Until { moment: moment.image.moment, bytes: random.below(1500) },

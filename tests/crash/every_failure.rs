@@ -17,18 +17,21 @@ use super::random::setting;
 fn history(seed: u64) -> (Image, Client) {
     let client = Arc::new(Mutex::new(Client::new(seed)));
     let storage = FaultyStorage::new(empty_disk());
-    let end = live(&storage, &client, Life { turns: 10, index_every: Some(4), full: None });
+    let end =
+        live(&storage, &client, Life { turns: 10, index_every: Some(4), full: None, compact_every: None });
     assert!(matches!(end, End::Stopped), "{end:?}");
     let client = lock(&client).clone();
     (storage.image().after(Fate::Lost), client)
 }
 
-fn turns() -> usize {
-    usize::try_from(setting("MSGLOGD_TURNS", 12)).expect("a small number")
+/// A compaction makes many calls: there it takes fewer turns.
+fn turns(compact_every: Option<usize>) -> usize {
+    let turns = if compact_every.is_some() { 7 } else { 12 };
+    usize::try_from(setting("MSGLOGD_TURNS", turns)).expect("a small number")
 }
 
 /// How many calls there are when none fails.
-fn calls(image: &Image, client: &Client) -> usize {
+fn calls(image: &Image, client: &Client, compact_every: Option<usize>) -> usize {
     let count = Arc::new(AtomicUsize::new(0));
     let storage = FaultyStorage::new(image.clone());
     let counter = Arc::clone(&count);
@@ -38,35 +41,40 @@ fn calls(image: &Image, client: &Client) -> usize {
     live(
         &storage,
         &Arc::new(Mutex::new(client.clone())),
-        Life { turns: turns(), index_every: None, full: None },
+        Life { turns: turns(compact_every), index_every: None, full: None, compact_every },
     );
     count.load(Ordering::Relaxed)
 }
 
 /// One life with a fault, and one without after it.
-fn survive(image: &Image, client: &Client, case: Case) {
+fn survive(image: &Image, client: &Client, case: Case, compact_every: Option<usize>) {
     let client: SharedClient = Arc::new(Mutex::new(client.clone()));
     let storage = FaultyStorage::new(image.clone());
     let failing = fail(&storage, &client, case);
-    let _ = live(&storage, &client, Life { turns: turns(), index_every: None, full: None });
+    let _ = live(
+        &storage,
+        &client,
+        Life { turns: turns(compact_every), index_every: None, full: None, compact_every },
+    );
     failing.is_over(&client);
     for fate in [Fate::Kept, Fate::Lost, Fate::Scattered { seed: case.number as u64 }] {
         let client = Arc::new(Mutex::new(lock(&client).clone()));
         lock(&client).power_was_lost = !matches!(fate, Fate::Kept);
         let healed = FaultyStorage::new(storage.image().after(fate));
-        let end = live(&healed, &client, Life { turns: 2, index_every: None, full: None });
+        let end =
+            live(&healed, &client, Life { turns: 2, index_every: None, full: None, compact_every: None });
         assert!(matches!(end, End::Stopped), "{fate:?}: {end:?}");
         let unanswered = lock(&client).sent.iter().any(|sent| sent.outcome == Outcome::Waiting);
         assert!(!unanswered, "everything is answered");
     }
 }
 
-fn every_failure(seed: u64, lasting: bool) {
+fn every_failure(seed: u64, lasting: bool, compact_every: Option<usize>) {
     let (image, client) = history(seed);
-    let calls = calls(&image, &client);
+    let calls = calls(&image, &client, compact_every);
     for number in 1..=calls {
         for fault in Fault::ALL {
-            survive(&image, &client, Case { number, fault, lasting });
+            survive(&image, &client, Case { number, fault, lasting }, compact_every);
         }
     }
     eprintln!("{} failures", calls * Fault::ALL.len());
@@ -74,10 +82,20 @@ fn every_failure(seed: u64, lasting: bool) {
 
 #[test]
 fn every_promise_holds_when_any_call_fails_once() {
-    every_failure(setting("MSGLOGD_SEED", 4), false);
+    every_failure(setting("MSGLOGD_SEED", 4), false, None);
 }
 
 #[test]
 fn every_promise_holds_when_all_calls_fail_from_any_one_on() {
-    every_failure(setting("MSGLOGD_SEED", 5), true);
+    every_failure(setting("MSGLOGD_SEED", 5), true, None);
+}
+
+#[test]
+fn every_promise_holds_when_any_call_fails_while_the_log_is_compacted() {
+    every_failure(setting("MSGLOGD_SEED", 8), false, Some(3));
+}
+
+#[test]
+fn every_promise_holds_when_all_calls_fail_from_any_one_on_while_the_log_is_compacted() {
+    every_failure(setting("MSGLOGD_SEED", 9), true, Some(4));
 }

@@ -25,9 +25,10 @@ pub struct Failing {
     call: Arc<Mutex<Option<String>>>,
 }
 
-/// Whether this is a segment of the log.
+/// Whether this is a segment that the writer writes, and no compaction.
 pub fn is_log(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "log")
+    let is_segment = path.extension().is_some_and(|extension| extension == "log");
+    is_segment && path.file_stem().is_some_and(|stem| stem.len() == 20)
 }
 
 /// Fails calls as the case says. A failed sync of the log is told to the client, so that it does

@@ -28,7 +28,11 @@ fn fill_up(seed: u64) -> (usize, usize) {
     let never = Arc::new(AtomicBool::new(false));
     lock(&client).trouble = Trouble::Calls(never);
     let storage = FaultyStorage::new(empty_disk());
-    let end = live(&storage, &client, Life { turns: 60, index_every: None, full: Some((15, 45)) });
+    let end = live(
+        &storage,
+        &client,
+        Life { turns: 60, index_every: None, full: Some((15, 45)), compact_every: None },
+    );
     assert!(matches!(end, End::Stopped), "{end:?}");
     let refused = {
         let client = lock(&client);
@@ -43,7 +47,7 @@ fn fill_up(seed: u64) -> (usize, usize) {
     lock(&client).trouble = Trouble::None;
     lock(&client).power_was_lost = true;
     let after = FaultyStorage::new(storage.image().after(Fate::Lost));
-    let end = live(&after, &client, Life { turns: 3, index_every: None, full: None });
+    let end = live(&after, &client, Life { turns: 3, index_every: None, full: None, compact_every: None });
     assert!(matches!(end, End::Stopped), "{end:?}");
     refused
 }

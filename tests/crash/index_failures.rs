@@ -26,14 +26,16 @@ fn survive(number: usize, fault: Fault) {
         count += usize::from(changes_index(call, path));
         (count == number && changes_index(call, path)).then_some(fault)
     });
-    let end = live(&storage, &client, Life { turns: 16, index_every: Some(2), full: None });
+    let end =
+        live(&storage, &client, Life { turns: 16, index_every: Some(2), full: None, compact_every: None });
     assert!(matches!(end, End::Stopped), "call {number}, {fault:?}: {end:?}");
     assert!(lock(&client).run_files > 0, "call {number}, {fault:?}: the index is written in the end");
     for fate in [Fate::Kept, Fate::Lost, Fate::Scattered { seed: number as u64 }] {
         let client = Arc::new(Mutex::new(lock(&client).clone()));
         lock(&client).power_was_lost = !matches!(fate, Fate::Kept);
         let after = FaultyStorage::new(storage.image().after(fate));
-        let end = live(&after, &client, Life { turns: 2, index_every: None, full: None });
+        let end =
+            live(&after, &client, Life { turns: 2, index_every: None, full: None, compact_every: None });
         assert!(matches!(end, End::Stopped), "call {number}, {fault:?}, {fate:?}: {end:?}");
     }
 }
@@ -47,7 +49,7 @@ fn calls() -> usize {
         counter.fetch_add(usize::from(changes_index(call, path)), Ordering::Relaxed);
     });
     let client = Arc::new(Mutex::new(Client::new(31)));
-    live(&storage, &client, Life { turns: 16, index_every: Some(2), full: None });
+    live(&storage, &client, Life { turns: 16, index_every: Some(2), full: None, compact_every: None });
     count.load(Ordering::Relaxed)
 }
 
@@ -73,7 +75,8 @@ fn a_run_file_is_taken_into_use_though_the_batch_of_that_moment_is_refused() {
         refused |= now;
         now.then_some(Fault::Full)
     });
-    let end = live(&storage, &client, Life { turns: 8, index_every: Some(100), full: None });
+    let end =
+        live(&storage, &client, Life { turns: 8, index_every: Some(100), full: None, compact_every: None });
     assert!(matches!(end, End::Stopped), "{end:?}");
     assert!(lock(&client).run_files > 0, "the run file is part of what is read");
 }

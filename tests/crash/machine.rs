@@ -13,6 +13,7 @@ use crossbeam_channel::{Sender, unbounded};
 use msglogd::background::Background;
 use msglogd::domain::command::Command;
 use msglogd::index::files::RunFiles;
+use msglogd::index::run::Run;
 use msglogd::log::recovery::Failure;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
@@ -21,6 +22,7 @@ use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToBackground, ToWrit
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::compaction::Compaction;
 use super::faulty_storage::FaultyStorage;
 use super::image::Image;
 use super::promises;
@@ -68,6 +70,8 @@ pub struct Life {
     pub turns: usize,
     /// Whether the background writes the index to files every so many turns.
     pub index_every: Option<usize>,
+    /// Whether the log is compacted every so many turns.
+    pub compact_every: Option<usize>,
     /// From which turn to which other the disk takes no more bytes.
     pub full: Option<(usize, usize)>,
 }
@@ -113,7 +117,8 @@ pub fn live(storage: &FaultyStorage, client: &SharedClient, life: Life) -> End {
         storage.quietly(|| {
             let mut client = lock(client);
             promises::check(&client, &store.snapshot);
-            client.go_on(promises::records(&store.snapshot));
+            let records = promises::records(&client, &store.snapshot);
+            client.go_on(records);
         });
         serve(storage, store, client, life)
     });
@@ -125,6 +130,7 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
     let (to_writer, inbox) = unbounded();
     let published = Arc::new(Published::default());
     let mut turns = 0..life.turns;
+    let mut compaction = Compaction::new(storage, &to_writer);
     let surroundings = Surroundings {
         published: Arc::clone(&published),
         stats: Arc::default(),
@@ -139,7 +145,13 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
                             let full = (start..end).contains(&turn);
                             storage.set_capacity(if full { storage.image().used() } else { usize::MAX });
                         }
-                        if life.index_every.is_some_and(|every| turn % every == 0) {
+                        compaction.step(
+                            life.compact_every.is_some_and(|every| turn % every == every - 1),
+                            &snapshot,
+                        );
+                        if !compaction.is_under_way()
+                            && life.index_every.is_some_and(|every| turn % every == 0)
+                        {
                             index(&storage, &snapshot, &to_writer);
                         }
                         send_turn(&client, &to_writer);
@@ -200,13 +212,23 @@ fn index(storage: &FaultyStorage, snapshot: &Snapshot, to_writer: &Sender<ToWrit
     if memory.is_empty() {
         return;
     }
+    in_background(storage, to_writer, files, ToBackground::Flush(memory));
+}
+
+/// Lets the background do one thing. `files` are the run files there are.
+pub fn in_background(
+    storage: &FaultyStorage,
+    to_writer: &Sender<ToWriter>,
+    files: Vec<Arc<Run>>,
+    given: ToBackground,
+) {
     let background = Background {
         files: RunFiles::new(storage.shared(), folders().index),
         writer: to_writer.clone(),
         stats: Arc::<Stats>::default(),
     };
     let (to_background, work) = unbounded();
-    to_background.send(ToBackground::Flush(memory)).expect("the other end is here");
+    to_background.send(given).expect("the other end is here");
     drop(to_background);
     // On a thread of its own, since it gives itself a low priority.
     if let Err(payload) = thread::spawn(move || background.run(files, &work)).join() {

@@ -4,6 +4,7 @@
 mod backups;
 mod bit_flips;
 mod client;
+mod compaction;
 mod every_crash;
 mod every_failure;
 mod failures;

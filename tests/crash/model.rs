@@ -11,6 +11,7 @@ pub struct Message {
     /// The application, chat and number; none when it went to a recipient.
     pub place: Option<(String, u64, u64)>,
     pub body: String,
+    pub is_edited: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,14 +130,14 @@ impl Model {
                     *last += 1;
                     assert_eq!(number, last, "messages of a chat count up: {event}");
                 }
-                self.messages.insert(seq, Message { place, body: text(event, "body") });
+                self.messages.insert(seq, Message { place, body: text(event, "body"), is_edited: false });
             }
             "edited" => {
                 let message = &event["message"];
                 let found = self.messages.get_mut(&number(message, "seq"));
                 let found = found.unwrap_or_else(|| panic!("there was no such message: {event}"));
                 assert_eq!(found.place, place(message), "{event}");
-                found.body = text(message, "body");
+                (found.body, found.is_edited) = (text(message, "body"), true);
             }
             _ => {
                 let gone = self.messages.remove(&number(event, "message"));

@@ -20,7 +20,7 @@ use super::promises;
 fn damaged() -> (Image, Vec<Vec<u8>>) {
     let client = Arc::new(Mutex::new(Client::new(31)));
     let storage = FaultyStorage::new(empty_disk());
-    live(&storage, &client, Life { turns: 26, index_every: Some(8), full: None });
+    live(&storage, &client, Life { turns: 26, index_every: Some(8), full: None, compact_every: None });
     let records = lock(&client).records.clone();
     let mut image = storage.image().after(Fate::Lost);
     let logs: Vec<_> = image
@@ -47,7 +47,7 @@ fn assert_repaired(image: &Image, records: &[Vec<u8>]) {
     let snapshot = open(&storage).expect("a daemon starts on it").snapshot;
     assert!(snapshot.last >= records.len() as u64, "it ends at {}", snapshot.last);
     let (mut kept, mut lost) = (0, 0);
-    for (number, found) in promises::records(&snapshot).iter().enumerate() {
+    for (number, found) in promises::records(&Client::new(0), &snapshot).iter().enumerate() {
         let event = Event::decode(found).expect("a good record");
         match event.fact {
             Fact::EventLost => lost += 1,

@@ -18,7 +18,11 @@ fn beginning() -> (Image, Client) {
     let client = Arc::new(Mutex::new(Client::new(1)));
     lock(&client).script = ALPHABET.iter().copied().filter(|name| !name.ends_with("delete")).collect();
     let storage = FaultyStorage::new(empty_disk());
-    let end = live(&storage, &client, Life { turns: ALPHABET.len(), index_every: None, full: None });
+    let end = live(
+        &storage,
+        &client,
+        Life { turns: ALPHABET.len(), index_every: None, full: None, compact_every: None },
+    );
     assert!(matches!(end, End::Stopped), "{end:?}");
     let client = lock(&client).clone();
     (storage.image().after(Fate::Lost), client)
@@ -32,7 +36,11 @@ fn run(image: &Image, client: &Client, sequence: &[&'static str], random: &mut R
     let storage = FaultyStorage::new(image.clone());
     let moments = record(&storage, &client);
     // The first turn is sent before any is over.
-    let end = live(&storage, &client, Life { turns: sequence.len() - 1, index_every: None, full: None });
+    let end = live(
+        &storage,
+        &client,
+        Life { turns: sequence.len() - 1, index_every: None, full: None, compact_every: None },
+    );
     assert!(matches!(end, End::Stopped), "{end:?}");
     let mut images = 0;
     for (number, moment) in take(&moments).iter().enumerate() {

@@ -37,7 +37,12 @@ fn any_fate(random: &mut Random, image: &Image) -> Fate {
 }
 
 fn any_life(random: &mut Random) -> Life {
-    Life { turns: random.below(30), index_every: random.one_in(2).then(|| 1 + random.below(8)), full: None }
+    Life {
+        turns: random.below(30),
+        index_every: random.one_in(2).then(|| 1 + random.below(8)),
+        compact_every: random.one_in(2).then(|| 1 + random.below(9)),
+        full: None,
+    }
 }
 
 /// When a life ends by a power loss: sometimes in the midst of the start.
@@ -96,7 +101,12 @@ fn simulate(seed: u64) {
         lock(&client).power_was_lost |= !matches!(fate, Fate::Kept);
         image = left.after(fate);
     }
-    good_life(image, &client, Life { turns: 2, index_every: None, full: None }, usize::MAX);
+    good_life(
+        image,
+        &client,
+        Life { turns: 2, index_every: None, full: None, compact_every: None },
+        usize::MAX,
+    );
 }
 
 #[test]

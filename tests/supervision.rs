@@ -94,6 +94,8 @@ fn is_silent(manager: &Manager) -> bool {
 #[test]
 fn it_is_ready_when_clients_are_served_and_says_when_it_stops() {
     let manager = Manager::start(|_| {});
+    let opening = manager.hear();
+    assert_eq!(value(&opening, "EXTEND_TIMEOUT_USEC"), Some("120000000"), "{opening:?}");
     let ready = manager.hear();
     assert_eq!(ready[0], "READY=1");
     assert!(value(&ready, "STATUS").is_some_and(|status| status.starts_with("0 events")), "{ready:?}");

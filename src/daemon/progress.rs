@@ -15,9 +15,11 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// A start on this data folder.
+    /// A start on this data folder begins.
     #[must_use]
     pub fn on(data: &Path) -> Self {
+        // The first sign: from here on it is known that signs will come.
+        systemd::starting("opening the store");
         Starting { data: data.to_owned(), began: Instant::now(), said: Instant::now() }
     }
 }

@@ -35,6 +35,8 @@ systemctl restart msglogd
 pid=$(show MainPID)
 as() { setpriv --reuid "$1" --regid "$1" --init-groups msglog call "$2" 2>&1 || true; }
 [[ $(as outsider '{"cmd":"log.verify"}') == '{"ok":true'* ]] || fail "an administrator by group may not verify"
+[[ $(as outsider '{"cmd":"log.compact"}') == '{"ok":true'* ]] || fail "no compaction in the sandbox"
+[[ $(as outsider '{"cmd":"log.backup","to":"/var/backups/msglogd/one"}') == '{"ok":true'* ]] || fail "no backup in the sandbox"
 [[ $(as insider '{"cmd":"log.verify"}') == *forbidden* ]] || fail "anyone may verify"
 
 # Nothing else can be written, not even where the user could.

@@ -2,7 +2,11 @@
 //!
 //! The texts are in a table; both indexes hold no text of their own. Originator and recipient are
 //! words of a second column that no text has (`zzo...`, `zzr...`), so that the index finds them
-//! together with words, and other searches need no filter on the column.
+//! together with words, and other searches need no filter on the column. Substrings of fewer than
+//! three characters have no trigram: they are looked for with LIKE, newest first.
+//!
+//! Words are the same as ours but next to some emoji, which FTS5 counts as letters (U+1F3FB is one).
+//! LIKE knows capitals in ASCII only.
 
 use std::path::{Path, PathBuf};
 

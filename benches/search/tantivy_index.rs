@@ -1,5 +1,9 @@
 //! tantivy, at its best: one segment, sorted newest first, so that the first 20 of any set are the
-//! answer and the walk ends there.
+//! answer and the walk ends there. Substrings are regular expressions over its words; there is no way
+//! to ask for one across words.
+//!
+//! Words are the same as ours but for marks that are not alphabetic, such as U+FE0F in a keycap: they
+//! end a word here and belong to it with us.
 
 use std::path::Path;
 

@@ -52,7 +52,7 @@ pub fn side_by_side(queries: usize, rounds: usize, mut engines: Vec<Asked<'_>>) 
 fn times(taken: Vec<Vec<Duration>>) -> Times {
     let median = |mut one: Vec<Duration>| {
         one.sort_unstable();
-        one[one.len() / 2].as_secs_f64() * 1e6
+        one[(one.len() - 1) / 2].as_secs_f64() * 1e6
     };
     let mut medians: Vec<f64> = taken.into_iter().filter(|one| !one.is_empty()).map(median).collect();
     medians.sort_unstable_by(f64::total_cmp);

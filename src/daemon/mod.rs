@@ -172,6 +172,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         identity,
         stopping,
         time_left: Cell::default(),
+        with_readers: Cell::default(),
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);

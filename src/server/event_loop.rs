@@ -253,6 +253,7 @@ impl EventLoop {
             match message {
                 FromWorkers::Answers(answers) => self.take_answers(router, &answers),
                 FromWorkers::Read { ticket, fields } => {
+                    router.reader_is_done();
                     if let Some(client) = self.clients.get_mut(&ticket.connection) {
                         router.take_read(&mut client.connection, ticket.number, fields);
                         self.ready.insert(ticket.connection);

@@ -227,7 +227,14 @@ pub fn message_body(event: &[u8]) -> Option<Cow<'_, str>> {
     // Originator and addresses come first and have their quotes escaped, so this is the key.
     const BODY: &[u8] = b",\"body\":";
     let start = memchr::memmem::find(fields, BODY)? + BODY.len();
-    let value = std::str::from_utf8(fields.get(start..)?).ok()?;
+    let value = fields.get(start..)?;
+    let text = value.strip_prefix(b"\"")?;
+    let end = memchr::memchr2(b'"', b'\\', text)?;
+    if text[end] == b'"' {
+        // Nothing is escaped before the closing quote: the text is the bytes between.
+        return std::str::from_utf8(&text[..end]).ok().map(Cow::Borrowed);
+    }
+    let value = std::str::from_utf8(value).ok()?;
     let mut values = serde_json::Deserializer::from_str(value).into_iter::<Borrowed<'_>>();
     Some(values.next()?.ok()?.0)
 }

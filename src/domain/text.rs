@@ -14,9 +14,8 @@
 
 use std::fmt;
 
-use memchr::memmem::{self, Finder};
-
-use super::words::{self, Token};
+use super::matcher::Matcher;
+use super::words;
 
 /// Most phrases in a text, every alternative of an `OR` counted.
 pub const MAX_CLAUSES: usize = 64;
@@ -83,74 +82,6 @@ impl Text {
             Clause::Not(phrase) => phrase.words.len() == 1,
         })
     }
-}
-
-/// A [`Text`] made ready to be tried on many bodies.
-///
-/// The words of a body are written into one buffer, each between two spaces. No word has a space
-/// in it, so a phrase is there exactly when it, written the same way, is a substring.
-#[derive(Debug, Clone)]
-pub struct Matcher {
-    clauses: Vec<Needles>,
-    body: String,
-    scratch: String,
-}
-
-#[derive(Debug, Clone)]
-struct Needles {
-    any: Vec<Finder<'static>>,
-    /// What the clause says of a body that has one of them.
-    wanted: bool,
-}
-
-impl Matcher {
-    /// Prepares `text`.
-    #[must_use]
-    pub fn new(text: &Text) -> Matcher {
-        let clauses = text.clauses.iter().map(|clause| match clause {
-            Clause::Any(phrases) => Needles { any: phrases.iter().map(finder).collect(), wanted: true },
-            Clause::Not(phrase) => Needles { any: vec![finder(phrase)], wanted: false },
-        });
-        Matcher { clauses: clauses.collect(), body: String::new(), scratch: String::new() }
-    }
-
-    /// Whether `body` matches.
-    pub fn matches(&mut self, body: &str) -> bool {
-        let spaced = &mut self.body;
-        spaced.clear();
-        spaced.push(' ');
-        words::tokens(body, &mut self.scratch, |token| {
-            if let Token::Word(word) = token {
-                spaced.push_str(word);
-                spaced.push(' ');
-            }
-        });
-        let spaced = spaced.as_bytes();
-        self.clauses
-            .iter()
-            .all(|clause| clause.any.iter().any(|finder| finder.find(spaced).is_some()) == clause.wanted)
-    }
-}
-
-fn finder(phrase: &Phrase) -> Finder<'static> {
-    let mut needle = format!(" {}", phrase.words.join(" "));
-    if !phrase.prefix {
-        needle.push(' ');
-    }
-    Finder::new(&needle).into_owned()
-}
-
-/// Whether `needle_lower`, which [`words::lower`] made, is in the lower-cased `body`, across words
-/// and symbols. An empty one is in every body. `scratch` is overwritten.
-pub fn contains_lower(body: &str, needle_lower: &str, scratch: &mut String) -> bool {
-    // Lower-casing leaves ASCII what it is and as long as it is, so that many a body need not even
-    // be copied; one with other characters may grow, shrink, or become ASCII.
-    if body.is_ascii() && (needle_lower.len() > body.len() || !needle_lower.is_ascii()) {
-        return false;
-    }
-    scratch.clear();
-    words::lower_into(body, scratch);
-    memmem::find(scratch.as_bytes(), needle_lower.as_bytes()).is_some()
 }
 
 /// Parses what a client asks for.
@@ -529,21 +460,6 @@ mod tests {
         assert!(!exact("a OR b.c"));
     }
 
-    #[test]
-    fn a_substring_goes_across_words_and_ignores_case() {
-        let contains = |body, needle| contains_lower(body, needle, &mut String::from("left over"));
-        assert!(contains("Hello, World", "o, w"));
-        assert!(contains("Hello", ""));
-        assert!(!contains("Hello", "hello!"));
-        assert!(!contains("", "a"));
-        assert!(contains("Caf\u{c9} X", "f\u{e9} x"));
-        assert!(!contains("Cafe", "caf\u{e9}"));
-        assert!(contains("300\u{212a}", "300k"));
-        // Two bytes become three.
-        assert!(contains("\u{130}", "i\u{307}"));
-        assert!(contains("\u{23a}", "\u{2c65}"));
-    }
-
     /// Consecutive words, looked for in the plainest way.
     fn has_phrase(body: &[String], phrase: &Phrase) -> bool {
         let (last, first) = phrase.words.split_last().unwrap();
@@ -575,16 +491,6 @@ mod tests {
                 });
                 prop_assert_eq!(parsed.matches(&body), expected, "{} in {}", text, body);
             }
-        }
-
-        #[test]
-        fn a_substring_is_found_exactly_when_the_lower_cased_text_has_it(
-            body in "[aAbB\u{c9}\u{130}\u{212a} ]{0,12}",
-            needle in "[aAbB\u{c9}k\u{307} ]{0,3}",
-        ) {
-            let needle = words::lower(&needle);
-            let expected = words::lower(&body).contains(&needle);
-            prop_assert_eq!(contains_lower(&body, &needle, &mut String::new()), expected);
         }
     }
 }

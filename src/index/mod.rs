@@ -8,11 +8,13 @@
 //! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
 //! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
 //! - `rebuild` makes the run of a part of the log that was compacted.
-//! - `merge` makes one run of several; `cursor` and `query` walk postings for a search.
+//! - `merge` makes one run of several; `cursor` and `query` walk postings for a search;
+//!   `count` counts without walking.
 
 pub mod block;
 pub mod builder;
 pub mod cache;
+pub mod count;
 pub mod cursor;
 pub mod files;
 pub mod filter;

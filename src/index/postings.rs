@@ -5,7 +5,9 @@
 //! payload: before varint   postings of the term in this run's earlier chunks
 //!          count  varint   postings in this chunk, at most 256
 //!          span   varint   last seq minus first
-//!          delta  varint   from each to the next; left out when they are consecutive
+//!          nothing when they are consecutive; when more than one of 16 is there
+//!          a bit for each seq from first to last, lowest first; else
+//!          delta  varint   from each to the next
 //! ```
 //!
 //! So seeking in a list is seeking in the run, and `before + count` of the last chunk is the
@@ -46,6 +48,12 @@ fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
     Some((chunk, payload.len() - bytes.len()))
 }
 
+/// Whether a chunk is stored as bits: up to twice the room of the shortest deltas, and far quicker to
+/// count by.
+fn is_bits(count: u64, span: u64) -> bool {
+    span / 8 + 2 < 2 * count
+}
+
 /// Appends a chunk's postings to `out`, ascending.
 fn decode(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
     if chunk.count > CHUNK_POSTINGS as u64 {
@@ -55,8 +63,19 @@ fn decode(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
         out.extend(chunk.first..=chunk.last);
         return Some(());
     }
+    if is_bits(chunk.count, chunk.last - chunk.first) {
+        return decode_bits(chunk, deltas, out);
+    }
     let (mut bytes, mut seq) = (deltas, chunk.first);
     out.push(seq);
+    if deltas.len() as u64 + 1 == chunk.count {
+        // A byte each.
+        out.extend(deltas.iter().map(|delta| {
+            seq += u64::from(*delta);
+            seq
+        }));
+        return (seq == chunk.last).then_some(());
+    }
     for _ in 1..chunk.count {
         // Most deltas fit one byte.
         let delta = match bytes.split_first() {
@@ -70,6 +89,63 @@ fn decode(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
         out.push(seq);
     }
     (seq == chunk.last).then_some(())
+}
+
+fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
+    let start = out.len();
+    for (place, byte) in bits.iter().enumerate() {
+        let (mut byte, base) = (*byte, chunk.first + 8 * place as u64);
+        while byte != 0 {
+            out.push(base + u64::from(byte.trailing_zeros()));
+            byte &= byte - 1;
+        }
+    }
+    let whole = (out.len() - start) as u64 == chunk.count && out.last() == Some(&chunk.last);
+    whole.then_some(())
+}
+
+/// Sets the bits of a chunk's postings in a window that begins with the seq `low`. The chunk must lie
+/// in it.
+fn mark(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<()> {
+    let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
+    let to = usize::try_from(chunk.last - low).ok()?;
+    if chunk.last - chunk.first + 1 == chunk.count {
+        for place in from..=to {
+            *window.get_mut(place / 64)? |= 1 << (place % 64);
+        }
+        return Some(());
+    }
+    if is_bits(chunk.count, chunk.last - chunk.first) {
+        for (place, bytes) in deltas.chunks(8).enumerate() {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            let (bits, at) = (u64::from_le_bytes(eight), from + 64 * place);
+            *window.get_mut(at / 64)? |= bits << (at % 64);
+            if at % 64 > 0
+                && let carried = bits >> (64 - at % 64)
+                && carried != 0
+            {
+                *window.get_mut(at / 64 + 1)? |= carried;
+            }
+        }
+        return Some(());
+    }
+    window.get(to / 64)?;
+    let (mut bytes, mut place) = (deltas, from);
+    let mut set = |place: usize| window.get_mut(place / 64).map(|word| *word |= 1 << (place % 64));
+    set(place)?;
+    if deltas.len() as u64 + 1 == chunk.count {
+        for delta in deltas {
+            place += usize::from(*delta);
+            set(place)?;
+        }
+        return (place == to).then_some(());
+    }
+    for _ in 1..chunk.count {
+        place += usize::try_from(read_varint(&mut bytes)?).ok()?;
+        set(place)?;
+    }
+    (place == to).then_some(())
 }
 
 /// Writes the postings of one term after the other.
@@ -132,7 +208,14 @@ impl PostingsWriter {
         for number in [self.before, count, last - first] {
             write_varint(&mut self.payload, number);
         }
-        if last - first + 1 != count {
+        if is_bits(count, last - first) && last - first + 1 != count {
+            let start = self.payload.len();
+            self.payload.resize(start + usize::try_from((last - first) / 8 + 1).unwrap_or(0), 0);
+            for seq in &self.pending {
+                let place = usize::try_from(seq - first).unwrap_or(0);
+                self.payload[start + place / 8] |= 1 << (place % 8);
+            }
+        } else if last - first + 1 != count {
             for pair in self.pending.windows(2) {
                 write_varint(&mut self.payload, pair[1] - pair[0]);
             }
@@ -234,6 +317,33 @@ impl<'r> List<'r> {
     }
 }
 
+impl List<'_> {
+    /// How many postings the list has up to the end of this chunk.
+    #[must_use]
+    pub fn length_so_far(&self) -> u64 {
+        self.chunk.before + self.chunk.count
+    }
+
+    /// Sets the bits of the chunk's postings that lie in a window of seqs from `low` on.
+    ///
+    /// # Errors
+    /// `internal` when the chunk makes no sense.
+    pub fn mark(&self, low: u64, window: &mut [u64], spare: &mut Vec<u64>) -> Result<()> {
+        let end = low + 64 * window.len() as u64;
+        let deltas = self.place.payload().get(self.deltas..).unwrap_or_default();
+        if self.chunk.first >= low && self.chunk.last < end {
+            return mark(self.chunk, deltas, low, window).ok_or_else(malformed);
+        }
+        spare.clear();
+        decode(self.chunk, deltas, spare).ok_or_else(malformed)?;
+        for seq in spare.iter().filter(|seq| **seq >= low && **seq < end) {
+            let place = usize::try_from(seq - low).unwrap_or(0);
+            window[place / 64] |= 1 << (place % 64);
+        }
+        Ok(())
+    }
+}
+
 /// All postings of a term in a run, ascending.
 ///
 /// # Errors
@@ -316,10 +426,12 @@ mod tests {
             sparse in prop::collection::btree_set(0_u64..1_000_000, 0..900),
             start in 0_u64..100_000,
             length in 0_u64..900,
+            thinned in 1_u64..7,
         ) {
             let dense: BTreeSet<u64> = (start..start + length).collect();
-            let run = run_of(&[(b"a\0", &sparse), (b"b\0", &dense)]);
-            for (term, seqs) in [(b"a\0", &sparse), (b"b\0", &dense)] {
+            let some: BTreeSet<u64> = dense.iter().copied().filter(|seq| seq % 7 < thinned).collect();
+            let run = run_of(&[(b"a\0", &sparse), (b"b\0", &dense), (b"d\0", &some)]);
+            for (term, seqs) in [(b"a\0", &sparse), (b"b\0", &dense), (b"d\0", &some)] {
                 prop_assert_eq!(all(&run, term).expect("whole"), seqs.iter().copied().collect::<Vec<_>>());
                 prop_assert_eq!(count(&run, term).expect("whole"), seqs.len() as u64);
             }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use super::cursor::{And, Boxed, Cursor, Gathered, Not, Or, Postings, rank};
-use super::postings;
 use super::run::Run;
 use super::terms::{Kind, may_be_cut, symbol_bytes, term, word_prefix, word_term};
 use crate::domain::command::Order;
@@ -82,19 +81,23 @@ impl Plan {
         self.pieces = pieces;
     }
 
-    /// The one term whose postings are the answer, when that is so.
-    fn only_term(&self, edit: bool) -> Option<Vec<u8>> {
-        match (self.required.as_slice(), self.clauses.as_slice(), self.pieces.as_slice()) {
-            ([], [], []) => Some(term(Kind::Message, edit, b"")),
-            ([(kind, bytes)], [], []) => Some(term(*kind, edit, bytes)),
-            ([], [Clause::Any(phrases)], []) => match phrases.as_slice() {
+    /// The terms whose postings must all be there, when nothing else is asked for.
+    pub(super) fn conjunction(&self, edit: bool) -> Option<Vec<Vec<u8>>> {
+        if !self.pieces.is_empty() {
+            return None;
+        }
+        let required = self.required.iter().map(|(kind, bytes)| Some(term(*kind, edit, bytes)));
+        let words = self.clauses.iter().map(|clause| match clause {
+            Clause::Any(phrases) => match phrases.as_slice() {
                 [Phrase { words, prefix: false }] if words.len() == 1 => {
                     Some(word_term(edit, words.first()?))
                 }
                 _ => None,
             },
-            _ => None,
-        }
+            Clause::Not(_) => None,
+        });
+        let terms: Option<Vec<Vec<u8>>> = required.chain(words).collect();
+        terms.map(|terms| if terms.is_empty() { vec![term(Kind::Message, edit, b"")] } else { terms })
     }
 
     /// The set of a run. `None` when it is empty.
@@ -286,7 +289,7 @@ impl<'r> Candidates<'r> {
 }
 
 /// The messages that later events changed: their postings in run `number` are dead.
-fn changed_since<'r>(
+pub(super) fn changed_since<'r>(
     runs: &'r [Arc<Run>],
     number: usize,
     edits: bool,
@@ -307,38 +310,4 @@ fn changed_since<'r>(
         dead.extend(Postings::open(run, &term(Kind::Deleted, false, b""), order)?.and_then(boxed));
     }
     Ok(dead)
-}
-
-/// How many messages match, when the index can say so by itself without walking: for one term of
-/// which no posting is dead.
-///
-/// # Errors
-/// `corrupt`.
-pub fn count_at_once(runs: &[Arc<Run>], plan: &Plan) -> Result<Option<u64>> {
-    let (Some(posts), Some(edits)) = (plan.only_term(false), plan.only_term(true)) else { return Ok(None) };
-    let mut total = 0;
-    for (number, run) in runs.iter().enumerate() {
-        for (edit, term) in [(false, &posts), (true, &edits)] {
-            if edit && !run.meta().edits {
-                continue;
-            }
-            let count = postings::count(run, term)?;
-            if count > 0 {
-                let dead = changed_since(runs, number, edit, Order::Oldest)?;
-                total += if dead.is_empty() { count } else { count_live(run, term, dead)? };
-            }
-        }
-    }
-    Ok(Some(total))
-}
-
-fn count_live(run: &Run, term: &[u8], dead: Vec<Boxed<'_>>) -> Result<u64> {
-    let Some(postings) = Postings::open(run, term, Order::Oldest)? else { return Ok(0) };
-    let mut live = Not::of(Box::new(postings), dead)?;
-    let mut count = 0;
-    while let Some(found) = live.current() {
-        count += 1;
-        live.seek(found.saturating_add(1))?;
-    }
-    Ok(count)
 }

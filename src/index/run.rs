@@ -26,7 +26,7 @@ use crate::storage::File;
 use crate::time::Timestamp;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN02";
+pub const MAGIC: &[u8; 8] = b"MLGRUN03";
 /// Places that the footer names.
 pub(super) const PLACES: usize = 4;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;

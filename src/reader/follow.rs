@@ -78,7 +78,7 @@ fn events(snapshot: &Snapshot, types: Option<&[String]>, from: u64) -> Result<Pi
     Ok(piece)
 }
 
-fn messages(snapshot: &Snapshot, mut finder: Finder<'_>, from: u64) -> Result<Piece> {
+fn messages(snapshot: &Snapshot, mut finder: Finder, from: u64) -> Result<Piece> {
     let mut piece = Piece { lines: Vec::new(), next: from };
     let mut seen = 0;
     let mut whole = true;

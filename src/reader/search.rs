@@ -6,12 +6,14 @@ use super::items;
 use super::lists::Filling;
 use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
+use crate::domain::matcher::Matcher;
 use crate::domain::messages;
 use crate::domain::record::{message_body, message_time};
+use crate::domain::substring::Substring;
 use crate::domain::table::{Facts, malformed};
-use crate::domain::text::{Matcher, contains_lower};
 use crate::error::Result;
-use crate::index::query::{Candidate, Candidates, Plan, count_at_once};
+use crate::index::count::count_at_once;
+use crate::index::query::{Candidate, Candidates, Plan};
 use crate::index::terms::{Kind, chat_bytes};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
@@ -24,9 +26,9 @@ pub type Load<'a> = dyn FnMut() -> Result<Option<Vec<u8>>> + 'a;
 pub type Visit<'a> = dyn FnMut(u64, &mut Load<'_>) -> Result<bool> + 'a;
 
 /// A filter made ready for one snapshot.
-pub struct Finder<'f> {
+pub struct Finder {
     plan: Plan,
-    check: Option<Check<'f>>,
+    check: Option<Check>,
     /// The seqs that `since` and `until` leave, first and last.
     low: u64,
     high: u64,
@@ -38,26 +40,25 @@ pub struct Finder<'f> {
 type Times = (Option<Timestamp>, Option<Timestamp>);
 
 /// What the text of a candidate must hold.
-struct Check<'f> {
+struct Check {
     text: Option<Matcher>,
-    substring: Option<&'f str>,
-    scratch: String,
+    substring: Option<Substring>,
 }
 
-impl Check<'_> {
+impl Check {
     fn passes(&mut self, record: &[u8]) -> Result<bool> {
         let body = message_body(record).ok_or_else(|| malformed("message"))?;
-        let contains = self.substring.is_none_or(|piece| contains_lower(&body, piece, &mut self.scratch));
+        let contains = self.substring.as_mut().is_none_or(|piece| piece.is_in(&body));
         Ok(contains && self.text.as_mut().is_none_or(|text| text.matches(&body)))
     }
 }
 
-impl<'f> Finder<'f> {
+impl Finder {
     /// Makes a filter ready.
     ///
     /// # Errors
     /// `not_found` when there is no such application or chat.
-    pub fn new(snapshot: &Snapshot, filter: &'f Filter) -> Result<Self> {
+    pub fn new(snapshot: &Snapshot, filter: &Filter) -> Result<Self> {
         let mut plan = Plan::default();
         if let Some(app) = &filter.app {
             if let Some(chat) = filter.chat {
@@ -85,12 +86,8 @@ impl<'f> Finder<'f> {
             .as_ref()
             .filter(|text| !text.is_exact() || Plan::has_long_words(text))
             .map(Matcher::new);
-        let substring = filter.substring.as_deref();
-        let check = (text.is_some() || substring.is_some()).then(|| Check {
-            text,
-            substring,
-            scratch: String::new(),
-        });
+        let substring = filter.substring.as_deref().map(Substring::new);
+        let check = (text.is_some() || substring.is_some()).then_some(Check { text, substring });
         let low = filter.since.map_or(Ok(1), |since| snapshot.behind_all_before(since))?;
         let until = filter.until.map(|until| snapshot.behind_all_before(until)).transpose()?;
         let next = until.map(|until| snapshot.next_record(until)).transpose()?.flatten();
@@ -144,7 +141,7 @@ impl<'f> Finder<'f> {
 }
 
 /// Whether the current form of a message passes where the index cannot tell.
-fn passes_all(check: &mut Option<Check<'_>>, times: Option<Times>, record: &[u8]) -> Result<bool> {
+fn passes_all(check: &mut Option<Check>, times: Option<Times>, record: &[u8]) -> Result<bool> {
     if let Some((since, until)) = times {
         let at = message_time(record).ok_or_else(|| malformed("message"))?;
         if since.is_some_and(|since| at < since) || until.is_some_and(|until| at >= until) {
@@ -216,7 +213,7 @@ impl Task {
     }
 
     /// Goes on with the page. `false` when the budget ran out first.
-    fn fill(&mut self, finder: &mut Finder<'_>, budget: &mut u32) -> Result<bool> {
+    fn fill(&mut self, finder: &mut Finder, budget: &mut u32) -> Result<bool> {
         let Task { snapshot, search, filling, left, last, .. } = self;
         let mut item = Vec::new();
         let stopped = finder.visit(snapshot, search.order, *left, budget, &mut |seq, record| {
@@ -241,7 +238,7 @@ impl Task {
     }
 
     /// Goes on counting. `false` when the budget ran out first.
-    fn count(&mut self, finder: &mut Finder<'_>, budget: &mut u32) -> Result<bool> {
+    fn count(&mut self, finder: &mut Finder, budget: &mut u32) -> Result<bool> {
         if finder.check.is_none()
             && finder.times.is_none()
             && let Some(total) = count_at_once(&self.snapshot.runs, &finder.plan)?

@@ -1,0 +1,163 @@
+//! Whether a body matches a `text`, for many bodies.
+
+use memchr::memmem::Finder;
+
+use super::text::{Clause, Phrase, Text};
+use super::words::{self, Token};
+
+/// A [`Text`] made ready to be tried on many bodies.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    clauses: Vec<Needles>,
+    body: Vec<u8>,
+    scratch: String,
+}
+
+#[derive(Debug, Clone)]
+struct Needles {
+    any: Vec<Needle>,
+    /// What the clause says of a body that has one of them.
+    wanted: bool,
+}
+
+/// A phrase to look for.
+#[derive(Debug, Clone)]
+struct Needle {
+    phrase: Phrase,
+    /// The longest of its words, and where it stands in the phrase.
+    longest: Finder<'static>,
+    place: usize,
+    /// All of its words, each with a space on both sides.
+    spaced: Finder<'static>,
+}
+
+impl Matcher {
+    /// Prepares `text`.
+    #[must_use]
+    pub fn new(text: &Text) -> Matcher {
+        let clauses = text.clauses.iter().map(|clause| match clause {
+            Clause::Any(phrases) => Needles { any: phrases.iter().map(Needle::new).collect(), wanted: true },
+            Clause::Not(phrase) => Needles { any: vec![Needle::new(phrase)], wanted: false },
+        });
+        Matcher { clauses: clauses.collect(), body: Vec::new(), scratch: String::new() }
+    }
+
+    /// Whether `body` matches.
+    pub fn matches(&mut self, body: &str) -> bool {
+        let ascii = body.is_ascii();
+        if ascii {
+            self.body.clear();
+            self.body.extend_from_slice(body.as_bytes());
+            self.body.make_ascii_lowercase();
+        } else {
+            self.space(body);
+        }
+        let body = self.body.as_slice();
+        let found =
+            |needle: &Needle| if ascii { needle.is_in_ascii(body) } else { needle.is_in_spaced(body) };
+        self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted)
+    }
+
+    /// Writes the words of a body into one buffer, each between two spaces. No word has a space in
+    /// it, so a phrase is there exactly when it, written the same way, is a substring.
+    fn space(&mut self, body: &str) {
+        let spaced = &mut self.body;
+        spaced.clear();
+        spaced.push(b' ');
+        words::tokens(body, &mut self.scratch, |token| {
+            if let Token::Word(word) = token {
+                spaced.extend_from_slice(word.as_bytes());
+                spaced.push(b' ');
+            }
+        });
+    }
+}
+
+impl Needle {
+    fn new(phrase: &Phrase) -> Self {
+        let mut spaced = format!(" {}", phrase.words.join(" "));
+        if !phrase.prefix {
+            spaced.push(' ');
+        }
+        let longest = phrase.words.iter().enumerate().max_by_key(|(_, word)| word.len());
+        let (place, word) = longest.map_or((0, ""), |(place, word)| (place, word.as_str()));
+        Needle {
+            phrase: phrase.clone(),
+            longest: Finder::new(word).into_owned(),
+            place,
+            spaced: Finder::new(&spaced).into_owned(),
+        }
+    }
+
+    fn is_in_spaced(&self, spaced: &[u8]) -> bool {
+        self.spaced.find(spaced).is_some()
+    }
+
+    /// In a lower-cased body of ASCII alone, where words are runs of letters and digits. Most bodies
+    /// are, and cutting all of one into words costs far more than looking at the words around a hit.
+    fn is_in_ascii(&self, body: &[u8]) -> bool {
+        let mut from = 0;
+        while let Some(found) = body.get(from..).and_then(|rest| self.longest.find(rest)) {
+            if self.stands_around(body, from + found) {
+                return true;
+            }
+            from += found + 1;
+        }
+        false
+    }
+
+    /// Whether the whole phrase is there, its longest word at `start`.
+    fn stands_around(&self, body: &[u8], start: usize) -> bool {
+        let (before, rest) = body.split_at(start);
+        let (earlier, later) = self.phrase.words.split_at(self.place);
+        let ends_here = |rest: &[u8]| !rest.first().is_some_and(u8::is_ascii_alphanumeric);
+        if before.last().is_some_and(u8::is_ascii_alphanumeric) {
+            return false;
+        }
+        let mut before = before;
+        for word in earlier.iter().rev() {
+            let end = before.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
+            let Some(rest) = before[..end].strip_suffix(word.as_bytes()) else { return false };
+            if rest.last().is_some_and(u8::is_ascii_alphanumeric) {
+                return false;
+            }
+            before = rest;
+        }
+        let mut rest = rest;
+        for (place, word) in later.iter().enumerate() {
+            let begin = rest.iter().position(u8::is_ascii_alphanumeric).unwrap_or(rest.len());
+            let Some(behind) = rest[begin..].strip_prefix(word.as_bytes()) else { return false };
+            let is_prefix = self.phrase.prefix && place + 1 == later.len();
+            if !is_prefix && !ends_here(behind) {
+                return false;
+            }
+            rest = behind;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text::parse;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_body_of_ascii_matches_as_its_words_do(
+            text in "-?\"?[ab.]{1,4}\\*?\"?( OR | | -)\"?[ab. ]{1,5}\\*?\"?",
+            body in "[abAB. ]{0,20}",
+        ) {
+            if let Ok(parsed) = parse(&text) {
+                let mut matcher = Matcher::new(&parsed);
+                let at_once = matcher.matches(&body);
+                matcher.space(&body);
+                let by_words = matcher.clauses.iter().all(|clause| {
+                    clause.any.iter().any(|needle| needle.is_in_spaced(&matcher.body)) == clause.wanted
+                });
+                prop_assert_eq!(at_once, by_words, "{} in {}", text, body);
+            }
+        }
+    }
+}

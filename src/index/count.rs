@@ -1,0 +1,147 @@
+//! Counts the messages that have all of some terms, exactly, without visiting them.
+//!
+//! Long lists are put into bitmaps, a window of seqs at a time, as in "Roaring" (Lemire and others:
+//! "Consistently faster and smaller compressed bitmaps with Roaring", 2016): what is in all of them,
+//! and in none of the dead, is counted 64 at once. When one list is far shorter than the others, its
+//! postings are looked up in them instead.
+
+use std::sync::Arc;
+
+use super::cursor::{And, Boxed, Not, Postings};
+use super::postings::{self, List};
+use super::query::{Plan, changed_since};
+use super::run::Run;
+use crate::domain::command::Order;
+use crate::error::Result;
+
+/// Words of 64 seqs in a window: a bitmap of 8 KiB.
+const WINDOW_WORDS: usize = 1024;
+const WINDOW_SEQS: u64 = 64 * WINDOW_WORDS as u64;
+/// A list that is so many times as long as the shortest is looked into, not put into a bitmap: a
+/// look-up reads a chunk of 256.
+const FAR_LONGER: u64 = 256;
+
+/// How many messages match, when all that is asked for is terms. `None` otherwise.
+///
+/// # Errors
+/// `corrupt`.
+pub fn count_at_once(runs: &[Arc<Run>], plan: &Plan) -> Result<Option<u64>> {
+    let (Some(posts), Some(edits)) = (plan.conjunction(false), plan.conjunction(true)) else {
+        return Ok(None);
+    };
+    let mut total = 0;
+    let mut windows = Windows::default();
+    for (number, run) in runs.iter().enumerate() {
+        for (edit, terms) in [(false, &posts), (true, &edits)] {
+            if edit && !run.meta().edits {
+                continue;
+            }
+            total += windows.count(runs, number, edit, terms)?;
+        }
+    }
+    Ok(Some(total))
+}
+
+#[derive(Default)]
+struct Windows {
+    common: Vec<u64>,
+    one: Vec<u64>,
+    spare: Vec<u64>,
+}
+
+impl Windows {
+    /// How many live messages of run `number` have all terms.
+    fn count(&mut self, runs: &[Arc<Run>], number: usize, edit: bool, terms: &[Vec<u8>]) -> Result<u64> {
+        let run = &runs[number];
+        let mut lengths = Vec::with_capacity(terms.len());
+        for term in terms {
+            match postings::count(run, term)? {
+                0 => return Ok(0),
+                length => lengths.push(length),
+            }
+        }
+        let dead = changed_since(runs, number, edit, Order::Oldest)?;
+        let shortest = lengths.iter().copied().min().unwrap_or(0);
+        if terms.len() == 1 && dead.is_empty() {
+            return Ok(shortest);
+        }
+        if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
+            return walk(run, terms, &lengths, dead);
+        }
+        let mut lists = Vec::with_capacity(terms.len());
+        for term in terms {
+            let Some(list) = List::open(run, term)? else { return Ok(0) };
+            lists.push(Some(list));
+        }
+        self.count_in_windows(lists, dead)
+    }
+
+    fn count_in_windows(
+        &mut self,
+        mut lists: Vec<Option<List<'_>>>,
+        mut dead: Vec<Boxed<'_>>,
+    ) -> Result<u64> {
+        let (mut total, mut next) = (0, 0);
+        // A window begins where every list has something left.
+        while let Some(low) =
+            lists.iter().try_fold(next, |low: u64, list| Some(low.max(list.as_ref()?.chunk().first)))
+        {
+            self.common.clear();
+            self.common.resize(WINDOW_WORDS, u64::MAX);
+            for list in &mut lists {
+                self.one.clear();
+                self.one.resize(WINDOW_WORDS, 0);
+                fill(list, low, &mut self.one, &mut self.spare)?;
+                self.common.iter_mut().zip(&self.one).for_each(|(common, one)| *common &= one);
+            }
+            for cursor in &mut dead {
+                cursor.seek(low)?;
+                while let Some(seq) = cursor.current().filter(|seq| *seq < low + WINDOW_SEQS) {
+                    let place = usize::try_from(seq - low).unwrap_or(0);
+                    self.common[place / 64] &= !(1 << (place % 64));
+                    cursor.seek(seq + 1)?;
+                }
+            }
+            next = low + WINDOW_SEQS;
+            total += self.common.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+        }
+        Ok(total)
+    }
+}
+
+/// Sets the bits of a list's postings in the window from `low` on. The list is left at its first
+/// chunk that reaches behind the window; at its end it is gone.
+fn fill(list: &mut Option<List<'_>>, low: u64, window: &mut [u64], spare: &mut Vec<u64>) -> Result<()> {
+    let Some(chunks) = list else { return Ok(()) };
+    let end = low + WINDOW_SEQS;
+    let mut here = chunks.chunk().last >= low || chunks.seek(low)?;
+    while here {
+        if chunks.chunk().first < end {
+            chunks.mark(low, window, spare)?;
+        }
+        if chunks.chunk().last >= end {
+            return Ok(());
+        }
+        here = chunks.advance()?;
+    }
+    *list = None;
+    Ok(())
+}
+
+/// Looks the postings of the shortest list up in the others.
+fn walk(run: &Run, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<'_>>) -> Result<u64> {
+    let mut order: Vec<usize> = (0..terms.len()).collect();
+    order.sort_unstable_by_key(|place| lengths[*place]);
+    let mut parts: Vec<Boxed<'_>> = Vec::with_capacity(terms.len());
+    for place in order {
+        let Some(found) = Postings::open(run, &terms[place], Order::Oldest)? else { return Ok(0) };
+        parts.push(Box::new(found));
+    }
+    let mut live = Not::of(And::of(parts)?, dead)?;
+    let mut count = 0;
+    while let Some(found) = live.current() {
+        count += 1;
+        live.seek(found.saturating_add(1))?;
+    }
+    Ok(count)
+}

@@ -3,6 +3,7 @@
 //! It works on immutable runs only. The writer puts a new run in the place of those that it covers
 //! once the file is there and the manifest names it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,24 +33,24 @@ pub struct Background {
 impl Background {
     /// Writes what it is given to files until the sender is gone. `runs` are the run files there
     /// are, oldest first; each piece of work follows the one before.
-    pub fn run(self, mut runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
+    pub fn run(self, runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
-        // Runs up to here are being replaced: no file is made of one of them and a later one.
-        let mut part = 0;
-        while let Ok(given) = work.recv() {
-            match given {
-                ToBackground::Flush(memory) => self.flush_until_done(&memory, &mut runs),
-                ToBackground::Part(last) => part = last,
-                ToBackground::Compacted(compaction) => {
-                    part = 0;
-                    self.take_compaction(*compaction, &mut runs);
-                }
-            }
-            while let Some(start) = due(&runs, u64::MAX, |run| run.meta().first > part) {
-                if let Err(error) = self.tier(start, &mut runs) {
+        let mut desk = Desk { runs, part: 0, put_off: VecDeque::new() };
+        loop {
+            while let Some(start) = due(&desk.runs, u64::MAX, |run| run.meta().first > desk.part) {
+                if let Err(error) = self.tier(start, &mut desk, work) {
                     report::warning(&format!("run files stay as they are for now: {error}"));
                     break;
+                }
+            }
+            let Some(given) = desk.put_off.pop_front().or_else(|| work.recv().ok()) else { return };
+            match given {
+                ToBackground::Flush(memory) => self.flush_until_done(&memory, &mut desk.runs),
+                ToBackground::Part(last) => desk.part = last,
+                ToBackground::Compacted(compaction) => {
+                    desk.part = 0;
+                    self.take_compaction(*compaction, &mut desk.runs);
                 }
             }
         }
@@ -79,31 +80,50 @@ impl Background {
     /// Makes a file of runs in memory.
     fn flush(&self, memory: &[Arc<Run>], runs: &mut Vec<Arc<Run>>) -> Result<()> {
         let merged = self.files.merge(memory, runs.is_empty())?;
-        runs.push(merged);
-        self.announce(runs).inspect_err(|_| {
+        runs.push(Arc::clone(&merged));
+        self.announce(runs, &merged).inspect_err(|_| {
             runs.pop();
         })
     }
 
-    /// Makes one file of those from `start` on.
-    fn tier(&self, start: usize, runs: &mut Vec<Arc<Run>>) -> Result<()> {
-        let merged = self.files.merge(&runs[start..], start == 0)?;
-        let mut next = runs[..start].to_vec();
-        next.push(merged);
-        self.announce(&next)?;
-        self.files.remove(&runs[start..]);
-        *runs = next;
+    /// Makes one file of those from `start` on. What is given meanwhile is written to files as it
+    /// comes: a merge may take seconds, and memory does not wait for it.
+    fn tier(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
+        let old = desk.runs.clone();
+        let merged = self.files.merge_with_pauses(&old[start..], start == 0, &mut || {
+            while desk.put_off.is_empty()
+                && let Ok(given) = work.try_recv()
+            {
+                match given {
+                    ToBackground::Flush(memory) => self.flush_until_done(&memory, &mut desk.runs),
+                    other => desk.put_off.push_back(other),
+                }
+            }
+        })?;
+        let mut next = desk.runs.clone();
+        next.splice(start..old.len(), [Arc::clone(&merged)]);
+        self.announce(&next, &merged)?;
+        self.files.remove(&old[start..]);
+        desk.runs = next;
         Ok(())
     }
 
-    /// Makes the newest merge known: in the manifest, then to the writer.
-    fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
+    /// Makes a new run file known: in the folder's lists, then to the writer.
+    fn announce(&self, runs: &[Arc<Run>], merged: &Arc<Run>) -> Result<()> {
         self.files.announce(runs)?;
         self.stats.merges.add(1);
-        if let Some(newest) = runs.last() {
-            // When the writer is gone the daemon is stopping.
-            let _ = self.writer.send(ToWriter::Merged(Arc::clone(newest)));
-        }
+        // When the writer is gone the daemon is stopping.
+        let _ = self.writer.send(ToWriter::Merged(Arc::clone(merged)));
         Ok(())
     }
+}
+
+/// What the background has before it.
+struct Desk {
+    /// The run files, oldest first.
+    runs: Vec<Arc<Run>>,
+    /// Runs up to here are being replaced: no file is made of one of them and a later one.
+    part: u64,
+    /// What came during a merge and must wait for its end, in order.
+    put_off: VecDeque<ToBackground>,
 }

@@ -37,7 +37,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     let progress = Progress::of_bytes("checking", bytes_of(&folders.log) + bytes_of(&folders.index));
     let mut pace = Pace::full().watched_by(progress.counter());
     let (runs, known) = check_runs(&folders.index, &mut pace)?;
-    let used = RunFiles::new(Arc::new(Disk), folders.index.clone()).read();
+    let used = RunFiles::new(Arc::new(Disk), folders.index.clone()).read(&mut |_| ());
     let used = used.map_err(|error| damaged_index(&error, &folders.index))?;
     // A compaction ended after the log and before the index: its places are not to be compared.
     let is_old = used.first().is_some_and(|run| run.meta().generation != compacted.generation);
@@ -96,7 +96,7 @@ fn check_runs(folder: &Path, pace: &mut Pace) -> Result<(usize, u64), Exit> {
         let path = folder.join(name);
         let shown = path.display().to_string();
         let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;
-        let checked = Run::open(file, &shown, &Arc::default())
+        let checked = Run::open(file, &shown, &Arc::default(), true)
             .and_then(|run| run.verify(&mut |bytes| pace.moved(bytes)).map(|()| run.meta().last));
         known = known.max(checked.map_err(|error| damaged_index(&error, folder))?);
         runs += 1;

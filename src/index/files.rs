@@ -1,19 +1,26 @@
 //! The folder of run files: which ones make the index, and how a new one gets there.
 //!
-//! `manifest` names the run files, oldest first, as one line with a checksum. A new file is
-//! written under a temporary name, synced, renamed, and the folder synced, before the manifest names
-//! it; files that it replaces are removed after. What the manifest does not name is no part of the
-//! index.
+//! `manifest` names the run files that are on disk, oldest first, as one line with a checksum. A file
+//! is written under a temporary name, synced, renamed, and the folder synced, before the manifest
+//! names it; files that it replaces are removed after.
+//!
+//! `recent` names, in the same form, the small files that follow those of the manifest. Neither they
+//! nor it are synced: the log has what they hold, so a power loss may take them. A start checks every
+//! byte of them and takes as many as are whole. So the index can be written often and costs no sync,
+//! and a start after `kill -9` has little of the log to read.
+//!
+//! What neither names is no part of the index.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::BlockCache;
 use super::merge::{self, merge_into, meta_of};
 use super::run::{Meta, Run};
 use super::run_writer::RunWriter;
 use crate::error::{Code, Error, Result};
+use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
 use crate::storage::{Open, Storage, read_whole, replace, temporary_name};
 
@@ -23,6 +30,20 @@ pub struct RunFiles {
     storage: Arc<dyn Storage>,
     folder: PathBuf,
     cache: Arc<BlockCache>,
+    /// The names that the manifest has, once it was written here.
+    announced: Arc<Mutex<Option<Vec<String>>>>,
+}
+
+const MANIFEST: &str = "manifest";
+const RECENT: &str = "recent";
+
+/// The names of run files, as the manifest has them.
+fn line_of(runs: &[Arc<Run>]) -> Result<Vec<u8>> {
+    let names: Vec<String> = runs.iter().map(|run| name_of(run.meta())).collect();
+    let json = serde_json::to_vec(&names).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let mut line = Vec::new();
+    write_line(&mut line, |out| out.extend_from_slice(&json));
+    Ok(line)
 }
 
 /// The file of a run. A compaction makes another one for the same seqs.
@@ -38,7 +59,7 @@ impl RunFiles {
     /// The run files in a folder.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, folder: PathBuf) -> Self {
-        RunFiles { storage, folder, cache: Arc::default() }
+        RunFiles { storage, folder, cache: Arc::default(), announced: Arc::default() }
     }
 
     /// The folder.
@@ -51,45 +72,58 @@ impl RunFiles {
         Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()))
     }
 
-    /// The names in the manifest. Empty when there is none that is good.
-    fn names(&self) -> Vec<String> {
+    /// The names in the manifest, or in `recent`. Empty when there is none that is good.
+    fn names_in(&self, list: &str) -> Vec<String> {
         let read = || {
-            let bytes = read_whole(self.storage.as_ref(), &self.folder.join("manifest")).ok()?;
+            let bytes = read_whole(self.storage.as_ref(), &self.folder.join(list)).ok()?;
             serde_json::from_slice(check_line(bytes.strip_suffix(b"\n")?)?).ok()
         };
         read().unwrap_or_default()
     }
 
-    /// Opens the run files that the manifest names, oldest first. Nothing is changed.
+    /// Opens the run files of the index, oldest first. Nothing is changed. `lost` is told why recent
+    /// files are left out.
     ///
     /// # Errors
-    /// `corrupt`, naming the first file that is damaged or does not follow the one before.
-    pub fn read(&self) -> Result<Vec<Arc<Run>>> {
+    /// `corrupt`, naming the first file of the manifest that is damaged or does not follow the one
+    /// before.
+    pub fn read(&self, lost: &mut dyn FnMut(&Error)) -> Result<Vec<Arc<Run>>> {
         let mut runs: Vec<Arc<Run>> = Vec::new();
-        for name in self.names() {
-            let last = runs.last().map_or(0, |run| run.meta().last);
-            runs.push(Arc::new(self.open_one(&self.folder.join(name), last + 1)?));
+        let end = |runs: &[Arc<Run>]| runs.last().map_or(0, |run| run.meta().last);
+        for name in self.names_in(MANIFEST) {
+            runs.push(Arc::new(self.open_one(&name, end(&runs) + 1, true)?));
+        }
+        for name in self.names_in(RECENT) {
+            let next = end(&runs) + 1;
+            let opened = self.open_one(&name, next, false);
+            match opened.and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run)) {
+                Ok(run) => runs.push(Arc::new(run)),
+                Err(error) => {
+                    lost(&error);
+                    break;
+                }
+            }
         }
         Ok(runs)
     }
 
-    /// The same, and removes all other files.
+    /// The same, and removes all files that are no part of the index.
     ///
     /// # Errors
     /// As [`RunFiles::read`].
-    pub fn open(&self) -> Result<Vec<Arc<Run>>> {
-        let runs = self.read()?;
+    pub fn open(&self, lost: &mut dyn FnMut(&Error)) -> Result<Vec<Arc<Run>>> {
+        let runs = self.read(lost)?;
         // What cannot be removed only takes room.
         let _ = self.remove_others();
         Ok(runs)
     }
 
-    /// Removes the files that the manifest does not name. Nobody may be writing one.
+    /// Removes the files that are named nowhere. Nobody may be writing one.
     ///
     /// # Errors
     /// `read_only` when one cannot be removed.
     pub fn remove_others(&self) -> Result<()> {
-        let names = self.names();
+        let names = [self.names_in(MANIFEST), self.names_in(RECENT)].concat();
         let others = self.storage.list(&self.folder).map_err(|error| self.failed(&error))?;
         let ours =
             |name: &String| Path::new(name).extension().is_some_and(|end| end == "run" || end == "tmp");
@@ -100,10 +134,12 @@ impl RunFiles {
         removed.and_then(|()| self.storage.sync_folder(&self.folder)).map_err(|error| self.failed(&error))
     }
 
-    fn open_one(&self, path: &Path, first: u64) -> Result<Run> {
+    fn open_one(&self, name: &str, first: u64, synced: bool) -> Result<Run> {
+        let path = self.folder.join(name);
         let shown = path.display().to_string();
         let damaged = |error: io::Error| Error::corrupt(shown.as_str(), 0, error.to_string());
-        let run = Run::open(self.storage.open(path, Open::Read).map_err(damaged)?, &shown, &self.cache)?;
+        let file = self.storage.open(&path, Open::Read).map_err(damaged)?;
+        let run = Run::open(file, &shown, &self.cache, synced)?;
         // So that the log behind it can be found, too.
         run.place(run.meta().last)?;
         if run.meta().first != first {
@@ -117,8 +153,21 @@ impl RunFiles {
     /// # Errors
     /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written.
     pub fn merge(&self, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
+        self.merge_with_pauses(runs, bottom, &mut || {})
+    }
+
+    /// The same; `pause` is called every few milliseconds.
+    ///
+    /// # Errors
+    /// As [`RunFiles::merge`].
+    pub fn merge_with_pauses(
+        &self,
+        runs: &[Arc<Run>],
+        bottom: bool,
+        pause: &mut dyn FnMut(),
+    ) -> Result<Arc<Run>> {
         let meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
-        self.merge_as(&name_of(&meta), runs, bottom)
+        self.merge_to(&name_of(&meta), runs, bottom, pause)
     }
 
     /// The same, in a file of that name. Until the manifest names it, it is a leftover.
@@ -126,30 +175,58 @@ impl RunFiles {
     /// # Errors
     /// As [`RunFiles::merge`].
     pub fn merge_as(&self, name: &str, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
+        self.merge_to(name, runs, bottom, &mut || {})
+    }
+
+    fn merge_to(
+        &self,
+        name: &str,
+        runs: &[Arc<Run>],
+        bottom: bool,
+        pause: &mut dyn FnMut(),
+    ) -> Result<Arc<Run>> {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
         let mut writer = RunWriter::to_file(Arc::clone(&file), merge::keys(runs));
-        let meta = merge_into(runs, bottom, &mut writer)?;
-        writer.into_file(meta, runs)?;
-        self.storage
-            .rename(&temporary, &path)
-            .and_then(|()| self.storage.sync_folder(&self.folder))
-            .map_err(|error| self.failed(&error))?;
-        Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache)?))
+        let meta = merge_into(runs, bottom, &mut writer, pause)?;
+        let synced = runs.iter().map(|run| run.bytes()).sum::<u64>() >= SYNCED_RUN_BYTES;
+        writer.into_file(meta, runs, synced)?;
+        self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
+        Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
     }
 
-    /// Makes these run files the index.
+    /// Makes these run files the index: the manifest names them up to the last large one, and is written
+    /// only when that changes; `recent` names the rest.
     ///
     /// # Errors
-    /// `read_only` when the manifest cannot be written; then the old one holds.
+    /// `read_only` when that cannot be written; then what was announced before holds.
     pub fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
-        let names: Vec<String> = runs.iter().map(|run| name_of(run.meta())).collect();
-        let json = serde_json::to_vec(&names).map_err(|error| self.failed(&io::Error::other(error)))?;
-        let mut line = Vec::new();
-        write_line(&mut line, |out| out.extend_from_slice(&json));
-        replace(self.storage.as_ref(), &self.folder.join("manifest"), &line)
+        let large = runs.iter().rposition(|run| run.bytes() >= SYNCED_RUN_BYTES);
+        let (on_disk, recent) = runs.split_at(large.map_or(0, |last| last + 1));
+        self.announce_on_disk(on_disk).map_err(|error| self.failed(&error))?;
+        let path = self.folder.join(RECENT);
+        let temporary = temporary_name(&path);
+        let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
+        file.write_at(&line_of(recent)?, 0)
+            .and_then(|()| self.storage.rename(&temporary, &path))
             .map_err(|error| self.failed(&error))
+    }
+
+    fn announce_on_disk(&self, runs: &[Arc<Run>]) -> io::Result<()> {
+        let names: Vec<String> = runs.iter().map(|run| name_of(run.meta())).collect();
+        // Set last: a panic leaves it as it was.
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        if announced.as_ref() == Some(&names) {
+            return Ok(());
+        }
+        runs.iter().try_for_each(|run| run.sync())?;
+        self.storage.sync_folder(&self.folder)?;
+        *announced = None;
+        let line = line_of(runs).map_err(io::Error::other)?;
+        replace(self.storage.as_ref(), &self.folder.join(MANIFEST), &line)?;
+        *announced = Some(names);
+        Ok(())
     }
 
     /// Removes a file that no manifest names.

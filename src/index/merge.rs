@@ -66,12 +66,20 @@ pub(super) fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
     })
 }
 
+/// Keys and terms between two pauses.
+const PAUSE_KEYS: u32 = 256;
+
 /// Writes the entries of all runs, oldest first in `runs`. `bottom`: there is no older run, so that
-/// keys that were removed can be left out.
+/// keys that were removed can be left out. `pause` is called now and then, for other work.
 ///
 /// # Errors
 /// `corrupt` when a run is damaged, `read_only` when the result cannot be written.
-pub fn merge_into(runs: &[Arc<Run>], bottom: bool, writer: &mut RunWriter) -> Result<Meta> {
+pub fn merge_into(
+    runs: &[Arc<Run>],
+    bottom: bool,
+    writer: &mut RunWriter,
+    pause: &mut dyn FnMut(),
+) -> Result<Meta> {
     let mut meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
     let dead = Dead::find(runs)?;
     let mut inputs = Vec::with_capacity(runs.len());
@@ -85,7 +93,13 @@ pub fn merge_into(runs: &[Arc<Run>], bottom: bool, writer: &mut RunWriter) -> Re
     let mut lists =
         Lists { dead, first: meta.first, writer, out: PostingsWriter::default(), seqs: Vec::new() };
     let (mut key, mut holders) = (Vec::new(), Vec::new());
+    let mut left = PAUSE_KEYS;
     while next(&inputs, &mut holders, &mut key) {
+        left -= 1;
+        if left == 0 {
+            left = PAUSE_KEYS;
+            pause();
+        }
         if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
             merge_value(&mut inputs, &holders, &key, bottom, lists.writer)?;
         } else if let Some((low, high)) = lists.merge(&mut inputs, &holders, &key)? {
@@ -109,7 +123,7 @@ pub fn keys(runs: &[Arc<Run>]) -> u64 {
 pub fn in_memory(runs: &[Arc<Run>], bottom: bool) -> Result<Run> {
     let bytes = runs.iter().map(|run| run.bytes()).sum();
     let mut writer = RunWriter::in_memory(bytes, runs.iter().map(|run| run.filtered()).sum());
-    let meta = merge_into(runs, bottom, &mut writer)?;
+    let meta = merge_into(runs, bottom, &mut writer, &mut || {})?;
     let events = meta.last + 1 - meta.dense_from;
     let mut offsets = Vec::with_capacity(usize::try_from(events).unwrap_or(0));
     for run in runs {

@@ -9,11 +9,13 @@
 //! footer ---- places of offsets, filter, index and meta (u64 LE), CRC-32 of all from the filter on, magic
 //! ```
 //!
-//! The offsets carry no checksum of their own: a record says its seq and has one. In memory a run
+//! The checksum of the offsets is looked at only when a whole file is: a record says its seq and has
+//! one of its own. In memory a run
 //! has the same blocks without checksums. A run is written once and then only read.
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::BlockPlace;
 use super::cache::BlockCache;
@@ -26,7 +28,7 @@ use crate::storage::File;
 use crate::time::Timestamp;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN03";
+pub const MAGIC: &[u8; 8] = b"MLGRUN04";
 /// Places that the footer names.
 pub(super) const PLACES: usize = 4;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
@@ -143,7 +145,7 @@ impl BlockIndex {
 
 enum Source {
     Memory(Vec<u8>),
-    File { file: Arc<dyn File>, path: String, cache: Arc<BlockCache>, number: u64 },
+    File { file: Arc<dyn File>, path: String, cache: Arc<BlockCache>, number: u64, synced: AtomicBool },
 }
 
 /// A block, in the run's own memory or shared with the cache.
@@ -394,15 +396,17 @@ impl Run {
         Ok(block)
     }
 
-    /// Opens a run file and reads its index; the blocks are checked when they are read.
+    /// Opens a run file and reads its index; the blocks are checked when they are read. `synced`: it is
+    /// surely on disk.
     ///
     /// # Errors
     /// `corrupt` when it is no whole run file.
-    pub fn open(file: Arc<dyn File>, path: &str, cache: &Arc<BlockCache>) -> Result<Self> {
+    pub fn open(file: Arc<dyn File>, path: &str, cache: &Arc<BlockCache>, synced: bool) -> Result<Self> {
         let damaged = |what: &str| Error::corrupt(path, 0, format!("the index file {what}"));
         let bytes = file.length().map_err(|error| damaged(&format!("cannot be read: {error}")))?;
         let (cache, number) = (Arc::clone(cache), cache.new_run());
-        let source = Source::File { file, path: path.to_owned(), cache, number };
+        let source =
+            Source::File { file, path: path.to_owned(), cache, number, synced: AtomicBool::new(synced) };
         let (meta, index, offsets) = (Meta::default(), BlockIndex::default(), Offsets::At(0));
         let mut run = Run { meta, source, index, offsets, filter: Filter::default(), bytes };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
@@ -440,7 +444,38 @@ impl Run {
     /// # Errors
     /// `corrupt`, naming the first damaged place, and what `moved` says.
     pub fn verify(&self, moved: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
-        (0..self.index.blocks.len()).try_for_each(|number| moved(self.read_block(number)?.len() as u64))
+        (0..self.index.blocks.len()).try_for_each(|number| moved(self.read_block(number)?.len() as u64))?;
+        let (Source::File { path, .. }, Offsets::At(place)) = (&self.source, &self.offsets) else {
+            return Ok(());
+        };
+        let mut hash = crc32fast::Hasher::new();
+        self.each_offsets(&mut |bytes| {
+            hash.update(bytes);
+            moved(bytes.len() as u64)
+        })?;
+        let stored = self.read(place + 4 * (self.meta.last + 1 - self.meta.dense_from), 4)?;
+        if hash.finalize().to_le_bytes() != *stored {
+            return Err(Error::corrupt(
+                path.as_str(),
+                *place,
+                "the offsets in the index fail their checksum",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Puts a run file on disk, unless it is known to be there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&self) -> std::io::Result<()> {
+        if let Source::File { file, synced, .. } = &self.source
+            && !synced.load(Ordering::Relaxed)
+        {
+            file.sync()?;
+            synced.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 

@@ -122,22 +122,25 @@ impl RunWriter {
         Run::in_memory_of(meta, bytes, self.index, offsets, self.filter)
     }
 
-    /// Finishes a run file and syncs it. Where the records lie is taken over from `runs`, which follow
-    /// each other.
+    /// Finishes a run file, and syncs it if `sync` says so. Where the records lie is taken over from
+    /// `runs`, which follow each other.
     ///
     /// # Errors
     /// `read_only` when it cannot be written, `corrupt` when one of `runs` cannot be read.
-    pub fn into_file(mut self, mut meta: Meta, runs: &[Arc<Run>]) -> Result<()> {
+    pub fn into_file(mut self, mut meta: Meta, runs: &[Arc<Run>], sync: bool) -> Result<()> {
         if !self.block.is_empty() {
             self.close_block().map_err(|error| cannot_write(&error))?;
         }
         let offsets_place = self.sink.position();
+        let mut hash = crc32fast::Hasher::new();
         for run in runs {
             run.each_offsets(&mut |bytes| {
+                hash.update(bytes);
                 self.sink.buffer().extend_from_slice(bytes);
                 self.sink.spill().map_err(|error| cannot_write(&error))
             })?;
         }
+        self.sink.buffer().extend_from_slice(&hash.finalize().to_le_bytes());
         let filter_place = self.sink.position();
         self.filter.fold(self.filtered);
         let mut tail = Vec::with_capacity(self.filter.bytes() + self.index.bytes());
@@ -162,7 +165,7 @@ impl RunWriter {
         out.extend_from_slice(&places);
         out.extend_from_slice(&hash.finalize().to_le_bytes());
         out.extend_from_slice(MAGIC);
-        self.sink.flush().map_err(|error| cannot_write(&error))
+        self.sink.flush(sync).map_err(|error| cannot_write(&error))
     }
 }
 
@@ -196,12 +199,14 @@ impl Sink {
         Ok(())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self, sync: bool) -> std::io::Result<()> {
         if let Sink::File { file, buffer, written } = self {
             file.write_at(buffer, *written)?;
             *written += buffer.len() as u64;
             buffer.clear();
-            file.sync()?;
+            if sync {
+                file.sync()?;
+            }
         }
         Ok(())
     }

@@ -153,5 +153,5 @@ fn finding(path: &Path, mended: &Mended) -> Finding {
 
 /// The last event that the index knows; 0 when it cannot be read.
 fn known_to(files: &RunFiles) -> u64 {
-    files.read().ok().and_then(|runs| runs.last().map(|run| run.meta().last)).unwrap_or(0)
+    files.read(&mut |_| ()).ok().and_then(|runs| runs.last().map(|run| run.meta().last)).unwrap_or(0)
 }

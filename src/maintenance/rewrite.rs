@@ -143,8 +143,8 @@ impl Rewriter {
             counts: snapshot.counts(),
             ..Meta::default()
         };
-        out.into_file(meta, &[])?;
-        Ok(Arc::new(Run::open(file, &path.display().to_string(), &Arc::default())?))
+        out.into_file(meta, &[], true)?;
+        Ok(Arc::new(Run::open(file, &path.display().to_string(), &Arc::default(), true)?))
     }
 
     /// Removes what was written for nothing. What cannot be removed now is removed at the next start.

@@ -51,7 +51,7 @@ pub fn open_checkpoint(
         Err(error) => return Err(Failure::Io { path, error }),
     };
     // It is read once, from end to end: nothing is worth keeping.
-    let run = Run::open(file, &path.display().to_string(), &Arc::default());
+    let run = Run::open(file, &path.display().to_string(), &Arc::default(), true);
     run.and_then(|run| run.verify(moved).map(|()| run)).map_err(|error| {
         let what = format!("the table's checkpoint: {}", error.message());
         Failure::Damage { path, offset: error.offset().unwrap_or(0), what }

@@ -118,7 +118,8 @@ pub fn open(
     }
     storage.sync_folder(&folders.data).map_err(|error| Failure::Io { path: folders.data.clone(), error })?;
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
-    let opened = files.open().and_then(|runs| {
+    let lost = &mut |error: &Error| progress.say(&format!("{error}; what it held is read from the log"));
+    let opened = files.open(lost).and_then(|runs| {
         let mut replay = Replay::new(files.clone(), runs);
         let store = replay.open(storage, folders, segment_bytes, progress);
         replay.damaged_index.map_or(Ok(store), Err)

@@ -22,7 +22,9 @@ use crate::domain::table::{Circumstances, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::index::levels;
 use crate::index::run::Run;
-use crate::limits::{FLUSH_BYTES, FRAME_BYTES, FRAME_REQUESTS, SLOW_BYTES, SYNC_DELAY_MS, WAITING_RESERVES};
+use crate::limits::{
+    FLUSH_BYTES, FRAME_BYTES, FRAME_REQUESTS, SLOW_BYTES, SLOW_RUN_FILES, SYNC_DELAY_MS, WAITING_RESERVES,
+};
 use crate::log::compacted::Compacted;
 use crate::log::segment::Segment;
 use crate::log::writer::{AppendError, LogWriter};
@@ -204,6 +206,8 @@ impl Writer {
 
     /// Works until it is told to finish; then everything is synced and the log's end is trimmed.
     pub fn run(mut self, inbox: &Receiver<ToWriter>) {
+        // What the start read back need not be read again at the next one.
+        self.flush();
         while !self.finished {
             let first = match self.next_deadline() {
                 Some(deadline) => inbox.recv_deadline(deadline),
@@ -496,6 +500,7 @@ impl Writer {
     fn flush(&mut self) {
         let memory: Vec<&Arc<Run>> = self.snapshot.runs.iter().filter(|run| run.in_memory()).collect();
         let bytes: u64 = memory.iter().map(|run| run.bytes()).sum();
+        let in_memory = memory.len() as u64;
         if bytes >= FLUSH_BYTES && self.flushing.is_none() {
             // Only what the log has on disk may be on disk in the index.
             let synced = self.snapshot.synced;
@@ -506,9 +511,11 @@ impl Writer {
                 (self.around.background)(ToBackground::Flush(ready));
             }
         }
-        if bytes >= SLOW_BYTES {
+        let files = (self.snapshot.runs.len() as u64).saturating_sub(in_memory);
+        if bytes >= SLOW_BYTES || files >= SLOW_RUN_FILES {
             // In proportion, so that nothing ever stops.
-            let behind = (bytes - SLOW_BYTES) / (1 << 20) + 1;
+            let behind =
+                bytes.saturating_sub(SLOW_BYTES) / (1 << 20) + files.saturating_sub(SLOW_RUN_FILES) + 1;
             let pause = Duration::from_millis(behind.min(20));
             self.around.stats.slowed(pause);
             std::thread::sleep(pause);

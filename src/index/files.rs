@@ -30,6 +30,8 @@ pub struct RunFiles {
     storage: Arc<dyn Storage>,
     folder: PathBuf,
     cache: Arc<BlockCache>,
+    /// Files from this size on are synced.
+    synced_bytes: u64,
     /// The names that the manifest has, once it was written here.
     announced: Arc<Mutex<Option<Vec<String>>>>,
 }
@@ -59,7 +61,14 @@ impl RunFiles {
     /// The run files in a folder.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, folder: PathBuf) -> Self {
-        RunFiles { storage, folder, cache: Arc::default(), announced: Arc::default() }
+        let (cache, announced) = (Arc::default(), Arc::default());
+        RunFiles { storage, folder, cache, synced_bytes: SYNCED_RUN_BYTES, announced }
+    }
+
+    /// The same, with files synced from this size on.
+    #[must_use]
+    pub fn sync_from(self, synced_bytes: u64) -> Self {
+        RunFiles { synced_bytes, ..self }
     }
 
     /// The folder.
@@ -156,7 +165,7 @@ impl RunFiles {
         self.merge_with_pauses(runs, bottom, &mut || {})
     }
 
-    /// The same; `pause` is called every few milliseconds.
+    /// The same; `pause` is called now and then.
     ///
     /// # Errors
     /// As [`RunFiles::merge`].
@@ -190,7 +199,7 @@ impl RunFiles {
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
         let mut writer = RunWriter::to_file(Arc::clone(&file), merge::keys(runs));
         let meta = merge_into(runs, bottom, &mut writer, pause)?;
-        let synced = runs.iter().map(|run| run.bytes()).sum::<u64>() >= SYNCED_RUN_BYTES;
+        let synced = runs.iter().map(|run| run.bytes()).sum::<u64>() >= self.synced_bytes;
         writer.into_file(meta, runs, synced)?;
         self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
@@ -202,7 +211,7 @@ impl RunFiles {
     /// # Errors
     /// `read_only` when that cannot be written; then what was announced before holds.
     pub fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
-        let large = runs.iter().rposition(|run| run.bytes() >= SYNCED_RUN_BYTES);
+        let large = runs.iter().rposition(|run| run.bytes() >= self.synced_bytes);
         let (on_disk, recent) = runs.split_at(large.map_or(0, |last| last + 1));
         self.announce_on_disk(on_disk).map_err(|error| self.failed(&error))?;
         let path = self.folder.join(RECENT);

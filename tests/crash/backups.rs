@@ -27,7 +27,7 @@ fn history() -> (Image, Client) {
     let storage = FaultyStorage::new(empty_disk());
     live(&storage, &client, Life { turns: 30, index_every: Some(8), full: None, compact_every: None });
     let client = lock(&client).clone();
-    (storage.image().after(Fate::Lost), client)
+    (storage.image().after(Fate::Kept), client)
 }
 
 /// A backup of what is on this disk.

@@ -78,7 +78,7 @@ impl Compaction {
         let compaction = writer::Compaction { segments, run, compacted, indexed: Ok(()), done };
         let files = published.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
         let given = ToBackground::Compacted(Box::new(compaction));
-        in_background(&self.storage, &self.to_writer, files, given);
+        in_background(&self.storage, &self.to_writer, files, vec![given]);
         Waiting::Published(finished, named)
     }
 }

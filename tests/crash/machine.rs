@@ -205,6 +205,9 @@ fn send_stop(to_writer: &Sender<ToWriter>) {
     let _ = to_writer.send(ToWriter::Finish);
 }
 
+/// Run files from this size on are synced here.
+pub const SYNCED_BYTES: u64 = 6 << 10;
+
 /// Lets the background write what is in memory, and surely in the log, to a file.
 fn index(storage: &FaultyStorage, snapshot: &Snapshot, to_writer: &Sender<ToWriter>) {
     let (memory, files): (Vec<_>, Vec<_>) = snapshot.runs.iter().cloned().partition(|run| run.in_memory());
@@ -212,23 +215,27 @@ fn index(storage: &FaultyStorage, snapshot: &Snapshot, to_writer: &Sender<ToWrit
     if memory.is_empty() {
         return;
     }
-    in_background(storage, to_writer, files, ToBackground::Flush(memory));
+    // In parts, so that one comes while the others are merged.
+    let parts = memory.chunks((memory.len() / 2).max(1));
+    let given = parts.map(|part| ToBackground::Flush(part.to_vec())).collect();
+    in_background(storage, to_writer, files, given);
 }
 
-/// Lets the background do one thing. `files` are the run files there are.
+/// Lets the background do what it is given. `files` are the run files there are.
 pub fn in_background(
     storage: &FaultyStorage,
     to_writer: &Sender<ToWriter>,
     files: Vec<Arc<Run>>,
-    given: ToBackground,
+    given: Vec<ToBackground>,
 ) {
     let background = Background {
-        files: RunFiles::new(storage.shared(), folders().index),
+        // small enough that files of both kinds come
+        files: RunFiles::new(storage.shared(), folders().index).sync_from(SYNCED_BYTES),
         writer: to_writer.clone(),
         stats: Arc::<Stats>::default(),
     };
     let (to_background, work) = unbounded();
-    to_background.send(given).expect("the other end is here");
+    given.into_iter().for_each(|each| to_background.send(each).expect("the other end is here"));
     drop(to_background);
     // On a thread of its own, since it gives itself a low priority.
     if let Err(payload) = thread::spawn(move || background.run(files, &work)).join() {

@@ -30,15 +30,6 @@ fn on_backup(backup: &Path, ask: impl FnOnce(&mut Client)) {
     ask(&mut daemon.connect());
 }
 
-/// Ends the load when it goes.
-struct Finish<'a>(&'a AtomicBool);
-
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut names: Vec<String> =
@@ -68,7 +59,7 @@ fn a_backup_under_load_holds_everything_acknowledged_before_it_and_a_daemon_star
             });
         }
         // Also when this panics: the scope waits for its threads.
-        let _finish = Finish(&done);
+        let _finish = common::Finish(&done);
         let mut client = daemon.connect();
         let enough = || (acknowledged.load(Ordering::Relaxed) > 1000).then_some(());
         common::until("there is some history", enough);

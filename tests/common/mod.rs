@@ -26,6 +26,15 @@ pub use writes::{Write, everything, writes};
 /// How long anything may take before a test gives up: a guard against hangs, never a measure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Says that it is done when it goes, also when that is by a panic.
+pub struct Finish<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// Asks again and again until there is an answer; for what no event announces.
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

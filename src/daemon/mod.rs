@@ -22,7 +22,6 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
-use crate::index::files::RunFiles;
 use crate::limits::MAINTENANCE_WAITING;
 use crate::log::recovery::Failure;
 use crate::maintenance::Maintainer;
@@ -125,6 +124,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let store = opened.map_err(|failure| refusal(&failure, &data))?;
     compare_clocks(store.snapshot.last_at);
     let events = store.snapshot.last;
+    let files = store.files.clone();
     let on_disk = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
 
     let listening = socket::listen(&options)?;
@@ -143,7 +143,6 @@ fn serve(options: Options) -> Result<(), Exit> {
     let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
     let writer = start_writer(store, surroundings, &folders, writer_inbox)?;
     start_readers(&readers_inbox, &to_readers, &mailbox, &stats)?;
-    let files = RunFiles::new(Arc::clone(&storage), folders.index.clone());
     let background =
         Background { files: files.clone(), writer: to_writer.clone(), stats: Arc::clone(&stats) };
     spawn("background", move || background.run(on_disk, &background_inbox))?;

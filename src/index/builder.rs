@@ -125,15 +125,9 @@ impl Builder {
     /// # Errors
     /// `corrupt` when a chat's messages cannot be listed.
     pub fn add(&mut self, event: &Event, runs: &[Arc<Run>]) -> Result<()> {
-        let Builder { first, terms, buffers, .. } = self;
-        let number = u32::try_from(event.seq - *first).unwrap_or(u32::MAX);
-        buffers.one(Kind::Type, event.fact.type_name().as_bytes(), |term| terms.give(term, number));
+        self.add_live(event);
         match &event.fact {
-            Fact::MessagePosted(message) => buffers.each(message, false, |term| terms.give(term, number)),
-            Fact::MessageEdited { message, now, .. } => {
-                self.edited.push(*message);
-                self.edits.insert(*message, now.clone());
-            }
+            Fact::MessageEdited { message, .. } => self.edited.push(*message),
             Fact::MessageDeleted { message, .. } => self.delete(&[*message]),
             Fact::ChatDeleted { app, chat } => {
                 self.delete_all(Kind::Chat, &chat_bytes(app, *chat), runs)?;
@@ -144,8 +138,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Adds an event of a part of the log that was compacted: nothing in it was changed since, and the
-    /// post of an edited message is gone.
+    /// Adds what an event says itself, not what it changes: all there is to add for an event of a part of
+    /// the log that was compacted, where the post of an edited message is gone.
     pub fn add_live(&mut self, event: &Event) {
         let Builder { first, terms, buffers, .. } = self;
         let number = u32::try_from(event.seq - *first).unwrap_or(u32::MAX);

@@ -208,14 +208,16 @@ impl PostingsWriter {
         for number in [self.before, count, last - first] {
             write_varint(&mut self.payload, number);
         }
-        if is_bits(count, last - first) && last - first + 1 != count {
+        if last - first + 1 == count {
+            // They are consecutive: the head says it all.
+        } else if is_bits(count, last - first) {
             let start = self.payload.len();
             self.payload.resize(start + usize::try_from((last - first) / 8 + 1).unwrap_or(0), 0);
             for seq in &self.pending {
                 let place = usize::try_from(seq - first).unwrap_or(0);
                 self.payload[start + place / 8] |= 1 << (place % 8);
             }
-        } else if last - first + 1 != count {
+        } else {
             for pair in self.pending.windows(2) {
                 write_varint(&mut self.payload, pair[1] - pair[0]);
             }
@@ -241,10 +243,7 @@ impl<'r> List<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn open(run: &'r Run, term: &[u8]) -> Result<Option<Self>> {
-        if !run.may_hold(term) {
-            return Ok(None);
-        }
-        let mut list = List::of(run, term);
+        let Some(mut list) = List::of(run, term) else { return Ok(None) };
         Ok(list.seek(0)?.then_some(list))
     }
 
@@ -253,16 +252,16 @@ impl<'r> List<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn open_last(run: &'r Run, term: &[u8]) -> Result<Option<Self>> {
-        if !run.may_hold(term) {
-            return Ok(None);
-        }
-        let mut list = List::of(run, term);
+        let Some(mut list) = List::of(run, term) else { return Ok(None) };
         Ok(list.seek_before(u64::MAX)?.then_some(list))
     }
 
-    fn of(run: &'r Run, term: &[u8]) -> Self {
+    /// The list, at no chunk yet. `None` when the run surely does not hold the term.
+    fn of(run: &'r Run, term: &[u8]) -> Option<Self> {
         let chunk = Chunk { before: 0, count: 0, first: 0, last: 0 };
-        List { place: Position::new(run), term: term.to_vec(), key: Vec::new(), chunk, deltas: 0 }
+        let list =
+            || List { place: Position::new(run), term: term.to_vec(), key: Vec::new(), chunk, deltas: 0 };
+        run.may_hold(term).then(list)
     }
 
     /// The chunk it is at.
@@ -318,12 +317,6 @@ impl<'r> List<'r> {
 }
 
 impl List<'_> {
-    /// How many postings the list has up to the end of this chunk.
-    #[must_use]
-    pub fn length_so_far(&self) -> u64 {
-        self.chunk.before + self.chunk.count
-    }
-
     /// Sets the bits of the chunk's postings that lie in a window of seqs from `low` on.
     ///
     /// # Errors

@@ -101,6 +101,8 @@ pub struct Store {
     pub log: LogWriter,
     /// What there is.
     pub snapshot: Snapshot,
+    /// The run files, for whoever writes more of them.
+    pub files: RunFiles,
 }
 
 /// Opens the store: the index as far as it goes, and the log behind it. A damaged index is built anew
@@ -244,7 +246,7 @@ impl Replay {
         let snapshot = Snapshot { runs, segments, compacted, last, last_at, synced: last };
         // The writer begins by reading this; damage there is healed now or never.
         Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
-        Ok(Store { log, snapshot })
+        Ok(Store { log, snapshot, files: self.files.clone() })
     }
 
     /// Notes that the run files are of no use.

@@ -81,7 +81,7 @@ impl Daemon {
     /// One on an empty data folder, whose log is cut into segments of about so many bytes.
     pub fn new(segment_bytes: u64) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(Memory::default());
-        let Store { log, snapshot } = opened(&storage, segment_bytes);
+        let Store { log, snapshot, .. } = opened(&storage, segment_bytes);
         Daemon {
             storage,
             segment_bytes,
@@ -295,7 +295,7 @@ impl Daemon {
         if trimmed {
             self.log.trim().expect("memory");
         }
-        let Store { log, snapshot } = opened(&self.storage, self.segment_bytes);
+        let Store { log, snapshot, .. } = opened(&self.storage, self.segment_bytes);
         assert_eq!(snapshot.last, self.snapshot.last, "the last event");
         if snapshot.last > 0 {
             assert_eq!(snapshot.last_at, self.snapshot.last_at, "the time of the last event");

@@ -1,7 +1,7 @@
-//! The background: writes runs in memory to files, and merges runs in files, so that few are left.
+//! The background: writes tails to run files, and merges run files, so that few are left.
 //!
-//! It works on immutable runs only. The writer puts a new run in the place of those that it covers
-//! once the file is there and the manifest names it.
+//! It works only on what changes no more. The writer puts a new run in the place of what it covers once
+//! the file is there and the manifest names it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::index::files::RunFiles;
 use crate::index::levels::due;
 use crate::index::run::Run;
+use crate::index::tail::Tail;
 use crate::report;
 use crate::stats::Stats;
 use crate::writer::{Compaction, ToBackground, ToWriter};
@@ -38,7 +39,7 @@ impl Background {
         let _ = rustix::process::nice(10);
         let mut desk = Desk { runs, part: 0, put_off: VecDeque::new() };
         loop {
-            while let Some(start) = due(&desk.runs, u64::MAX, |run| run.meta().first > desk.part) {
+            while let Some(start) = due(&desk.runs, |run| run.meta().first > desk.part) {
                 if let Err(error) = self.tier(start, &mut desk, work) {
                     report::warning(&format!("run files stay as they are for now: {error}"));
                     break;
@@ -46,7 +47,7 @@ impl Background {
             }
             let Some(given) = desk.put_off.pop_front().or_else(|| work.recv().ok()) else { return };
             match given {
-                ToBackground::Flush(memory) => self.flush_until_done(&memory, &mut desk.runs),
+                ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk.runs),
                 ToBackground::Part(last) => desk.part = last,
                 ToBackground::Compacted(compaction) => {
                     desk.part = 0;
@@ -56,9 +57,9 @@ impl Background {
         }
     }
 
-    fn flush_until_done(&self, memory: &[Arc<Run>], runs: &mut Vec<Arc<Run>>) {
+    fn flush_until_done(&self, tail: &Tail, runs: &mut Vec<Arc<Run>>) {
         let mut said = false;
-        while let Err(error) = self.flush(memory, runs) {
+        while let Err(error) = self.flush(tail, runs) {
             if !said {
                 report::warning(&format!("the index stays in memory for now: {error}"));
                 said = true;
@@ -77,11 +78,11 @@ impl Background {
         let _ = self.writer.send(ToWriter::Compacted(Box::new(compaction)));
     }
 
-    /// Makes a file of runs in memory.
-    fn flush(&self, memory: &[Arc<Run>], runs: &mut Vec<Arc<Run>>) -> Result<()> {
-        let merged = self.files.merge(memory, runs.is_empty())?;
-        runs.push(Arc::clone(&merged));
-        self.announce(runs, &merged).inspect_err(|_| {
+    /// Makes a file of a tail.
+    fn flush(&self, tail: &Tail, runs: &mut Vec<Arc<Run>>) -> Result<()> {
+        let run = self.files.write(tail, runs.is_empty())?;
+        runs.push(Arc::clone(&run));
+        self.announce(runs, &run).inspect_err(|_| {
             runs.pop();
         })
     }
@@ -90,12 +91,12 @@ impl Background {
     /// comes: a merge may take seconds, and memory does not wait for it.
     fn tier(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
         let old = desk.runs.clone();
-        let merged = self.files.merge_with_pauses(&old[start..], start == 0, &mut || {
+        let merged = self.files.merge(&old[start..], start == 0, &mut || {
             while desk.put_off.is_empty()
                 && let Ok(given) = work.try_recv()
             {
                 match given {
-                    ToBackground::Flush(memory) => self.flush_until_done(&memory, &mut desk.runs),
+                    ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk.runs),
                     other => desk.put_off.push_back(other),
                 }
             }

@@ -7,15 +7,23 @@ use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit, malformed};
 use crate::error::Result;
 use crate::index::filter;
 use crate::index::run::{Position, Run, value_in};
+use crate::index::source::Source;
+use crate::index::tail::Tail;
+use crate::index::tail::view::{View, Walk};
 use crate::log::compacted::Compacted;
 use crate::log::segment::{Segment, holding};
 use crate::time::Timestamp;
 
-/// The runs and segments as of an event.
+/// The index and the segments as of an event.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    /// The index and table, oldest run first.
+    /// The index and table in files, oldest run first.
     pub runs: Arc<Vec<Arc<Run>>>,
+    /// What follows them in memory, oldest tail first: events may be added to the last one, which this
+    /// snapshot does not see.
+    pub tails: Arc<Vec<Arc<Tail>>>,
+    /// How many there are of what.
+    pub counts: Counts,
     /// The log, oldest segment first.
     pub segments: Arc<Vec<Arc<Segment>>>,
     /// What the last compaction of the log left.
@@ -39,10 +47,32 @@ pub struct Place<'s> {
 }
 
 impl Snapshot {
-    /// The run that covers `seq`.
-    fn run_of(&self, seq: u64) -> Option<&Arc<Run>> {
+    /// The tails as this snapshot sees them, oldest first.
+    fn views(&self) -> impl DoubleEndedIterator<Item = View<'_>> {
+        self.tails.iter().filter_map(|tail| tail.view(self.last))
+    }
+
+    /// All of the index, oldest piece first.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source<'_>> {
+        let runs = self.runs.iter().map(|run| Source::Run(run));
+        runs.chain(self.views().map(Source::Tail)).collect()
+    }
+
+    /// The time of the first event that the index has.
+    #[must_use]
+    pub fn first_at(&self) -> Timestamp {
+        let in_files = self.runs.first().map(|run| run.meta().first_at);
+        in_files.or_else(|| self.views().next().map(|view| view.first_at())).unwrap_or(self.last_at)
+    }
+
+    /// Where the record of `seq` lies in its segment, and the next one's if it is known.
+    fn offset(&self, seq: u64) -> Result<Option<(u32, Option<u32>)>> {
+        if let Some(view) = self.views().rev().find(|view| view.first() <= seq) {
+            return Ok(view.place(seq));
+        }
         let index = self.runs.partition_point(|run| run.meta().last < seq);
-        self.runs.get(index).filter(|run| run.meta().first <= seq)
+        self.runs.get(index).map_or(Ok(None), |run| run.place(seq))
     }
 
     /// Where the index says that a record lies. `None` when it is not in the log.
@@ -53,8 +83,7 @@ impl Snapshot {
         if seq == 0 || seq > self.last {
             return Ok(None);
         }
-        let Some(run) = self.run_of(seq) else { return Ok(None) };
-        let Some((offset, next)) = run.place(seq)? else { return Ok(None) };
+        let Some((offset, next)) = self.offset(seq)? else { return Ok(None) };
         // The next record's place helps only when it lies behind in the same file.
         let next = next.filter(|next| *next > offset).map(u64::from);
         let segment = holding(&self.segments, seq);
@@ -72,7 +101,9 @@ impl Snapshot {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
+        // Nothing of what lies in memory was compacted away.
+        let first = self.tails.first().map_or(u64::MAX, |tail| tail.first());
+        Ok(Some(seq.max(first)).filter(|seq| *seq <= self.last))
     }
 
     /// The seq behind the last event in the log that is before `time`. What was compacted away from
@@ -82,15 +113,18 @@ impl Snapshot {
     /// `corrupt`.
     pub fn behind_all_before(&self, time: Timestamp) -> Result<u64> {
         let index = self.runs.partition_point(|run| run.meta().last_at < time);
-        let Some(run) = self.runs.get(index) else { return Ok(self.last + 1) };
-        let (mut low, mut high) = (run.meta().first, run.meta().last + 1);
-        if run.meta().first_at >= time {
-            high = low;
-        }
+        let (mut low, mut high) = match self.runs.get(index) {
+            Some(run) if run.meta().first_at >= time => return Ok(run.meta().first),
+            Some(run) => (run.meta().first, run.meta().last + 1),
+            None => match self.views().find(|view| view.last_at() >= time) {
+                Some(view) => (view.first(), view.last() + 1),
+                None => return Ok(self.last + 1),
+            },
+        };
         while low < high {
             let middle = u64::midpoint(low, high);
             // The first record at the middle or behind it decides for all seqs between.
-            let probe = run.next_record(middle)?;
+            let probe = self.next_record(middle)?;
             let Some(probe) = probe.filter(|probe| *probe < high) else {
                 high = middle;
                 continue;
@@ -108,6 +142,9 @@ impl Snapshot {
 
 impl Facts for Snapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(value) = self.views().rev().find_map(|view| view.value(key)) {
+            return Ok(value);
+        }
         let hash = filter::hash(key);
         for run in self.runs.iter().rev() {
             if let Some(value) = run.value(key, hash)? {
@@ -119,27 +156,29 @@ impl Facts for Snapshot {
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let to = to.min(&[FIRST_POSTINGS_TAG]);
-        let mut places = Vec::new();
+        let mut walks = Vec::new();
         for run in self.runs.iter() {
             let mut place = Position::new(run);
             if place.seek(from)? && place.key() < to {
-                places.push(place);
+                walks.push(Entries::Run(place));
             }
         }
-        while let Some(key) = places.iter().map(Position::key).min().map(<[u8]>::to_vec) {
+        let tails = self.views().map(|view| Entries::Tail(view.walk(from, to)));
+        walks.extend(tails.filter(|walk| walk.current().is_some()));
+        while let Some(key) =
+            walks.iter().filter_map(|walk| Some(walk.current()?.0)).min().map(<[u8]>::to_vec)
+        {
             let mut newest = true;
             let mut going = true;
-            for index in (0..places.len()).rev() {
-                let place = &mut places[index];
-                if place.key() != key {
-                    continue;
-                }
-                if newest && let Some(value) = value_in(place.payload()) {
+            for index in (0..walks.len()).rev() {
+                let walk = &mut walks[index];
+                let Some((_, value)) = walk.current().filter(|(found, _)| *found == key) else { continue };
+                if newest && let Some(value) = value {
                     going = visit(&key, value)?;
                 }
                 newest = false;
-                if !(place.advance()? && place.key() < to) {
-                    places.remove(index);
+                if !walk.advance(to)? {
+                    walks.remove(index);
                 }
             }
             if !going {
@@ -155,7 +194,34 @@ impl Facts for Snapshot {
     }
 
     fn counts(&self) -> Counts {
-        self.runs.last().map_or_else(Counts::default, |run| run.meta().counts)
+        self.counts
+    }
+}
+
+/// A walk through the table's entries in one piece of the index.
+enum Entries<'s> {
+    Run(Position<'s>),
+    Tail(Walk<'s>),
+}
+
+impl Entries<'_> {
+    /// The key that it is at, and its value.
+    fn current(&self) -> Option<(&[u8], Option<&[u8]>)> {
+        match self {
+            Entries::Run(place) => Some((place.key(), value_in(place.payload()))),
+            Entries::Tail(walk) => walk.current(),
+        }
+    }
+
+    /// Goes on. `false` when there is nothing more below `to`.
+    fn advance(&mut self, to: &[u8]) -> Result<bool> {
+        match self {
+            Entries::Run(place) => Ok(place.advance()? && place.key() < to),
+            Entries::Tail(walk) => {
+                walk.advance();
+                Ok(walk.current().is_some())
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::index::run::Run;
+use crate::index::tail::Tail;
 
 /// A number that threads add to.
 #[derive(Debug, Default)]
@@ -200,13 +201,12 @@ impl Stats {
         self.broken.get() > 0
     }
 
-    /// The runs that there are now.
-    pub fn index(&self, runs: &[Arc<Run>]) {
-        let (memory, files): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.in_memory());
-        self.runs_memory.set(memory.len() as u64);
-        self.runs_files.set(files.len() as u64);
-        self.run_bytes_memory.set(memory.iter().map(|run| run.bytes()).sum());
-        self.run_bytes_files.set(files.iter().map(|run| run.bytes()).sum());
+    /// The runs and tails that there are now.
+    pub fn index(&self, runs: &[Arc<Run>], tails: &[Arc<Tail>]) {
+        self.runs_memory.set(tails.len() as u64);
+        self.runs_files.set(runs.len() as u64);
+        self.run_bytes_memory.set(tails.iter().map(|tail| tail.held_bytes()).sum());
+        self.run_bytes_files.set(runs.iter().map(|run| run.bytes()).sum());
     }
 }
 

@@ -74,7 +74,7 @@ fn an_edited_message_goes_with_its_chat_whatever_was_merged() -> Checked {
     pair.alone(&json!({"cmd": "chat.create", "app": app}))?;
     pair.alone(&json!({"cmd": "message.post", "app": app, "chat": 1, "body": "alpha"}))?;
     pair.alone(&json!({"cmd": "message.edit", "seq": 3, "body": "beta"}))?;
-    pair.daemon.merge(0, 4);
+    pair.daemon.flush();
     pair.alone(&json!({"cmd": "chat.delete", "app": app, "chat": 1}))?;
     pair.check()
 }

@@ -11,7 +11,7 @@ use msglogd::background::Background;
 use msglogd::domain::command::{Command, Read, Search, Write, WriteRequest};
 use msglogd::domain::messages::{Destination, Target};
 use msglogd::index::files::RunFiles;
-use msglogd::limits::SEGMENT_BYTES_DEFAULT;
+use msglogd::limits::{FLUSH_BYTES, SEGMENT_BYTES_DEFAULT};
 use msglogd::protocol::request;
 use msglogd::reader::search::Task;
 use msglogd::snapshot::{Published, Snapshot};
@@ -64,7 +64,7 @@ impl Ours {
         let (answered, answers) = unbounded();
         let files = RunFiles::new(storage, folders.index);
         let background = Background { files, writer: writer.clone(), stats: Arc::clone(&stats) };
-        let on_disk = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
+        let on_disk = store.snapshot.runs.as_ref().clone();
         std::thread::spawn(move || background.run(on_disk, &background_inbox));
         let surroundings = Surroundings {
             published: Arc::clone(&published),
@@ -74,6 +74,7 @@ impl Ours {
             background: Box::new(move |work| drop(to_background.send(work))),
             sealed: Box::new(|| {}),
             uid: 0,
+            flush_bytes: FLUSH_BYTES,
         };
         let thread = std::thread::spawn(move || {
             Writer::new(store, surroundings).expect("a whole index").run(&inbox);
@@ -150,11 +151,12 @@ impl Ours {
     /// The runs, for people.
     pub fn describe_runs(&self) -> String {
         let snapshot = self.snapshot();
-        let sizes = |in_memory: bool| {
-            let runs = snapshot.runs.iter().filter(|run| run.in_memory() == in_memory);
-            runs.map(|run| format!("{}", run.bytes().div_ceil(1024))).collect::<Vec<_>>().join("+")
+        let sizes = |bytes: Vec<u64>| {
+            bytes.iter().map(|bytes| bytes.div_ceil(1024).to_string()).collect::<Vec<_>>().join("+")
         };
-        format!("run files of {} KiB; in memory {} KiB", sizes(false), sizes(true))
+        let files = sizes(snapshot.runs.iter().map(|run| run.bytes()).collect());
+        let memory = sizes(snapshot.tails.iter().map(|tail| tail.held_bytes()).collect());
+        format!("run files of {files} KiB; in memory {memory} KiB")
     }
 }
 
@@ -165,8 +167,8 @@ impl Drop for Ours {
     }
 }
 
-fn runs(snapshot: &Snapshot) -> Vec<(u64, u64, bool)> {
-    snapshot.runs.iter().map(|run| (run.meta().first, run.meta().last, run.in_memory())).collect()
+fn runs(snapshot: &Snapshot) -> Vec<(u64, u64)> {
+    snapshot.runs.iter().map(|run| (run.meta().first, run.meta().last)).collect()
 }
 
 fn all_ok(answers: &Answers) -> usize {

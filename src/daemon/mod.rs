@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
-use crate::limits::MAINTENANCE_WAITING;
+use crate::limits::{FLUSH_BYTES, MAINTENANCE_WAITING};
 use crate::log::recovery::Failure;
 use crate::maintenance::Maintainer;
 use crate::maintenance::compact::Compactor;
@@ -125,7 +125,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     compare_clocks(store.snapshot.last_at);
     let events = store.snapshot.last;
     let files = store.files.clone();
-    let on_disk = store.snapshot.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
+    let on_disk = store.snapshot.runs.as_ref().clone();
 
     let listening = socket::listen(&options)?;
     let (path, ours) = (listening.path.clone(), listening.ours());
@@ -263,6 +263,7 @@ fn surroundings(
         sealed: Box::new(move || {
             let _ = to_maintenance.try_send(());
         }),
+        flush_bytes: FLUSH_BYTES,
         uid: crate::paths::own_uid(),
     }
 }

@@ -5,12 +5,10 @@
 //! and in none of the dead, is counted 64 at once. When one list is far shorter than the others, its
 //! postings are looked up in them instead.
 
-use std::sync::Arc;
-
-use super::cursor::{And, Boxed, Not, Postings};
-use super::postings::{self, List};
+use super::cursor::{And, Boxed, Not};
+use super::postings::List;
 use super::query::{Plan, changed_since};
-use super::run::Run;
+use super::source::Source;
 use crate::domain::command::Order;
 use crate::error::Result;
 
@@ -25,18 +23,18 @@ const FAR_LONGER: u64 = 256;
 ///
 /// # Errors
 /// `corrupt`.
-pub fn count_at_once(runs: &[Arc<Run>], plan: &Plan) -> Result<Option<u64>> {
+pub fn count_at_once(sources: &[Source<'_>], plan: &Plan) -> Result<Option<u64>> {
     let (Some(posts), Some(edits)) = (plan.conjunction(false), plan.conjunction(true)) else {
         return Ok(None);
     };
     let mut total = 0;
     let mut windows = Windows::default();
-    for (number, run) in runs.iter().enumerate() {
+    for (number, source) in sources.iter().enumerate() {
         for (edit, terms) in [(false, &posts), (true, &edits)] {
-            if edit && !run.meta().edits {
+            if edit && !source.has_edits() {
                 continue;
             }
-            total += windows.count(runs, number, edit, terms)?;
+            total += windows.count(sources, number, edit, terms)?;
         }
     }
     Ok(Some(total))
@@ -50,24 +48,27 @@ struct Windows {
 }
 
 impl Windows {
-    /// How many live messages of run `number` have all terms.
-    fn count(&mut self, runs: &[Arc<Run>], number: usize, edit: bool, terms: &[Vec<u8>]) -> Result<u64> {
-        let run = &runs[number];
+    /// How many live messages of piece `number` have all terms.
+    fn count(&mut self, sources: &[Source<'_>], number: usize, edit: bool, terms: &[Vec<u8>]) -> Result<u64> {
+        let source = sources[number];
         let mut lengths = Vec::with_capacity(terms.len());
         for term in terms {
-            match postings::count(run, term)? {
+            match source.count(term)? {
                 0 => return Ok(0),
                 length => lengths.push(length),
             }
         }
-        let dead = changed_since(runs, number, edit, Order::Oldest)?;
+        let dead = changed_since(sources, number, edit, Order::Oldest)?;
         let shortest = lengths.iter().copied().min().unwrap_or(0);
-        if terms.len() == 1 && dead.is_empty() {
+        // Of edits a tail has also some that are not current.
+        let exact = !edit || matches!(source, Source::Run(_));
+        if terms.len() == 1 && dead.is_empty() && exact {
             return Ok(shortest);
         }
-        if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
-            return walk(run, terms, &lengths, dead);
-        }
+        let run = match source {
+            Source::Run(run) if lengths.iter().all(|length| *length <= FAR_LONGER * shortest) => run,
+            _ => return walk(source, terms, &lengths, dead),
+        };
         let mut lists = Vec::with_capacity(terms.len());
         for term in terms {
             let Some(list) = List::open(run, term)? else { return Ok(0) };
@@ -129,13 +130,13 @@ fn fill(list: &mut Option<List<'_>>, low: u64, window: &mut [u64], spare: &mut V
 }
 
 /// Looks the postings of the shortest list up in the others.
-fn walk(run: &Run, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<'_>>) -> Result<u64> {
+fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<'_>>) -> Result<u64> {
     let mut order: Vec<usize> = (0..terms.len()).collect();
     order.sort_unstable_by_key(|place| lengths[*place]);
     let mut parts: Vec<Boxed<'_>> = Vec::with_capacity(terms.len());
     for place in order {
-        let Some(found) = Postings::open(run, &terms[place], Order::Oldest)? else { return Ok(0) };
-        parts.push(Box::new(found));
+        let Some(found) = source.postings(&terms[place], Order::Oldest)? else { return Ok(0) };
+        parts.push(found);
     }
     let mut live = Not::of(And::of(parts)?, dead)?;
     let mut count = 0;

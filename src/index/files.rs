@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cache::BlockCache;
 use super::merge::{self, merge_into, meta_of};
 use super::run::{Meta, Run};
-use super::run_writer::RunWriter;
+use super::run_writer::{EachOffsets, RunWriter};
+use super::tail::Tail;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
@@ -157,50 +158,61 @@ impl RunFiles {
         Ok(run)
     }
 
-    /// Makes one run file of runs that follow each other. `bottom`: nothing is older.
+    /// Makes one run file of runs that follow each other. `bottom`: nothing is older. `pause` is called
+    /// now and then, for other work.
     ///
     /// # Errors
     /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written.
-    pub fn merge(&self, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
-        self.merge_with_pauses(runs, bottom, &mut || {})
-    }
-
-    /// The same; `pause` is called now and then.
-    ///
-    /// # Errors
-    /// As [`RunFiles::merge`].
-    pub fn merge_with_pauses(
-        &self,
-        runs: &[Arc<Run>],
-        bottom: bool,
-        pause: &mut dyn FnMut(),
-    ) -> Result<Arc<Run>> {
+    pub fn merge(&self, runs: &[Arc<Run>], bottom: bool, pause: &mut dyn FnMut()) -> Result<Arc<Run>> {
         let meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
-        self.merge_to(&name_of(&meta), runs, bottom, pause)
+        self.merge_as(&name_of(&meta), runs, bottom, pause)
     }
 
     /// The same, in a file of that name. Until the manifest names it, it is a leftover.
     ///
     /// # Errors
     /// As [`RunFiles::merge`].
-    pub fn merge_as(&self, name: &str, runs: &[Arc<Run>], bottom: bool) -> Result<Arc<Run>> {
-        self.merge_to(name, runs, bottom, &mut || {})
-    }
-
-    fn merge_to(
+    pub fn merge_as(
         &self,
         name: &str,
         runs: &[Arc<Run>],
         bottom: bool,
         pause: &mut dyn FnMut(),
     ) -> Result<Arc<Run>> {
+        let bytes = runs.iter().map(|run| run.bytes()).sum();
+        let offsets: Vec<&dyn EachOffsets> = runs.iter().map(|run| run.as_ref() as _).collect();
+        self.make(name, merge::keys(runs), bytes, &offsets, |writer| merge_into(runs, bottom, writer, pause))
+    }
+
+    /// Makes a run file of a tail that no event is added to any more.
+    ///
+    /// # Errors
+    /// `read_only` when it cannot be written.
+    pub fn write(&self, tail: &Tail, bottom: bool) -> Result<Arc<Run>> {
+        let name = name_of(&tail.meta()?);
+        self.make(&name, tail.keys(), tail.held_bytes(), &[tail], |writer| tail.write_entries(bottom, writer))
+    }
+
+    /// Makes a run file of that name from at most so many keys and terms, which `fill` writes; about
+    /// `bytes` are expected, and that decides whether it is synced. `offsets` say where the records lie.
+    ///
+    /// # Errors
+    /// `read_only` when it cannot be written, and what `fill` says.
+    pub fn make(
+        &self,
+        name: &str,
+        keys: u64,
+        bytes: u64,
+        offsets: &[&dyn EachOffsets],
+        fill: impl FnOnce(&mut RunWriter) -> Result<Meta>,
+    ) -> Result<Arc<Run>> {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-        let mut writer = RunWriter::to_file(Arc::clone(&file), merge::keys(runs));
-        let meta = merge_into(runs, bottom, &mut writer, pause)?;
-        let synced = runs.iter().map(|run| run.bytes()).sum::<u64>() >= self.synced_bytes;
-        writer.into_file(meta, runs, synced)?;
+        let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
+        let meta = fill(&mut writer)?;
+        let synced = bytes >= self.synced_bytes;
+        writer.into_file(meta, offsets, synced)?;
         self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
     }

@@ -116,25 +116,6 @@ pub fn keys(runs: &[Arc<Run>]) -> u64 {
     runs.iter().map(|run| run.meta().keys).sum()
 }
 
-/// Merges runs into one in memory.
-///
-/// # Errors
-/// As [`merge_into`].
-pub fn in_memory(runs: &[Arc<Run>], bottom: bool) -> Result<Run> {
-    let bytes = runs.iter().map(|run| run.bytes()).sum();
-    let mut writer = RunWriter::in_memory(bytes, runs.iter().map(|run| run.filtered()).sum());
-    let meta = merge_into(runs, bottom, &mut writer, &mut || {})?;
-    let events = meta.last + 1 - meta.dense_from;
-    let mut offsets = Vec::with_capacity(usize::try_from(events).unwrap_or(0));
-    for run in runs {
-        run.each_offsets(&mut |bytes| {
-            offsets.extend(bytes.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)));
-            Ok(())
-        })?;
-    }
-    Ok(writer.into_memory(meta, offsets))
-}
-
 /// One of the runs, at an entry.
 struct Input<'r> {
     number: usize,

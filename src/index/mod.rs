@@ -5,14 +5,13 @@
 //!   `cache` keeps blocks of files that were read lately.
 //! - `postings` lists the seqs of a term, in chunks that are entries of the run.
 //! - `places` tells where records lie in a part of the log that was compacted.
-//! - `terms` says which terms a message has; `builder` makes a run from a batch of events.
-//! - `levels` keeps the newest runs few; `files` is the folder of those that are on disk.
+//! - `terms` says which terms a message has; `tail` holds those of the newest events, in memory.
+//! - `files` is the folder of run files; `levels` says when some become one.
 //! - `rebuild` makes the run of a part of the log that was compacted.
-//! - `merge` makes one run of several; `cursor` and `query` walk postings for a search;
-//!   `count` counts without walking.
+//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor` and `query` walk
+//!   postings for a search; `count` counts without walking.
 
 pub mod block;
-pub mod builder;
 pub mod cache;
 pub mod count;
 pub mod cursor;
@@ -26,4 +25,6 @@ pub mod query;
 pub mod rebuild;
 pub mod run;
 pub mod run_writer;
+pub mod source;
+pub mod tail;
 pub mod terms;

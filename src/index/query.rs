@@ -4,10 +4,9 @@
 //! later event changed is left out of both, so every message is found in just the one set that has
 //! its current form. Posts of the runs follow each other; the sets of edits are merged in by seq.
 
-use std::sync::Arc;
-
-use super::cursor::{And, Boxed, Cursor, Gathered, Not, Or, Postings, rank};
-use super::run::Run;
+use super::cursor::{And, Boxed, Not, Or, rank};
+use super::source::Source;
+use super::tail::view::Words;
 use super::terms::{Kind, may_be_cut, symbol_bytes, term, word_prefix, word_term};
 use crate::domain::command::Order;
 use crate::domain::text::{Clause, Phrase, Text};
@@ -100,20 +99,20 @@ impl Plan {
         terms.map(|terms| if terms.is_empty() { vec![term(Kind::Message, edit, b"")] } else { terms })
     }
 
-    /// The set of a run. `None` when it is empty.
-    fn cursor<'r>(&self, run: &'r Run, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+    /// The set of a piece of the index. `None` when it is empty.
+    fn cursor<'r>(&self, source: Source<'r>, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
         let mut parts: Vec<Boxed<'r>> = Vec::new();
         let mut excluded: Vec<Boxed<'r>> = Vec::new();
         for (kind, bytes) in &self.required {
-            let Some(found) = Postings::open(run, &term(*kind, edit, bytes), order)? else { return Ok(None) };
-            parts.push(Box::new(found));
+            let Some(found) = source.postings(&term(*kind, edit, bytes), order)? else { return Ok(None) };
+            parts.push(found);
         }
         for clause in &self.clauses {
             match clause {
                 Clause::Any(phrases) => {
                     let mut any = Vec::new();
                     for phrase in phrases {
-                        any.extend(phrase_cursor(run, phrase, edit, order)?);
+                        any.extend(phrase_cursor(source, phrase, edit, order)?);
                     }
                     match any.len() {
                         0 => return Ok(None),
@@ -124,18 +123,18 @@ impl Plan {
                 // Words that are not next to each other do not make a phrase, and a long word's term
                 // stands for others too: left to the check.
                 Clause::Not(phrase) if phrase.words.len() > 1 || is_long(phrase) => {}
-                Clause::Not(phrase) => excluded.extend(phrase_cursor(run, phrase, edit, order)?),
+                Clause::Not(phrase) => excluded.extend(phrase_cursor(source, phrase, edit, order)?),
             }
         }
         for piece in &self.pieces {
-            let Some(found) = piece_cursor(run, piece, edit, order)? else { return Ok(None) };
+            let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
             parts.push(found);
         }
         if parts.is_empty() {
-            let Some(all) = Postings::open(run, &term(Kind::Message, edit, b""), order)? else {
+            let Some(all) = source.postings(&term(Kind::Message, edit, b""), order)? else {
                 return Ok(None);
             };
-            parts.push(Box::new(all));
+            parts.push(all);
         }
         Ok(Some(Not::of(And::of(parts)?, excluded)?))
     }
@@ -161,18 +160,19 @@ fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
     }
 }
 
-fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
-    cursor.current().is_some().then(|| Box::new(cursor) as Boxed<'r>)
-}
-
 /// All words of a phrase, wherever they stand.
-fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+fn phrase_cursor<'r>(
+    source: Source<'r>,
+    phrase: &Phrase,
+    edit: bool,
+    order: Order,
+) -> Result<Option<Boxed<'r>>> {
     let mut parts: Vec<Boxed<'r>> = Vec::new();
     for (place, word) in phrase.words.iter().enumerate() {
         let found = if phrase.prefix && place + 1 == phrase.words.len() {
-            boxed(Gathered::of_prefix(run, &word_prefix(edit, word), order, &mut |_| true)?)
+            source.with_words(&word_prefix(edit, word), Words::Beginning, order)?
         } else {
-            Postings::open(run, &word_term(edit, word), order)?.and_then(boxed)
+            source.postings(&word_term(edit, word), order)?
         };
         let Some(found) = found else { return Ok(None) };
         parts.push(found);
@@ -180,26 +180,20 @@ fn phrase_cursor<'r>(run: &'r Run, phrase: &Phrase, edit: bool, order: Order) ->
     Ok(Some(And::of(parts)?))
 }
 
-fn piece_cursor<'r>(run: &'r Run, piece: &Piece, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+fn piece_cursor<'r>(
+    source: Source<'r>,
+    piece: &Piece,
+    edit: bool,
+    order: Order,
+) -> Result<Option<Boxed<'r>>> {
     let all_words = word_prefix(edit, "");
-    Ok(match piece {
-        Piece::Word(word) => Postings::open(run, &word_term(edit, word), order)?.and_then(boxed),
-        Piece::Symbol(symbol) => {
-            Postings::open(run, &term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order)?.and_then(boxed)
-        }
-        Piece::Prefix(start) => {
-            boxed(Gathered::of_prefix(run, &word_prefix(edit, start), order, &mut |_| true)?)
-        }
-        Piece::Suffix(end) => boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| {
-            word.ends_with(end.as_bytes()) || may_be_cut(word)
-        })?),
-        Piece::Inside(part) => {
-            let finder = memchr::memmem::Finder::new(part.as_bytes());
-            boxed(Gathered::of_prefix(run, &all_words, order, &mut |word| {
-                finder.find(word).is_some() || may_be_cut(word)
-            })?)
-        }
-    })
+    match piece {
+        Piece::Word(word) => source.postings(&word_term(edit, word), order),
+        Piece::Symbol(symbol) => source.postings(&term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order),
+        Piece::Prefix(start) => source.with_words(&word_prefix(edit, start), Words::Beginning, order),
+        Piece::Suffix(end) => source.with_words(&all_words, Words::Ending(end.as_bytes()), order),
+        Piece::Inside(part) => source.with_words(&all_words, Words::Holding(part.as_bytes()), order),
+    }
 }
 
 /// A message that may match.
@@ -213,10 +207,10 @@ pub struct Candidate {
 
 /// The candidates in order.
 pub struct Candidates<'r> {
-    runs: &'r [Arc<Run>],
+    sources: &'r [Source<'r>],
     plan: &'r Plan,
     order: Order,
-    /// Runs whose posts were not looked at yet, in the order of the walk.
+    /// Pieces whose posts were not looked at yet, in the order of the walk.
     waiting: std::vec::IntoIter<usize>,
     posts: Option<Boxed<'r>>,
     edits: Vec<Boxed<'r>>,
@@ -229,9 +223,13 @@ impl<'r> Candidates<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn new(runs: &'r [Arc<Run>], plan: &'r Plan, order: Order, low: u64, high: u64) -> Result<Self> {
-        let in_scope = |run: &Run| run.meta().first <= high && run.meta().last >= low;
-        let mut waiting: Vec<usize> = (0..runs.len()).filter(|number| in_scope(&runs[*number])).collect();
+    pub fn new(sources: &'r [Source<'r>], plan: &'r Plan, order: Order, low: u64, high: u64) -> Result<Self> {
+        let in_scope = |source: &Source<'_>| {
+            let (first, last) = source.range();
+            first <= high && last >= low
+        };
+        let mut waiting: Vec<usize> =
+            (0..sources.len()).filter(|number| in_scope(&sources[*number])).collect();
         let (mut next, mut end) = (rank(order, low), rank(order, high));
         if order == Order::Newest {
             waiting.reverse();
@@ -239,15 +237,15 @@ impl<'r> Candidates<'r> {
         }
         let mut edits = Vec::new();
         if low <= high {
-            for (number, run) in runs.iter().enumerate().filter(|(_, run)| run.meta().edits) {
-                if let Some(found) = plan.cursor(run, true, order)? {
-                    edits.push(Not::of(found, changed_since(runs, number, true, order)?)?);
+            for (number, source) in sources.iter().enumerate().filter(|(_, source)| source.has_edits()) {
+                if let Some(found) = plan.cursor(*source, true, order)? {
+                    edits.push(Not::of(found, changed_since(sources, number, true, order)?)?);
                 }
             }
         } else {
             waiting.clear();
         }
-        Ok(Candidates { runs, plan, order, waiting: waiting.into_iter(), posts: None, edits, next, end })
+        Ok(Candidates { sources, plan, order, waiting: waiting.into_iter(), posts: None, edits, next, end })
     }
 
     /// The next candidate.
@@ -280,34 +278,28 @@ impl<'r> Candidates<'r> {
                 self.posts = None;
                 return Ok(None);
             };
-            self.posts = match self.plan.cursor(&self.runs[number], false, self.order)? {
-                Some(found) => Some(Not::of(found, changed_since(self.runs, number, false, self.order)?)?),
+            self.posts = match self.plan.cursor(self.sources[number], false, self.order)? {
+                Some(found) => Some(Not::of(found, changed_since(self.sources, number, false, self.order)?)?),
                 None => None,
             };
         }
     }
 }
 
-/// The messages that later events changed: their postings in run `number` are dead.
+/// The messages that later events changed: their postings in piece `number` are dead.
 pub(super) fn changed_since<'r>(
-    runs: &'r [Arc<Run>],
+    sources: &'r [Source<'r>],
     number: usize,
     edits: bool,
     order: Order,
 ) -> Result<Vec<Boxed<'r>>> {
     let mut dead: Vec<Boxed<'r>> = Vec::new();
-    let own = runs[number].meta();
-    for (later, run) in runs.iter().enumerate().skip(number) {
-        // Edits in a run are of messages anywhere before; posts lie in its range.
-        let touches =
-            run.meta().changed.is_some_and(|(low, high)| edits || (low <= own.last && high >= own.first));
-        if !touches {
-            continue;
+    // Edits in a piece are of messages anywhere before; posts lie in its range.
+    let (low, high) = if edits { (0, u64::MAX) } else { sources[number].range() };
+    for (later, source) in sources.iter().enumerate().skip(number) {
+        if source.touches(low, high) {
+            source.changed(later == number, edits, order, &mut dead)?;
         }
-        if !edits || later > number {
-            dead.extend(Postings::open(run, &term(Kind::Edited, false, b""), order)?.and_then(boxed));
-        }
-        dead.extend(Postings::open(run, &term(Kind::Deleted, false, b""), order)?.and_then(boxed));
     }
     Ok(dead)
 }

@@ -5,80 +5,114 @@
 
 use std::sync::Arc;
 
-use super::builder::Builder;
 use super::files::RunFiles;
-use super::levels;
-use super::places::Places;
+use super::levels::due;
+use super::places::PlacesWriter;
 use super::run::{Meta, Run};
+use super::run_writer::cannot_write;
+use super::tail::contents::Contents;
+use super::tail::write::{keys, write_entries};
 use crate::domain::event::Event;
-use crate::domain::table::Changes;
 use crate::error::{Code, Error, Result};
-use crate::limits::SLOW_BYTES;
-
-/// Events that one run takes.
-const RUN_EVENTS: usize = 4096;
+use crate::limits::FLUSH_BYTES;
+use crate::time::Timestamp;
 
 /// Gathers the events of a compacted part of the log.
 pub struct Rebuild {
     files: RunFiles,
     generation: u64,
-    events: Vec<Event>,
+    /// What is in memory: the seqs and offsets of the events, what they say, and the times of the first
+    /// and the last.
     places: Vec<(u64, u32)>,
-    /// What was made so far: first some in files, then some in memory.
-    runs: Vec<Arc<Run>>,
+    contents: Contents,
+    times: Option<(Timestamp, Timestamp)>,
+    /// What was made so far, in files that no manifest names.
+    pieces: Vec<Arc<Run>>,
+    names: Vec<String>,
+    made: u64,
 }
 
 impl Rebuild {
     /// Begins with the first event of the log, after so many compactions.
     #[must_use]
     pub fn new(files: RunFiles, generation: u64) -> Self {
-        Rebuild { files, generation, events: Vec::new(), places: Vec::new(), runs: Vec::new() }
+        Rebuild {
+            files,
+            generation,
+            places: Vec::new(),
+            contents: Contents::default(),
+            times: None,
+            pieces: Vec::new(),
+            names: Vec::new(),
+            made: 0,
+        }
     }
 
     /// Adds a live event, whose line begins at `offset`.
     ///
     /// # Errors
     /// `corrupt` or `read_only` from a run file.
-    pub fn add(&mut self, event: Event, offset: u64) -> Result<()> {
-        // A run in memory counts its events from its first.
-        let too_far =
-            self.events.first().is_some_and(|first| event.seq - first.seq > u64::from(u32::MAX) / 2);
-        if self.events.len() >= RUN_EVENTS || too_far {
-            self.freeze()?;
+    pub fn add(&mut self, event: &Event, offset: u64) -> Result<()> {
+        // Events are numbered from the first of a piece.
+        let first = self.places.first().map_or(event.seq, |(first, _)| *first);
+        let too_far = event.seq - first > u64::from(u32::MAX) / 2;
+        if too_far || (self.contents.held_bytes() + 12 * self.places.len()) as u64 >= FLUSH_BYTES {
+            self.finish_piece()?;
         }
+        let first = self.places.first().map_or(event.seq, |(first, _)| *first);
         let offset =
             u32::try_from(offset).map_err(|_| Error::new(Code::Internal, "a segment is over 4 GiB"))?;
         self.places.push((event.seq, offset));
-        self.events.push(event);
+        self.contents.add_live(event, u32::try_from(event.seq - first).unwrap_or(u32::MAX));
+        self.times = Some((self.times.map_or(event.at, |(first_at, _)| first_at), event.at));
         Ok(())
     }
 
-    fn freeze(&mut self) -> Result<()> {
-        let (Some(first), Some(last)) = (self.events.first(), self.events.last()) else { return Ok(()) };
-        let meta = Meta {
-            first: self.runs.last().map_or(1, |run| run.meta().last + 1),
-            last: last.seq,
-            dense_from: last.seq + 1,
+    /// Writes what is in memory to a file.
+    fn finish_piece(&mut self) -> Result<()> {
+        let (places, contents) = (std::mem::take(&mut self.places), std::mem::take(&mut self.contents));
+        let (Some((first, _)), Some((last, _)), Some((first_at, last_at))) =
+            (places.first(), places.last(), self.times.take())
+        else {
+            return Ok(());
+        };
+        let mut meta = Meta {
+            first: self.pieces.last().map_or(1, |piece| piece.meta().last + 1),
+            last: *last,
+            dense_from: last + 1,
             generation: self.generation,
-            first_at: first.at,
-            last_at: last.at,
+            first_at,
+            last_at,
             ..Meta::default()
         };
-        let mut builder = Builder::new(first.seq, 0);
-        self.events.iter().for_each(|event| builder.add_live(event));
-        let places = Places::Some(std::mem::take(&mut self.places));
-        let run = builder.finish(meta, &Changes::default(), places);
-        self.runs.push(Arc::new(run.map_err(|error| Error::new(Code::Internal, error.to_string()))?));
-        self.events.clear();
-        levels::settle(&mut self.runs, 0)?;
-        let files = self.runs.iter().take_while(|run| !run.in_memory()).count();
-        if self.runs[files..].iter().map(|run| run.bytes()).sum::<u64>() >= SLOW_BYTES {
-            let piece =
-                self.files.merge_as(&format!("piece-{files}.tmp"), &self.runs[files..], files == 0)?;
-            self.runs.truncate(files);
-            self.runs.push(piece);
+        let (name, bottom) = (self.next_name(), self.pieces.is_empty());
+        let piece = self.files.make(&name, keys(&contents), 0, &[], |writer| {
+            write_entries(&contents, *first, bottom, &mut meta, writer)?;
+            let mut out = PlacesWriter::default();
+            let mut push = |(seq, offset): &(u64, u32)| out.push(writer, *seq, *offset);
+            places
+                .iter()
+                .try_for_each(&mut push)
+                .and_then(|()| out.finish(writer))
+                .map_err(|error| cannot_write(&error))?;
+            Ok(meta)
+        })?;
+        self.pieces.push(piece);
+        self.names.push(name);
+        while let Some(start) = due(&self.pieces, |_| true) {
+            let name = self.next_name();
+            let merged = self.files.merge_as(&name, &self.pieces[start..], start == 0, &mut || {})?;
+            self.pieces.truncate(start);
+            self.pieces.push(merged);
+            self.names.drain(start..).for_each(|name| self.files.remove_leftover(&name));
+            self.names.push(name);
         }
         Ok(())
+    }
+
+    fn next_name(&mut self) -> String {
+        self.made += 1;
+        format!("piece-{}.tmp", self.made)
     }
 
     /// Makes the run file of all events up to the checkpoint's last. No manifest names it yet.
@@ -86,16 +120,15 @@ impl Rebuild {
     /// # Errors
     /// `corrupt` or `read_only` from a run file.
     pub fn finish(&mut self, checkpoint: Arc<Run>) -> Result<Arc<Run>> {
-        self.freeze()?;
-        let pieces = self.runs.clone();
-        let run = self.files.merge(&[pieces, vec![checkpoint]].concat(), true);
+        self.finish_piece()?;
+        let runs: Vec<Arc<Run>> = self.pieces.iter().cloned().chain([checkpoint]).collect();
+        let run = self.files.merge(&runs, true, &mut || {});
         self.remove_pieces();
         run
     }
 
     /// Removes the files that it made on the way.
     pub fn remove_pieces(&self) {
-        let pieces = self.runs.iter().filter(|run| !run.in_memory()).count();
-        (0..pieces).for_each(|number| self.files.remove_leftover(&format!("piece-{number}.tmp")));
+        self.names.iter().for_each(|name| self.files.remove_leftover(name));
     }
 }

@@ -21,6 +21,7 @@ use super::block::BlockPlace;
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
 use super::places;
+use super::run_writer::EachOffsets;
 use crate::codec::{read_varint, write_varint};
 use crate::domain::table::Counts;
 use crate::error::{Code, Error, Result};
@@ -290,32 +291,6 @@ impl Run {
         Ok(Some(seq.max(self.meta.dense_from)).filter(|seq| *seq <= self.meta.last))
     }
 
-    /// Gives the array of offsets as bytes (u32 LE each), piece by piece.
-    ///
-    /// # Errors
-    /// `corrupt` when the file cannot be read, and what `each` says.
-    pub fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        const PIECE: u64 = 64 << 10;
-        match &self.offsets {
-            Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
-            Offsets::At(place) => {
-                let end = place + 4 * (self.meta.last + 1 - self.meta.dense_from);
-                let mut at = *place;
-                while at < end {
-                    let count = PIECE.min(end - at);
-                    each(&self.read(at, usize::try_from(count).unwrap_or(0))?)?;
-                    at += count;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// For how many keys its filter was made.
-    pub(super) fn filtered(&self) -> u64 {
-        self.filter.room()
-    }
-
     /// Whether the run may hold a term. `false` is certain.
     #[must_use]
     pub fn may_hold(&self, term: &[u8]) -> bool {
@@ -476,6 +451,25 @@ impl Run {
             synced.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+impl EachOffsets for Run {
+    fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        const PIECE: u64 = 64 << 10;
+        match &self.offsets {
+            Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
+            Offsets::At(place) => {
+                let end = place + 4 * (self.meta.last + 1 - self.meta.dense_from);
+                let mut at = *place;
+                while at < end {
+                    let count = PIECE.min(end - at);
+                    each(&self.read(at, usize::try_from(count).unwrap_or(0))?)?;
+                    at += count;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -10,6 +10,15 @@ use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
+/// Who knows where the records of following seqs lie.
+pub trait EachOffsets {
+    /// Gives their offsets as bytes (u32 LE each), piece by piece.
+    ///
+    /// # Errors
+    /// `corrupt` when a file cannot be read, and what `each` says.
+    fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+}
+
 /// Where a run's bytes go.
 enum Sink {
     Memory(Vec<u8>),
@@ -123,18 +132,18 @@ impl RunWriter {
     }
 
     /// Finishes a run file, and syncs it if `sync` says so. Where the records lie is taken over from
-    /// `runs`, which follow each other.
+    /// `pieces`, which follow each other.
     ///
     /// # Errors
-    /// `read_only` when it cannot be written, `corrupt` when one of `runs` cannot be read.
-    pub fn into_file(mut self, mut meta: Meta, runs: &[Arc<Run>], sync: bool) -> Result<()> {
+    /// `read_only` when it cannot be written, `corrupt` when one of `pieces` cannot be read.
+    pub fn into_file(mut self, mut meta: Meta, pieces: &[&dyn EachOffsets], sync: bool) -> Result<()> {
         if !self.block.is_empty() {
             self.close_block().map_err(|error| cannot_write(&error))?;
         }
         let offsets_place = self.sink.position();
         let mut hash = crc32fast::Hasher::new();
-        for run in runs {
-            run.each_offsets(&mut |bytes| {
+        for piece in pieces {
+            piece.each_offsets(&mut |bytes| {
                 hash.update(bytes);
                 self.sink.buffer().extend_from_slice(bytes);
                 self.sink.spill().map_err(|error| cannot_write(&error))

@@ -63,7 +63,7 @@ pub const WORD_BYTES: usize = 128;
 /// The beginning of a word that its term keeps.
 #[must_use]
 pub fn kept(word: &str) -> &str {
-    &word[..word.floor_char_boundary(WORD_BYTES)]
+    if word.len() <= WORD_BYTES { word } else { &word[..word.floor_char_boundary(WORD_BYTES)] }
 }
 
 /// Whether the term of a word may stand for longer words with the same beginning.
@@ -134,7 +134,13 @@ impl TermBuffers {
         let TermBuffers { term, words } = self;
         words::tokens(&message.body, words, |token| {
             match token {
-                Token::Word(word) => write_term(term, Kind::Word, edit, kept(word).as_bytes()),
+                Token::Word(word) => {
+                    // Nothing in a word is ever escaped: it holds letters, numbers and marks.
+                    term.clear();
+                    term.push(Kind::Word.tag(edit));
+                    term.extend_from_slice(kept(word).as_bytes());
+                    term.push(0);
+                }
                 Token::Symbol(symbol) => write_term(term, Kind::Symbol, edit, &symbol_bytes(symbol)),
             }
             each(term);

@@ -159,7 +159,7 @@ impl Maintainer {
 /// the log of the copy; a compaction reads the log.
 fn about(work: &Maintenance, snapshot: &Snapshot) -> u64 {
     let log: u64 = snapshot.segments.iter().map(|segment| segment.file.length().unwrap_or(0)).sum();
-    let files = snapshot.runs.iter().filter(|run| !run.in_memory());
+    let files = snapshot.runs.iter();
     let index: u64 = files.map(|run| run.bytes()).sum();
     match work {
         Maintenance::Verify => log + index,

@@ -138,7 +138,7 @@ impl Rewriter {
             last: plan.last,
             dense_from: plan.last + 1,
             generation: plan.generation,
-            first_at: snapshot.runs.first().map_or(snapshot.last_at, |run| run.meta().first_at),
+            first_at: snapshot.first_at(),
             last_at: snapshot.last_at,
             counts: snapshot.counts(),
             ..Meta::default()
@@ -218,7 +218,7 @@ impl Copy {
         let failed = |error| Error::new(Code::ReadOnly, format!("the log cannot be compacted: {error}"));
         let start = self.writer.append(last, &self.lines).map_err(failed)?;
         for (event, offset) in self.events.drain(..).zip(self.starts.drain(..)) {
-            self.rebuild.add(event, start + offset as u64)?;
+            self.rebuild.add(&event, start + offset as u64)?;
         }
         self.lines.clear();
         Ok(())

@@ -49,7 +49,7 @@ pub fn run(
         let checkpoint = open_checkpoint(storage, &folders.log, &snapshot.compacted, &mut moved);
         found.bytes += checkpoint.map_err(|failure| ended(pace, failure))?.bytes();
     }
-    for run in snapshot.runs.iter().filter(|run| !run.in_memory()) {
+    for run in snapshot.runs.iter() {
         run.verify(&mut |bytes| pace.moved(bytes))?;
         found.runs += 1;
         found.bytes += run.bytes();

@@ -8,7 +8,6 @@ use crate::domain::jobs::Queue;
 use crate::domain::table::{Facts, malformed, number_in, scan_prefix, tag};
 use crate::domain::{chats as chat_table, formulas as formula_table, kv, messages as message_table};
 use crate::error::{Error, Result};
-use crate::index::postings;
 use crate::index::terms::{Kind, term};
 use crate::json::fields::Fields;
 use crate::json::write_string;
@@ -297,11 +296,12 @@ pub fn events(
 /// `corrupt`.
 pub fn next_of_types(snapshot: &Snapshot, from: u64, types: Option<&[String]>) -> Result<Option<u64>> {
     let Some(types) = types else { return snapshot.next_record(from) };
-    let start = snapshot.runs.partition_point(|run| run.meta().last < from);
-    for run in snapshot.runs.iter().skip(start) {
+    let sources = snapshot.sources();
+    let start = sources.partition_point(|source| source.range().1 < from);
+    for source in &sources[start..] {
         let mut first: Option<u64> = None;
         for name in types {
-            let found = postings::first_at_or_after(run, &term(Kind::Type, false, name.as_bytes()), from)?;
+            let found = source.first_at_or_after(&term(Kind::Type, false, name.as_bytes()), from)?;
             first = first.into_iter().chain(found).min();
         }
         if first.is_some() {

@@ -112,7 +112,8 @@ impl Finder {
         visit: &mut Visit<'_>,
     ) -> Result<Option<u64>> {
         let (low, high) = (self.low.max(after.saturating_add(1)), self.high.min(before.saturating_sub(1)));
-        let mut candidates = Candidates::new(&snapshot.runs, &self.plan, order, low, high)?;
+        let sources = snapshot.sources();
+        let mut candidates = Candidates::new(&sources, &self.plan, order, low, high)?;
         while let Some(candidate) = candidates.advance()? {
             let mut record = None;
             let mut passes = true;
@@ -241,7 +242,7 @@ impl Task {
     fn count(&mut self, finder: &mut Finder, budget: &mut u32) -> Result<bool> {
         if finder.check.is_none()
             && finder.times.is_none()
-            && let Some(total) = count_at_once(&self.snapshot.runs, &finder.plan)?
+            && let Some(total) = count_at_once(&self.snapshot.sources(), &finder.plan)?
         {
             self.total = total;
             return Ok(true);

@@ -99,7 +99,7 @@ impl Part<'_> {
                 let bytes = road.behind(segment, found.offset);
                 progress.replayed(Replayed { events, bytes, of_bytes: road.length });
             }
-            rebuild.add(event, found.offset).map_err(|error| {
+            rebuild.add(&event, found.offset).map_err(|error| {
                 let failure = wrong(error.clone());
                 index = Some(error);
                 failure

@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::domain::event::Event;
+use crate::domain::table::{Counts, Facts};
 use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
-use crate::index::levels;
 use crate::index::run::Run;
-use crate::limits::SLOW_BYTES;
+use crate::index::tail::Tail;
+use crate::limits::FLUSH_BYTES;
 use crate::log::compacted::Compacted;
 use crate::log::files::open_segments;
 use crate::log::recovery::{self, Failure, Start};
@@ -38,7 +39,7 @@ use crate::writer::hot::HotValues;
 use crate::writer::timers::Timers;
 use compacted_part::{Part, Trouble};
 
-/// Events that one run takes while the log is read back.
+/// Events that are added at once while the log is read back.
 const REPLAY_EVENTS: usize = 4096;
 
 /// The places in a data folder.
@@ -174,21 +175,43 @@ impl Road {
     }
 }
 
-/// Folds the events of the log into runs.
+/// Folds the events of the log into the index.
 struct Replay {
     files: RunFiles,
     runs: Vec<Arc<Run>>,
+    /// The events behind the runs.
+    tail: Arc<Tail>,
+    /// The counts behind the last event, and its time.
+    counts: Counts,
+    last_at: Timestamp,
     segments: Arc<Vec<Arc<Segment>>>,
     batch: Option<Batch>,
-    offsets: Vec<u64>,
+    offsets: Vec<u32>,
     /// Why the run files are of no use.
     damaged_index: Option<Error>,
 }
 
 impl Replay {
     fn new(files: RunFiles, runs: Vec<Arc<Run>>) -> Self {
-        let segments = Arc::default();
-        Replay { files, runs, segments, batch: None, offsets: Vec::new(), damaged_index: None }
+        Replay {
+            files,
+            runs,
+            tail: Arc::new(Tail::new(1)),
+            counts: Counts::default(),
+            last_at: Timestamp(0),
+            segments: Arc::default(),
+            batch: None,
+            offsets: Vec::new(),
+            damaged_index: None,
+        }
+    }
+
+    /// Goes on behind the runs that there are.
+    fn behind_runs(&mut self) {
+        if let Some(run) = self.runs.last() {
+            self.tail = Arc::new(Tail::new(run.meta().last + 1));
+            (self.counts, self.last_at) = (run.meta().counts, run.meta().last_at);
+        }
     }
 
     fn open(
@@ -214,6 +237,7 @@ impl Replay {
             })?;
             self.runs.extend(run);
         }
+        self.behind_runs();
         let start = self.start().map_err(|error| self.index_failed(error))?;
         if let Some(offset) = start.offset
             && let Some(segment) = holding(&segments, start.last)
@@ -228,11 +252,11 @@ impl Replay {
             if found.ends_frame && self.is_full() {
                 let bytes = road.behind(segment, found.offset);
                 progress.replayed(Replayed { events: found.seq - start.last, bytes, of_bytes: road.length });
-                self.freeze()?;
+                self.add()?;
             }
             Ok(())
         })?;
-        self.freeze()?;
+        self.add()?;
         let (log, segments, torn) = recovered.into_writer(storage, &folders.log, segment_bytes)?;
         if let Some((copy, bytes)) = torn {
             progress.say(&format!(
@@ -240,10 +264,10 @@ impl Replay {
                 copy.display()
             ));
         }
-        let last_at = self.runs.last().map_or(Timestamp(0), |run| run.meta().last_at);
-        let (runs, last) = (Arc::new(self.runs.clone()), log.last());
-        let (segments, compacted) = (Arc::new(segments), Arc::new(compacted));
-        let snapshot = Snapshot { runs, segments, compacted, last, last_at, synced: last };
+        self.segments = Arc::new(segments);
+        let compacted = Arc::new(compacted);
+        let snapshot = Snapshot { compacted, ..self.snapshot(log.last()) };
+        let last_at = snapshot.last_at;
         // The writer begins by reading this; damage there is healed now or never.
         Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
         Ok(Store { log, snapshot, files: self.files.clone() })
@@ -272,15 +296,16 @@ impl Replay {
             what: format!("event {seq} does not follow from the events before it: {}", error.message()),
         };
         let event = Event::decode(json).map_err(damage)?;
-        let batch = self.batch.get_or_insert_with(|| {
-            let runs = Arc::new(self.runs.clone());
-            let last = seq - 1;
-            let segments = Arc::clone(&self.segments);
-            let compacted = Arc::default();
-            let below = Snapshot { runs, segments, compacted, last, last_at: event.at, synced: last };
-            Batch::new(Arc::new(below), HotValues::default())
-        });
-        if let Err(error) = batch.replay(event) {
+        let offset = u32::try_from(offset)
+            .map_err(|_| damage(Error::new(Code::Internal, "it lies behind 4 GiB of a segment")))?;
+        let mut batch = match self.batch.take() {
+            Some(batch) => batch,
+            None => Batch::new(Arc::new(self.snapshot(seq - 1)), HotValues::default()),
+        };
+        self.last_at = event.at;
+        let replayed = batch.replay(event);
+        self.batch = Some(batch);
+        if let Err(error) = replayed {
             let corrupt = error.code() == Code::Corrupt;
             return Err(if corrupt { self.index_failed(error) } else { damage(error) });
         }
@@ -288,32 +313,42 @@ impl Replay {
         Ok(())
     }
 
+    /// What there is as of event `last`, all of which is on disk.
+    fn snapshot(&self, last: u64) -> Snapshot {
+        Snapshot {
+            runs: Arc::new(self.runs.clone()),
+            tails: Arc::new(vec![Arc::clone(&self.tail)]),
+            counts: self.counts,
+            segments: Arc::clone(&self.segments),
+            compacted: Arc::default(),
+            last,
+            last_at: self.last_at,
+            synced: last,
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.offsets.len() >= REPLAY_EVENTS
     }
 
-    fn freeze(&mut self) -> Result<(), Failure> {
-        let Some(batch) = self.batch.take() else { return Ok(()) };
+    /// Adds what was gathered to the tail.
+    fn add(&mut self) -> Result<(), Failure> {
+        let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let offsets = std::mem::take(&mut self.offsets);
-        let frozen = batch
-            .freeze(|number, _| offsets.get(number).copied().unwrap_or(0))
-            .and_then(|run| {
-                self.runs.push(Arc::new(run));
-                levels::settle(&mut self.runs, 0)
-            })
-            .and_then(|()| self.flush());
-        frozen.map_err(|error| self.index_failed(error))
+        self.counts = batch.counts();
+        let tails = [Arc::clone(&self.tail)];
+        let added = self.tail.add(batch.take_added(&offsets), &self.runs, &tails);
+        added.and_then(|()| self.flush()).map_err(|error| self.index_failed(error))
     }
 
     /// Keeps what a long replay holds in memory small. All of it is in the log already.
     fn flush(&mut self) -> Result<(), Error> {
-        let start = self.runs.iter().take_while(|run| !run.in_memory()).count();
-        if self.runs[start..].iter().map(|run| run.bytes()).sum::<u64>() < SLOW_BYTES {
+        if self.tail.held_bytes() < FLUSH_BYTES {
             return Ok(());
         }
-        let merged = self.files.merge(&self.runs[start..], start == 0)?;
-        self.runs.truncate(start);
-        self.runs.push(merged);
+        let last = self.tail.last();
+        self.runs.push(self.files.write(&self.tail, self.runs.is_empty())?);
+        self.tail = Arc::new(Tail::new(last + 1));
         self.files.announce(&self.runs)
     }
 }

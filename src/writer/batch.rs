@@ -6,10 +6,8 @@ use std::sync::Arc;
 use super::hot::HotValues;
 use crate::domain::event::Event;
 use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit};
-use crate::error::{Code, Error, Result};
-use crate::index::builder::{Builder, meta_of};
-use crate::index::places::Places;
-use crate::index::run::Run;
+use crate::error::Result;
+use crate::index::tail::Added;
 use crate::log::frame::{CHECKSUM_BYTES, write_line};
 use crate::snapshot::Snapshot;
 
@@ -35,14 +33,10 @@ impl Batch {
         Batch { snapshot, hot, changes, counts, events: Vec::new(), lines: Vec::new(), starts: Vec::new() }
     }
 
-    /// The values known, as of after the batch when it was kept, and as of before it when not.
+    /// The values known, as of after the batch when its changes were taken, else as of before it.
     #[must_use]
-    pub fn into_hot(self, kept: bool) -> HotValues {
-        let mut hot = self.hot.into_inner();
-        if kept {
-            hot.change(&self.changes);
-        }
-        hot
+    pub fn into_hot(self) -> HotValues {
+        self.hot.into_inner()
     }
 
     /// The seq of the next event.
@@ -86,23 +80,17 @@ impl Batch {
         Ok(())
     }
 
-    /// Freezes the batch into a run. `offset_of` gives the place of each line in its segment, by
-    /// the event's number in the batch and the line's place in `lines`.
-    ///
-    /// # Errors
-    /// `corrupt` when the index below cannot be read.
-    pub fn freeze(&self, offset_of: impl Fn(usize, usize) -> u64) -> Result<Run> {
-        let internal = |what: String| Error::new(Code::Internal, what);
-        let mut builder = Builder::new(self.snapshot.last + 1, self.lines.len());
-        for event in &self.events {
-            builder.add(event, &self.snapshot.runs)?;
-        }
-        let offsets = (0..self.events.len())
-            .map(|number| offset_of(number, self.starts.get(number).copied().unwrap_or(0)))
-            .map(|offset| u32::try_from(offset).map_err(|_| internal("a segment is over 4 GiB".into())))
-            .collect::<Result<Vec<u32>>>()?;
-        let meta = meta_of(&self.events, self.counts).ok_or_else(|| internal("an empty batch".into()))?;
-        builder.finish(meta, &self.changes, Places::All(offsets)).map_err(|error| internal(error.to_string()))
+    /// Where each event's line begins in the lines.
+    #[must_use]
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// Takes what is to be added to the tail; `offsets` are the places of the lines in their segment.
+    pub fn take_added<'b>(&'b mut self, offsets: &'b [u32]) -> Added<'b> {
+        let changes = std::mem::take(&mut self.changes);
+        self.hot.get_mut().change(&changes);
+        Added { events: &self.events, offsets, changes, counts: self.counts }
     }
 }
 

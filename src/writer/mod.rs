@@ -18,12 +18,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::domain::command::{Write, WriteRequest};
 use crate::domain::decide;
 use crate::domain::event::{Event, Fact};
-use crate::domain::table::{Circumstances, Outcome};
+use crate::domain::table::{Circumstances, Facts, Outcome};
 use crate::error::{Code, Error, Result};
-use crate::index::levels;
 use crate::index::run::Run;
+use crate::index::tail::Tail;
 use crate::limits::{
-    FLUSH_BYTES, FRAME_BYTES, FRAME_REQUESTS, SLOW_BYTES, SLOW_RUN_FILES, SYNC_DELAY_MS, WAITING_RESERVES,
+    FRAME_BYTES, FRAME_REQUESTS, SLOW_BYTES, SLOW_RUN_FILES, SYNC_DELAY_MS, WAITING_RESERVES,
 };
 use crate::log::compacted::Compacted;
 use crate::log::segment::Segment;
@@ -37,6 +37,10 @@ use batch::Batch;
 use hot::HotValues;
 use timers::Timers;
 use waiters::{Waiter, Waiters};
+
+/// Tails there are at most, the one that grows and those on their way to a file, unless one is handed
+/// over for a compaction.
+const TAILS: usize = 3;
 
 /// Whose reply it is: a connection, and the request's number on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +85,8 @@ pub enum ToWriter {
 
 /// What the background is given.
 pub enum ToBackground {
-    /// Runs in memory, to be written to a file.
-    Flush(Vec<Arc<Run>>),
+    /// A tail that is full, to be written to a file.
+    Flush(Arc<Tail>),
     /// The log is being compacted up to this event: no run is to be made across it. 0 ends that.
     Part(u64),
     /// The log was compacted.
@@ -145,6 +149,8 @@ pub struct Surroundings {
     pub sealed: Box<dyn FnMut() + Send>,
     /// The daemon's own user id.
     pub uid: u32,
+    /// A tail is handed to the background when it holds this many bytes.
+    pub flush_bytes: u64,
 }
 
 /// The writer's state between batches.
@@ -162,8 +168,8 @@ pub struct Writer {
     sync_due: Option<Instant>,
     stopping: bool,
     finished: bool,
-    /// The last event of the runs that the background is writing to a file: they are left alone.
-    flushing: Option<u64>,
+    /// Where batches are added: the last tail of the snapshot.
+    tail: Arc<Tail>,
 }
 
 /// One turn's work.
@@ -186,7 +192,9 @@ impl Writer {
     pub fn new(store: Store, around: Surroundings) -> Result<Self> {
         let timers = Timers::restore(&store.snapshot, Timestamp::now(), Instant::now())?;
         let snapshot = Arc::new(store.snapshot);
-        around.stats.index(&snapshot.runs);
+        let tail = snapshot.tails.last().cloned();
+        let tail = tail.ok_or_else(|| Error::new(Code::Internal, "a store was opened without a tail"))?;
+        around.stats.index(&snapshot.runs, &snapshot.tails);
         around.published.publish(Arc::clone(&snapshot));
         Ok(Writer {
             around,
@@ -200,7 +208,7 @@ impl Writer {
             sync_due: None,
             stopping: false,
             finished: false,
-            flushing: None,
+            tail,
         })
     }
 
@@ -267,9 +275,9 @@ impl Writer {
             turn.answers.say(late.ticket, b",\"jobs\":[]");
             turn.durable |= late.durable;
         }
-        let kept = self.commit(&mut turn, merged);
+        self.commit(&mut turn, merged);
         let events = turn.batch.events().len();
-        self.hot = turn.batch.into_hot(kept);
+        self.hot = turn.batch.into_hot();
         self.around.stats.turn(requests, events, turn.now.elapsed());
         self.around.stats.waiting(self.waiters.len());
         if !turn.answers.list.is_empty() {
@@ -379,8 +387,8 @@ impl Writer {
         }
     }
 
-    /// Appends, syncs, publishes; or turns the answers into refusals. Whether the batch was kept.
-    fn commit(&mut self, turn: &mut Turn, merged: Vec<Arc<Run>>) -> bool {
+    /// Appends, syncs, publishes; or turns the answers into refusals.
+    fn commit(&mut self, turn: &mut Turn, merged: Vec<Arc<Run>>) {
         let mut next = Snapshot::clone(&self.snapshot);
         let wrote = !turn.batch.events().is_empty();
         let mut done = Ok(());
@@ -401,7 +409,7 @@ impl Writer {
                 // The index files do not depend on this batch.
                 self.publish(Snapshot::clone(&self.snapshot), merged);
             }
-            return false;
+            return;
         }
         self.sync_due = if self.log.last() > self.log.synced() && self.broken.is_none() {
             Some(self.sync_due.unwrap_or(turn.now + Duration::from_millis(SYNC_DELAY_MS)))
@@ -414,11 +422,10 @@ impl Writer {
             self.publish(next, merged);
         }
         self.roll_when_full();
-        true
     }
 
-    /// Writes the batch's frame and freezes its run into `next`.
-    fn append(&mut self, turn: &Turn, next: &mut Snapshot) -> Result<()> {
+    /// Writes the batch's frame and adds it to the tail, for `next` to see.
+    fn append(&mut self, turn: &mut Turn, next: &mut Snapshot) -> Result<()> {
         let events = turn.batch.events();
         let last = self.snapshot.last + events.len() as u64;
         let started = Instant::now();
@@ -433,20 +440,12 @@ impl Writer {
             Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
         };
         self.around.stats.appended(turn.batch.lines().len() as u64, started.elapsed());
-        let run = match turn.batch.freeze(|_, place| start + place as u64) {
-            Ok(run) => run,
-            // The frame is in the file and cannot be shown: nothing more may follow it.
-            Err(error) => {
-                return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown));
-            }
-        };
-        let mut runs = Vec::with_capacity(next.runs.len() + 1);
-        runs.extend(next.runs.iter().cloned());
-        runs.push(Arc::new(run));
         events.iter().for_each(|event| self.timers.note(event, turn.now));
-        next.runs = Arc::new(runs);
-        next.last = last;
-        next.last_at = turn.at;
+        if let Err(error) = add_to_tail(&mut turn.batch, start, &self.tail, &self.snapshot) {
+            // The frame is in the file and cannot be shown: nothing more may follow it.
+            return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown));
+        }
+        (next.last, next.last_at, next.counts) = (last, turn.at, turn.batch.counts());
         Ok(())
     }
 
@@ -470,19 +469,14 @@ impl Writer {
     }
 
     fn publish(&mut self, mut next: Snapshot, merged: Vec<Arc<Run>>) {
-        let mut runs = next.runs.as_ref().clone();
-        for run in merged {
-            if self.flushing.is_some_and(|last| run.meta().last >= last) {
-                self.flushing = None;
-            }
-            replace_runs(&mut runs, &run);
+        if !merged.is_empty() {
+            let mut runs = next.runs.as_ref().clone();
+            merged.iter().for_each(|run| replace_runs(&mut runs, run));
+            let in_files = runs.last().map_or(0, |run| run.meta().last);
+            let tails = next.tails.iter().filter(|tail| tail.first() > in_files).cloned().collect();
+            (next.runs, next.tails) = (Arc::new(runs), Arc::new(tails));
         }
-        if let Err(error) = levels::settle(&mut runs, self.flushing.unwrap_or(0)) {
-            // The runs as they are answer just as well.
-            crate::report::warning(&format!("runs in memory cannot be merged: {error}"));
-        }
-        self.around.stats.index(&runs);
-        next.runs = Arc::new(runs);
+        self.around.stats.index(&next.runs, &next.tails);
         self.show(next);
         self.flush();
     }
@@ -496,22 +490,15 @@ impl Writer {
         }
     }
 
-    /// Hands runs in memory to the background when they hold much, and slows down when it is behind.
+    /// Hands the tail to the background when it holds much, and slows down when that is behind.
     fn flush(&mut self) {
-        let memory: Vec<&Arc<Run>> = self.snapshot.runs.iter().filter(|run| run.in_memory()).collect();
-        let bytes: u64 = memory.iter().map(|run| run.bytes()).sum();
-        let in_memory = memory.len() as u64;
-        if bytes >= FLUSH_BYTES && self.flushing.is_none() {
-            // Only what the log has on disk may be on disk in the index.
-            let synced = self.snapshot.synced;
-            let ready: Vec<Arc<Run>> =
-                memory.into_iter().take_while(|run| run.meta().last <= synced).cloned().collect();
-            if let Some(last) = ready.last() {
-                self.flushing = Some(last.meta().last);
-                (self.around.background)(ToBackground::Flush(ready));
-            }
+        let full = self.tail.held_bytes() >= self.around.flush_bytes && self.snapshot.tails.len() < TAILS;
+        // Only what the log has on disk may be on disk in the index.
+        if full && self.snapshot.synced == self.snapshot.last && self.broken.is_none() {
+            self.hand_over_tail();
         }
-        let files = (self.snapshot.runs.len() as u64).saturating_sub(in_memory);
+        let bytes: u64 = self.snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
+        let files = self.snapshot.runs.len() as u64;
         if bytes >= SLOW_BYTES || files >= SLOW_RUN_FILES {
             // In proportion, so that nothing ever stops.
             let behind =
@@ -521,14 +508,33 @@ impl Writer {
             std::thread::sleep(pause);
         }
     }
+
+    /// Leaves the tail to the background, to be written to a file, and begins a new one.
+    fn hand_over_tail(&mut self) {
+        let full = std::mem::replace(&mut self.tail, Arc::new(Tail::new(self.snapshot.last + 1)));
+        let mut next = Snapshot::clone(&self.snapshot);
+        let mut tails = next.tails.as_ref().clone();
+        tails.push(Arc::clone(&self.tail));
+        next.tails = Arc::new(tails);
+        self.show(next);
+        (self.around.background)(ToBackground::Flush(full));
+    }
 }
 
-/// Puts a merged run in the place of those that it covers.
+/// Adds what came of a batch, whose lines begin at `start` of their segment, to the tail.
+fn add_to_tail(batch: &mut Batch, start: u64, tail: &Tail, below: &Snapshot) -> Result<()> {
+    let places = batch.starts().iter().map(|place| u32::try_from(start + *place as u64));
+    let offsets = places.collect::<std::result::Result<Vec<u32>, _>>();
+    let offsets = offsets.map_err(|_| Error::new(Code::Internal, "a segment is over 4 GiB"))?;
+    tail.add(batch.take_added(&offsets), &below.runs, &below.tails)
+}
+
+/// Puts a run in the place of those that it covers, or behind all of them.
 fn replace_runs(runs: &mut Vec<Arc<Run>>, merged: &Arc<Run>) {
     let (first, last) = (merged.meta().first, merged.meta().last);
     let start = runs.partition_point(|run| run.meta().first < first);
     let end = runs.partition_point(|run| run.meta().last <= last);
-    if start < end {
+    if start < end || start == runs.len() {
         runs.splice(start..end, [Arc::clone(merged)]);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Compaction, ToBackground, ToWriter, Writer};
 use crate::error::{Code, Error, Result};
-use crate::index::run::Run;
 use crate::snapshot::Snapshot;
 
 impl Writer {
@@ -53,7 +52,7 @@ impl Writer {
         }
     }
 
-    /// Ends the newest segment and the newest run where they are: a snapshot whose last event is the
+    /// Ends the newest segment and the tail where they are: a snapshot whose last event is the
     /// last of both.
     fn seal(&mut self) -> Result<Arc<Snapshot>> {
         if let Some(reason) = &self.broken {
@@ -63,12 +62,8 @@ impl Writer {
         if self.log.segment().first <= last {
             self.roll()?;
         }
-        let handed = self.flushing.unwrap_or(0);
-        let in_memory = self.snapshot.runs.iter().filter(|run| run.in_memory());
-        let rest: Vec<Arc<Run>> = in_memory.filter(|run| run.meta().first > handed).cloned().collect();
-        if !rest.is_empty() {
-            self.flushing = Some(last);
-            (self.around.background)(ToBackground::Flush(rest));
+        if self.tail.first() <= last {
+            self.hand_over_tail();
         }
         (self.around.background)(ToBackground::Part(last));
         Ok(Arc::clone(&self.snapshot))

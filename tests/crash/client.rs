@@ -143,7 +143,7 @@ impl Client {
     /// Sees all that is visible now.
     fn see(&mut self, snapshot: &Snapshot) {
         assert!(snapshot.last >= self.records.len() as u64, "what was visible is gone");
-        self.run_files = snapshot.runs.iter().filter(|run| !run.in_memory()).count();
+        self.run_files = snapshot.runs.len();
         for seq in self.records.len() as u64 + 1..=snapshot.last {
             let record = snapshot.record(seq).unwrap_or_else(|error| panic!("event {seq}: {error}"));
             self.records.push(record.unwrap_or_else(|| panic!("event {seq} is not there")));

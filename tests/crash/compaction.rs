@@ -76,7 +76,7 @@ impl Compaction {
         let (done, finished) = bounded(1);
         let named = Arc::clone(&compacted);
         let compaction = writer::Compaction { segments, run, compacted, indexed: Ok(()), done };
-        let files = published.runs.iter().filter(|run| !run.in_memory()).cloned().collect();
+        let files = published.runs.as_ref().clone();
         let given = ToBackground::Compacted(Box::new(compaction));
         in_background(&self.storage, &self.to_writer, files, vec![given]);
         Waiting::Published(finished, named)

@@ -76,7 +76,7 @@ fn a_run_file_is_taken_into_use_though_the_batch_of_that_moment_is_refused() {
         now.then_some(Fault::Full)
     });
     let end =
-        live(&storage, &client, Life { turns: 8, index_every: Some(100), full: None, compact_every: None });
+        live(&storage, &client, Life { turns: 12, index_every: Some(5), full: None, compact_every: None });
     assert!(matches!(end, End::Stopped), "{end:?}");
     assert!(lock(&client).run_files > 0, "the run file is part of what is read");
 }

@@ -131,11 +131,13 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
     let published = Arc::new(Published::default());
     let mut turns = 0..life.turns;
     let mut compaction = Compaction::new(storage, &to_writer);
+    let handed = Handed::default();
     let surroundings = Surroundings {
         published: Arc::clone(&published),
         stats: Arc::default(),
         deliver: {
             let (storage, client, to_writer) = (storage.clone(), Arc::clone(client), to_writer.clone());
+            let handed = Arc::clone(&handed);
             Box::new(move |answers| {
                 let snapshot = published.load();
                 storage.quietly(|| take(&client, answers, &snapshot));
@@ -152,7 +154,7 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
                         if !compaction.is_under_way()
                             && life.index_every.is_some_and(|every| turn % every == 0)
                         {
-                            index(&storage, &snapshot, &to_writer);
+                            index(&storage, &snapshot, &to_writer, std::mem::take(&mut lock_handed(&handed)));
                         }
                         send_turn(&client, &to_writer);
                     }
@@ -161,9 +163,10 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
             })
         },
         announce: Box::new(|| {}),
-        background: Box::new(|_| {}),
+        background: Box::new(move |work| lock_handed(&handed).push(work)),
         sealed: Box::new(|| {}),
         uid: 1000,
+        flush_bytes: FLUSH_BYTES,
     };
     send_turn(client, &to_writer);
     match Writer::new(store, surroundings) {
@@ -208,17 +211,29 @@ fn send_stop(to_writer: &Sender<ToWriter>) {
 /// Run files from this size on are synced here.
 pub const SYNCED_BYTES: u64 = 6 << 10;
 
-/// Lets the background write what is in memory, and surely in the log, to a file.
-fn index(storage: &FaultyStorage, snapshot: &Snapshot, to_writer: &Sender<ToWriter>) {
-    let (memory, files): (Vec<_>, Vec<_>) = snapshot.runs.iter().cloned().partition(|run| run.in_memory());
-    let memory: Vec<_> = memory.into_iter().filter(|run| run.meta().last <= snapshot.synced).collect();
-    if memory.is_empty() {
-        return;
+/// A tail is full when it holds this many bytes here: a few turns.
+const FLUSH_BYTES: u64 = 4 << 10;
+
+/// What the writer gave the background to do.
+type Handed = Arc<Mutex<Vec<ToBackground>>>;
+
+fn lock_handed(handed: &Handed) -> MutexGuard<'_, Vec<ToBackground>> {
+    handed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets the background write the tails that it was given to files, those that no compaction has taken in.
+fn index(
+    storage: &FaultyStorage,
+    snapshot: &Snapshot,
+    to_writer: &Sender<ToWriter>,
+    handed: Vec<ToBackground>,
+) {
+    let last = snapshot.runs.last().map_or(0, |run| run.meta().last);
+    let behind = |work: &ToBackground| matches!(work, ToBackground::Flush(tail) if tail.first() > last);
+    let given: Vec<ToBackground> = handed.into_iter().filter(behind).collect();
+    if !given.is_empty() {
+        in_background(storage, to_writer, snapshot.runs.as_ref().clone(), given);
     }
-    // In parts, so that one comes while the others are merged.
-    let parts = memory.chunks((memory.len() / 2).max(1));
-    let given = parts.map(|part| ToBackground::Flush(part.to_vec())).collect();
-    in_background(storage, to_writer, files, given);
 }
 
 /// Lets the background do what it is given. `files` are the run files there are.

@@ -22,7 +22,7 @@ pub enum Step {
     Writes(Vec<Request>),
     Search(Rolls),
     Advance(u64),
-    Settle,
+    Leave,
     Merge(usize, usize),
     Flush,
     MergeAll,
@@ -81,7 +81,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         12 => vec(request(), 1..4).prop_map(Step::Writes),
         3 => rolls().prop_map(Step::Search),
         4 => prop::sample::select(vec![1, 4, 5, 40, 30_000]).prop_map(Step::Advance),
-        2 => Just(Step::Settle),
+        2 => Just(Step::Leave),
         2 => (0_usize..64, 2_usize..6).prop_map(|(from, count)| Step::Merge(from, count)),
         1 => Just(Step::Flush),
         1 => Just(Step::MergeAll),
@@ -209,7 +209,7 @@ impl Pair {
                 self.ask(0, &search, false)?;
             }
             Step::Advance(milliseconds) => self.daemon.advance(*milliseconds),
-            Step::Settle => self.daemon.settle(),
+            Step::Leave => self.daemon.leave_tail(),
             Step::Merge(from, count) => self.daemon.merge(*from, *count),
             Step::Flush => self.daemon.flush(),
             Step::MergeAll => self.daemon.merge_all(),

@@ -1,8 +1,8 @@
 //! The daemon without its threads, sockets, clock and disk: lines go in, lines come out.
 //!
 //! A write goes the way it goes in the daemon: it is parsed, decided over a batch, kept, appended to
-//! a log, and frozen into a run of the next snapshot. A read is answered from the snapshot. When a
-//! batch ends, when runs are merged or written to a file, when time passes and when the daemon is
+//! a log, and added to the tail of the next snapshot. A read is answered from the snapshot. When a
+//! batch ends, when tails are written to files and files are merged, when time passes and when the daemon is
 //! started again is for the test to say.
 #![allow(dead_code)]
 
@@ -18,7 +18,7 @@ use msglogd::domain::table::{Circumstances, FIRST_POSTINGS_TAG, Facts};
 use msglogd::error::Result;
 use msglogd::index::files::RunFiles;
 use msglogd::index::run::Run;
-use msglogd::index::{levels, merge};
+use msglogd::index::tail::Tail;
 use msglogd::log::writer::LogWriter;
 use msglogd::maintenance::pace::Pace;
 use msglogd::maintenance::rewrite::Rewriter;
@@ -157,23 +157,24 @@ impl Daemon {
 
     /// Ends the batch: it is in the log, and there for every reader.
     pub fn commit(&mut self) {
-        let batch = self.batch.take().expect("a batch");
+        let mut batch = self.batch.take().expect("a batch");
         if batch.events().is_empty() {
-            self.hot = batch.into_hot(true);
+            self.hot = batch.into_hot();
             return;
         }
         let last = batch.next_seq() - 1;
         let start = self.log.append(self.snapshot.last + 1, last, batch.lines()).expect("room in memory");
-        let run = batch.freeze(|_, place| start + place as u64).expect("a run");
         self.log.sync().expect("memory");
         let clock = self.clock();
         batch.events().iter().for_each(|event| self.timers.note(event, clock));
-        let mut runs = self.snapshot.runs.as_ref().clone();
-        runs.push(Arc::new(run));
         let mut next = Snapshot::clone(&self.snapshot);
         (next.last, next.last_at, next.synced) = (last, self.now(), last);
-        next.runs = Arc::new(runs);
-        self.hot = batch.into_hot(true);
+        next.counts = batch.counts();
+        let places = batch.starts().iter().map(|place| u32::try_from(start + *place as u64));
+        let offsets: Vec<u32> = places.map(|place| place.expect("a small segment")).collect();
+        let tail = next.tails.last().expect("a tail");
+        tail.add(batch.take_added(&offsets), &next.runs, &next.tails).expect("memory");
+        self.hot = batch.into_hot();
         if self.log.is_full() {
             self.log.roll().expect("memory");
             let mut segments = next.segments.as_ref().clone();
@@ -209,57 +210,63 @@ impl Daemon {
         reply
     }
 
-    fn set_runs(&mut self, runs: Vec<Arc<Run>>) {
-        self.snapshot = Arc::new(Snapshot { runs: Arc::new(runs), ..Snapshot::clone(&self.snapshot) });
-    }
-
-    /// Merges the newest runs as the writer does after every batch.
-    pub fn settle(&mut self) {
-        let mut runs = self.snapshot.runs.as_ref().clone();
-        levels::settle(&mut runs, 0).expect("memory");
-        self.set_runs(runs);
-    }
-
-    /// Merges up to `count` runs in memory that lie side by side, the first of them chosen by `from`.
-    pub fn merge(&mut self, from: usize, count: usize) {
-        let mut runs = self.snapshot.runs.as_ref().clone();
-        let files = runs.iter().take_while(|run| !run.in_memory()).count();
-        let memory = runs.len() - files;
-        if memory == 0 {
-            return;
+    /// Leaves the tail as it is and begins a new one, as the writer does when it is full.
+    pub fn leave_tail(&mut self) {
+        let mut tails = self.snapshot.tails.as_ref().clone();
+        if tails.last().is_some_and(|tail| tail.view(self.snapshot.last).is_some()) {
+            tails.push(Arc::new(Tail::new(self.snapshot.last + 1)));
+            self.set_index(self.snapshot.runs.as_ref().clone(), tails);
         }
-        let start = files + from % memory;
-        let end = runs.len().min(start + count.max(1));
-        let merged = merge::in_memory(&runs[start..end], start == 0).expect("memory");
-        runs.splice(start..end, [Arc::new(merged)]);
-        self.set_runs(runs);
     }
 
-    /// Writes the runs in memory to one run file.
+    fn set_index(&mut self, runs: Vec<Arc<Run>>, tails: Vec<Arc<Tail>>) {
+        let (runs, tails) = (Arc::new(runs), Arc::new(tails));
+        self.snapshot = Arc::new(Snapshot { runs, tails, ..Snapshot::clone(&self.snapshot) });
+    }
+
+    /// Writes every tail to a run file.
     pub fn flush(&mut self) {
-        let files = self.snapshot.runs.iter().take_while(|run| !run.in_memory()).count();
-        self.write_file(files);
-    }
-
-    /// Makes one run file of all runs.
-    pub fn merge_all(&mut self) {
-        self.write_file(0);
-    }
-
-    fn write_file(&mut self, start: usize) {
-        let run_files = RunFiles::new(Arc::clone(&self.storage), folders().index);
+        self.leave_tail();
+        let files = self.files();
         let mut runs = self.snapshot.runs.as_ref().clone();
-        let replaced = runs.split_off(start);
-        if replaced.is_empty() {
+        let mut tails = self.snapshot.tails.as_ref().clone();
+        for full in tails.drain(..tails.len() - 1) {
+            runs.push(files.write(&full, runs.is_empty()).expect("memory"));
+        }
+        files.announce(&runs).expect("memory");
+        self.set_index(runs, tails);
+    }
+
+    /// Merges up to `count` run files that lie side by side, the first of them chosen by `from`.
+    pub fn merge(&mut self, from: usize, count: usize) {
+        let runs = self.snapshot.runs.len();
+        if runs > 0 {
+            let start = from % runs;
+            self.merge_files(start, runs.min(start + count.max(1)));
+        }
+    }
+
+    /// Makes one run file of everything.
+    pub fn merge_all(&mut self) {
+        self.flush();
+        self.merge_files(0, self.snapshot.runs.len());
+    }
+
+    fn merge_files(&mut self, start: usize, end: usize) {
+        if end - start < 2 {
             return;
         }
-        runs.push(run_files.merge(&replaced, start == 0).expect("memory"));
-        run_files.announce(&runs).expect("memory");
-        if replaced.len() > 1 {
-            let files: Vec<Arc<Run>> = replaced.into_iter().filter(|run| !run.in_memory()).collect();
-            run_files.remove(&files);
-        }
-        self.set_runs(runs);
+        let files = self.files();
+        let mut runs = self.snapshot.runs.as_ref().clone();
+        let merged = files.merge(&runs[start..end], start == 0, &mut || {}).expect("memory");
+        let replaced: Vec<Arc<Run>> = runs.splice(start..end, [merged]).collect();
+        files.announce(&runs).expect("memory");
+        files.remove(&replaced);
+        self.set_index(runs, self.snapshot.tails.as_ref().clone());
+    }
+
+    fn files(&self) -> RunFiles {
+        RunFiles::new(Arc::clone(&self.storage), folders().index)
     }
 
     /// Compacts the log, and makes the table anew without what nothing can reach.
@@ -276,7 +283,7 @@ impl Daemon {
             let segments = Arc::new(segments);
             self.snapshot = Arc::new(Snapshot { segments, ..Snapshot::clone(&self.snapshot) });
         }
-        let run_files = RunFiles::new(Arc::clone(&self.storage), folders().index);
+        let run_files = self.files();
         let mut rewriter =
             Rewriter::new(Arc::clone(&self.storage), folders().log, run_files.clone(), self.segment_bytes);
         let rewritten = rewriter.rewrite(&self.snapshot, &mut Pace::full()).expect("memory");
@@ -284,8 +291,9 @@ impl Daemon {
         let mut segments = rewritten.segments;
         segments.push(Arc::clone(self.log.segment()));
         let (segments, runs) = (Arc::new(segments), Arc::new(vec![rewritten.run]));
+        let tails = Arc::new(vec![Arc::new(Tail::new(last + 1))]);
         let compacted = rewritten.compacted;
-        let next = Snapshot { segments, runs, compacted, ..Snapshot::clone(&self.snapshot) };
+        let next = Snapshot { segments, runs, tails, compacted, ..Snapshot::clone(&self.snapshot) };
         next.compacted.remove_left_over(self.storage.as_ref(), &folders().log).expect("memory");
         self.snapshot = Arc::new(next);
     }

@@ -1,0 +1,136 @@
+//! A piece of the index to look in: a run file, or a tail as a snapshot sees it.
+//!
+//! Pieces follow each other: each covers a range of seqs. A piece holds the terms of the messages that
+//! were posted in its range, those of older messages that were edited in it, and says which messages
+//! its events changed.
+
+use super::cursor::{Boxed, Cursor, Gathered, Postings};
+use super::postings;
+use super::run::Run;
+use super::tail::view::{View, Words};
+use super::terms::{Kind, may_be_cut, term};
+use crate::domain::command::Order;
+use crate::error::Result;
+
+/// A piece of the index.
+#[derive(Clone, Copy)]
+pub enum Source<'s> {
+    /// A run.
+    Run(&'s Run),
+    /// A tail.
+    Tail(View<'s>),
+}
+
+/// A cursor in a box, unless it has nothing.
+pub fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
+    cursor.current().is_some().then(|| Box::new(cursor) as Boxed<'r>)
+}
+
+impl<'s> Source<'s> {
+    /// The first and the last seq that it covers; of a tail it is no matter if the last is not seen yet.
+    #[must_use]
+    pub fn range(&self) -> (u64, u64) {
+        match self {
+            Source::Run(run) => (run.meta().first, run.meta().last),
+            Source::Tail(view) => (view.first(), view.last()),
+        }
+    }
+
+    /// The messages that have a term. `None` when there are none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn postings(&self, term: &[u8], order: Order) -> Result<Option<Boxed<'s>>> {
+        match self {
+            Source::Run(run) => Ok(Postings::open(run, term, order)?.and_then(boxed)),
+            Source::Tail(view) => Ok(view.postings(term, order)),
+        }
+    }
+
+    /// The messages that have one of the words, or may have one: a term may stand for longer words. All
+    /// terms share `prefix`.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn with_words(&self, prefix: &[u8], words: Words<'_>, order: Order) -> Result<Option<Boxed<'s>>> {
+        let run = match self {
+            Source::Run(run) => run,
+            Source::Tail(view) => return Ok(view.with_words(prefix, words, order)),
+        };
+        let gathered = match words {
+            Words::Beginning => Gathered::of_prefix(run, prefix, order, &mut |_| true)?,
+            Words::Ending(end) => {
+                Gathered::of_prefix(run, prefix, order, &mut |word| word.ends_with(end) || may_be_cut(word))?
+            }
+            Words::Holding(part) => {
+                let finder = memchr::memmem::Finder::new(part);
+                Gathered::of_prefix(run, prefix, order, &mut |word| {
+                    finder.find(word).is_some() || may_be_cut(word)
+                })?
+            }
+        };
+        Ok(boxed(gathered))
+    }
+
+    /// How many messages have a term of posts, those that changed since included.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn count(&self, term: &[u8]) -> Result<u64> {
+        match self {
+            Source::Run(run) => postings::count(run, term),
+            Source::Tail(view) => Ok(view.count(term)),
+        }
+    }
+
+    /// The first event with a term at `seq` or behind it.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn first_at_or_after(&self, term: &[u8], seq: u64) -> Result<Option<u64>> {
+        match self {
+            Source::Run(run) => postings::first_at_or_after(run, term, seq),
+            Source::Tail(view) => Ok(view.first_at_or_after(term, seq)),
+        }
+    }
+
+    /// Whether it holds terms of edited messages.
+    #[must_use]
+    pub fn has_edits(&self) -> bool {
+        match self {
+            Source::Run(run) => run.meta().edits,
+            Source::Tail(view) => view.has_edits(),
+        }
+    }
+
+    /// Adds the messages that its events changed to `dead`, as far as that makes postings dead. `own`:
+    /// of those that it holds itself. `edits`: of edits, of which only the current ones are there.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn changed(&self, own: bool, edits: bool, order: Order, dead: &mut Vec<Boxed<'s>>) -> Result<()> {
+        match self {
+            Source::Run(run) => {
+                if !(own && edits) {
+                    dead.extend(Postings::open(run, &term(Kind::Edited, false, b""), order)?.and_then(boxed));
+                }
+                dead.extend(Postings::open(run, &term(Kind::Deleted, false, b""), order)?.and_then(boxed));
+            }
+            // It gives no edits that are not current.
+            Source::Tail(_) if own && edits => {}
+            Source::Tail(view) => dead.extend(view.changed(order)),
+        }
+        Ok(())
+    }
+
+    /// Whether its events may have changed messages from `low` to `high`.
+    #[must_use]
+    pub fn touches(&self, low: u64, high: u64) -> bool {
+        match self {
+            Source::Run(run) => {
+                run.meta().changed.is_some_and(|(lowest, highest)| lowest <= high && highest >= low)
+            }
+            Source::Tail(view) => view.touches(low, high),
+        }
+    }
+}

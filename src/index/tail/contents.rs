@@ -1,0 +1,129 @@
+//! What events say that is to be found again: terms, values of the table, and which messages changed.
+//!
+//! Events are numbered from the first one, and everything is noted with the number of its event: so
+//! whoever looks names the last event that it may see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::dictionary::Dictionary;
+use super::values::Values;
+use crate::domain::event::{Event, Fact};
+use crate::index::terms::{Kind, TermBuffers};
+
+/// What happened to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It has another text, found by the terms of edits.
+    Edited,
+    /// It is gone.
+    Deleted,
+}
+
+/// What events say.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The terms. The items of posts are numbers of events, those of edits are numbers in `edits`.
+    pub dictionary: Dictionary,
+    /// The keys of the table.
+    pub values: Values,
+    /// Every edit: its event, and the message.
+    pub edits: Vec<(u32, u64)>,
+    /// What happened to single messages, by message and event.
+    pub changed: BTreeMap<(u64, u32), Change>,
+    /// The messages, ascending, that were deleted with their chat or application by an event.
+    pub deletions: Vec<(u32, Arc<[u64]>)>,
+    buffers: TermBuffers,
+}
+
+impl Contents {
+    /// Adds what an event says itself. That is all there is to add for one of a part of the log that was
+    /// compacted, where the post of an edited message is gone.
+    pub fn add_live(&mut self, event: &Event, number: u32) {
+        let Contents { dictionary, edits, buffers, .. } = self;
+        buffers.one(Kind::Type, event.fact.type_name().as_bytes(), |term| dictionary.give(term, number));
+        match &event.fact {
+            Fact::MessagePosted(message) => {
+                buffers.each(message, false, |term| dictionary.give(term, number));
+            }
+            Fact::MessageEdited { message, now, .. } => {
+                let edit = u32::try_from(edits.len()).unwrap_or(u32::MAX);
+                edits.push((number, *message));
+                buffers.each(now, true, |term| dictionary.give(term, edit));
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds an event and what it changes, but for what goes with a chat or an application.
+    pub fn add(&mut self, event: &Event, number: u32) {
+        self.add_live(event, number);
+        match &event.fact {
+            Fact::MessageEdited { message, .. } => {
+                self.changed.insert((*message, number), Change::Edited);
+            }
+            Fact::MessageDeleted { message, .. } => {
+                self.changed.insert((*message, number), Change::Deleted);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an edit is the newest that happened to its message, of all events up to `upto`.
+    #[must_use]
+    pub fn is_current(&self, edit: u32, upto: u32) -> bool {
+        let Some((event, message)) = self.edits.get(edit as usize) else { return false };
+        let happened = self.changed.range((*message, 0)..=(*message, upto));
+        let newest = happened.last().map(|((_, event), change)| (*event, *change));
+        // In a part of the log that was compacted no other is left.
+        let newest = newest.is_none_or(|newest| newest == (*event, Change::Edited));
+        *event <= upto && newest && !self.went(*message, upto)
+    }
+
+    /// Whether something happened to a message by event `upto`.
+    #[must_use]
+    pub fn is_changed(&self, message: u64, upto: u32) -> bool {
+        self.changed.range((message, 0)..=(message, upto)).next().is_some() || self.went(message, upto)
+    }
+
+    /// Whether a message went with its chat or application.
+    fn went(&self, message: u64, upto: u32) -> bool {
+        let deletions = self.deletions.iter().take_while(|(event, _)| *event <= upto);
+        deletions.into_iter().any(|(_, messages)| messages.binary_search(&message).is_ok())
+    }
+
+    /// The messages with a term of edits, as of event `upto`, in the order of their edits.
+    #[must_use]
+    pub fn edited_with(&self, term: &[u8], upto: u32) -> Vec<u64> {
+        let items = self.dictionary.find(term).map(|term| self.dictionary.items(&term));
+        self.edited(items.into_iter().flatten(), upto)
+    }
+
+    /// The messages of those edits that are current as of event `upto`.
+    pub fn edited(&self, edits: impl Iterator<Item = u32>, upto: u32) -> Vec<u64> {
+        let current = edits.filter(|edit| self.is_current(*edit, upto));
+        current.filter_map(|edit| self.edits.get(edit as usize)).map(|(_, message)| *message).collect()
+    }
+
+    /// The smallest and the largest seq of a message that something happened to, by whatever event.
+    #[must_use]
+    pub fn changed_range(&self) -> Option<(u64, u64)> {
+        let single = |end: Option<(&(u64, u32), &Change)>| end.map(|((message, _), _)| *message);
+        let lowest = self.deletions.iter().filter_map(|(_, messages)| messages.first().copied());
+        let highest = self.deletions.iter().filter_map(|(_, messages)| messages.last().copied());
+        let low = lowest.chain(single(self.changed.first_key_value())).min()?;
+        let high = highest.chain(single(self.changed.last_key_value())).max()?;
+        Some((low, high))
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let deleted: usize = self.deletions.iter().map(|(_, messages)| 8 * messages.len()).sum();
+        self.dictionary.held_bytes()
+            + self.values.held_bytes()
+            + 16 * self.edits.len()
+            + 40 * self.changed.len()
+            + deleted
+    }
+}

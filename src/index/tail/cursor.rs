@@ -1,0 +1,155 @@
+//! Cursors over the tail. Each takes the lock for as long as one look takes.
+
+use std::sync::Arc;
+
+use super::contents::Contents;
+use super::dictionary::Term;
+use super::view::View;
+use crate::domain::command::Order;
+use crate::error::Result;
+use crate::index::cursor::{Cursor, rank};
+
+/// Postings that are copied at first, and at most at once.
+const COPIED_AT_FIRST: usize = 32;
+const COPIED_AT_MOST: usize = 2048;
+
+/// The postings of a term of posts.
+pub struct TailPostings<'t> {
+    view: View<'t>,
+    order: Order,
+    /// Ranks copied, ascending.
+    ranks: Vec<u64>,
+    at: usize,
+    /// Where older postings go on, when newest come first.
+    place: u32,
+    step: usize,
+}
+
+impl<'t> TailPostings<'t> {
+    /// Stands at the first item that is seen.
+    #[must_use]
+    pub fn open(view: View<'t>, term: &Term, order: Order) -> Self {
+        let mut cursor =
+            TailPostings { view, order, ranks: Vec::new(), at: 0, place: u32::MAX, step: COPIED_AT_FIRST };
+        let inner = view.tail.read();
+        let mut items = inner.contents.dictionary.items(term);
+        if order == Order::Newest {
+            cursor.place = items.place();
+            drop(inner);
+            cursor.refill();
+        } else {
+            let seen = items.by_ref().skip_while(|event| *event > view.upto);
+            cursor.ranks = seen.map(|event| view.seq(event)).collect();
+            cursor.ranks.reverse();
+        }
+        cursor
+    }
+
+    /// Copies the next older postings.
+    fn refill(&mut self) {
+        self.ranks.clear();
+        self.at = 0;
+        let view = self.view;
+        let inner = view.tail.read();
+        let mut items = inner.contents.dictionary.items_from(self.place);
+        let seen = items.by_ref().skip_while(|event| *event > view.upto).take(self.step);
+        self.ranks.extend(seen.map(|event| rank(self.order, view.seq(event))));
+        self.place = items.place();
+        self.step = COPIED_AT_MOST.min(2 * self.step);
+    }
+}
+
+impl Cursor for TailPostings<'_> {
+    fn current(&self) -> Option<u64> {
+        self.ranks.get(self.at).copied()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        while let Some(last) = self.ranks.last() {
+            if *last >= target {
+                let left = self.ranks.get(self.at..).unwrap_or_default();
+                self.at += left.partition_point(|rank| *rank < target);
+                break;
+            }
+            self.refill();
+        }
+        Ok(())
+    }
+}
+
+/// The messages that something happened to, one by one.
+pub struct Changed<'t> {
+    view: View<'t>,
+    order: Order,
+    current: Option<u64>,
+}
+
+impl<'t> Changed<'t> {
+    /// Stands at the first.
+    #[must_use]
+    pub fn open(view: View<'t>, contents: &Contents, order: Order) -> Self {
+        Changed { view, order, current: next_changed(contents, view.upto, order, 0) }
+    }
+}
+
+/// The first message, as a rank, at `target` or behind it that something happened to by event `upto`.
+fn next_changed(contents: &Contents, upto: u32, order: Order, target: u64) -> Option<u64> {
+    let seen = |(message, event): &(u64, u32)| (*event <= upto).then(|| rank(order, *message));
+    let seq = rank(order, target);
+    match order {
+        Order::Oldest => contents.changed.range((seq, 0)..).find_map(|(key, _)| seen(key)),
+        Order::Newest => contents.changed.range(..=(seq, u32::MAX)).rev().find_map(|(key, _)| seen(key)),
+    }
+}
+
+impl Cursor for Changed<'_> {
+    fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.current.is_some_and(|current| current < target) {
+            self.current = next_changed(&self.view.tail.read().contents, self.view.upto, self.order, target);
+        }
+        Ok(())
+    }
+}
+
+/// Messages that went with their chat or application.
+pub struct Deleted {
+    messages: Arc<[u64]>,
+    order: Order,
+    /// How many were passed.
+    passed: usize,
+}
+
+impl Deleted {
+    /// Stands at the first.
+    #[must_use]
+    pub fn new(messages: Arc<[u64]>, order: Order) -> Self {
+        Deleted { messages, order, passed: 0 }
+    }
+}
+
+impl Cursor for Deleted {
+    fn current(&self) -> Option<u64> {
+        let index = match self.order {
+            Order::Oldest => self.passed,
+            Order::Newest => self.messages.len().checked_sub(self.passed + 1)?,
+        };
+        self.messages.get(index).map(|seq| rank(self.order, *seq))
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.current().is_some_and(|current| current < target) {
+            let seq = rank(self.order, target);
+            self.passed = match self.order {
+                Order::Oldest => self.messages.partition_point(|message| *message < seq),
+                Order::Newest => {
+                    self.messages.len() - self.messages.partition_point(|message| *message <= seq)
+                }
+            };
+        }
+        Ok(())
+    }
+}

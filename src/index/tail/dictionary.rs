@@ -1,0 +1,314 @@
+//! The terms of the tail, each stored once, with its postings linked from the newest back.
+//!
+//! ```text
+//! bytes:    0 term 0 term 0 term 0 ...   a term ends in its terminator and holds no other zero
+//! table:    by the term's hash: where it begins, its newest posting, that one's item, how many
+//! postings: an item, and the posting of the same term before it
+//! ```
+//!
+//! Adding a posting is a look-up by hash and a push: nothing is sorted or moved until the tail becomes
+//! a file. All terms lie in one piece of memory, so those that begin with or hold some bytes are found
+//! by one search through it.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use memchr::memmem::Finder;
+
+use crate::index::block::beginning;
+
+/// No posting.
+const NONE: u32 = u32::MAX;
+
+/// A term of the dictionary.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    start: u32,
+    newest: u32,
+    /// The item of the newest posting, which is asked for at every new one.
+    item: u32,
+    count: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Posting {
+    item: u32,
+    before: u32,
+}
+
+/// The terms and their postings.
+#[derive(Debug)]
+pub struct Dictionary {
+    hasher: DefaultHashBuilder,
+    table: HashTable<Term>,
+    bytes: Vec<u8>,
+    postings: Vec<Posting>,
+    /// Where the longest terms begin.
+    long: Vec<u32>,
+}
+
+/// A term of this length is one of the longest.
+const LONG_BYTES: usize = 100;
+
+impl Default for Dictionary {
+    fn default() -> Self {
+        Dictionary {
+            hasher: DefaultHashBuilder::default(),
+            table: HashTable::default(),
+            // What a search for the beginning of a term finds before the first one.
+            bytes: vec![0],
+            postings: Vec::new(),
+            long: Vec::new(),
+        }
+    }
+}
+
+/// A term's bytes, up to its terminator.
+fn bytes_at(bytes: &[u8], start: u32) -> &[u8] {
+    let rest = bytes.get(start as usize..).unwrap_or_default();
+    let end = memchr::memchr(0, rest).map_or(rest.len(), |end| end + 1);
+    &rest[..end]
+}
+
+/// Whether the term that begins at `start` is this one. A term has its terminator, so none is the
+/// beginning of another.
+fn is_at(bytes: &[u8], start: u32, term: &[u8]) -> bool {
+    bytes.get(start as usize..).is_some_and(|rest| rest.starts_with(term))
+}
+
+/// A count of things in memory, all of which a batch or a tail bounds.
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(NONE)
+}
+
+impl Dictionary {
+    /// Gives a term, which ends in its terminator, to an item. Items of a term ascend; one that it has
+    /// already is not given twice.
+    pub fn give(&mut self, term: &[u8], item: u32) {
+        let Dictionary { hasher, table, bytes, postings, long } = self;
+        let hash = hasher.hash_one(term);
+        let newest = small(postings.len());
+        if let Some(known) = table.find_mut(hash, |known| is_at(bytes, known.start, term)) {
+            if known.item != item {
+                postings.push(Posting { item, before: known.newest });
+                (known.newest, known.item) = (newest, item);
+                known.count += 1;
+            }
+            return;
+        }
+        let start = small(bytes.len());
+        if term.len() >= LONG_BYTES {
+            long.push(start);
+        }
+        bytes.extend_from_slice(term);
+        postings.push(Posting { item, before: NONE });
+        let new = Term { start, newest, item, count: 1 };
+        table.insert_unique(hash, new, |known| hasher.hash_one(bytes_at(bytes, known.start)));
+    }
+
+    /// Finds a term.
+    #[must_use]
+    pub fn find(&self, term: &[u8]) -> Option<Term> {
+        let hash = self.hasher.hash_one(term);
+        self.table.find(hash, |known| is_at(&self.bytes, known.start, term)).copied()
+    }
+
+    /// A term's bytes.
+    #[must_use]
+    pub fn bytes(&self, term: &Term) -> &[u8] {
+        bytes_at(&self.bytes, term.start)
+    }
+
+    /// How many terms there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        // An entry of the table takes one byte more, and a third of the table is empty.
+        self.bytes.len() + 26 * self.table.len() + 8 * self.postings.len()
+    }
+
+    /// How many items a term has.
+    #[must_use]
+    pub fn count(&self, term: &Term) -> u32 {
+        term.count
+    }
+
+    /// The items of a term, newest first.
+    #[must_use]
+    pub fn items(&self, term: &Term) -> Items<'_> {
+        self.items_from(term.newest)
+    }
+
+    /// The items from a place on that [`Items::place`] gave.
+    #[must_use]
+    pub fn items_from(&self, place: u32) -> Items<'_> {
+        Items { postings: &self.postings, place }
+    }
+
+    /// All terms in order, each with its items, oldest first.
+    #[must_use]
+    pub fn sorted(&self) -> Sorted<'_> {
+        // Most terms differ in their first bytes, which lie together here.
+        let first_bytes = |term: &Term| {
+            let start = term.start as usize;
+            beginning(&self.bytes[start..])
+        };
+        let mut order: Vec<(u64, Term)> = self.table.iter().map(|term| (first_bytes(term), *term)).collect();
+        order.sort_unstable_by(|(a, first), (b, second)| {
+            a.cmp(b).then_with(|| self.bytes(first).cmp(self.bytes(second)))
+        });
+        // Every posting says which one comes before it, so walking all of them once, from the newest
+        // back, tells of each whose it is. Following the links of one term after the other would wait
+        // for memory at every step.
+        let mut owners = vec![NONE; self.postings.len()];
+        let mut ends = Vec::with_capacity(order.len());
+        let mut end = 0;
+        for (number, (_, term)) in (0..).zip(&order) {
+            owners[term.newest as usize] = number;
+            end += term.count;
+            ends.push(end);
+        }
+        let mut next = ends.clone();
+        let mut items = vec![0; self.postings.len()];
+        for (place, posting) in self.postings.iter().enumerate().rev() {
+            let owner = owners[place];
+            let at = &mut next[owner as usize];
+            *at -= 1;
+            items[*at as usize] = posting.item;
+            if let Some(before) = owners.get_mut(posting.before as usize) {
+                *before = owner;
+            }
+        }
+        Sorted { dictionary: self, order, ends, items }
+    }
+
+    /// The terms that begin with `prefix`.
+    pub fn beginning_with(&self, prefix: &[u8]) -> Vec<Term> {
+        let pattern = [&[0], prefix].concat();
+        let finder = Finder::new(&pattern);
+        finder.find_iter(&self.bytes).filter_map(|place| self.at(place + 1)).collect()
+    }
+
+    /// The terms that begin with `prefix` and hold `part` behind it.
+    pub fn containing(&self, prefix: &[u8], part: &[u8]) -> Vec<Term> {
+        let mut found: Vec<Term> = Vec::new();
+        for place in Finder::new(part).find_iter(&self.bytes) {
+            let start = memchr::memrchr(0, &self.bytes[..place]).map_or(0, |before| before + 1);
+            let known = found.last().is_some_and(|last| last.start as usize == start);
+            if !known && place >= start + prefix.len() && self.bytes[start..].starts_with(prefix) {
+                found.extend(self.at(start));
+            }
+        }
+        found
+    }
+
+    /// The longest terms that begin with `prefix`.
+    pub fn long(&self, prefix: &[u8]) -> impl Iterator<Item = Term> {
+        let places = self.long.iter().filter(move |start| is_at(&self.bytes, **start, prefix));
+        places.filter_map(|start| self.at(*start as usize))
+    }
+
+    /// The term that begins at a place in the bytes of all.
+    fn at(&self, place: usize) -> Option<Term> {
+        self.find(bytes_at(&self.bytes, small(place)))
+    }
+}
+
+/// All terms in order.
+pub struct Sorted<'d> {
+    dictionary: &'d Dictionary,
+    order: Vec<(u64, Term)>,
+    /// Where the items of each end, and the items of all.
+    ends: Vec<u32>,
+    items: Vec<u32>,
+}
+
+impl Sorted<'_> {
+    /// The terms, each with its items, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u32])> {
+        self.order.iter().zip(&self.ends).map(|((_, term), end)| {
+            let end = *end as usize;
+            (self.dictionary.bytes(term), &self.items[end - term.count as usize..end])
+        })
+    }
+}
+
+/// The items of a term, newest first.
+#[derive(Debug, Clone)]
+pub struct Items<'d> {
+    postings: &'d [Posting],
+    place: u32,
+}
+
+impl Items<'_> {
+    /// Where it is, for [`Dictionary::items_from`].
+    #[must_use]
+    pub fn place(&self) -> u32 {
+        self.place
+    }
+}
+
+impl Iterator for Items<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        // Nothing lies at `NONE`.
+        let posting = self.postings.get(self.place as usize)?;
+        self.place = posting.before;
+        Some(posting.item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    proptest! {
+        #[test]
+        fn it_gives_back_what_it_was_given(
+            given in prop::collection::vec(prop::collection::vec("[ab]{0,3}", 0..5), 0..40),
+            wanted in "[ab]{1,2}",
+        ) {
+            let mut dictionary = Dictionary::default();
+            let mut all: BTreeMap<Vec<u8>, BTreeSet<u32>> = BTreeMap::new();
+            for (item, terms) in (0..).zip(given) {
+                for term in terms {
+                    let term = [b"w", term.as_bytes(), &[0]].concat();
+                    dictionary.give(&term, item);
+                    all.entry(term).or_default().insert(item);
+                }
+            }
+            let sorted = dictionary.sorted();
+            let in_order: Vec<(Vec<u8>, BTreeSet<u32>)> =
+                sorted.iter().map(|(term, items)| (term.to_vec(), items.iter().copied().collect())).collect();
+            prop_assert_eq!(&in_order, &all.clone().into_iter().collect::<Vec<_>>());
+            prop_assert!(sorted.iter().all(|(_, items)| items.is_sorted()));
+            for (term, items) in &all {
+                let found = dictionary.find(term).expect("it was given");
+                let newest_first: Vec<u32> = dictionary.items(&found).collect();
+                prop_assert_eq!(dictionary.count(&found) as usize, items.len());
+                prop_assert_eq!(newest_first, items.iter().rev().copied().collect::<Vec<_>>());
+            }
+            prop_assert!(dictionary.find(b"wc\0").is_none());
+            let terms = |found: Vec<Term>| -> BTreeSet<Vec<u8>> {
+                found.iter().map(|term| dictionary.bytes(term).to_vec()).collect()
+            };
+            let prefix = [b"w", wanted.as_bytes()].concat();
+            let beginning: BTreeSet<Vec<u8>> =
+                all.keys().filter(|term| term.starts_with(&prefix)).cloned().collect();
+            prop_assert_eq!(terms(dictionary.beginning_with(&prefix)), beginning);
+            let holds = |term: &&Vec<u8>| {
+                term[1..].windows(wanted.len()).any(|window| window == wanted.as_bytes())
+            };
+            let containing: BTreeSet<Vec<u8>> = all.keys().filter(holds).cloned().collect();
+            prop_assert_eq!(terms(dictionary.containing(b"w", wanted.as_bytes())), containing);
+        }
+    }
+}

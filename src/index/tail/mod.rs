@@ -1,0 +1,228 @@
+//! The tail: the newest events, indexed in memory.
+//!
+//! A batch is added at once to what is there; nothing is frozen, sorted or merged for it. A snapshot
+//! sees the tail as of its own last event: whatever is added later has a higher number and is passed
+//! over, so the one tail serves every snapshot. When it has grown to its bound it is left as it is, a
+//! new one begins, and the background makes a run file of it.
+//!
+//! A lock guards it. The writer holds it for a few events at a time, readers for one look-up or one
+//! piece of a list, none of them while it waits for anything.
+//!
+//! - `dictionary` has the terms with their postings, `values` the keys of the table, `contents` both and
+//!   what happened to messages.
+//! - `view` is the tail as one snapshot sees it; `cursor` walks it.
+//! - `write` makes a run file of it.
+
+pub mod contents;
+pub mod cursor;
+pub mod dictionary;
+pub mod values;
+pub mod view;
+pub mod write;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::postings;
+use super::run::{Meta, Run};
+use super::run_writer::{EachOffsets, RunWriter};
+use super::terms::{Kind, chat_bytes, term};
+use crate::domain::event::{Event, Fact};
+use crate::domain::table::{Changes, Counts};
+use crate::error::{Code, Error, Result};
+use crate::time::Timestamp;
+use contents::Contents;
+use view::View;
+
+/// Events, or keys of the table, that are added without letting a reader in.
+const ADDED_AT_ONCE: usize = 32;
+
+/// The newest events, or those before them that are on their way to a file.
+#[derive(Debug)]
+pub struct Tail {
+    first: u64,
+    inner: RwLock<Inner>,
+    /// Bytes that it takes.
+    held: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    contents: Contents,
+    /// Where each event's record lies in its segment.
+    offsets: Vec<u32>,
+    first_at: Timestamp,
+    last_at: Timestamp,
+    counts: Counts,
+}
+
+/// Events that follow those of a tail, and what came of them.
+pub struct Added<'a> {
+    /// The events, in order.
+    pub events: &'a [Event],
+    /// Where the record of each lies in its segment.
+    pub offsets: &'a [u32],
+    /// The table's keys that they changed, and the counts behind them.
+    pub changes: Changes,
+    /// How many there are of what, behind them.
+    pub counts: Counts,
+}
+
+impl Tail {
+    /// An empty tail whose first event will be `first`.
+    #[must_use]
+    pub fn new(first: u64) -> Self {
+        Tail { first, inner: RwLock::default(), held: AtomicU64::new(0) }
+    }
+
+    /// The seq of its first event.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The seq of its last event, one before the first when it is empty.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.first + self.read().offsets.len() as u64 - 1
+    }
+
+    /// Bytes that it takes, about.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The tail as of event `last`. `None` when it has none of the events up to there.
+    #[must_use]
+    pub fn view(&self, last: u64) -> Option<View<'_>> {
+        let newest = self.read().offsets.len().checked_sub(1)?;
+        let upto = last.checked_sub(self.first)?.min(newest as u64);
+        Some(View::new(self, u32::try_from(upto).unwrap_or(u32::MAX)))
+    }
+
+    // Nothing that is done under the lock can leave things half done: a panic elsewhere is no reason to
+    // stop answering.
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a batch. No snapshot sees it before its last event is one of this batch. `runs` and `tails`
+    /// are what is older.
+    ///
+    /// # Errors
+    /// `corrupt` when the messages of a deleted chat cannot be listed.
+    pub fn add(&self, added: Added<'_>, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<()> {
+        let Added { events, offsets, changes, counts } = added;
+        let Some(last) = events.last() else { return Ok(()) };
+        let number = |event: &Event| u32::try_from(event.seq - self.first).unwrap_or(u32::MAX);
+        for some in events.chunks(ADDED_AT_ONCE) {
+            let mut inner = self.write();
+            for event in some {
+                let deleted = match &event.fact {
+                    Fact::ChatDeleted { app, chat } => Some((Kind::Chat, chat_bytes(app, *chat))),
+                    Fact::AppDeleted { token } => Some((Kind::App, token.as_bytes().to_vec())),
+                    _ => None,
+                };
+                if let Some((kind, bytes)) = deleted {
+                    // Reading run files takes time: others go on meanwhile.
+                    drop(inner);
+                    let messages = self.messages_with(kind, &bytes, runs, tails)?;
+                    inner = self.write();
+                    inner.contents.deletions.push((number(event), messages));
+                }
+                inner.contents.add(event, number(event));
+            }
+        }
+        let mut changed = changes.0.into_iter().peekable();
+        while changed.peek().is_some() {
+            let values = &mut self.write().contents.values;
+            for (key, value) in changed.by_ref().take(ADDED_AT_ONCE) {
+                values.set(key, number(last), value);
+            }
+        }
+        let mut inner = self.write();
+        if inner.offsets.is_empty() {
+            inner.first_at = events.first().map_or(last.at, |first| first.at);
+        }
+        inner.offsets.extend_from_slice(offsets);
+        (inner.last_at, inner.counts) = (last.at, counts);
+        let held = inner.contents.held_bytes() + 4 * inner.offsets.len();
+        self.held.store(held as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// All messages with a term, of posts and of edits, because a merge drops the post of a message that
+    /// was edited; ascending.
+    fn messages_with(
+        &self,
+        kind: Kind,
+        bytes: &[u8],
+        runs: &[Arc<Run>],
+        tails: &[Arc<Tail>],
+    ) -> Result<Arc<[u64]>> {
+        let (posts, edits) = (term(kind, false, bytes), term(kind, true, bytes));
+        let mut messages = Vec::new();
+        for run in runs {
+            messages.extend(postings::all(run, &posts)?);
+            messages.extend(postings::all(run, &edits)?);
+        }
+        for tail in tails.iter().map(AsRef::as_ref).filter(|tail| tail.first < self.first).chain([self]) {
+            let Inner { contents, .. } = &*tail.read();
+            if let Some(term) = contents.dictionary.find(&posts) {
+                let items = contents.dictionary.items(&term);
+                messages.extend(items.map(|event| tail.first + u64::from(event)));
+            }
+            messages.extend(contents.edited_with(&edits, u32::MAX));
+        }
+        messages.sort_unstable();
+        messages.dedup();
+        Ok(messages.into())
+    }
+
+    /// How many keys and terms a file of it has to write.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        write::keys(&self.read().contents)
+    }
+
+    /// What a run file of it covers, less what the entries say of changes.
+    ///
+    /// # Errors
+    /// `internal` when it is empty.
+    pub fn meta(&self) -> Result<Meta> {
+        let inner = self.read();
+        if inner.offsets.is_empty() {
+            return Err(Error::new(Code::Internal, "an empty tail makes no file"));
+        }
+        Ok(Meta {
+            first: self.first,
+            last: self.first + inner.offsets.len() as u64 - 1,
+            dense_from: self.first,
+            first_at: inner.first_at,
+            last_at: inner.last_at,
+            counts: inner.counts,
+            ..Meta::default()
+        })
+    }
+
+    /// Writes its entries. Nothing is added to it any more. `bottom`: there is no older run.
+    ///
+    /// # Errors
+    /// `read_only` when they cannot be written.
+    pub fn write_entries(&self, bottom: bool, writer: &mut RunWriter) -> Result<Meta> {
+        let mut meta = self.meta()?;
+        write::write_entries(&self.read().contents, self.first, bottom, &mut meta, writer)?;
+        Ok(meta)
+    }
+}
+
+impl EachOffsets for Tail {
+    fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.read().offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes()))
+    }
+}

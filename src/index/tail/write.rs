@@ -1,0 +1,105 @@
+//! Makes a run file of what the tail holds.
+
+use std::collections::BTreeMap;
+
+use super::contents::{Change, Contents};
+use crate::error::Result;
+use crate::index::postings::PostingsWriter;
+use crate::index::run::{Meta, write_value};
+use crate::index::run_writer::{RunWriter, cannot_write};
+use crate::index::terms::{Kind, is_of_edits, is_of_posts, term};
+
+/// How many keys and terms there are to write.
+#[must_use]
+pub fn keys(contents: &Contents) -> u64 {
+    (contents.values.len() + contents.dictionary.len()) as u64
+}
+
+/// Writes all entries but the places. `first` is the seq of the first event. `bottom`: there is no older
+/// run, so that keys that were removed can be left out. Sets what the description says of changes.
+///
+/// # Errors
+/// `read_only` when it cannot be written.
+pub fn write_entries(
+    contents: &Contents,
+    first: u64,
+    bottom: bool,
+    meta: &mut Meta,
+    writer: &mut RunWriter,
+) -> Result<()> {
+    write(contents, first, bottom, meta, writer).map_err(|error| cannot_write(&error))
+}
+
+fn write(
+    contents: &Contents,
+    first: u64,
+    bottom: bool,
+    meta: &mut Meta,
+    writer: &mut RunWriter,
+) -> std::io::Result<()> {
+    let mut payload = Vec::new();
+    for (key, value) in contents.values.newest().filter(|(_, value)| !bottom || value.is_some()) {
+        write_value(&mut payload, value);
+        writer.add(key, &payload)?;
+    }
+    let mut changes = changes_before(contents, first).into_iter().peekable();
+    let mut lists = PostingsWriter::default();
+    let mut seqs = Vec::new();
+    let touched = contents.changed_range().is_some_and(|(_, high)| high >= first);
+    for (term, items) in contents.dictionary.sorted().iter() {
+        while let Some((other, messages)) = changes.next_if(|(other, _)| other.as_slice() < term) {
+            note(meta, &messages);
+            lists.write(writer, &other, messages.into_iter())?;
+        }
+        let tag = term.first().copied().unwrap_or_default();
+        seqs.clear();
+        if is_of_edits(tag) {
+            seqs.extend(contents.edited(items.iter().copied(), u32::MAX));
+            seqs.sort_unstable();
+            seqs.dedup();
+            meta.edits |= !seqs.is_empty();
+        } else {
+            seqs.extend(items.iter().map(|event| first + u64::from(*event)));
+            if touched && is_of_posts(tag) {
+                seqs.retain(|seq| !contents.is_changed(*seq, u32::MAX));
+            }
+        }
+        lists.write(writer, term, seqs.iter().copied())?;
+    }
+    for (other, messages) in changes {
+        note(meta, &messages);
+        lists.write(writer, &other, messages.into_iter())?;
+    }
+    Ok(())
+}
+
+fn note(meta: &mut Meta, messages: &[u64]) {
+    if let (Some(&low), Some(&high)) = (messages.first(), messages.last()) {
+        let (other_low, other_high) = meta.changed.unwrap_or((low, high));
+        meta.changed = Some((low.min(other_low), high.max(other_high)));
+    }
+}
+
+/// What is said of older messages: which were edited, and which deleted, ascending. Postings of own ones
+/// are left out instead.
+fn changes_before(contents: &Contents, first: u64) -> BTreeMap<Vec<u8>, Vec<u64>> {
+    let (mut edited, mut deleted) = (Vec::new(), Vec::new());
+    for ((message, _), change) in contents.changed.range(..(first, 0)) {
+        match change {
+            Change::Edited => edited.push(*message),
+            Change::Deleted => deleted.push(*message),
+        }
+    }
+    for (_, messages) in &contents.deletions {
+        deleted.extend(messages.iter().take_while(|message| **message < first));
+    }
+    let mut lists = BTreeMap::new();
+    for (kind, mut messages) in [(Kind::Edited, edited), (Kind::Deleted, deleted)] {
+        messages.sort_unstable();
+        messages.dedup();
+        if !messages.is_empty() {
+            lists.insert(term(kind, false, b""), messages);
+        }
+    }
+    lists
+}

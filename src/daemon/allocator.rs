@@ -14,8 +14,8 @@ use std::sync::Arc;
 const SETTINGS: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "131072"),
     ("MALLOC_TRIM_THRESHOLD_", "2097152"),
-    // Threads hand each other what they allocate: more heaps would only be more places to wait in.
-    ("MALLOC_ARENA_MAX", "2"),
+    // One for each thread that works all the time, so that none waits for another.
+    ("MALLOC_ARENA_MAX", "5"),
 ];
 
 /// Starts the program again with these settings, unless there are some already: its own, or those of

@@ -14,8 +14,8 @@ const ROOM_BYTES_MAX: u64 = 4 << 20;
 /// Room that is kept for what gives room back when the disk is full: a sixteenth of a segment, at most
 /// this. It is part of the room made ahead, so it is there already when the disk is not.
 const RESERVE_BYTES_MAX: u64 = 1 << 20;
-/// Zeros written in one call.
-const ZEROS_BYTES: usize = 256 << 10;
+/// What is written ahead, in one call at most. A page of it takes no memory until it is read.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 /// No frame's header is longer.
 const HEADER_BYTES: u64 = 192;
 
@@ -122,10 +122,9 @@ impl LogWriter {
     fn make_room(&mut self, end: u64) {
         let ahead = self.position.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
         let target = (end + ahead).min(self.segment_bytes.max(end));
-        let zeros = vec![0; ZEROS_BYTES];
         while self.room < target {
-            let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(zeros.len());
-            if self.segment.file.write_at(&zeros[..count], self.room).is_err() {
+            let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(ZEROS.len());
+            if self.segment.file.write_at(&ZEROS[..count], self.room).is_err() {
                 return;
             }
             self.room += count as u64;

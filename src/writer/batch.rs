@@ -33,10 +33,11 @@ impl Batch {
         Batch { snapshot, hot, changes, counts, events: Vec::new(), lines: Vec::new(), starts: Vec::new() }
     }
 
-    /// The values known, as of after the batch when its changes were taken, else as of before it.
+    /// The values known, as of after the batch when its changes were taken, else as of before it; and the
+    /// events.
     #[must_use]
-    pub fn into_hot(self) -> HotValues {
-        self.hot.into_inner()
+    pub fn into_rest(self) -> (HotValues, Vec<Event>) {
+        (self.hot.into_inner(), self.events)
     }
 
     /// The seq of the next event.

@@ -114,6 +114,9 @@ pub struct Answers {
     pub bytes: Vec<u8>,
     /// Whose reply, and where its fields are, or the error.
     pub list: Vec<(Ticket, Result<std::ops::Range<usize>>)>,
+    /// What the requests were made of, for the thread that read them to drop: memory that one thread
+    /// takes and another gives back makes both wait for the allocator.
+    pub spent: Vec<Event>,
 }
 
 impl Answers {
@@ -277,7 +280,7 @@ impl Writer {
         }
         self.commit(&mut turn, merged);
         let events = turn.batch.events().len();
-        self.hot = turn.batch.into_hot();
+        (self.hot, turn.answers.spent) = turn.batch.into_rest();
         self.around.stats.turn(requests, events, turn.now.elapsed());
         self.around.stats.waiting(self.waiters.len());
         if !turn.answers.list.is_empty() {

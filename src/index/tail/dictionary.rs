@@ -73,7 +73,14 @@ fn bytes_at(bytes: &[u8], start: u32) -> &[u8] {
 /// Whether the term that begins at `start` is this one. A term has its terminator, so none is the
 /// beginning of another.
 fn is_at(bytes: &[u8], start: u32, term: &[u8]) -> bool {
-    bytes.get(start as usize..).is_some_and(|rest| rest.starts_with(term))
+    let rest = bytes.get(start as usize..).unwrap_or_default();
+    // Most terms have few bytes, and a call to compare them costs more than they do.
+    let (eights, left) = term.as_chunks::<8>();
+    let same = |(number, eight): (usize, &[u8; 8])| rest.get(8 * number..8 * number + 8) == Some(eight);
+    eights.iter().enumerate().all(same)
+        && rest.get(8 * eights.len()..).is_some_and(|rest| {
+            rest.len() >= left.len() && rest.iter().zip(left).all(|(one, other)| one == other)
+        })
 }
 
 /// A count of things in memory, all of which a batch or a tail bounds.

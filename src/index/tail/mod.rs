@@ -42,6 +42,8 @@ const ADDED_AT_ONCE: usize = 32;
 pub struct Tail {
     first: u64,
     inner: RwLock<Inner>,
+    /// How many events were added.
+    events: AtomicU64,
     /// Bytes that it takes.
     held: AtomicU64,
 }
@@ -72,7 +74,7 @@ impl Tail {
     /// An empty tail whose first event will be `first`.
     #[must_use]
     pub fn new(first: u64) -> Self {
-        Tail { first, inner: RwLock::default(), held: AtomicU64::new(0) }
+        Tail { first, inner: RwLock::default(), events: AtomicU64::new(0), held: AtomicU64::new(0) }
     }
 
     /// The seq of its first event.
@@ -84,7 +86,7 @@ impl Tail {
     /// The seq of its last event, one before the first when it is empty.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.first + self.read().offsets.len() as u64 - 1
+        self.first + self.events.load(Ordering::Acquire) - 1
     }
 
     /// Bytes that it takes, about.
@@ -96,8 +98,8 @@ impl Tail {
     /// The tail as of event `last`. `None` when it has none of the events up to there.
     #[must_use]
     pub fn view(&self, last: u64) -> Option<View<'_>> {
-        let newest = self.read().offsets.len().checked_sub(1)?;
-        let upto = last.checked_sub(self.first)?.min(newest as u64);
+        let newest = self.events.load(Ordering::Acquire).checked_sub(1)?;
+        let upto = last.checked_sub(self.first)?.min(newest);
         Some(View::new(self, u32::try_from(upto).unwrap_or(u32::MAX)))
     }
 
@@ -153,6 +155,7 @@ impl Tail {
         (inner.last_at, inner.counts) = (last.at, counts);
         let held = inner.contents.held_bytes() + 4 * inner.offsets.len();
         self.held.store(held as u64, Ordering::Relaxed);
+        self.events.store(inner.offsets.len() as u64, Ordering::Release);
         Ok(())
     }
 

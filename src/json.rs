@@ -1,6 +1,7 @@
 //! Strict JSON for one request line.
 //!
-//! `serde_json` decides what is JSON. On top of it this module refuses what the
+//! `serde_json` decides what is JSON; most requests are of a kind that `scan` reads quicker, to the same
+//! effect. On top of it this module refuses what the
 //! protocol refuses and `serde_json` lets pass when it skips a value: repeated
 //! keys and lone surrogates at any depth, and nesting deeper than [`DEPTH_MAX`].
 //! Values are never converted: an [`Object`] gives the text of each one as it was
@@ -19,6 +20,7 @@ use serde_json::value::RawValue;
 
 mod content;
 pub mod fields;
+mod scan;
 
 pub use content::content_hash;
 
@@ -71,6 +73,14 @@ impl<'a> Object<'a> {
 pub fn parse_line(line: &[u8]) -> Result<Object<'_>, Failure> {
     let line = std::str::from_utf8(line)
         .map_err(|error| refuse(error.valid_up_to(), "the line is not valid UTF-8"))?;
+    match scan::fields(line) {
+        Some(fields) => Ok(Object { fields }),
+        None => parse_slowly(line),
+    }
+}
+
+/// Reads any line, and says what is wrong with it.
+fn parse_slowly(line: &str) -> Result<Object<'_>, Failure> {
     if !line.trim_ascii_start().starts_with('{') {
         let value: &RawValue = serde_json::from_str(line).map_err(|error| bad(line, line, &error))?;
         check_value(line, value.get(), 0)?;

@@ -68,7 +68,12 @@ impl Waiters {
         let waiter = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiter.deadline, id));
         if let Some(line) = self.queues.get_mut(&waiter.reserve.queue) {
-            line.retain(|other| *other != id);
+            // Most go in their turn; a line may be long.
+            if line.front() == Some(&id) {
+                line.pop_front();
+            } else {
+                line.retain(|other| *other != id);
+            }
             if line.is_empty() {
                 self.queues.remove(&waiter.reserve.queue);
             }

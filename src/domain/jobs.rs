@@ -9,6 +9,8 @@
 //! Purging a state takes one step however many jobs it holds: every key carries the *epoch* of its
 //! state, the seq of the purge before it, and a job of an older epoch is no more.
 
+use std::sync::Arc;
+
 use super::event::JobState;
 use super::table::{Facts, Table, malformed, number_in, number_value, scan_prefix, tag};
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
@@ -34,7 +36,7 @@ pub struct Queue {
     /// The seq of the event that made it.
     pub id: u64,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Lease of a reserve that names none, in milliseconds.
     pub lease_ms: u64,
     /// Deliveries before a job is dead.
@@ -90,7 +92,7 @@ impl Queue {
     pub fn new(id: u64, name: &str) -> Self {
         Queue {
             id,
-            name: name.to_owned(),
+            name: name.into(),
             lease_ms: LEASE_MS_DEFAULT,
             max_attempts: Some(ATTEMPTS_DEFAULT),
             max_jobs: None,
@@ -107,18 +109,25 @@ impl Queue {
     /// What reading the table says.
     pub fn named(facts: &dyn Facts, name: &str) -> Result<Option<Self>> {
         match facts.get(&name_key(name))? {
-            Some(value) => Queue::with_id(facts, number_in(&value)?),
+            Some(value) => facts.queue(number_in(&value)?),
             None => Ok(None),
         }
     }
 
-    /// The queue with that id.
+    /// The table's key of the queue with that id.
+    #[must_use]
+    pub fn key(id: u64) -> Vec<u8> {
+        let mut key = new_key(tag::QUEUE);
+        write_ordered(&mut key, id);
+        key
+    }
+
+    /// The queue with that id, from its stored form.
     ///
     /// # Errors
-    /// What reading the table says.
-    pub fn with_id(facts: &dyn Facts, id: u64) -> Result<Option<Self>> {
-        let Some(value) = facts.get(&id_key(id))? else { return Ok(None) };
-        Queue::read(id, &value).map(Some).ok_or_else(|| malformed("queue"))
+    /// `internal` when it cannot be read.
+    pub fn read_from(value: Option<&[u8]>, id: u64) -> Result<Option<Self>> {
+        value.map(|value| Queue::read(id, value).ok_or_else(|| malformed("queue"))).transpose()
     }
 
     /// Makes the queue's name known.
@@ -126,8 +135,9 @@ impl Queue {
         table.put(name_key(&self.name), Some(number_value(self.id)));
     }
 
-    /// Stores the queue.
-    pub fn put(&self, table: &mut dyn Table) {
+    /// The stored form.
+    #[must_use]
+    pub fn value(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48 + self.name.len());
         write_varint(&mut out, self.lease_ms);
         for bound in [self.max_attempts, self.max_jobs] {
@@ -145,7 +155,12 @@ impl Queue {
             }
         }
         out.extend_from_slice(self.name.as_bytes());
-        table.put(id_key(self.id), Some(out));
+        out
+    }
+
+    /// Stores the queue.
+    pub fn put(self, table: &mut dyn Table) {
+        table.put_queue(self.id, Some(self));
     }
 
     fn read(id: u64, value: &[u8]) -> Option<Self> {
@@ -162,14 +177,14 @@ impl Queue {
             let class = usize::try_from(next()?).ok()?;
             *ready.get_mut(class)? = ReadyClass { count: next()?, front: next()? };
         }
-        let name = String::from_utf8(bytes.to_vec()).ok()?;
+        let name = std::str::from_utf8(bytes).ok()?.into();
         Some(Queue { id, name, lease_ms, max_attempts, max_jobs, counts, epochs, fronts, ready })
     }
 
     /// Removes the queue itself; its jobs must be gone.
     pub fn remove(&self, table: &mut dyn Table) {
         table.put(name_key(&self.name), None);
-        table.put(id_key(self.id), None);
+        table.put_queue(self.id, None);
     }
 
     /// Jobs that are neither done nor dead.
@@ -180,7 +195,7 @@ impl Queue {
 
     /// The key prefix of the ready jobs of a class.
     fn ready_prefix(&self, class: usize) -> Vec<u8> {
-        let mut key = vec![tag::READY];
+        let mut key = new_key(tag::READY);
         write_ordered(&mut key, self.id);
         write_ordered(&mut key, self.epochs[place(JobState::Ready)]);
         key.push(class.to_le_bytes()[0]);
@@ -265,14 +280,15 @@ fn name_key(name: &str) -> Vec<u8> {
     [&[tag::QUEUE_NAME], name.as_bytes()].concat()
 }
 
-fn id_key(id: u64) -> Vec<u8> {
-    let mut key = vec![tag::QUEUE];
-    write_ordered(&mut key, id);
+/// A key that begins, with room for the rest of it.
+fn new_key(tag: u8) -> Vec<u8> {
+    let mut key = Vec::with_capacity(32);
+    key.push(tag);
     key
 }
 
 fn job_key(seq: u64) -> Vec<u8> {
-    let mut key = vec![tag::JOB];
+    let mut key = new_key(tag::JOB);
     write_ordered(&mut key, seq);
     key
 }
@@ -287,7 +303,7 @@ pub fn key_is_live(facts: &dyn Facts, key: &[u8]) -> Result<bool> {
     if tag == tag::JOB {
         return Ok(Job::find(facts, id)?.is_some());
     }
-    let Some(queue) = Queue::with_id(facts, id)? else { return Ok(false) };
+    let Some(queue) = facts.queue(id)? else { return Ok(false) };
     let mut current = JobState::ALL.iter().map(|state| match state {
         // The class comes behind.
         JobState::Ready => queue.ready_prefix(0).split_last().map_or(Vec::new(), |(_, key)| key.to_vec()),
@@ -304,7 +320,7 @@ impl Job {
     pub fn find(facts: &dyn Facts, seq: u64) -> Result<Option<(Queue, Job)>> {
         let Some(value) = facts.get(&job_key(seq))? else { return Ok(None) };
         let job = Job::read(seq, &value).ok_or_else(|| malformed("job"))?;
-        let Some(queue) = Queue::with_id(facts, job.queue)? else { return Ok(None) };
+        let Some(queue) = facts.queue(job.queue)? else { return Ok(None) };
         if job.epoch != queue.epochs[place(job.state)] {
             return Ok(None);
         }

@@ -15,6 +15,7 @@ pub mod liveness;
 pub mod lost;
 pub mod matcher;
 pub mod messages;
+pub mod overlay;
 pub mod queues;
 pub mod record;
 pub mod substring;
@@ -30,7 +31,8 @@ use event::{Event, Fact};
 use table::{Circumstances, Draft, Facts, Outcome, Table, malformed, number_in, tag};
 
 /// Decides one request. The outcome holds its events, and its reply's fields; nothing has happened
-/// until the outcome is kept. Whoever calls drops the outcome of a dry run.
+/// until the outcome is kept. Whoever calls drops the outcome of a dry run. The buffers of `spare`, an
+/// outcome that is done with, are used again.
 ///
 /// # Errors
 /// The refusal; then there is nothing to keep.
@@ -39,8 +41,9 @@ pub fn decide<'a>(
     below: &'a dyn Facts,
     next_seq: u64,
     circumstances: Circumstances<'a>,
+    spare: Outcome,
 ) -> Result<Outcome> {
-    let mut draft = Draft::new(below, next_seq, circumstances);
+    let mut draft = Draft::new(below, next_seq, circumstances, spare);
     if let Some(idempotency) = &request.idempotency
         && replay(&mut draft, idempotency)?
     {

@@ -120,7 +120,7 @@ fn next_ready(facts: &dyn Facts, queue: &Queue, max: u64) -> Result<Vec<u64>> {
 /// `not_found`, `lease_lost`.
 pub fn ack(draft: &mut Draft<'_>, job: u64, token: &str) -> Result<()> {
     let (queue, _) = require_lease(draft, job, token)?;
-    let seq = draft.emit(Fact::JobAcked { queue: queue.name, job })?;
+    let seq = draft.emit(Fact::JobAcked { queue: queue.name.as_ref().into(), job })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())
 }
@@ -131,7 +131,7 @@ pub fn ack(draft: &mut Draft<'_>, job: u64, token: &str) -> Result<()> {
 /// `not_found`, `lease_lost`.
 pub fn extend(draft: &mut Draft<'_>, job: u64, token: &str, lease_ms: u64) -> Result<()> {
     let (queue, _) = require_lease(draft, job, token)?;
-    let seq = draft.emit(Fact::JobExtended { queue: queue.name, job, lease_ms })?;
+    let seq = draft.emit(Fact::JobExtended { queue: queue.name.as_ref().into(), job, lease_ms })?;
     let expires_at = draft.at().plus_ms(lease_ms);
     Fields(draft.reply()).number("seq", seq).time("expires_at", expires_at);
     Ok(())
@@ -148,7 +148,7 @@ fn was_last(queue: &Queue, job: &Job) -> bool {
 pub fn nack(draft: &mut Draft<'_>, job: u64, token: &str, delay_ms: u64) -> Result<()> {
     let (queue, found) = require_lease(draft, job, token)?;
     let dead = was_last(&queue, &found);
-    let seq = draft.emit(Fact::JobNacked { queue: queue.name, job, delay_ms, dead })?;
+    let seq = draft.emit(Fact::JobNacked { queue: queue.name.as_ref().into(), job, delay_ms, dead })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())
 }
@@ -165,8 +165,8 @@ pub fn fall_due(draft: &mut Draft<'_>, job: u64, revision: u64) -> Result<()> {
     }
     let dead = was_last(&queue, &found);
     match found.state {
-        JobState::Leased => draft.emit(Fact::JobExpired { queue: queue.name, job, dead })?,
-        JobState::Delayed => draft.emit(Fact::JobReadied { queue: queue.name, job })?,
+        JobState::Leased => draft.emit(Fact::JobExpired { queue: queue.name.as_ref().into(), job, dead })?,
+        JobState::Delayed => draft.emit(Fact::JobReadied { queue: queue.name.as_ref().into(), job })?,
         JobState::Ready | JobState::Dead => 0,
     };
     Ok(())
@@ -227,7 +227,7 @@ pub fn revive(draft: &mut Draft<'_>, name: String, job: Option<u64>) -> Result<(
 /// `not_found`.
 pub fn delete(draft: &mut Draft<'_>, job: u64) -> Result<()> {
     let (queue, _) = require_job(draft, job)?;
-    let seq = draft.emit(Fact::JobDeleted { queue: queue.name, job })?;
+    let seq = draft.emit(Fact::JobDeleted { queue: queue.name.as_ref().into(), job })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())
 }

@@ -5,10 +5,10 @@
 //! A [`Draft`] is a command's overlay over what is there: kept when the command succeeds, dropped
 //! when it fails. There is no undo.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 use super::event::{Event, Fact};
+use super::jobs::Queue;
+pub use super::overlay::Changes;
+use super::overlay::Overlay;
 use crate::codec::{after_prefix, read_varint, write_varint};
 use crate::error::{Code, Error, Result};
 use crate::limits::REPLY_BYTES;
@@ -142,6 +142,15 @@ pub trait Facts {
 
     /// How many there are of what.
     fn counts(&self) -> Counts;
+
+    /// The queue with that id. Almost every event of a queue reads it and writes it again, so what lies
+    /// over the stored table keeps it as it is, and brings it into its stored form once.
+    ///
+    /// # Errors
+    /// As [`Facts::get`].
+    fn queue(&self, id: u64) -> Result<Option<Queue>> {
+        Queue::read_from(self.get(&Queue::key(id))?.as_deref(), id)
+    }
 }
 
 /// A table that events are applied to.
@@ -151,6 +160,11 @@ pub trait Table: Facts {
 
     /// The counts, to change.
     fn counts_mut(&mut self) -> &mut Counts;
+
+    /// Sets the queue with that id, or with `None` removes it.
+    fn put_queue(&mut self, id: u64, queue: Option<Queue>) {
+        self.put(Queue::key(id), queue.map(|queue| queue.value()));
+    }
 }
 
 /// Visits the keys that begin with `prefix`, from `from` on.
@@ -182,60 +196,6 @@ pub fn number_value(number: u64) -> Vec<u8> {
 #[must_use]
 pub fn malformed(what: &str) -> Error {
     Error::new(Code::Internal, format!("a stored {what} cannot be read: please report this"))
-}
-
-/// Keys set and removed, over something else.
-#[derive(Debug, Default, Clone)]
-pub struct Changes(pub BTreeMap<Vec<u8>, Option<Vec<u8>>>);
-
-impl Changes {
-    /// The value of a key: here, or else in `below`.
-    ///
-    /// # Errors
-    /// As [`Facts::get`].
-    pub fn get(&self, below: &dyn Facts, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match self.0.get(key) {
-            Some(value) => Ok(value.clone()),
-            None => below.get(key),
-        }
-    }
-
-    /// Visits what is here and what is in `below`, in one order.
-    ///
-    /// # Errors
-    /// As [`Facts::scan`].
-    pub fn scan(&self, below: &dyn Facts, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        if from >= to {
-            return Ok(());
-        }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        let mut changed = self.0.range::<[u8], _>(bounds).peekable();
-        let mut going = true;
-        below.scan(from, to, &mut |key, value| {
-            while let Some((changed_key, changed_value)) =
-                changed.next_if(|(changed_key, _)| changed_key.as_slice() < key)
-            {
-                if let Some(changed_value) = changed_value {
-                    going = visit(changed_key, changed_value)?;
-                    if !going {
-                        return Ok(false);
-                    }
-                }
-            }
-            going = match changed.next_if(|(changed_key, _)| changed_key.as_slice() == key) {
-                Some((_, Some(changed_value))) => visit(key, changed_value)?,
-                Some((_, None)) => true,
-                None => visit(key, value)?,
-            };
-            Ok(going)
-        })?;
-        while going && let Some((key, value)) = changed.next() {
-            if let Some(value) = value {
-                going = visit(key, value)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What time it is and who asks, and where randomness comes from: all that a decision may know
@@ -271,7 +231,9 @@ pub struct Outcome {
     /// Where each record ends in `records`.
     pub ends: Vec<usize>,
     /// The keys it sets and removes.
-    pub changes: Changes,
+    pub changes: Overlay,
+    /// The queues it sets and removes, by id.
+    pub queues: Vec<(u64, Option<Queue>)>,
     /// The counts after it.
     pub counts: Counts,
     /// The reply's fields, each with a comma before it.
@@ -279,6 +241,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// An empty one with the buffers of this one.
+    #[must_use]
+    pub fn emptied(mut self) -> Self {
+        self.events.clear();
+        self.records.clear();
+        self.ends.clear();
+        self.changes.clear();
+        self.queues.clear();
+        self.reply.clear();
+        Outcome { counts: Counts::default(), ..self }
+    }
+
     /// How many bytes the events' lines have in the log.
     #[must_use]
     pub fn line_bytes(&self) -> usize {
@@ -296,9 +270,9 @@ impl Outcome {
 }
 
 impl<'a> Draft<'a> {
-    /// An empty overlay; its first event will have the seq `first`.
-    pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>) -> Self {
-        let outcome = Outcome { counts: below.counts(), ..Outcome::default() };
+    /// An empty overlay; its first event will have the seq `first`. The buffers of `spare` are used again.
+    pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>, spare: Outcome) -> Self {
+        let outcome = Outcome { counts: below.counts(), ..spare.emptied() };
         Draft { below, circumstances, first, outcome, reply_room: REPLY_BYTES }
     }
 
@@ -353,7 +327,10 @@ impl<'a> Draft<'a> {
 
 impl Facts for Draft<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.outcome.changes.get(self.below, key)
+        match self.outcome.changes.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.below.get(key),
+        }
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
@@ -373,14 +350,28 @@ impl Facts for Draft<'_> {
     fn counts(&self) -> Counts {
         self.outcome.counts
     }
+
+    fn queue(&self, id: u64) -> Result<Option<Queue>> {
+        match self.outcome.queues.iter().find(|(other, _)| *other == id) {
+            Some((_, queue)) => Ok(queue.clone()),
+            None => self.below.queue(id),
+        }
+    }
 }
 
 impl Table for Draft<'_> {
     fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.outcome.changes.0.insert(key, value);
+        self.outcome.changes.put(key, value);
     }
 
     fn counts_mut(&mut self) -> &mut Counts {
         &mut self.outcome.counts
+    }
+
+    fn put_queue(&mut self, id: u64, queue: Option<Queue>) {
+        match self.outcome.queues.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, known)) => *known = queue,
+            None => self.outcome.queues.push((id, queue)),
+        }
     }
 }

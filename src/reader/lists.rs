@@ -223,10 +223,10 @@ pub fn queues(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Re
         if filling.is_full() {
             return Ok(false);
         }
-        let queue = Queue::with_id(snapshot, number_in(value)?)?.ok_or_else(|| malformed("queue"))?;
+        let queue = snapshot.queue(number_in(value)?)?.ok_or_else(|| malformed("queue"))?;
         let taken = filling.take(&items::queue(snapshot, &queue)?);
         if taken {
-            last = queue.name;
+            last = queue.name.to_string();
         }
         Ok(taken)
     })?;

@@ -1,14 +1,16 @@
 //! A batch: the outcomes of many requests, over a snapshot, before they are on disk.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::hot::HotValues;
-use crate::domain::event::Event;
-use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit};
+use super::hot::{HotValues, Lines};
+use crate::domain::event::{Event, Fact};
+use crate::domain::jobs::Queue;
+use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit, tag};
 use crate::error::Result;
 use crate::index::tail::Added;
-use crate::log::frame::{CHECKSUM_BYTES, write_line};
+use crate::log::frame::write_line;
 use crate::snapshot::Snapshot;
 
 /// Outcomes kept so far. Later requests see what earlier ones did.
@@ -16,28 +18,34 @@ pub struct Batch {
     snapshot: Arc<Snapshot>,
     hot: RefCell<HotValues>,
     changes: Changes,
+    /// The queues set and removed, by id: in `changes` only once there are no more to come.
+    queues: BTreeMap<u64, Option<Queue>>,
     counts: Counts,
     events: Vec<Event>,
-    lines: Vec<u8>,
-    /// Where each event's line begins in `lines`.
-    starts: Vec<usize>,
+    lines: Lines,
+    /// Whether it has happened: its changes were taken.
+    kept: bool,
 }
 
 impl Batch {
     /// An empty batch. `hot` knows values of the snapshot.
     #[must_use]
-    pub fn new(snapshot: Arc<Snapshot>, hot: HotValues) -> Self {
-        let counts = snapshot.counts();
-        let changes = Changes::default();
-        let hot = RefCell::new(hot);
-        Batch { snapshot, hot, changes, counts, events: Vec::new(), lines: Vec::new(), starts: Vec::new() }
+    pub fn new(snapshot: Arc<Snapshot>, mut hot: HotValues) -> Self {
+        let (counts, bytes) = (snapshot.counts(), hot.take_buffer());
+        let lines = Lines { first: snapshot.last + 1, bytes, starts: Vec::new() };
+        let (changes, queues, hot) = (Changes::default(), BTreeMap::new(), RefCell::new(hot));
+        Batch { snapshot, hot, changes, queues, counts, events: Vec::new(), lines, kept: false }
     }
 
     /// The values known, as of after the batch when its changes were taken, else as of before it; and the
     /// events.
     #[must_use]
     pub fn into_rest(self) -> (HotValues, Vec<Event>) {
-        (self.hot.into_inner(), self.events)
+        let mut hot = self.hot.into_inner();
+        // A job's record is what is read again soon.
+        let jobs = self.events.iter().any(|event| matches!(event.fact, Fact::JobPut { .. }));
+        hot.keep_lines(self.lines, self.kept && jobs);
+        (hot, self.events)
     }
 
     /// The seq of the next event.
@@ -55,19 +63,19 @@ impl Batch {
     /// The lines of a frame so far.
     #[must_use]
     pub fn lines(&self) -> &[u8] {
-        &self.lines
+        &self.lines.bytes
     }
 
     /// Keeps an outcome.
     pub fn keep(&mut self, outcome: &mut Outcome) {
         for index in 0..outcome.events.len() {
-            self.starts.push(self.lines.len());
+            self.lines.starts.push(self.lines.bytes.len());
             let record = outcome.record(index).unwrap_or_default();
-            write_line(&mut self.lines, |out| out.extend_from_slice(record));
+            write_line(&mut self.lines.bytes, |out| out.extend_from_slice(record));
         }
         self.events.append(&mut outcome.events);
-        // Few into many: `append` would build the whole map anew.
-        self.changes.0.extend(std::mem::take(&mut outcome.changes.0));
+        outcome.changes.move_to(&mut self.changes);
+        self.queues.extend(outcome.queues.drain(..));
         self.counts = outcome.counts;
     }
 
@@ -84,13 +92,19 @@ impl Batch {
     /// Where each event's line begins in the lines.
     #[must_use]
     pub fn starts(&self) -> &[usize] {
-        &self.starts
+        &self.lines.starts
     }
 
-    /// Takes what is to be added to the tail; `offsets` are the places of the lines in their segment.
+    /// Takes what is to be added to the tail; `offsets` are the places of the lines in their segment. The
+    /// queues are brought into their stored form here, once for all that happened to them.
     pub fn take_added<'b>(&'b mut self, offsets: &'b [u32]) -> Added<'b> {
-        let changes = std::mem::take(&mut self.changes);
-        self.hot.get_mut().change(&changes);
+        self.kept = true;
+        let (mut changes, hot) = (std::mem::take(&mut self.changes), self.hot.get_mut());
+        hot.change(&changes);
+        for (id, queue) in std::mem::take(&mut self.queues) {
+            changes.0.insert(Queue::key(id), queue.as_ref().map(Queue::value));
+            hot.note_queue(id, queue);
+        }
         Added { events: &self.events, offsets, changes, counts: self.counts }
     }
 }
@@ -109,20 +123,34 @@ impl Facts for Batch {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        debug_assert!(to <= &[tag::QUEUE][..] || from > &[tag::QUEUE, u8::MAX][..], "queues are got by id");
         self.changes.scan(self.snapshot.as_ref(), from, to, visit)
     }
 
     fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
-        let Some(number) = seq.checked_sub(self.snapshot.last + 1) else { return self.snapshot.record(seq) };
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(start) = self.starts.get(number) else { return Ok(None) };
-        let end = self.starts.get(number + 1).copied().unwrap_or(self.lines.len());
-        // Less the checksum before it and the line feed behind it.
-        Ok(self.lines.get(start + CHECKSUM_BYTES..end - 1).map(<[u8]>::to_vec))
+        if seq > self.snapshot.last {
+            return Ok(self.lines.record(seq).map(<[u8]>::to_vec));
+        }
+        match self.hot.borrow().record(seq) {
+            Some(record) => Ok(Some(record.to_vec())),
+            None => self.snapshot.record(seq),
+        }
     }
 
     fn counts(&self) -> Counts {
         self.counts
+    }
+
+    fn queue(&self, id: u64) -> Result<Option<Queue>> {
+        if let Some(queue) = self.queues.get(&id) {
+            return Ok(queue.clone());
+        }
+        if let Some(queue) = self.hot.borrow().queue(id) {
+            return Ok(queue);
+        }
+        let queue = self.snapshot.queue(id)?;
+        self.hot.borrow_mut().note_queue(id, queue.clone());
+        Ok(queue)
     }
 }
 
@@ -133,5 +161,9 @@ impl Table for Batch {
 
     fn counts_mut(&mut self) -> &mut Counts {
         &mut self.counts
+    }
+
+    fn put_queue(&mut self, id: u64, queue: Option<Queue>) {
+        self.queues.insert(id, queue);
     }
 }

@@ -120,6 +120,24 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// Takes a reply whose fields `write` appends.
+    pub fn write(&mut self, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) {
+        let start = self.bytes.len();
+        let done = write(&mut self.bytes);
+        if done.is_err() {
+            self.bytes.truncate(start);
+        }
+        self.list.push((ticket, done.map(|()| start..self.bytes.len())));
+    }
+
+    /// The fields of one of the replies, or its error.
+    pub fn fields<'a>(
+        &'a self,
+        answer: &'a Result<std::ops::Range<usize>>,
+    ) -> std::result::Result<&'a [u8], &'a Error> {
+        answer.as_ref().map(|range| self.bytes.get(range.clone()).unwrap_or_default())
+    }
+
     fn say(&mut self, ticket: Ticket, fields: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(fields);
@@ -165,6 +183,8 @@ pub struct Writer {
     waiters: Waiters,
     random: Randomness,
     hot: HotValues,
+    /// The buffers of the last outcome, for the next.
+    spare: Outcome,
     /// Why nothing can be written any more.
     broken: Option<String>,
     /// When what is not synced must be.
@@ -207,6 +227,7 @@ impl Writer {
             waiters: Waiters::default(),
             random: Randomness::default(),
             hot: HotValues::default(),
+            spare: Outcome::default(),
             broken: None,
             sync_due: None,
             stopping: false,
@@ -225,7 +246,12 @@ impl Writer {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match first {
-                Ok(first) => self.turn(std::iter::once(first).chain(inbox.try_iter())),
+                Ok(first) => {
+                    // What comes meanwhile is gathered for the next turn: so loop and writer work at the same
+                    // time, each on its own part of the requests in flight.
+                    let waiting = inbox.len();
+                    self.turn(std::iter::once(first).chain(inbox.try_iter().take(waiting)));
+                }
                 Err(RecvTimeoutError::Timeout) => self.turn(std::iter::empty()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -301,10 +327,11 @@ impl Writer {
         let mut random = |bytes: &mut [u8]| self.random.fill(bytes);
         let circumstances = Circumstances { at: turn.at, at_text: &turn.at_text, uid, random: &mut random };
         let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
-        let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances)?;
+        let spare = std::mem::take(&mut self.spare);
+        let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;
         if !dry_run {
             self.find_room(turn, &outcome, gives_room)?;
-            let readied = readied_queues(&outcome.events);
+            let readied = if self.waiters.is_empty() { Vec::new() } else { readied_queues(&outcome.events) };
             turn.batch.keep(&mut outcome);
             for queue in readied {
                 self.serve(turn, &queue);
@@ -351,27 +378,33 @@ impl Writer {
                 let deadline = turn.now + Duration::from_millis(reserve.wait_ms);
                 self.waiters.add(Waiter { ticket, uid, reserve, durable, deadline });
             }
-            (Ok(outcome), _) => turn.answers.say(ticket, &outcome.reply),
+            (Ok(outcome), _) => {
+                turn.answers.say(ticket, &outcome.reply);
+                self.spare = outcome;
+            }
             (Err(error), _) => turn.answers.refuse(ticket, error),
         }
     }
 
     /// Gives jobs that became ready to those who wait for them, in the same frame.
     fn serve(&mut self, turn: &mut Turn, queue: &str) {
-        while let Some(waiter) = self.waiters.first(queue).cloned() {
+        while let Some(waiter) = self.waiters.first(queue) {
             let write = Write::QueueReserve(waiter.reserve.clone());
-            let durable = waiter.durable;
+            let (ticket, uid, durable) = (waiter.ticket, waiter.uid, waiter.durable);
             let request = WriteRequest { write, durable, dry_run: false, idempotency: None };
             let before = turn.batch.events().len();
-            let outcome = self.decide(turn, waiter.uid, request);
+            let outcome = self.decide(turn, uid, request);
             if outcome.is_ok() && turn.batch.events().len() == before {
                 break;
             }
             self.waiters.take_first(queue);
             turn.durable |= durable;
             match outcome {
-                Ok(outcome) => turn.answers.say(waiter.ticket, &outcome.reply),
-                Err(error) => turn.answers.refuse(waiter.ticket, error),
+                Ok(outcome) => {
+                    turn.answers.say(ticket, &outcome.reply);
+                    self.spare = outcome;
+                }
+                Err(error) => turn.answers.refuse(ticket, error),
             }
         }
     }

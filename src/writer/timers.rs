@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use crate::domain::event::{Event, Fact, JobState};
-use crate::domain::jobs::{Job, Queue};
+use crate::domain::jobs::Job;
 use crate::domain::table::{Facts, scan_prefix, tag};
 use crate::error::Result;
 use crate::time::Timestamp;
@@ -67,7 +67,7 @@ impl Timers {
         })?;
         let mut timers = Timers::default();
         for id in queues {
-            let Some(queue) = Queue::with_id(facts, id)? else { continue };
+            let Some(queue) = facts.queue(id)? else { continue };
             for state in [JobState::Leased, JobState::Delayed] {
                 queue.visit_state(facts, state, &mut |seq| {
                     if let Some((_, job)) = Job::find(facts, seq)? {

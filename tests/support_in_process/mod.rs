@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use msglogd::domain::command::{Command, Write, WriteRequest};
 use msglogd::domain::decide;
-use msglogd::domain::table::{Circumstances, FIRST_POSTINGS_TAG, Facts};
+use msglogd::domain::table::{Circumstances, FIRST_POSTINGS_TAG, Facts, Outcome};
 use msglogd::error::Result;
 use msglogd::index::files::RunFiles;
 use msglogd::index::run::Run;
@@ -143,7 +143,7 @@ impl Daemon {
         let circumstances = Circumstances { at, at_text: text.as_bytes(), uid, random: &mut random };
         let batch = self.batch.as_mut().expect("a batch");
         let dry_run = request.dry_run;
-        let mut outcome = decide(request, batch, batch.next_seq(), circumstances)?;
+        let mut outcome = decide(request, batch, batch.next_seq(), circumstances, Outcome::default())?;
         if !dry_run {
             batch.keep(&mut outcome);
         }

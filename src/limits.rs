@@ -64,12 +64,14 @@ pub const ATTEMPTS_DEFAULT: u64 = 5;
 /// A segment is sealed when it has grown past this (`--segment-bytes`).
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// Requests that the event loop hands to the writer at once.
-pub const PARCEL_REQUESTS: usize = 128;
+pub const PARCEL_REQUESTS: usize = 32;
 /// Request bytes that the event loop hands to the writer at once.
 pub const PARCEL_BYTES: usize = 256 << 10;
+/// Short reads that the event loop hands to a reader at once.
+pub const PARCEL_GETS: usize = 8;
 /// Time that the event loop spends in one turn on answers whose data is in memory; the readers give the
-/// others. So a lone request is spared the way to a reader, and many are answered on all cores.
-pub const ANSWERS_A_TURN_US: u64 = 25;
+/// others.
+pub const ANSWERS_A_TURN_US: u64 = 100;
 /// Requests that the writer takes into one frame, or one parcel more.
 pub const FRAME_REQUESTS: usize = 4096;
 /// Request bytes that the writer takes into one frame.

@@ -9,7 +9,7 @@ pub mod signals;
 pub mod socket;
 pub mod systemd;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -170,8 +170,9 @@ fn serve(options: Options) -> Result<(), Exit> {
         stats,
         identity,
         stopping,
-        time_left: Cell::default(),
-        with_readers: Cell::default(),
+        answering: thread::available_parallelism().map_or(1, usize::from).min(1 + READERS),
+        gets: RefCell::default(),
+        snapshot: RefCell::default(),
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);

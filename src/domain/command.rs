@@ -296,7 +296,7 @@ pub enum Command {
     /// Answered by a reader.
     Read(Read),
     /// Decided by the writer.
-    Write(Box<WriteRequest>),
+    Write(WriteRequest),
     /// Makes the connection a follower's; from which seq on, by default only what comes.
     Follow(Follow, Option<u64>),
     /// Done by the maintenance thread.

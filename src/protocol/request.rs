@@ -59,7 +59,7 @@ fn command(object: &Object<'_>) -> Result<Command> {
         Kind::Read => Command::Read(read(arguments)?),
         Kind::Follow => follow(arguments)?,
         Kind::Maintenance => Command::Maintenance(maintenance(arguments)?),
-        Kind::Write => Command::Write(Box::new(write_request(arguments)?)),
+        Kind::Write => Command::Write(write_request(arguments)?),
     })
 }
 

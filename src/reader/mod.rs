@@ -23,47 +23,57 @@ use crate::snapshot::Snapshot;
 /// The refusal.
 pub fn answer(snapshot: &Snapshot, read: &Read) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(256);
+    write_answer(snapshot, read, &mut out)?;
+    Ok(out)
+}
+
+/// Appends the fields of the reply to a read, however long it takes.
+///
+/// # Errors
+/// The refusal; what was appended then means nothing.
+pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Result<()> {
     match read {
-        Read::KvGet { key } => kv_get(snapshot, key, &mut out)?,
-        Read::KvList { prefix, page } => lists::keys(snapshot, prefix, page, &mut out)?,
-        Read::MessageGet { target } => message_get(snapshot, target, &mut out)?,
-        Read::MessageList { app, chat, page } => lists::messages(snapshot, app, *chat, page, &mut out)?,
+        Read::KvGet { key } => kv_get(snapshot, key, out)?,
+        Read::KvList { prefix, page } => lists::keys(snapshot, prefix, page, out)?,
+        Read::MessageGet { target } => message_get(snapshot, target, out)?,
+        Read::MessageList { app, chat, page } => lists::messages(snapshot, app, *chat, page, out)?,
         Read::MessageSearch(search) => {
             let mut task = search::Task::new(Arc::new(snapshot.clone()), search.clone());
             loop {
                 if let Some(fields) = task.step()? {
-                    return Ok(fields);
+                    out.extend_from_slice(&fields);
+                    break;
                 }
             }
         }
         Read::AppGet { token } => {
             chats::require_app(snapshot, token)?;
-            Fields(&mut out).raw("app", &items::app(snapshot, token)?);
+            Fields(out).raw("app", &items::app(snapshot, token)?);
         }
-        Read::AppList { page } => lists::apps(snapshot, page, &mut out)?,
+        Read::AppList { page } => lists::apps(snapshot, page, out)?,
         Read::ChatGet { app, chat } => {
             let found = chats::require_chat(snapshot, app, *chat)?;
-            Fields(&mut out).raw("chat", &items::chat(snapshot, app, *chat, &found)?);
+            Fields(out).raw("chat", &items::chat(snapshot, app, *chat, &found)?);
         }
-        Read::ChatList { app, page } => lists::chats(snapshot, app, page, &mut out)?,
+        Read::ChatList { app, page } => lists::chats(snapshot, app, page, out)?,
         Read::FormulaGet { formula } => {
             let seq = formulas::seq_of(snapshot, formula)?
                 .ok_or_else(|| Error::not_found("there is no formula with this id"))?;
-            Fields(&mut out).raw("formula", &items::formula(snapshot, seq)?);
+            Fields(out).raw("formula", &items::formula(snapshot, seq)?);
         }
-        Read::FormulaList { page } => lists::formulas(snapshot, page, &mut out)?,
+        Read::FormulaList { page } => lists::formulas(snapshot, page, out)?,
         Read::QueueGet { queue } => {
             let found = Queue::named(snapshot, queue)?
                 .ok_or_else(|| Error::not_found(format!("there is no queue {queue:?}")))?;
-            Fields(&mut out).raw("queue", &items::queue(snapshot, &found)?);
+            Fields(out).raw("queue", &items::queue(snapshot, &found)?);
         }
-        Read::QueueList { page } => lists::queues(snapshot, page, &mut out)?,
-        Read::QueuePeek { queue, state, limit } => lists::jobs(snapshot, queue, *state, *limit, &mut out)?,
+        Read::QueueList { page } => lists::queues(snapshot, page, out)?,
+        Read::QueuePeek { queue, state, limit } => lists::jobs(snapshot, queue, *state, *limit, out)?,
         Read::LogRead { from, limit, types } => {
-            lists::events(snapshot, *from, *limit, types.as_deref(), &mut out)?;
+            lists::events(snapshot, *from, *limit, types.as_deref(), out)?;
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 fn kv_get(snapshot: &Snapshot, key: &str, out: &mut Vec<u8>) -> Result<()> {

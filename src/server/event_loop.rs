@@ -23,7 +23,7 @@ use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
 use crate::limits::STOP_SECONDS;
 use crate::protocol::reply::write_error;
-use crate::writer::{Answers, ToWriter};
+use crate::writer::{Answers, Ticket, ToWriter};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -125,8 +125,10 @@ impl EventLoop {
     pub fn run(mut self, router: &Router) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            let polled = self.poll.poll(&mut events, self.timeout());
-            router.begin_turn();
+            self.mailbox.goes_to_sleep();
+            let timeout = if self.inbox.is_empty() { self.timeout() } else { Some(Duration::ZERO) };
+            let polled = self.poll.poll(&mut events, timeout);
+            self.mailbox.is_up();
             match polled {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => done?,
@@ -158,11 +160,14 @@ impl EventLoop {
                 self.turned_away.pop_front();
             }
             self.empty_inbox(router);
+            router.begin_turn();
             self.send_pulse(router);
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
             }
             router.writer.flush();
+            self.answer_gets(router);
+            router.end_turn();
             let late = self.stop_by.is_some_and(|by| by <= Instant::now());
             if self.stop_by.is_some() && (self.clients.is_empty() || late) {
                 return Ok(());
@@ -248,16 +253,16 @@ impl EventLoop {
 
     /// Takes all that the threads delivered.
     fn empty_inbox(&mut self, router: &Router) {
-        self.mailbox.open();
         while let Ok(message) = self.inbox.try_recv() {
             match message {
                 FromWorkers::Answers(answers) => self.take_answers(router, &answers),
-                FromWorkers::Read { ticket, fields } => {
-                    router.reader_is_done();
-                    if let Some(client) = self.clients.get_mut(&ticket.connection) {
-                        router.take_read(&mut client.connection, ticket.number, fields);
-                        self.ready.insert(ticket.connection);
+                FromWorkers::Gets(answers) => {
+                    for (ticket, answer) in &answers.list {
+                        self.take_read(router, *ticket, answers.fields(answer));
                     }
+                }
+                FromWorkers::Read { ticket, fields } => {
+                    self.take_read(router, ticket, fields.as_deref());
                 }
                 FromWorkers::Maintained { ticket, fields } => {
                     if let Some(client) = self.clients.get_mut(&ticket.connection) {
@@ -293,8 +298,23 @@ impl EventLoop {
     fn take_answers(&mut self, router: &Router, answers: &Answers) {
         for (ticket, answer) in &answers.list {
             let Some(client) = self.clients.get_mut(&ticket.connection) else { continue };
-            let answer = answer.as_ref().map(|range| answers.bytes.get(range.clone()).unwrap_or_default());
-            router.take_write(&mut client.connection, ticket.number, answer);
+            router.take_write(&mut client.connection, ticket.number, answers.fields(answer));
+            self.ready.insert(ticket.connection);
+        }
+    }
+
+    /// Gives this turn's short reads their answers, or to the readers.
+    fn answer_gets(&mut self, router: &Router) {
+        let mut own = Answers::default();
+        router.answer_gets(&mut own);
+        for (ticket, answer) in &own.list {
+            self.take_read(router, *ticket, own.fields(answer));
+        }
+    }
+
+    fn take_read(&mut self, router: &Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
+        if let Some(client) = self.clients.get_mut(&ticket.connection) {
+            router.take_read(&mut client.connection, ticket.number, answer);
             self.ready.insert(ticket.connection);
         }
     }

@@ -5,7 +5,7 @@
 //! answered, and takes its snapshot then; a write behind it may begin as soon as it has. Behind a
 //! reserve that waits, and behind maintenance, nothing begins.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::domain::command::{Command, Follow, Local, Maintenance, Read, Write, W
 use crate::error::{Code, Error};
 use crate::limits::{
     ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT,
-    MAINTENANCE_WAITING, READS_AT_MOST, READS_WHEN_LARGE, UNSENT_BYTES,
+    MAINTENANCE_WAITING, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, UNSENT_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -30,7 +30,7 @@ use crate::reader::{self, follow};
 use crate::snapshot::{Published, Snapshot};
 use crate::stats::Stats;
 use crate::storage;
-use crate::writer::{Asked, Ticket};
+use crate::writer::{Answers, Asked, Ticket};
 
 /// Where requests go.
 pub struct Router {
@@ -48,10 +48,12 @@ pub struct Router {
     pub identity: Identity,
     /// Whether the daemon is stopping.
     pub stopping: Arc<AtomicBool>,
-    /// Time left in this turn of the loop for answers that it gives itself.
-    pub time_left: Cell<Duration>,
-    /// Reads that the readers have and that are not answered.
-    pub with_readers: Cell<usize>,
+    /// How many threads can answer at the same time, the event loop being one of them.
+    pub answering: usize,
+    /// The short reads of this turn.
+    pub gets: RefCell<Vec<(Ticket, Read)>>,
+    /// What this turn's reads are answered from, once there is one.
+    pub snapshot: RefCell<Option<Arc<Snapshot>>>,
 }
 
 /// Whether the reply to a read may be long.
@@ -86,28 +88,70 @@ enum Begun {
 }
 
 impl Router {
-    /// A turn of the event loop begins.
+    /// A turn of the event loop begins: all that was delivered is taken, and nothing is read yet.
     pub fn begin_turn(&self) {
-        self.time_left.set(Duration::from_micros(ANSWERS_A_TURN_US));
+        self.snapshot.take();
     }
 
-    /// Answers a short read right here when all that it needs is in memory: the way to a reader and back
-    /// costs more than most answers.
-    fn answer_now(&self, snapshot: &Snapshot, read: &Read) -> Option<Result<Vec<u8>, Error>> {
-        let left = self.time_left.get();
-        // Where readers are awake already, they answer on all cores what the loop would on one.
-        if is_list(read) || left.is_zero() || self.with_readers.get() > 0 {
-            return None;
+    /// A turn of the event loop ends.
+    pub fn end_turn(&self) {
+        // It would keep files that are gone.
+        self.snapshot.take();
+    }
+
+    /// The newest snapshot. Every write that was answered before a read of this turn was sent is in it,
+    /// because answers are taken before the turn's first read begins.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(self.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
+    }
+
+    /// Sends a parcel of short reads.
+    fn send_gets(&self, snapshot: &Arc<Snapshot>, list: Vec<(Ticket, Read)>) {
+        if !list.is_empty() {
+            // When the readers are gone the daemon is stopping.
+            let _ = self.readers.send(ToReader::Gets { snapshot: Arc::clone(snapshot), list });
         }
-        let started = Instant::now();
-        let answered = storage::without_waiting(|| reader::answer(snapshot, read));
-        let took = started.elapsed();
-        self.time_left.set(left.saturating_sub(took));
-        if answered.is_some() {
+    }
+
+    /// Has a read answered: a short one in this turn.
+    fn ask(&self, ticket: Ticket, read: Read) {
+        if is_list(&read) {
+            let _ = self.readers.send(ToReader::Read { ticket, snapshot: self.snapshot(), read });
+        } else {
+            self.gets.borrow_mut().push((ticket, read));
+        }
+    }
+
+    /// Answers the short reads of this turn into `own`, as far as what they need is in memory: the way to a
+    /// reader and back costs more than most answers. Of many, the readers have a share, so that all cores
+    /// answer; and so they have what would wait for a disk.
+    pub fn answer_gets(&self, own: &mut Answers) {
+        let mut list = self.gets.take();
+        if list.is_empty() {
+            return;
+        }
+        let snapshot = self.snapshot();
+        let mut others = list.split_off(list.len().div_ceil(self.answering));
+        while !others.is_empty() {
+            let rest = others.split_off(others.len().min(PARCEL_GETS));
+            self.send_gets(&snapshot, std::mem::replace(&mut others, rest));
+        }
+        let (started, mut fields, mut late) = (Instant::now(), Vec::new(), Vec::new());
+        let (end, mut before) = (started + Duration::from_micros(ANSWERS_A_TURN_US), started);
+        for (ticket, read) in list {
+            fields.clear();
+            let answer = || reader::write_answer(&snapshot, &read, &mut fields);
+            let Some(answered) = (if before < end { storage::without_waiting(answer) } else { None }) else {
+                late.push((ticket, read));
+                continue;
+            };
+            own.write(ticket, |out| answered.map(|()| out.extend_from_slice(&fields)));
+            let now = Instant::now();
             self.stats.reads.add(1);
-            self.stats.read_time.note(took);
+            self.stats.read_time.note(now - before);
+            before = now;
         }
-        answered
+        self.send_gets(&snapshot, late);
     }
 
     /// Begins as many of the connection's requests as may begin now.
@@ -175,25 +219,13 @@ impl Router {
                 }
             }
             Ok(Command::Read(read)) => {
-                let snapshot = self.published.load();
-                if let Some(answer) = self.answer_now(&snapshot, &read) {
-                    let number = connection.replies.begin(id, 0);
-                    match answer {
-                        Ok(fields) => self.answer(connection, number, &fields),
-                        Err(error) => self.refuse(connection, number, &error),
-                    }
-                    return Begun::Yes;
-                }
                 let most = if is_list(&read) { LISTS_IN_FLIGHT } else { connection.reads_max };
                 if connection.reads >= most {
                     return Begun::Later(Request { id, command: Ok(Command::Read(read)) });
                 }
                 connection.reads += 1;
-                self.with_readers.set(self.with_readers.get() + 1);
                 let number = connection.replies.begin(id, bytes);
-                let ticket = Ticket { connection: token, number };
-                // When the readers are gone the daemon is stopping.
-                let _ = self.readers.send(ToReader::Read { ticket, snapshot, read });
+                self.ask(Ticket { connection: token, number }, read);
             }
             Ok(Command::Follow(follow, from)) => {
                 if connection.replies.waiting() > 0 {
@@ -215,7 +247,7 @@ impl Router {
         token: usize,
         connection: &mut Connection,
         id: Option<String>,
-        request: Box<WriteRequest>,
+        request: WriteRequest,
         bytes: usize,
     ) {
         let number = connection.replies.begin(id, bytes);
@@ -296,13 +328,8 @@ impl Router {
         }
     }
 
-    /// A reader has answered, whether or not the client is still there.
-    pub fn reader_is_done(&self) {
-        self.with_readers.set(self.with_readers.get().saturating_sub(1));
-    }
-
     /// Takes the reply of a read.
-    pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
+    pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         connection.reads = connection.reads.saturating_sub(1);
         match answer {
             Ok(fields) => {
@@ -310,9 +337,9 @@ impl Router {
                     LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
                     _ => READS_AT_MOST.min(connection.reads_max + 1),
                 };
-                self.answer(connection, number, &fields);
+                self.answer(connection, number, fields);
             }
-            Err(error) => self.refuse(connection, number, &error),
+            Err(error) => self.refuse(connection, number, error),
         }
     }
 
@@ -372,8 +399,9 @@ mod tests {
             stats,
             identity,
             stopping: Arc::new(AtomicBool::new(false)),
-            time_left: Cell::default(),
-            with_readers: Cell::default(),
+            answering: 1,
+            gets: RefCell::default(),
+            snapshot: RefCell::default(),
         };
         let (mut one, mut other) = (Connection::new(0, Rights::ALL), Connection::new(0, Rights::ALL));
         one.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n");

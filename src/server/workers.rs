@@ -14,8 +14,18 @@ use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::writer::{Answers, Ticket};
 
+/// Replies to short reads are delivered after this, though there are more to come.
+const DELIVER_AFTER: Duration = Duration::from_micros(100);
+
 /// What a reader is asked.
 pub enum ToReader {
+    /// To answer short reads, all from one snapshot.
+    Gets {
+        /// What to answer from.
+        snapshot: Arc<Snapshot>,
+        /// Whose replies they are, and what is asked.
+        list: Vec<(Ticket, Read)>,
+    },
     /// To answer a read from a snapshot.
     Read {
         /// Whose reply it is.
@@ -51,6 +61,8 @@ pub enum ToReader {
 pub enum FromWorkers {
     /// The replies of a batch.
     Answers(Answers),
+    /// The replies to short reads.
+    Gets(Answers),
     /// The reply to a read.
     Read {
         /// Whose reply it is.
@@ -78,7 +90,7 @@ pub enum FromWorkers {
     Pulse,
 }
 
-/// Delivers to the event loop, and wakes it when it may sleep.
+/// Delivers to the event loop, and wakes it when it sleeps or is about to.
 #[derive(Clone)]
 pub struct Mailbox {
     sender: Sender<FromWorkers>,
@@ -87,23 +99,56 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// A mailbox whose owner is woken by `waker`; it must call `open` before it empties the box.
+    /// A mailbox whose owner is woken by `waker`. It is awake until it calls `goes_to_sleep`, after which it
+    /// must look into the box once more.
     #[must_use]
     pub fn new(sender: Sender<FromWorkers>, waker: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Mailbox { sender, awake: Arc::new(AtomicBool::new(false)), waker }
+        Mailbox { sender, awake: Arc::new(AtomicBool::new(true)), waker }
     }
 
     /// Delivers. When the owner is gone the daemon is stopping.
     pub fn deliver(&self, message: FromWorkers) {
         let _ = self.sender.send(message);
-        if !self.awake.swap(true, Ordering::AcqRel) {
+        if !self.awake.swap(true, Ordering::SeqCst) {
             (self.waker)();
         }
     }
 
-    /// The owner is about to empty the box: the next delivery wakes it again.
-    pub fn open(&self) {
-        self.awake.store(false, Ordering::Release);
+    /// The owner is about to sleep: the next delivery wakes it. What was delivered before may not have.
+    pub fn goes_to_sleep(&self) {
+        // A whole barrier: either the owner sees what was delivered, or whoever delivers sees this.
+        self.awake.swap(false, Ordering::SeqCst);
+    }
+
+    /// The owner is up, and looks into the box before it sleeps again.
+    pub fn is_up(&self) {
+        self.awake.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Answers short reads. The replies go in one delivery, but none waits long for those behind it.
+fn answer_gets(
+    snapshot: &Snapshot,
+    list: Vec<(Ticket, Read)>,
+    started: Instant,
+    mailbox: &Mailbox,
+    stats: &Stats,
+) {
+    let mut answers = Answers::default();
+    let (mut before, mut delivered) = (started, started);
+    for (ticket, read) in list {
+        answers.write(ticket, |out| reader::write_answer(snapshot, &read, out));
+        let now = Instant::now();
+        stats.reads.add(1);
+        stats.read_time.note(now - before);
+        before = now;
+        if now - delivered > DELIVER_AFTER {
+            delivered = now;
+            mailbox.deliver(FromWorkers::Gets(std::mem::take(&mut answers)));
+        }
+    }
+    if !answers.list.is_empty() {
+        mailbox.deliver(FromWorkers::Gets(answers));
     }
 }
 
@@ -122,6 +167,10 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mail
                 (ticket, Box::new(Task::new(snapshot, search)), Duration::ZERO)
             }
             ToReader::Search { ticket, task, took } => (ticket, task, took),
+            ToReader::Gets { snapshot, list } => {
+                answer_gets(&snapshot, list, started, mailbox, stats);
+                continue;
+            }
             ToReader::Read { ticket, snapshot, read } => {
                 answered(ticket, reader::answer(&snapshot, &read), started.elapsed());
                 continue;

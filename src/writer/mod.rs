@@ -58,7 +58,7 @@ pub struct Asked {
     /// The user who asks.
     pub uid: u32,
     /// What is asked.
-    pub request: Box<WriteRequest>,
+    pub request: WriteRequest,
     /// How long its line was, in bytes.
     pub bytes: usize,
 }
@@ -286,7 +286,7 @@ impl Writer {
                     requests += parcel.len();
                     for Asked { ticket, uid, request, bytes: length } in parcel {
                         bytes += length;
-                        self.request(&mut turn, ticket, uid, *request);
+                        self.request(&mut turn, ticket, uid, request);
                     }
                 }
                 ToWriter::Gone(connection) => self.waiters.forget(connection),

@@ -190,7 +190,7 @@ impl Daemon {
         let request = request::parse(line.as_bytes());
         let answer = match request.command {
             Err(error) => Err(error),
-            Ok(Command::Write(write)) => self.decide(uid, *write),
+            Ok(Command::Write(write)) => self.decide(uid, write),
             Ok(Command::Read(read)) => reader::answer(&self.snapshot, &read),
             Ok(other) => panic!("no write and no read: {other:?}"),
         };

@@ -75,6 +75,7 @@ impl Ours {
             sealed: Box::new(|| {}),
             uid: 0,
             flush_bytes: FLUSH_BYTES,
+            syncer: None,
         };
         let thread = std::thread::spawn(move || {
             Writer::new(store, surroundings).expect("a whole index").run(&inbox);

@@ -38,6 +38,7 @@ use crate::stats::Stats;
 use crate::storage::{Disk, Storage};
 use crate::store::{self, Folders, Store};
 use crate::time::Timestamp;
+use crate::writer::syncer::{self, Syncer};
 use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter, Writer};
 use options::{Action, Options};
 use progress::Starting;
@@ -140,7 +141,10 @@ fn serve(options: Options) -> Result<(), Exit> {
 
     let (sealed, was_sealed) = bounded(1);
 
-    let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
+    let surroundings = Surroundings {
+        syncer: Some(start_syncer()?),
+        ..surroundings(&mailbox, &published, &stats, to_background.clone(), sealed)
+    };
     let writer = start_writer(store, surroundings, &folders, writer_inbox)?;
     start_readers(&readers_inbox, &to_readers, &mailbox, &stats)?;
     let background =
@@ -216,6 +220,13 @@ fn start_writer(
     })
 }
 
+/// Starts the thread that syncs the log.
+fn start_syncer() -> Result<Syncer, Exit> {
+    let (syncer, work) = syncer::pair();
+    spawn("syncer", move || work.run())?;
+    Ok(syncer)
+}
+
 /// Starts the threads that answer reads.
 fn start_readers(
     inbox: &Receiver<ToReader>,
@@ -265,6 +276,7 @@ fn surroundings(
             let _ = to_maintenance.try_send(());
         }),
         flush_bytes: FLUSH_BYTES,
+        syncer: None,
         uid: crate::paths::own_uid(),
     }
 }

@@ -8,9 +8,9 @@ use super::frame::{Header, VERSION};
 use super::segment::{self, Segment};
 use crate::storage::{Open, Storage, temporary_name};
 
-/// Zero bytes written ahead of the log's end, so that a sync has no file size to record.
-const ROOM_BYTES_MIN: u64 = 256 << 10;
-const ROOM_BYTES_MAX: u64 = 4 << 20;
+/// Zero bytes written ahead of the log's end, so that a sync has no file size to record. More would save
+/// nothing, and the sync that takes them along would last for milliseconds.
+const ROOM_BYTES: u64 = 256 << 10;
 /// Room that is kept for what gives room back when the disk is full: a sixteenth of a segment, at most
 /// this. It is part of the room made ahead, so it is there already when the disk is not.
 const RESERVE_BYTES_MAX: u64 = 1 << 20;
@@ -117,11 +117,10 @@ impl LogWriter {
         Ok(start)
     }
 
-    /// Writes zeros ahead, more the larger the log has grown. A disk with no room for them may still
+    /// Writes zeros ahead. A disk with no room for them may still
     /// have room for the frame.
     fn make_room(&mut self, end: u64) {
-        let ahead = self.position.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
-        let target = (end + ahead).min(self.segment_bytes.max(end));
+        let target = (end + ROOM_BYTES).min(self.segment_bytes.max(end));
         while self.room < target {
             let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(ZEROS.len());
             if self.segment.file.write_at(&ZEROS[..count], self.room).is_err() {
@@ -150,6 +149,11 @@ impl LogWriter {
         self.segment.file.sync()?;
         self.synced = self.last;
         Ok(())
+    }
+
+    /// Notes that all that was appended is on disk: someone else has synced the segment's file.
+    pub fn confirm(&mut self) {
+        self.synced = self.last;
     }
 
     /// Whether the newest segment has grown past its bound.

@@ -37,15 +37,14 @@ impl Batch {
         Batch { snapshot, hot, changes, queues, counts, events: Vec::new(), lines, kept: false }
     }
 
-    /// The values known, as of after the batch when its changes were taken, else as of before it; and the
+    /// Takes out the values known, as of after the batch when its changes were taken, else as of before it; and the
     /// events.
-    #[must_use]
-    pub fn into_rest(self) -> (HotValues, Vec<Event>) {
-        let mut hot = self.hot.into_inner();
+    pub fn take_rest(&mut self) -> (HotValues, Vec<Event>) {
+        let mut hot = self.hot.take();
         // A job's record is what is read again soon.
         let jobs = self.events.iter().any(|event| matches!(event.fact, Fact::JobPut { .. }));
-        hot.keep_lines(self.lines, self.kept && jobs);
-        (hot, self.events)
+        hot.keep_lines(std::mem::take(&mut self.lines), self.kept && jobs);
+        (hot, std::mem::take(&mut self.events))
     }
 
     /// The seq of the next event.

@@ -75,7 +75,7 @@ impl Writer {
         let behind = next.segments.iter().filter(|segment| segment.first > compacted.last).cloned();
         next.segments = Arc::new(segments.into_iter().chain(behind).collect());
         next.compacted = compacted;
-        self.publish(next, vec![run]);
+        self.publish(next, &[run]);
         // When nobody takes it the daemon is stopping.
         let _ = done.send(indexed);
     }

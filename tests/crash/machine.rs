@@ -167,6 +167,7 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
         sealed: Box::new(|| {}),
         uid: 1000,
         flush_bytes: FLUSH_BYTES,
+        syncer: None,
     };
     send_turn(client, &to_writer);
     match Writer::new(store, surroundings) {

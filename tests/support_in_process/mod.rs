@@ -159,7 +159,7 @@ impl Daemon {
     pub fn commit(&mut self) {
         let mut batch = self.batch.take().expect("a batch");
         if batch.events().is_empty() {
-            (self.hot, _) = batch.into_rest();
+            (self.hot, _) = batch.take_rest();
             return;
         }
         let last = batch.next_seq() - 1;
@@ -174,7 +174,7 @@ impl Daemon {
         let offsets: Vec<u32> = places.map(|place| place.expect("a small segment")).collect();
         let tail = next.tails.last().expect("a tail");
         tail.add(batch.take_added(&offsets), &next.runs, &next.tails).expect("memory");
-        (self.hot, _) = batch.into_rest();
+        (self.hot, _) = batch.take_rest();
         if self.log.is_full() {
             self.log.roll().expect("memory");
             let mut segments = next.segments.as_ref().clone();

@@ -1,0 +1,248 @@
+//! Commits: a turn's frame is appended and synced, then everyone sees it and its replies are released.
+//!
+//! While a turn is on its way to the disk the next one is decided over it, and appended only when the
+//! disk has confirmed: so there is one frame at most whose fate nobody knows, and nothing that was
+//! decided over it is written or told before it is safe.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::syncer::Synced;
+use super::turn::Turn;
+use super::{ToBackground, Writer};
+use crate::domain::table::Facts;
+use crate::error::{Code, Error, Result};
+use crate::index::run::Run;
+use crate::index::tail::Tail;
+use crate::limits::{SLOW_BYTES, SLOW_RUN_FILES, SYNC_DELAY_MS};
+use crate::log::writer::AppendError;
+use crate::snapshot::Snapshot;
+
+/// Tails there are at most, the one that grows and those on their way to a file, unless one is handed
+/// over for a compaction.
+const TAILS: usize = 3;
+/// A turn of no more requests than this, behind one that had no more, is synced by the writer itself: to
+/// hand a sync to another thread and be woken by it takes longer than what there is to do meanwhile.
+const FEW_REQUESTS: usize = 64;
+
+/// A turn whose frame is in the file and on its way to the disk.
+pub(super) struct Flying {
+    turn: Turn,
+    /// Why it cannot be shown, whatever the disk says.
+    failed: Option<Error>,
+}
+
+impl Writer {
+    /// Appends a turn, and syncs it if something of it waits for that: at once, or on the syncer's thread,
+    /// and then [`Writer::land`] finishes it.
+    pub(super) fn commit(&mut self, mut turn: Turn) {
+        self.answer_late(&mut turn);
+        let few = turn.requests <= FEW_REQUESTS;
+        let alone = std::mem::replace(&mut self.few_before, few) && few;
+        let wrote = !turn.batch.events().is_empty() && self.broken.is_none();
+        let start = match if wrote { self.append(&turn).map(Some) } else { Ok(None) } {
+            Ok(start) => start,
+            Err(error) => {
+                self.close_batch(&mut turn);
+                return self.finish(turn, Err(error));
+            }
+        };
+        let unsynced = self.log.last() > self.log.synced() && self.broken.is_none();
+        let overdue = self.sync_due.is_some_and(|due| due <= turn.now);
+        let needed = unsynced && (turn.durable || overdue);
+        let handed = match &self.around.syncer {
+            Some(syncer) if needed && !alone => syncer.begin(&self.log.segment().file),
+            _ => false,
+        };
+        let added = start.map_or(Ok(()), |start| self.add(&mut turn, start));
+        self.close_batch(&mut turn);
+        if handed {
+            self.flying = Some(Flying { turn, failed: added.err() });
+            return;
+        }
+        let done = added.and_then(|()| if needed { self.sync() } else { Ok(()) });
+        self.finish(turn, done);
+    }
+
+    /// Finishes the turn that was on its way to the disk.
+    pub(super) fn land(&mut self, (synced, took): Synced) {
+        let Some(Flying { turn, failed }) = self.flying.take() else { return };
+        self.around.stats.synced(took);
+        let done = match synced {
+            Ok(()) => {
+                self.log.confirm();
+                failed.map_or(Ok(()), Err)
+            }
+            Err(error) => Err(self.give_up(&error, Code::OutcomeUnknown)),
+        };
+        if let (Err(_), Some(open), Some(reason)) = (&done, &mut self.open, &self.broken) {
+            // What was decided meanwhile never happened, and its replies are not true.
+            open.answers.refuse_all(&Error::new(Code::ReadOnly, reason.as_str()));
+        }
+        self.finish(turn, done);
+    }
+
+    /// Takes out of a turn's batch what the next one and others go on with.
+    fn close_batch(&mut self, turn: &mut Turn) {
+        turn.events = turn.batch.events().len();
+        (self.hot, turn.answers.spent) = turn.batch.take_rest();
+    }
+
+    /// Publishes a turn and releases its replies; or turns them into refusals.
+    fn finish(&mut self, mut turn: Turn, done: Result<()>) {
+        let merged = std::mem::take(&mut turn.merged);
+        if let Err(error) = &done {
+            turn.answers.refuse_all(error);
+        }
+        if done.is_ok() && self.broken.is_none() {
+            self.show_turn(&turn, &merged);
+        } else {
+            for (job, revision) in turn.taken.drain(..) {
+                self.timers.set(turn.now + Duration::from_secs(1), job, revision);
+            }
+            // Nothing is shown but what was; the index files do not depend on it.
+            self.snapshot = self.around.published.load();
+            if !merged.is_empty() {
+                self.publish(Snapshot::clone(&self.snapshot), &merged);
+            }
+        }
+        self.around.stats.turn(turn.requests, turn.events, turn.now.elapsed());
+        self.around.stats.waiting(self.waiters.len());
+        if !turn.answers.list.is_empty() {
+            (self.around.deliver)(turn.answers);
+        }
+        turn.changes.into_iter().for_each(|change| self.change_log(change));
+    }
+
+    /// Lets everyone see what was appended.
+    fn show_turn(&mut self, turn: &Turn, merged: &[Arc<Run>]) {
+        let (synced, last) = (self.log.synced(), self.log.last());
+        let delay = Duration::from_millis(SYNC_DELAY_MS);
+        self.sync_due = (last > synced).then(|| self.sync_due.unwrap_or(turn.now + delay));
+        if turn.events > 0 || self.snapshot.synced != synced || !merged.is_empty() {
+            self.publish(Snapshot { synced, ..Snapshot::clone(&self.snapshot) }, merged);
+        }
+        self.roll_when_full();
+    }
+
+    /// Writes a turn's frame. Answers where its lines begin in the segment.
+    fn append(&mut self, turn: &Turn) -> Result<u64> {
+        let events = turn.batch.events();
+        let last = self.snapshot.last + events.len() as u64;
+        let started = Instant::now();
+        let start = match self.log.append(self.snapshot.last + 1, last, turn.batch.lines()) {
+            Ok(start) => start,
+            Err(AppendError::Refused(error)) => {
+                let file = self.log.segment().path.display();
+                self.around.stats.refused_append();
+                let message = format!("nothing was written: {file}: {error}");
+                return Err(Error::new(Code::ReadOnly, message));
+            }
+            Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
+        };
+        self.around.stats.appended(turn.batch.lines().len() as u64, started.elapsed());
+        Ok(start)
+    }
+
+    /// Adds a turn, whose lines begin at `start` of their segment, to the tail: the next turn is decided
+    /// over it. Nobody else sees it yet.
+    fn add(&mut self, turn: &mut Turn, start: u64) -> Result<()> {
+        turn.batch.events().iter().for_each(|event| self.timers.note(event, turn.now));
+        let (last, counts) = (turn.batch.next_seq() - 1, turn.batch.counts());
+        let places = turn.batch.starts().iter().map(|place| u32::try_from(start + *place as u64));
+        let offsets = places.collect::<std::result::Result<Vec<u32>, _>>();
+        let offsets = offsets.map_err(|_| Error::new(Code::Internal, "a segment is over 4 GiB"));
+        let Snapshot { runs, tails, .. } = self.snapshot.as_ref();
+        let added = offsets.and_then(|offsets| self.tail.add(turn.batch.take_added(&offsets), runs, tails));
+        if let Err(error) = added {
+            // The frame is in the file and cannot be shown: nothing more may follow it.
+            return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown));
+        }
+        let head = Snapshot { last, last_at: turn.at, counts, ..Snapshot::clone(&self.snapshot) };
+        self.snapshot = Arc::new(head);
+        Ok(())
+    }
+
+    /// Syncs the log here and now.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let done = self.log.sync();
+        self.around.stats.synced(started.elapsed());
+        done.map_err(|error| self.give_up(&error, Code::OutcomeUnknown))
+    }
+
+    /// From now on nothing is written: what the file holds is not known.
+    pub(super) fn give_up(&mut self, error: &std::io::Error, code: Code) -> Error {
+        let file = self.log.segment().path.display().to_string();
+        let reason = format!("{file}: {error}; nothing is written until the daemon is started again");
+        crate::report::critical(&format!("read-only: {reason}"));
+        self.broken = Some(reason);
+        // Nothing falls due any more: a writer that cannot write must not wake up for it.
+        self.sync_due = None;
+        self.around.stats.broken();
+        Error::new(code, format!("{file}: {error}"))
+    }
+
+    /// Publishes a snapshot, with these run files in the place of what they cover.
+    pub(super) fn publish(&mut self, mut next: Snapshot, merged: &[Arc<Run>]) {
+        if !merged.is_empty() {
+            let mut runs = next.runs.as_ref().clone();
+            merged.iter().for_each(|run| replace_runs(&mut runs, run));
+            let in_files = runs.last().map_or(0, |run| run.meta().last);
+            let tails = next.tails.iter().filter(|tail| tail.first() > in_files).cloned().collect();
+            (next.runs, next.tails) = (Arc::new(runs), Arc::new(tails));
+        }
+        self.around.stats.index(&next.runs, &next.tails);
+        self.show(next);
+        self.flush();
+    }
+
+    /// Makes a snapshot the newest.
+    pub(super) fn show(&mut self, next: Snapshot) {
+        self.snapshot = Arc::new(next);
+        self.around.published.publish(Arc::clone(&self.snapshot));
+        if self.around.stats.followers.get() > 0 {
+            (self.around.announce)();
+        }
+    }
+
+    /// Hands the tail to the background when it holds much, and slows down when that is behind.
+    pub(super) fn flush(&mut self) {
+        let full = self.tail.held_bytes() >= self.around.flush_bytes && self.snapshot.tails.len() < TAILS;
+        // Only what the log has on disk may be on disk in the index.
+        if full && self.snapshot.synced == self.snapshot.last && self.broken.is_none() {
+            self.hand_over_tail();
+        }
+        let bytes: u64 = self.snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
+        let files = self.snapshot.runs.len() as u64;
+        if bytes >= SLOW_BYTES || files >= SLOW_RUN_FILES {
+            // In proportion, so that nothing ever stops.
+            let behind =
+                bytes.saturating_sub(SLOW_BYTES) / (1 << 20) + files.saturating_sub(SLOW_RUN_FILES) + 1;
+            let pause = Duration::from_millis(behind.min(20));
+            self.around.stats.slowed(pause);
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Leaves the tail to the background, to be written to a file, and begins a new one.
+    pub(super) fn hand_over_tail(&mut self) {
+        let full = std::mem::replace(&mut self.tail, Arc::new(Tail::new(self.snapshot.last + 1)));
+        let mut next = Snapshot::clone(&self.snapshot);
+        let mut tails = next.tails.as_ref().clone();
+        tails.push(Arc::clone(&self.tail));
+        next.tails = Arc::new(tails);
+        self.show(next);
+        (self.around.background)(ToBackground::Flush(full));
+    }
+}
+
+/// Puts a run in the place of those that it covers, or behind all of them.
+fn replace_runs(runs: &mut Vec<Arc<Run>>, merged: &Arc<Run>) {
+    let (first, last) = (merged.meta().first, merged.meta().last);
+    let start = runs.partition_point(|run| run.meta().first < first);
+    let end = runs.partition_point(|run| run.meta().last <= last);
+    if start < end || start == runs.len() {
+        runs.splice(start..end, [Arc::clone(merged)]);
+    }
+}

@@ -1,0 +1,223 @@
+//! A turn: what is decided together and becomes one frame.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use super::waiters::Waiter;
+use super::{Answers, Asked, Ticket, ToWriter, Writer};
+use crate::domain::command::{Write, WriteRequest};
+use crate::domain::decide;
+use crate::domain::event::{Event, Fact};
+use crate::domain::table::{Circumstances, Outcome};
+use crate::error::{Code, Error, Result};
+use crate::index::run::Run;
+use crate::limits::{FRAME_BYTES, FRAME_REQUESTS, WAITING_RESERVES};
+use crate::time::Timestamp;
+
+/// What is decided together.
+pub(super) struct Turn {
+    pub(super) batch: Batch,
+    pub(super) at: Timestamp,
+    at_text: Vec<u8>,
+    pub(super) now: Instant,
+    pub(super) answers: Answers,
+    /// Whether a reply of it waits for the disk.
+    pub(super) durable: bool,
+    /// Jobs whose timers were taken, to set them again when nothing comes of it.
+    pub(super) taken: Vec<(u64, u64)>,
+    pub(super) requests: usize,
+    /// How many events came of it; set when the batch is closed.
+    pub(super) events: usize,
+    bytes: usize,
+    /// Run files that the background has made.
+    pub(super) merged: Vec<Arc<Run>>,
+    /// What maintenance asks of the log, once nothing of it is on its way to the disk.
+    pub(super) changes: Vec<ToWriter>,
+}
+
+impl Turn {
+    /// Whether it takes no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.requests >= FRAME_REQUESTS || self.bytes >= FRAME_BYTES
+    }
+}
+
+impl Writer {
+    /// Begins a turn with what has fallen due.
+    pub(super) fn begin_turn(&mut self) -> Turn {
+        let at = Timestamp::now().max(self.snapshot.last_at);
+        let mut at_text = Vec::with_capacity(27);
+        at.write(&mut at_text);
+        let mut turn = Turn {
+            batch: Batch::new(Arc::clone(&self.snapshot), std::mem::take(&mut self.hot)),
+            at,
+            at_text,
+            now: Instant::now(),
+            answers: Answers::default(),
+            durable: false,
+            taken: Vec::new(),
+            requests: 0,
+            events: 0,
+            bytes: 0,
+            merged: Vec::new(),
+            changes: Vec::new(),
+        };
+        if self.broken.is_none() {
+            self.fall_due(&mut turn);
+        }
+        turn
+    }
+
+    /// Does what the writer is told.
+    pub(super) fn take(&mut self, turn: &mut Turn, message: ToWriter) {
+        match message {
+            ToWriter::Requests(parcel) => {
+                turn.requests += parcel.len();
+                for Asked { ticket, uid, request, bytes } in parcel {
+                    turn.bytes += bytes;
+                    self.request(turn, ticket, uid, request);
+                }
+            }
+            ToWriter::Gone(connection) => self.waiters.forget(connection),
+            ToWriter::Merged(run) => turn.merged.push(run),
+            change @ (ToWriter::Seal(_) | ToWriter::Compacted(_)) => turn.changes.push(change),
+            ToWriter::Pulse(back) => self.pulses.push(back),
+            ToWriter::Stop => self.stop(turn),
+            ToWriter::Finish => self.finished = true,
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn answer_late(&mut self, turn: &mut Turn) {
+        while let Some(late) = self.waiters.take_late(turn.now) {
+            turn.answers.say(late.ticket, b",\"jobs\":[]");
+            turn.durable |= late.durable;
+        }
+    }
+
+    fn stop(&mut self, turn: &mut Turn) {
+        self.stopping = true;
+        for waiter in self.waiters.take_all() {
+            turn.answers.say(waiter.ticket, b",\"jobs\":[]");
+        }
+    }
+
+    /// Decides one request and keeps what comes of it.
+    fn decide(&mut self, turn: &mut Turn, uid: u32, request: WriteRequest) -> Result<Outcome> {
+        let mut random = |bytes: &mut [u8]| self.random.fill(bytes);
+        let circumstances = Circumstances { at: turn.at, at_text: &turn.at_text, uid, random: &mut random };
+        let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
+        let spare = std::mem::take(&mut self.spare);
+        let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;
+        if !dry_run {
+            self.find_room(turn, &outcome, gives_room)?;
+            let readied = if self.waiters.is_empty() { Vec::new() } else { readied_queues(&outcome.events) };
+            turn.batch.keep(&mut outcome);
+            for queue in readied {
+                self.serve(turn, &queue);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Whether the log has room for an outcome. On a full disk only what gives room back in the end is
+    /// written, into room that is kept for it.
+    fn find_room(&mut self, turn: &Turn, outcome: &Outcome, gives_room: bool) -> Result<()> {
+        let bytes = turn.batch.lines().len() + outcome.line_bytes();
+        if outcome.events.is_empty() || self.log.has_room(bytes as u64, gives_room) {
+            return Ok(());
+        }
+        self.around.stats.refused_append();
+        let file = self.log.segment().path.display();
+        let message = format!(
+            "nothing was written: the disk that holds {file} is full; acks, nacks, extends, deletes and purges \
+             still work, and everything else again when there is room"
+        );
+        Err(Error::new(Code::ReadOnly, message))
+    }
+
+    fn request(&mut self, turn: &mut Turn, ticket: Ticket, uid: u32, request: WriteRequest) {
+        if let Some(reason) = &self.broken {
+            turn.answers.refuse(ticket, Error::new(Code::ReadOnly, reason.as_str()));
+            return;
+        }
+        turn.durable |= request.durable;
+        let (durable, dry_run) = (request.durable, request.dry_run);
+        let reserve = match &request.write {
+            Write::QueueReserve(reserve) if reserve.wait_ms > 0 && !dry_run => Some(reserve.clone()),
+            _ => None,
+        };
+        let before = turn.batch.events().len();
+        let outcome = self.decide(turn, uid, request);
+        match (outcome, reserve) {
+            (Ok(_), Some(reserve)) if turn.batch.events().len() == before && !self.stopping => {
+                if self.waiters.len() >= WAITING_RESERVES {
+                    turn.answers.refuse(ticket, Error::new(Code::Busy, "too many reserves wait already"));
+                    return;
+                }
+                let deadline = turn.now + Duration::from_millis(reserve.wait_ms);
+                self.waiters.add(Waiter { ticket, uid, reserve, durable, deadline });
+            }
+            (Ok(outcome), _) => {
+                turn.answers.say(ticket, &outcome.reply);
+                self.spare = outcome;
+            }
+            (Err(error), _) => turn.answers.refuse(ticket, error),
+        }
+    }
+
+    /// Gives jobs that became ready to those who wait for them, in the same frame.
+    fn serve(&mut self, turn: &mut Turn, queue: &str) {
+        while let Some(waiter) = self.waiters.first(queue) {
+            let write = Write::QueueReserve(waiter.reserve.clone());
+            let (ticket, uid, durable) = (waiter.ticket, waiter.uid, waiter.durable);
+            let request = WriteRequest { write, durable, dry_run: false, idempotency: None };
+            let before = turn.batch.events().len();
+            let outcome = self.decide(turn, uid, request);
+            if outcome.is_ok() && turn.batch.events().len() == before {
+                break;
+            }
+            self.waiters.take_first(queue);
+            turn.durable |= durable;
+            match outcome {
+                Ok(outcome) => {
+                    turn.answers.say(ticket, &outcome.reply);
+                    self.spare = outcome;
+                }
+                Err(error) => turn.answers.refuse(ticket, error),
+            }
+        }
+    }
+
+    /// Does what leases and delays that ran out ask for.
+    fn fall_due(&mut self, turn: &mut Turn) {
+        while turn.taken.len() < FRAME_REQUESTS
+            && let Some((job, revision)) = self.timers.take_due(turn.now)
+        {
+            turn.taken.push((job, revision));
+            let write = Write::FallDue { job, revision };
+            let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
+            if let Err(error) = self.decide(turn, self.around.uid, request) {
+                crate::report::error(&format!("the timer of job {job}: {error}"));
+            }
+        }
+    }
+}
+
+/// The queues that have a job ready now that they had not before.
+fn readied_queues(events: &[Event]) -> Vec<String> {
+    let mut queues = Vec::new();
+    for event in events {
+        if let Fact::JobPut { queue, delay_ms: 0, .. }
+        | Fact::JobNacked { queue, delay_ms: 0, dead: false, .. }
+        | Fact::JobExpired { queue, dead: false, .. }
+        | Fact::JobReadied { queue, .. }
+        | Fact::JobRevived { queue, .. } = &event.fact
+            && !queues.contains(queue)
+        {
+            queues.push(queue.clone());
+        }
+    }
+    queues
+}

@@ -39,7 +39,7 @@ pub struct Snapshot {
 /// Where a record lies.
 pub struct Place<'s> {
     /// The file.
-    pub segment: &'s Segment,
+    pub segment: &'s Arc<Segment>,
     /// Where its line begins.
     pub offset: u64,
     /// Where the next one begins, where that is known.

@@ -19,8 +19,12 @@ pub struct Options {
     pub classes: Vec<String>,
     /// Parts to run; see [`PARTS`].
     pub parts: Vec<String>,
+    /// Whether the peers are left out.
+    pub alone: bool,
     /// Whether to write the result to a file in `benches/`.
     pub keep: bool,
+    /// Whether the store of the last such run is used again, or made and left. It is never changed.
+    pub reuse: bool,
     /// Where the stores lie; those of the peers are used again.
     pub folder: PathBuf,
 }
@@ -44,6 +48,9 @@ cargo bench --bench search -- [OPTION ...]
   --checks N        queries of each class also answered by reading every message (3)
   --class TEXT      only classes whose names contain TEXT; may be repeated
   --part NAME       only this part; may be repeated
+  --alone           leave the peers out
+  --reuse           use the store that the last such run left, or make and leave one; it is not
+                    changed, so there are no columns for that, and no answers are checked again
   --keep            write the result to benches/search-MESSAGES.txt
   --folder DIR      where the stores lie (target/search-bench)
 
@@ -59,7 +66,9 @@ pub fn parse() -> Result<Options, String> {
         checks: 3,
         classes: Vec::new(),
         parts: Vec::new(),
+        alone: false,
         keep: false,
+        reuse: false,
         folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("search-bench"),
     };
     let mut arguments = std::env::args().skip(1);
@@ -73,7 +82,9 @@ pub fn parse() -> Result<Options, String> {
             "--class" => options.classes.push(value()?),
             "--part" => options.parts.push(value()?),
             "--folder" => options.folder = value()?.into(),
+            "--alone" => options.alone = true,
             "--keep" => options.keep = true,
+            "--reuse" => options.reuse = true,
             // What cargo itself adds.
             "--bench" => {}
             _ => return Err(help(&argument)),

@@ -11,6 +11,7 @@ use msglogd::background::Background;
 use msglogd::domain::command::{Command, Read, Search, Write, WriteRequest};
 use msglogd::domain::messages::{Destination, Target};
 use msglogd::index::files::RunFiles;
+use msglogd::index::levels::due;
 use msglogd::limits::{FLUSH_BYTES, SEGMENT_BYTES_DEFAULT};
 use msglogd::protocol::request;
 use msglogd::reader::search::Task;
@@ -31,8 +32,13 @@ const IN_FLIGHT: usize = 8192;
 const TAIL_MESSAGES: usize = 300;
 const TAIL_BATCH: usize = 10;
 
+/// The longest that merges are waited for.
+const MERGES: Duration = Duration::from_secs(300);
+
 /// A store that takes writes.
 pub struct Ours {
+    /// The last event that there was when it was opened.
+    pub found: u64,
     published: Arc<Published>,
     writer: Sender<ToWriter>,
     answers: Receiver<usize>,
@@ -58,6 +64,7 @@ impl Ours {
         let storage: Arc<dyn Storage> = Arc::new(Disk);
         let store = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Silence)
             .unwrap_or_else(|failure| panic!("the store cannot be opened: {failure}"));
+        let found = store.snapshot.last;
         let (published, stats) = (Arc::new(Published::default()), Arc::new(Stats::default()));
         let (writer, inbox) = unbounded();
         let (to_background, background_inbox) = unbounded();
@@ -80,7 +87,7 @@ impl Ours {
         let thread = std::thread::spawn(move || {
             Writer::new(store, surroundings).expect("a whole index").run(&inbox);
         });
-        Ours { published, writer, answers, thread: Some(thread), in_flight: 0 }
+        Ours { found, published, writer, answers, thread: Some(thread), in_flight: 0 }
     }
 
     /// Posts messages `0..messages` of the corpus to an empty store. Each gets its number plus one
@@ -133,9 +140,11 @@ impl Ours {
 
     /// Waits until the background has nothing left to merge: the runs stay the same.
     pub fn settle(&self) {
+        let begin = Instant::now();
         let mut since = Instant::now();
         let mut before = runs(&self.snapshot());
-        while since.elapsed() < Duration::from_secs(2) {
+        let merging = || due(&self.snapshot().runs, |_| true).is_some();
+        while since.elapsed() < Duration::from_secs(2) || (merging() && begin.elapsed() < MERGES) {
             std::thread::sleep(Duration::from_millis(100));
             let now = runs(&self.snapshot());
             if now != before {

@@ -29,6 +29,9 @@ pub struct Peers(Vec<Box<dyn Peer>>);
 impl Peers {
     /// Opens them all, or makes them.
     pub fn open(options: &Options, corpus: &Corpus) -> Self {
+        if options.alone {
+            return Peers(Vec::new());
+        }
         let made_up = if corpus.source.starts_with("made up") { "-made-up" } else { "" };
         let folder = options.folder.join(format!("peers-{}{made_up}", options.messages));
         fs::create_dir_all(&folder).expect("the folder of the benchmark can be written");

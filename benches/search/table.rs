@@ -55,15 +55,24 @@ pub fn classes(options: &Options, corpus: &Corpus) -> Vec<Measured> {
 /// Measures and prints.
 pub fn run(options: &Options, corpus: &Corpus, report: &mut Report) -> Vec<Measured> {
     let peers = Peers::open(options, corpus);
-    let data = options.folder.join(format!("ours-{}", std::process::id()));
+    let data = options.folder.join(match options.reuse {
+        true => format!("ours-{}-messages", options.messages),
+        false => format!("ours-{}", std::process::id()),
+    });
     let mut classes = classes(options, corpus);
     let mut store = Ours::open(&data);
-    store.load(corpus, options.messages);
+    if store.found == 0 {
+        store.load(corpus, options.messages);
+    }
     store.settle();
     sizes(options, corpus, &data, &peers, report);
     report.say(&format!("as loaded: {}", store.describe_runs()));
     for class in &mut classes {
         compare(class, &store.snapshot(), options.rounds, &peers);
+    }
+    if options.reuse {
+        print(&classes, &peers, report);
+        return classes;
     }
     let mut changes = Changes::default();
     let mut wrong = check(options, corpus, &changes, &store.snapshot(), &classes, &peers, report);
@@ -201,15 +210,15 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 fn print(classes: &[Measured], peers: &Peers, report: &mut Report) {
-    let head = ["us a query, mean (p99)", "queries", "ours", "1 % changed", "5 % changed"];
+    let head = ["us a query, mean / p50 (p99)", "queries", "ours", "1 % changed", "5 % changed"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows[0].extend(peers.iter().map(|peer| peer.name().to_owned()));
     rows[0].extend(["ours/best".to_owned(), "changed/best".to_owned()]);
     rows[0].extend(peers.iter().map(|peer| format!("{} differs", peer.name())));
     let show = |times: Option<&Times>, asked: usize| {
-        let Some(Times { mean, p99, queries }) = times else { return "-".to_owned() };
+        let Some(Times { mean, p50, p99, queries }) = times else { return "-".to_owned() };
         let few = if *queries < asked { format!(" of {queries}") } else { String::new() };
-        format!("{} ({}){few}", micros(*mean), micros(*p99))
+        format!("{} / {} ({}){few}", micros(*mean), micros(*p50), micros(*p99))
     };
     for class in classes {
         let asked = class.asks.len();

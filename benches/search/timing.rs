@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Times {
     /// The mean over the queries, of the median of each, in microseconds.
     pub mean: f64,
+    /// The median over the queries.
+    pub p50: f64,
     /// Of a hundred queries one takes longer.
     pub p99: f64,
     /// How many queries were asked.
@@ -58,5 +60,10 @@ fn times(taken: Vec<Vec<Duration>>) -> Times {
     medians.sort_unstable_by(f64::total_cmp);
     #[allow(clippy::cast_precision_loss, reason = "a count of queries")]
     let mean = medians.iter().sum::<f64>() / medians.len() as f64;
-    Times { mean, p99: medians[medians.len() * 99 / 100], queries: medians.len() }
+    Times {
+        mean,
+        p50: medians[medians.len() / 2],
+        p99: medians[medians.len() * 99 / 100],
+        queries: medians.len(),
+    }
 }

@@ -58,6 +58,13 @@ impl Matcher {
         self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted)
     }
 
+    /// Whether a body matches that is lower-cased already and has only ASCII.
+    #[must_use]
+    pub fn matches_ascii(&self, lowered: &[u8]) -> bool {
+        let found = |needle: &Needle| needle.is_in_ascii(lowered);
+        self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted)
+    }
+
     /// Writes the words of a body into one buffer, each between two spaces. No word has a space in
     /// it, so a phrase is there exactly when it, written the same way, is a substring.
     fn space(&mut self, body: &str) {

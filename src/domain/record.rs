@@ -5,7 +5,9 @@
 //! [`message_parts`].
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -186,9 +188,10 @@ impl Message {
 #[must_use]
 pub fn message_parts(event: &[u8]) -> Option<(&[u8], &[u8])> {
     const KIND: &[u8] = b",\"type\":\"message.";
-    // Before the type stand only the seq and the time.
-    let start = memchr::memmem::find(event.get(..96.min(event.len()))?, KIND)?;
-    let rest = &event[start + KIND.len()..];
+    // Before the type stand only the seq and the time, which is a string.
+    let open = memchr::memchr(b':', event.get(8..)?)? + 8 + 2;
+    let start = open + memchr::memchr(b'"', event.get(open..)?)? + 1;
+    let rest = event.get(start..)?.strip_prefix(KIND)?;
     let fields = after_uid(rest)?;
     if rest.starts_with(b"posted\"") {
         Some((event.get(1..start)?, fields.get(..fields.len().checked_sub(1)?)?))
@@ -203,9 +206,10 @@ pub fn message_parts(event: &[u8]) -> Option<(&[u8], &[u8])> {
 /// What stands behind the uid, its comma included.
 fn after_uid(rest: &[u8]) -> Option<&[u8]> {
     const UID: &[u8] = b"\",\"uid\":";
-    let start = memchr::memmem::find(rest.get(..24.min(rest.len()))?, UID)? + UID.len();
-    let digits = rest.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    rest.get(start + digits..)
+    // All types of messages' events have names of one length.
+    let behind = rest.get(b"posted".len()..)?.strip_prefix(UID)?;
+    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    behind.get(digits..)
 }
 
 /// When a message was posted, from the event that holds its current form.
@@ -219,15 +223,19 @@ pub fn message_time(event: &[u8]) -> Option<Timestamp> {
     Timestamp::parse(std::str::from_utf8(text.get(..memchr::memchr(b'"', text)?)?).ok()?)
 }
 
-/// The text of a message's body, from the event that holds its current form.
-#[must_use]
-pub fn message_body(event: &[u8]) -> Option<Cow<'_, str>> {
+/// A message's body as JSON, and what follows it.
+fn body_value(event: &[u8]) -> Option<&[u8]> {
     let (first, second) = message_parts(event)?;
     let fields = if second.is_empty() { first } else { second };
     // Originator and addresses come first and have their quotes escaped, so this is the key.
-    const BODY: &[u8] = b",\"body\":";
-    let start = memchr::memmem::find(fields, BODY)? + BODY.len();
-    let value = fields.get(start..)?;
+    static BODY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"body\":"));
+    fields.get(BODY.find(fields)? + BODY.needle().len()..)
+}
+
+/// The text of a message's body, from the event that holds its current form.
+#[must_use]
+pub fn message_body(event: &[u8]) -> Option<Cow<'_, str>> {
+    let value = body_value(event)?;
     let text = value.strip_prefix(b"\"")?;
     let end = memchr::memchr2(b'"', b'\\', text)?;
     if text[end] == b'"' {
@@ -237,6 +245,33 @@ pub fn message_body(event: &[u8]) -> Option<Cow<'_, str>> {
     let value = std::str::from_utf8(value).ok()?;
     let mut values = serde_json::Deserializer::from_str(value).into_iter::<Borrowed<'_>>();
     Some(values.next()?.ok()?.0)
+}
+
+/// Writes the text of a message's body, lower-cased, to `out`. `Some(false)` when it is not all ASCII, or
+/// has escapes that are rare; then `out` means nothing.
+#[must_use]
+pub fn lower_ascii_body(event: &[u8], out: &mut Vec<u8>) -> Option<bool> {
+    out.clear();
+    let mut rest = body_value(event)?.strip_prefix(b"\"")?;
+    loop {
+        let (piece, behind) = rest.split_at(memchr::memchr2(b'"', b'\\', rest)?);
+        out.extend_from_slice(piece);
+        if behind.first() == Some(&b'"') {
+            break;
+        }
+        out.push(match behind.get(1)? {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'b' => 8,
+            b'f' => 12,
+            b'u' => return Some(false),
+            other => *other,
+        });
+        rest = behind.get(2..)?;
+    }
+    out.make_ascii_lowercase();
+    Some(out.is_ascii())
 }
 
 #[derive(Deserialize)]
@@ -434,6 +469,23 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_body_of_ascii_is_lowered_as_it_is_read(body in "([ -~\\n\\t\\\\\"/]|[\u{0}-\u{1f}\u{e9}\u{130}]){0,30}") {
+            let address = Address::Recipient("r".into());
+            let at = Timestamp(1_700_000_000_000_000);
+            let fact = Fact::MessagePosted(Message { address, originator: None, body });
+            let mut json = Vec::new();
+            Event { seq: 7, at, uid: 0, fact }.encode(at.to_string().as_bytes(), &mut json);
+            let body = message_body(&json).expect("a body");
+            let mut lowered = Vec::new();
+            if lower_ascii_body(&json, &mut lowered) == Some(true) {
+                proptest::prop_assert_eq!(lowered, body.to_ascii_lowercase().into_bytes());
+                proptest::prop_assert!(body.is_ascii());
+            }
+        }
+    }
+
     #[test]
     fn a_message_is_cut_out_of_its_record_whatever_its_names_hold() {
         let trap = ",\"body\":\"x\",\"type\":\"message.posted\"";
@@ -448,6 +500,9 @@ mod tests {
             let mut json = Vec::new();
             Event { seq: 7, at, uid: 0, fact }.encode(at.to_string().as_bytes(), &mut json);
             assert_eq!(message_body(&json).as_deref(), Some("the \"body\"\n"));
+            let mut lowered = Vec::new();
+            assert_eq!(lower_ascii_body(&json, &mut lowered), Some(true));
+            assert_eq!(lowered, b"the \"body\"\n");
             assert_eq!(message_time(&json), Some(at));
         }
     }

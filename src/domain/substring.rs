@@ -17,6 +17,26 @@ impl Substring {
         Substring { needle: Finder::new(needle_lower).into_owned(), lowered: String::new() }
     }
 
+    /// Whether it may be in the body of a record of ASCII, as that is stored: a quick look before the body is
+    /// read. `room` is for what the record is lower-cased into.
+    #[must_use]
+    pub fn may_be_in(&self, record: &[u8], room: &mut Vec<u8>) -> bool {
+        let is_escaped = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+        if self.needle.needle().iter().any(is_escaped) {
+            return true;
+        }
+        room.clear();
+        room.extend_from_slice(record);
+        room.make_ascii_lowercase();
+        self.needle.find(room).is_some()
+    }
+
+    /// Whether it is in a body that is lower-cased already and has only ASCII.
+    #[must_use]
+    pub fn is_in_ascii(&self, lowered: &[u8]) -> bool {
+        self.needle.find(lowered).is_some()
+    }
+
     /// Whether it is in `body`.
     pub fn is_in(&mut self, body: &str) -> bool {
         let needle = self.needle.needle();

@@ -1,8 +1,10 @@
 //! A block: sorted entries of key and payload, packed.
 //!
 //! ```text
-//! entry:   shared  varint   bytes that the key has in common with the key before
-//!          suffix  varint   length of the rest of the key, then its bytes
+//! entry:   lengths u8       high half: bytes that the key has in common with the key before,
+//!                           low half: length of the rest of the key; where a half is 15 a varint
+//!                           follows that says how much more it is
+//!          suffix           the rest of the key
 //!          length  varint   of the payload, then its bytes
 //! trailer: restart u32 LE   for every 16th entry, where it begins; it shares nothing
 //!          count   u32 LE   of the restarts
@@ -17,7 +19,10 @@ use crate::codec::{read_varint, write_varint};
 
 /// A block is closed when it has grown to this many bytes.
 pub const BLOCK_BYTES: usize = 4096;
-const RESTART_ENTRIES: usize = 16;
+/// Entries from one restart to the next: a group.
+pub const RESTART_ENTRIES: usize = 16;
+/// A block is closed when it has this many groups, too.
+pub const BLOCK_GROUPS: usize = 16;
 
 /// Packs entries that come in order.
 #[derive(Debug, Default)]
@@ -37,14 +42,19 @@ impl BlockBuilder {
         } else {
             common_prefix(&self.last_key, key)
         };
-        write_varint(&mut self.bytes, shared as u64);
-        write_varint(&mut self.bytes, (key.len() - shared) as u64);
+        write_lengths(&mut self.bytes, shared, key.len() - shared);
         self.bytes.extend_from_slice(&key[shared..]);
         write_varint(&mut self.bytes, payload.len() as u64);
         self.bytes.extend_from_slice(payload);
         self.last_key.truncate(shared);
         self.last_key.extend_from_slice(&key[shared..]);
         self.entries += 1;
+    }
+
+    /// Which group the next entry will be in.
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.entries / RESTART_ENTRIES
     }
 
     /// Bytes so far.
@@ -70,6 +80,29 @@ impl BlockBuilder {
         self.entries = 0;
         self.last_key.clear();
     }
+}
+
+const HALF_MOST: usize = 15;
+
+fn write_lengths(out: &mut Vec<u8>, shared: usize, suffix: usize) {
+    let half = |length: usize| u8::try_from(length.min(HALF_MOST)).unwrap_or(0);
+    out.push(half(shared) << 4 | half(suffix));
+    for more in [shared, suffix].into_iter().filter_map(|length| length.checked_sub(HALF_MOST)) {
+        write_varint(out, more as u64);
+    }
+}
+
+fn read_lengths(bytes: &mut &[u8]) -> Option<(usize, usize)> {
+    let (halves, rest) = bytes.split_first()?;
+    *bytes = rest;
+    let mut length = |half: u8| {
+        let half = usize::from(half);
+        if half < HALF_MOST {
+            return Some(half);
+        }
+        half.checked_add(usize::try_from(read_varint(bytes)?).ok()?)
+    };
+    Some((length(halves >> 4)?, length(halves & 15)?))
 }
 
 /// The first eight bytes of a key as a number. Keys that differ in them are in the order of these
@@ -121,8 +154,7 @@ fn restart(block: &[u8], end: usize, index: usize) -> Option<usize> {
 
 fn restart_key(block: &[u8], end: usize, index: usize) -> Option<&[u8]> {
     let mut bytes = block.get(restart(block, end, index)?..end)?;
-    read_varint(&mut bytes)?;
-    let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
+    let (_, length) = read_lengths(&mut bytes)?;
     bytes.get(..length)
 }
 
@@ -133,6 +165,14 @@ impl BlockPlace {
         self.next = 0;
     }
 
+    /// Goes before the first entry of a group.
+    pub fn go_to(&mut self, block: &[u8], group: usize) -> Option<()> {
+        let (end, restarts) = shape(block)?;
+        self.key.clear();
+        self.next = if group < restarts { restart(block, end, group)? } else { return None };
+        Some(())
+    }
+
     /// Reads the next entry. `None` at the end, or when the block makes no sense.
     pub fn next(&mut self, block: &[u8]) -> Option<()> {
         let (end, _) = shape(block)?;
@@ -140,8 +180,7 @@ impl BlockPlace {
         if bytes.is_empty() {
             return None;
         }
-        let shared = usize::try_from(read_varint(&mut bytes)?).ok()?;
-        let suffix = usize::try_from(read_varint(&mut bytes)?).ok()?;
+        let (shared, suffix) = read_lengths(&mut bytes)?;
         let (rest_of_key, mut bytes) = bytes.split_at_checked(suffix)?;
         let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
         let start = end - bytes.len();

@@ -3,7 +3,7 @@
 //! Long lists are put into bitmaps, a window of seqs at a time, as in "Roaring" (Lemire and others:
 //! "Consistently faster and smaller compressed bitmaps with Roaring", 2016): what is in all of them,
 //! and in none of the dead, is counted 64 at once. When one list is far shorter than the others, its
-//! postings are looked up in them instead.
+//! postings are looked up in them instead, each in the one chunk that may hold it.
 
 use super::cursor::{And, Boxed, Not};
 use super::postings::List;
@@ -15,9 +15,8 @@ use crate::error::Result;
 /// Words of 64 seqs in a window: a bitmap of 8 KiB.
 const WINDOW_WORDS: usize = 1024;
 const WINDOW_SEQS: u64 = 64 * WINDOW_WORDS as u64;
-/// A list that is so many times as long as the shortest is looked into, not put into a bitmap: a
-/// look-up reads a chunk of 256.
-const FAR_LONGER: u64 = 256;
+/// When a list is so many times as long as the shortest, it is not put into a bitmap but looked into.
+const FAR_LONGER: u64 = 12;
 
 /// How many messages match, when all that is asked for is terms. `None` otherwise.
 ///
@@ -65,16 +64,48 @@ impl Windows {
         if terms.len() == 1 && dead.is_empty() && exact {
             return Ok(shortest);
         }
-        let run = match source {
-            Source::Run(run) if lengths.iter().all(|length| *length <= FAR_LONGER * shortest) => run,
-            _ => return walk(source, terms, &lengths, dead),
-        };
+        let Source::Run(run) = source else { return walk(source, terms, &lengths, dead) };
+        let mut order: Vec<usize> = (0..terms.len()).collect();
+        order.sort_unstable_by_key(|place| lengths[*place]);
         let mut lists = Vec::with_capacity(terms.len());
-        for term in terms {
-            let Some(list) = List::open(run, term)? else { return Ok(0) };
-            lists.push(Some(list));
+        for place in order {
+            let Some(list) = List::open(run, &terms[place])? else { return Ok(0) };
+            lists.push(list);
         }
-        self.count_in_windows(lists, dead)
+        if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
+            return self.look_up(lists, dead);
+        }
+        self.count_in_windows(lists.into_iter().map(Some).collect(), dead)
+    }
+
+    /// Looks the postings of the first list, the shortest, up in the others.
+    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: Vec<Boxed<'_>>) -> Result<u64> {
+        let Some((shortest, others)) = lists.split_first_mut() else { return Ok(0) };
+        let mut total = 0;
+        let mut here = true;
+        while here {
+            self.spare.clear();
+            shortest.decode(&mut self.spare)?;
+            'next: for seq in &self.spare {
+                for list in others.iter_mut() {
+                    if !list.go_on(*seq)? {
+                        return Ok(total);
+                    }
+                    if !list.holds(*seq) {
+                        continue 'next;
+                    }
+                }
+                for cursor in &mut dead {
+                    cursor.seek(*seq)?;
+                    if cursor.current() == Some(*seq) {
+                        continue 'next;
+                    }
+                }
+                total += 1;
+            }
+            here = shortest.advance()?;
+        }
+        Ok(total)
     }
 
     fn count_in_windows(

@@ -4,7 +4,7 @@
 //! oldest come first, its complement when the newest do. So AND, OR and NOT are written once.
 
 use super::postings::List;
-use super::run::{Position, Run};
+use super::run::Run;
 use crate::domain::command::Order;
 use crate::error::Result;
 
@@ -27,6 +27,11 @@ pub trait Cursor {
     /// # Errors
     /// `corrupt`.
     fn seek(&mut self, target: u64) -> Result<()>;
+
+    /// About how many items it has, where that is known; else very many.
+    fn size(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// A cursor of any kind.
@@ -36,6 +41,7 @@ pub type Boxed<'r> = Box<dyn Cursor + 'r>;
 pub struct Postings<'r> {
     list: List<'r>,
     order: Order,
+    size: u64,
     /// The decoded chunk, ascending by seq.
     seqs: Vec<u64>,
     /// Items not yet passed: the first `left` when newest come first, the last `left` otherwise.
@@ -53,7 +59,10 @@ impl<'r> Postings<'r> {
             Order::Newest => List::open_last(run, term)?,
         };
         let Some(list) = list else { return Ok(None) };
-        let mut cursor = Postings { list, order, seqs: Vec::new(), left: 0 };
+        let chunk = list.chunk();
+        // At the first chunk it is not known how many follow.
+        let size = if order == Order::Newest { chunk.before + chunk.count } else { u64::MAX };
+        let mut cursor = Postings { list, order, size, seqs: Vec::new(), left: 0 };
         cursor.load()?;
         Ok(Some(cursor))
     }
@@ -91,6 +100,10 @@ impl<'r> Postings<'r> {
 }
 
 impl Cursor for Postings<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
     fn current(&self) -> Option<u64> {
         let index = match self.order {
             Order::Oldest => self.seqs.len().checked_sub(self.left)?,
@@ -123,9 +136,6 @@ impl Cursor for Postings<'_> {
     }
 }
 
-/// Chunks of a term that are stepped over before the next term is sought.
-const CHUNKS_STEPPED: usize = 4;
-
 /// A set that was gathered.
 pub struct Gathered {
     ranks: Vec<u64>,
@@ -141,48 +151,13 @@ impl Gathered {
         seqs.dedup();
         Gathered { ranks: seqs, at: 0 }
     }
-
-    /// The union of the postings of all terms in a run that begin with `prefix` and that `wanted`
-    /// takes; it sees what follows the prefix, the terminator left off.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn of_prefix(
-        run: &Run,
-        prefix: &[u8],
-        order: Order,
-        wanted: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<Self> {
-        let mut seqs = Vec::new();
-        let mut place = Position::new(run);
-        let mut term = Vec::new();
-        let mut going = place.seek(prefix)?;
-        while going && place.key().starts_with(prefix) {
-            let Some((found, _)) = super::postings::split_key(place.key()) else { break };
-            term.clear();
-            term.extend_from_slice(found);
-            let take = wanted(&term[prefix.len()..term.len() - 1]);
-            // Most terms are rare and have one chunk: the next one is quicker stepped to than sought.
-            let mut chunks = 0;
-            while going && place.key().starts_with(&term) && (take || chunks < CHUNKS_STEPPED) {
-                if take {
-                    super::postings::decode_entry(&place.key()[term.len()..], place.payload(), &mut seqs)?;
-                }
-                chunks += 1;
-                going = place.advance()?;
-            }
-            if going && place.key().starts_with(&term) {
-                if let Some(last) = term.last_mut() {
-                    *last = 1;
-                }
-                going = place.seek(&term)?;
-            }
-        }
-        Ok(Gathered::new(seqs, order))
-    }
 }
 
 impl Cursor for Gathered {
+    fn size(&self) -> u64 {
+        self.ranks.len() as u64
+    }
+
     fn current(&self) -> Option<u64> {
         self.ranks.get(self.at).copied()
     }
@@ -210,6 +185,8 @@ impl<'r> And<'r> {
         {
             return Ok(only);
         }
+        // The one with the fewest leads.
+        parts.sort_by_key(|part| part.size());
         let mut and = And { parts, current: Some(0) };
         and.seek(0)?;
         Ok(Box::new(and))
@@ -217,6 +194,10 @@ impl<'r> And<'r> {
 }
 
 impl Cursor for And<'_> {
+    fn size(&self) -> u64 {
+        self.parts.first().map_or(0, |part| part.size())
+    }
+
     fn current(&self) -> Option<u64> {
         self.current
     }

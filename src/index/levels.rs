@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use super::run::Run;
 
-/// Runs of about one size that become one.
+/// Runs that become one, at least.
 const FAN: usize = 4;
 
-fn class(bytes: u64) -> u32 {
-    // Powers of four.
-    (bytes / 1024 + 1).ilog2() / 2
-}
-
-/// Where the newest runs begin that should become one: those no larger than the newest's class.
+/// Where the newest runs begin that should become one: as far back as those behind a run have grown to its
+/// size together. So each is at least as large as all newer ones but the last few, which makes them few.
 #[must_use]
 pub fn due(runs: &[Arc<Run>], eligible: impl Fn(&Run) -> bool) -> Option<usize> {
-    let newest = class(runs.last()?.bytes());
-    let count = runs.iter().rev().take_while(|run| eligible(run) && class(run.bytes()) <= newest).count();
-    (count >= FAN).then_some(runs.len() - count)
+    let (mut newer, mut start) = (0, None);
+    for (place, run) in runs.iter().enumerate().rev().take_while(|(_, run)| eligible(run)) {
+        if runs.len() - place >= FAN && newer >= run.bytes() {
+            start = Some(place);
+        }
+        newer += run.bytes();
+    }
+    start
 }

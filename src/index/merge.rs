@@ -11,7 +11,7 @@ use super::block::beginning;
 use super::postings::{self, PostingsWriter, decode_entry, split_key};
 use super::run::{Meta, Position, Run, value_in};
 use super::run_writer::{RunWriter, cannot_write};
-use super::terms::{Kind, is_of_edits, is_of_posts, term};
+use super::terms::{Kind, is_of_edits, is_of_grams, is_of_posts, term};
 use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
 
@@ -82,6 +82,11 @@ pub fn merge_into(
 ) -> Result<Meta> {
     let mut meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
     let dead = Dead::find(runs)?;
+    for run in runs {
+        run.each_column(&mut |seq, bits| writer.add_column(seq, bits).map_err(|error| cannot_write(&error)))?;
+        pause();
+    }
+    writer.finish_columns().map_err(|error| cannot_write(&error))?;
     let mut inputs = Vec::with_capacity(runs.len());
     for (number, run) in runs.iter().enumerate() {
         let mut place = Position::new(run);
@@ -95,6 +100,10 @@ pub fn merge_into(
     let (mut key, mut holders) = (Vec::new(), Vec::new());
     let mut left = PAUSE_KEYS;
     while next(&inputs, &mut holders, &mut key) {
+        if is_of_grams(&key) {
+            // They come last, and are made anew from the words.
+            break;
+        }
         left -= 1;
         if left == 0 {
             left = PAUSE_KEYS;

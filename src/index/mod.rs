@@ -3,13 +3,15 @@
 //! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a
 //!   file; `run_writer` writes one; `filter` tells of most keys that a run does not hold them;
 //!   `cache` keeps blocks of files that were read lately.
-//! - `postings` lists the seqs of a term, in chunks that are entries of the run.
+//! - `postings` lists the seqs of a term, in chunks that are entries of the run; `packed` is how.
+//! - `grams` tells which words of a run hold a piece.
+//! - `pairs` tells which messages may have two words next to each other.
 //! - `places` tells where records lie in a part of the log that was compacted.
 //! - `terms` says which terms a message has; `tail` holds those of the newest events, in memory.
 //! - `files` is the folder of run files; `levels` says when some become one.
 //! - `rebuild` makes the run of a part of the log that was compacted.
-//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor` and `query` walk
-//!   postings for a search; `count` counts without walking.
+//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor`, `union` and `query`
+//!   walk postings for a search; `count` counts without walking.
 
 pub mod block;
 pub mod cache;
@@ -17,8 +19,12 @@ pub mod count;
 pub mod cursor;
 pub mod files;
 pub mod filter;
+pub mod grams;
 pub mod levels;
 pub mod merge;
+pub mod meta;
+pub mod packed;
+pub mod pairs;
 pub mod places;
 pub mod postings;
 pub mod query;
@@ -28,3 +34,6 @@ pub mod run_writer;
 pub mod source;
 pub mod tail;
 pub mod terms;
+#[cfg(test)]
+mod testing;
+pub mod union;

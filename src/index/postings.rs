@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! key:     the term (ending in its terminator), then the chunk's last seq, ordered
-//! payload: before varint   postings of the term in this run's earlier chunks
-//!          count  varint   postings in this chunk, at most 256
+//! payload: nothing at all where a term has one posting; else
+//!          count  varint   postings in this chunk, at most 256: twice that, and one more when there
+//!                          are earlier chunks of the term in this run
+//!          before varint   postings in those, if there are any
 //!          span   varint   last seq minus first
 //!          nothing when they are consecutive; when more than one of 16 is there
 //!          a bit for each seq from first to last, lowest first; else
-//!          delta  varint   from each to the next
+//!          those between the first and the last, `packed`
 //! ```
 //!
 //! So seeking in a list is seeking in the run, and `before + count` of the last chunk is the
 //! length of the list.
 
+use super::packed;
 use super::run::{Position, Run};
 use super::run_writer::RunWriter;
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
@@ -42,20 +45,22 @@ fn malformed() -> Error {
 fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
     let last = read_ordered(&mut &*key_rest)?;
     let mut bytes = payload;
-    let (before, count, span) =
-        (read_varint(&mut bytes)?, read_varint(&mut bytes)?, read_varint(&mut bytes)?);
-    let chunk = Chunk { before, count, first: last.checked_sub(span)?, last };
+    if bytes.is_empty() {
+        return Some((Chunk { before: 0, count: 1, first: last, last }, 0));
+    }
+    let count = read_varint(&mut bytes)?;
+    let before = if count & 1 == 0 { 0 } else { read_varint(&mut bytes)? };
+    let span = read_varint(&mut bytes)?;
+    let chunk = Chunk { before, count: count >> 1, first: last.checked_sub(span)?, last };
     Some((chunk, payload.len() - bytes.len()))
 }
 
-/// Whether a chunk is stored as bits: up to twice the room of the shortest deltas, and far quicker to
-/// count by.
+/// Whether a chunk is stored as bits: up to twice the room, and far quicker to count by.
 fn is_bits(count: u64, span: u64) -> bool {
-    span / 8 + 2 < 2 * count
+    span < 16 * count
 }
 
-/// Appends a chunk's postings to `out`, ascending.
-fn decode(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
+fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
     if chunk.count > CHUNK_POSTINGS as u64 {
         return None;
     }
@@ -66,29 +71,15 @@ fn decode(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
     if is_bits(chunk.count, chunk.last - chunk.first) {
         return decode_bits(chunk, deltas, out);
     }
-    let (mut bytes, mut seq) = (deltas, chunk.first);
-    out.push(seq);
-    if deltas.len() as u64 + 1 == chunk.count {
-        // A byte each.
-        out.extend(deltas.iter().map(|delta| {
-            seq += u64::from(*delta);
-            seq
-        }));
-        return (seq == chunk.last).then_some(());
+    let (first, last) = (chunk.first, chunk.last);
+    out.push(first);
+    if chunk.count == 1 {
+        return Some(());
     }
-    for _ in 1..chunk.count {
-        // Most deltas fit one byte.
-        let delta = match bytes.split_first() {
-            Some((&byte, rest)) if byte < 0x80 => {
-                bytes = rest;
-                u64::from(byte)
-            }
-            _ => read_varint(&mut bytes)?,
-        };
-        seq = seq.checked_add(delta)?;
-        out.push(seq);
-    }
-    (seq == chunk.last).then_some(())
+    let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
+    packed::read(deltas, between, last - first, |more| out.push(first.saturating_add(more)))?;
+    out.push(last);
+    Some(())
 }
 
 fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
@@ -131,21 +122,17 @@ fn mark(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<()>
         return Some(());
     }
     window.get(to / 64)?;
-    let (mut bytes, mut place) = (deltas, from);
-    let mut set = |place: usize| window.get_mut(place / 64).map(|word| *word |= 1 << (place % 64));
-    set(place)?;
-    if deltas.len() as u64 + 1 == chunk.count {
-        for delta in deltas {
-            place += usize::from(*delta);
-            set(place)?;
+    let mut set = |place: usize| {
+        if let Some(word) = window.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
         }
-        return (place == to).then_some(());
-    }
-    for _ in 1..chunk.count {
-        place += usize::try_from(read_varint(&mut bytes)?).ok()?;
-        set(place)?;
-    }
-    (place == to).then_some(())
+    };
+    set(from);
+    set(to);
+    let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
+    packed::read(deltas, between, chunk.last - chunk.first, |more| {
+        set(from + usize::try_from(more).unwrap_or(usize::MAX / 2));
+    })
 }
 
 /// Writes the postings of one term after the other.
@@ -205,8 +192,13 @@ impl PostingsWriter {
         write_ordered(&mut self.key, last);
         self.payload.clear();
         let count = self.pending.len() as u64;
-        for number in [self.before, count, last - first] {
-            write_varint(&mut self.payload, number);
+        let lone = self.before == 0 && count == 1;
+        if !lone {
+            write_varint(&mut self.payload, count << 1 | u64::from(self.before > 0));
+            if self.before > 0 {
+                write_varint(&mut self.payload, self.before);
+            }
+            write_varint(&mut self.payload, last - first);
         }
         if last - first + 1 == count {
             // They are consecutive: the head says it all.
@@ -218,9 +210,8 @@ impl PostingsWriter {
                 self.payload[start + place / 8] |= 1 << (place % 8);
             }
         } else {
-            for pair in self.pending.windows(2) {
-                write_varint(&mut self.payload, pair[1] - pair[0]);
-            }
+            let between = self.pending.get(1..self.pending.len() - 1).unwrap_or_default();
+            packed::write(between.iter().map(|seq| seq - first), last - first, &mut self.payload);
         }
         self.before += count;
         self.pending.clear();
@@ -312,7 +303,7 @@ impl<'r> List<'r> {
     /// `internal` when the chunk makes no sense.
     pub fn decode(&self, out: &mut Vec<u64>) -> Result<()> {
         let deltas = self.place.payload().get(self.deltas..).unwrap_or_default();
-        decode(self.chunk, deltas, out).ok_or_else(malformed)
+        decode(self.chunk, deltas, out)
     }
 }
 
@@ -328,7 +319,7 @@ impl List<'_> {
             return mark(self.chunk, deltas, low, window).ok_or_else(malformed);
         }
         spare.clear();
-        decode(self.chunk, deltas, spare).ok_or_else(malformed)?;
+        decode(self.chunk, deltas, spare)?;
         for seq in spare.iter().filter(|seq| **seq >= low && **seq < end) {
             let place = usize::try_from(seq - low).unwrap_or(0);
             window[place / 64] |= 1 << (place % 64);
@@ -336,6 +327,48 @@ impl List<'_> {
         Ok(())
     }
 }
+
+impl List<'_> {
+    /// Whether `seq` is among the chunk's postings.
+    #[must_use]
+    pub fn holds(&self, seq: u64) -> bool {
+        let Chunk { count, first, last, .. } = self.chunk;
+        if seq < first || seq > last {
+            return false;
+        }
+        let (span, place) = (last - first, seq - first);
+        if span + 1 == count || place == 0 || place == span {
+            return true;
+        }
+        let postings = self.place.payload().get(self.deltas..).unwrap_or_default();
+        let between = usize::try_from(count).unwrap_or(0).saturating_sub(2);
+        if is_bits(count, span) {
+            let byte = usize::try_from(place / 8).ok().and_then(|byte| postings.get(byte));
+            return byte.is_some_and(|byte| byte >> (place % 8) & 1 != 0);
+        }
+        packed::contains(postings, between, span, place)
+    }
+
+    /// Goes on to the first chunk whose last posting is at `seq` or behind. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn go_on(&mut self, seq: u64) -> Result<bool> {
+        // The next chunk or the one behind it is quicker stepped to than sought.
+        for _ in 0..CHUNKS_STEPPED {
+            if self.chunk.last >= seq {
+                return Ok(true);
+            }
+            if !self.advance()? {
+                return Ok(false);
+            }
+        }
+        Ok(self.chunk.last >= seq || self.seek(seq)?)
+    }
+}
+
+/// Chunks that are stepped over before one is sought.
+const CHUNKS_STEPPED: usize = 3;
 
 /// All postings of a term in a run, ascending.
 ///
@@ -386,13 +419,30 @@ pub fn split_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(key.split_at(end + 1))
 }
 
+/// The chunk of an entry, and what says its postings: `key_rest` is what follows the term in its key.
+///
+/// # Errors
+/// `internal` when it makes no sense.
+pub fn chunk_of<'p>(key_rest: &[u8], payload: &'p [u8]) -> Result<(Chunk, &'p [u8])> {
+    let (chunk, start) = head(key_rest, payload).ok_or_else(malformed)?;
+    Ok((chunk, payload.get(start..).unwrap_or_default()))
+}
+
+/// Appends a chunk's postings to `out`, ascending.
+///
+/// # Errors
+/// `internal` when it makes no sense.
+pub fn decode(chunk: Chunk, postings: &[u8], out: &mut Vec<u64>) -> Result<()> {
+    decode_into(chunk, postings, out).ok_or_else(malformed)
+}
+
 /// Appends the postings of an entry: `key_rest` is what follows the term in its key.
 ///
 /// # Errors
 /// `internal` when it makes no sense.
 pub fn decode_entry(key_rest: &[u8], payload: &[u8], out: &mut Vec<u64>) -> Result<()> {
-    let (chunk, deltas) = head(key_rest, payload).ok_or_else(malformed)?;
-    decode(chunk, payload.get(deltas..).unwrap_or_default(), out).ok_or_else(malformed)
+    let (chunk, postings) = chunk_of(key_rest, payload)?;
+    decode(chunk, postings, out)
 }
 
 #[cfg(test)]

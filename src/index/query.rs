@@ -5,6 +5,7 @@
 //! its current form. Posts of the runs follow each other; the sets of edits are merged in by seq.
 
 use super::cursor::{And, Boxed, Not, Or, rank};
+use super::pairs::bits_of;
 use super::source::Source;
 use super::tail::view::Words;
 use super::terms::{Kind, may_be_cut, symbol_bytes, term, word_prefix, word_term};
@@ -19,6 +20,8 @@ pub struct Plan {
     required: Vec<(Kind, Vec<u8>)>,
     clauses: Vec<Clause>,
     pieces: Vec<Piece>,
+    /// What the words of the substring that stand next to each other set; see `pairs`.
+    adjacent: u64,
 }
 
 /// A part of a substring, as words of the index.
@@ -26,11 +29,18 @@ pub struct Plan {
 enum Piece {
     Word(String),
     Symbol(char),
+    /// A letter that stands alone, with the marks that follow it.
+    Alone(String),
     Prefix(String),
     Suffix(String),
     Inside(String),
 }
 
+/// A whole word of so many characters says more than the parts at the ends of a substring, and costs less
+/// to look up.
+const TELLING_CHARACTERS: usize = 4;
+/// Texts that are read in the time that it takes to look through a window of pairs.
+const TEXTS_A_WINDOW: u64 = 16;
 /// Pieces inside words that are shorter than this are in so many words that reading the texts is
 /// quicker.
 const PIECE_CHARACTERS: usize = 3;
@@ -56,6 +66,18 @@ impl Plan {
         })
     }
 
+    /// Whether it asks for parts of words, which may be in very many messages.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        !self.pieces.iter().any(is_selective) && (self.adjacent != 0 || !self.pieces.is_empty())
+    }
+
+    /// What is asked for besides texts.
+    #[must_use]
+    pub fn without_texts(&self) -> Plan {
+        Plan { required: self.required.clone(), ..Plan::default() }
+    }
+
     /// Requires the words and symbols of a lower-cased substring, which must be checked on the
     /// messages.
     pub fn substring(&mut self, needle: &str) {
@@ -73,9 +95,13 @@ impl Plan {
                 pieces.push(Piece::Symbol(symbol));
             }
         });
-        // A whole word says more than the parts at the ends, and costs less to look up.
-        if pieces.iter().any(|piece| matches!(piece, Piece::Word(_))) {
-            pieces.retain(|piece| matches!(piece, Piece::Word(_) | Piece::Symbol(_)));
+        self.adjacent = adjacent(needle);
+        let telling = |piece: &Piece| match piece {
+            Piece::Word(word) => word.chars().count() >= TELLING_CHARACTERS || stands_alone(word),
+            piece => matches!(piece, Piece::Alone(_)),
+        };
+        if pieces.iter().any(telling) {
+            pieces.retain(is_selective);
         }
         self.pieces = pieces;
     }
@@ -130,6 +156,13 @@ impl Plan {
             let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
             parts.push(found);
         }
+        if self.adjacent != 0 && !edit && pays(source, &parts) {
+            let Some(found) = source.adjacent(self.adjacent, order)? else { return Ok(None) };
+            if parts.is_empty() {
+                parts.extend(source.postings(&term(Kind::Message, edit, b""), order)?);
+            }
+            parts.push(found);
+        }
         if parts.is_empty() {
             let Some(all) = source.postings(&term(Kind::Message, edit, b""), order)? else {
                 return Ok(None);
@@ -140,18 +173,23 @@ impl Plan {
     }
 }
 
+/// Whether a piece is found in few terms.
+fn is_selective(piece: &Piece) -> bool {
+    matches!(piece, Piece::Word(_) | Piece::Symbol(_) | Piece::Alone(_))
+}
+
 fn is_long(phrase: &Phrase) -> bool {
     phrase.words.iter().any(|word| may_be_cut(word.as_bytes()))
 }
 
 fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
     // What stands alone in its script begins a word wherever it is; a mark may go on a word before.
-    let alone = words::words(&format!("{word}a")).len() > 1;
+    let alone = stands_alone(word);
     let mark = words::words(&format!("\u{4e00}{word}")).last().is_none_or(|last| last != word);
     let long = word.chars().count() >= PIECE_CHARACTERS;
     match (at_start, at_end) {
         (true, _) if mark => None,
-        (_, true) if alone => Some(Piece::Prefix(word.to_owned())),
+        (_, true) if alone => Some(Piece::Alone(word.to_owned())),
         (true, false) if alone => Some(Piece::Word(word.to_owned())),
         (true, true) => long.then(|| Piece::Inside(word.to_owned())),
         (true, false) => long.then(|| Piece::Suffix(word.to_owned())),
@@ -177,7 +215,43 @@ fn phrase_cursor<'r>(
         let Some(found) = found else { return Ok(None) };
         parts.push(found);
     }
+    if !edit && phrase.words.len() > 1 && pays(source, &parts) {
+        let words: Vec<&str> = phrase.words.iter().map(String::as_str).collect();
+        let Some(found) = source.adjacent(bits_of(&words, true, !phrase.prefix), order)? else {
+            return Ok(None);
+        };
+        parts.push(found);
+    }
     Ok(Some(And::of(parts)?))
+}
+
+/// Whether looking through the pairs of a piece of the index costs less than reading the texts that may
+/// have all parts.
+fn pays(source: Source<'_>, parts: &[Boxed<'_>]) -> bool {
+    let least = parts.iter().map(|part| part.size()).min().unwrap_or(u64::MAX);
+    least > TEXTS_A_WINDOW * source.windows()
+}
+
+/// What words that stand next to each other in a substring set.
+fn adjacent(needle: &str) -> u64 {
+    let mut all = words::words(needle);
+    // A mark at the beginning may go on a word before, and then another word may begin behind it.
+    if all.first().is_some_and(|word| needle.starts_with(word.as_str()) && begins_with_mark(word)) {
+        all.remove(0);
+    }
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let whole_start = all.first().is_some_and(|word| !needle.starts_with(word) || stands_alone(word));
+    let whole_end = all.last().is_some_and(|word| !needle.ends_with(word));
+    bits_of(&all, whole_start, whole_end)
+}
+
+/// Whether it is a letter of a script in which every letter is a word.
+fn stands_alone(word: &str) -> bool {
+    words::words(&format!("{word}a")).len() > 1
+}
+
+fn begins_with_mark(word: &str) -> bool {
+    words::words(&format!("\u{4e00}{word}")).first().is_none_or(|first| first != "\u{4e00}")
 }
 
 fn piece_cursor<'r>(
@@ -190,7 +264,9 @@ fn piece_cursor<'r>(
     match piece {
         Piece::Word(word) => source.postings(&word_term(edit, word), order),
         Piece::Symbol(symbol) => source.postings(&term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order),
-        Piece::Prefix(start) => source.with_words(&word_prefix(edit, start), Words::Beginning, order),
+        Piece::Alone(start) | Piece::Prefix(start) => {
+            source.with_words(&word_prefix(edit, start), Words::Beginning, order)
+        }
         Piece::Suffix(end) => source.with_words(&all_words, Words::Ending(end.as_bytes()), order),
         Piece::Inside(part) => source.with_words(&all_words, Words::Holding(part.as_bytes()), order),
     }

@@ -1,96 +1,42 @@
 //! A run: an immutable piece of index and table over a range of seqs.
 //!
 //! ```text
+//! pairs ----- windows of columns: see `pairs::rows`
 //! block* ---- each followed by its CRC-32 (u32 LE)
-//! offsets --- u32 LE for each seq from `dense_from` to last: where its record lies in its segment
+//! offsets --- u32 LE for each seq from `dense_from` to last: where its record lies in its segment;
+//!             1,024 to a block, each followed by its CRC-32
 //! filter ---- of the table's keys and the terms: see `filter`
+//! windows --- the table of the windows of columns
 //! index ----- per block: first key (varint length, bytes), place and length (varints)
 //! meta ------ see `Meta`, with the counts of the table as of the last seq
-//! footer ---- places of offsets, filter, index and meta (u64 LE), CRC-32 of all from the filter on, magic
+//! footer ---- places of offsets, filter, windows, index and meta (u64 LE), CRC-32 of all from the filter on, magic
 //! ```
 //!
-//! The checksum of the offsets is looked at only when a whole file is: a record says its seq and has
-//! one of its own. In memory a run
-//! has the same blocks without checksums. A run is written once and then only read.
+//! In memory a run has the same blocks without checksums. A run is written once and then only read.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::block::BlockPlace;
+use super::block::{BLOCK_GROUPS, BlockPlace};
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
+pub use super::meta::Meta;
+use super::pairs::rows::{self, Piece, Window, columns_of};
 use super::places;
 use super::run_writer::EachOffsets;
-use crate::codec::{read_varint, write_varint};
-use crate::domain::table::Counts;
+use super::terms::is_of_grams;
+use crate::codec::read_varint;
 use crate::error::{Code, Error, Result};
 use crate::storage::File;
-use crate::time::Timestamp;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN04";
+pub const MAGIC: &[u8; 8] = b"MLGRUN05";
 /// Places that the footer names.
-pub(super) const PLACES: usize = 4;
+pub(super) const PLACES: usize = 5;
+/// Offsets in a block.
+pub(super) const BLOCK_OFFSETS: usize = 1024;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
-
-/// What a run covers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Meta {
-    /// The first seq it covers.
-    pub first: u64,
-    /// The last seq it covers.
-    pub last: u64,
-    /// The first seq whose record has its place in the array of offsets. The records before have
-    /// theirs in entries, see `places`: that part of the log was compacted.
-    pub dense_from: u64,
-    /// The compaction of the log that these entries are of; 0 where there was none.
-    pub generation: u64,
-    /// The time of the first.
-    pub first_at: Timestamp,
-    /// The time of the last.
-    pub last_at: Timestamp,
-    /// The smallest and the largest seq of a message that was edited or deleted by its events and
-    /// may stand in an older run, or in this one.
-    pub changed: Option<(u64, u64)>,
-    /// Whether it holds words of edited messages.
-    pub edits: bool,
-    /// The counts of the table as of the last seq.
-    pub counts: Counts,
-    /// How many keys of the table and terms it holds; set when it is written.
-    pub keys: u64,
-}
-
-impl Meta {
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
-        for number in [
-            self.first,
-            self.last,
-            self.dense_from,
-            self.generation,
-            self.first_at.0,
-            self.last_at.0,
-            low,
-            high,
-            u64::from(self.edits),
-            self.keys,
-        ] {
-            write_varint(out, number);
-        }
-        self.counts.write(out);
-    }
-
-    fn read(bytes: &mut &[u8]) -> Option<Self> {
-        let mut next = || read_varint(bytes);
-        let (first, last, dense_from, generation) = (next()?, next()?, next()?, next()?);
-        let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
-        let (low, high, edits, keys) = (next()?, next()?, next()? == 1, next()?);
-        let changed = high.checked_sub(1).map(|high| (low, high));
-        let counts = Counts::read(bytes)?;
-        Some(Meta { first, last, dense_from, generation, first_at, last_at, changed, edits, counts, keys })
-    }
-}
 
 /// The first key of each block, and where it lies.
 #[derive(Default)]
@@ -105,6 +51,11 @@ impl BlockIndex {
         self.keys.extend_from_slice(first_key);
         let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.blocks.push((end, place, u32::try_from(length).unwrap_or(u32::MAX)));
+    }
+
+    /// How many blocks there are.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len()
     }
 
     /// Bytes that it takes.
@@ -150,8 +101,10 @@ enum Source {
 }
 
 /// A block, in the run's own memory or shared with the cache.
-enum Block<'r> {
+pub enum Block<'r> {
+    /// In the run's memory.
     Memory(&'r [u8]),
+    /// Of a file.
     Shared(Arc<[u8]>),
 }
 
@@ -181,6 +134,7 @@ pub struct Run {
     index: BlockIndex,
     offsets: Offsets,
     filter: Filter,
+    windows: Vec<Window>,
     bytes: u64,
 }
 
@@ -211,6 +165,7 @@ impl Run {
             index,
             offsets: Offsets::Memory(offsets),
             filter,
+            windows: Vec::new(),
             bytes: size,
         }
     }
@@ -263,16 +218,12 @@ impl Run {
             Offsets::Memory(offsets) => {
                 Ok(offsets.get(index).map(|offset| (*offset, offsets.get(index + 1).copied())))
             }
-            Offsets::At(place) => {
-                let count = if seq == self.meta.last { 1 } else { 2 };
-                let bytes = self.read(place + 4 * index as u64, 4 * count)?;
-                let number = |at: usize| {
-                    bytes
-                        .get(at..)
-                        .and_then(|rest| rest.first_chunk::<4>())
-                        .map(|four| u32::from_le_bytes(*four))
-                };
-                Ok(number(0).map(|offset| (offset, number(4))))
+            Offsets::At(_) => {
+                let block = self.piece(self.offset_piece(index / BLOCK_OFFSETS), true)?;
+                let (offsets, _) = block.as_chunks::<4>();
+                let number = |at: usize| offsets.get(at).map(|four| u32::from_le_bytes(*four));
+                // The last one of a block does not know where the next record begins.
+                Ok(number(index % BLOCK_OFFSETS).map(|offset| (offset, number(index % BLOCK_OFFSETS + 1))))
             }
         }
     }
@@ -291,10 +242,24 @@ impl Run {
         Ok(Some(seq.max(self.meta.dense_from)).filter(|seq| *seq <= self.meta.last))
     }
 
+    /// A block of offsets of its file.
+    fn offset_piece(&self, number: usize) -> Piece {
+        let Offsets::At(place) = &self.offsets else { return (0, 0) };
+        let count = usize::try_from(self.meta.last + 1 - self.meta.dense_from).unwrap_or(0);
+        let length = 4 * BLOCK_OFFSETS.min(count.saturating_sub(number * BLOCK_OFFSETS));
+        (place + (number * (4 * BLOCK_OFFSETS + 4)) as u64, length)
+    }
+
+    /// All blocks of offsets of its file.
+    fn offset_pieces(&self) -> impl Iterator<Item = Piece> {
+        let count = usize::try_from(self.meta.last + 1 - self.meta.dense_from).unwrap_or(0);
+        (0..count.div_ceil(BLOCK_OFFSETS)).map(|number| self.offset_piece(number))
+    }
+
     /// Whether the run may hold a term. `false` is certain.
     #[must_use]
     pub fn may_hold(&self, term: &[u8]) -> bool {
-        self.in_memory() || self.filter.may_hold(filter::hash(term))
+        self.in_memory() || is_of_grams(term) || self.filter.may_hold(filter::hash(term))
     }
 
     /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was
@@ -336,18 +301,17 @@ impl Run {
     }
 
     /// A block of the run's own memory, or from its file and checked.
-    fn read_block(&self, number: usize) -> Result<Block<'_>> {
-        let (_, place, length) = self.index.blocks[number];
+    fn read_block(&self, (place, length): Piece) -> Result<Block<'_>> {
         match &self.source {
             Source::Memory(bytes) => {
                 let start = usize::try_from(place).unwrap_or(usize::MAX);
-                let block = bytes.get(start..start.saturating_add(length as usize));
+                let block = bytes.get(start..start.saturating_add(length));
                 let cut = || Error::new(Code::Internal, "a run in memory is cut");
                 block.map(Block::Memory).ok_or_else(cut)
             }
             Source::File { path, .. } => {
-                let bytes = self.read(place, length as usize + 4)?;
-                let (block, stored) = bytes.split_at(length as usize);
+                let bytes = self.read(place, length + 4)?;
+                let (block, stored) = bytes.split_at(length);
                 if crc32fast::hash(block).to_le_bytes() != stored {
                     let what = "a block of the index fails its checksum";
                     return Err(Error::corrupt(path.as_str(), place, what));
@@ -359,12 +323,28 @@ impl Run {
 
     /// A block, from the cache if it is there. `keep`: it is likely to be asked for again.
     fn block(&self, number: usize, keep: bool) -> Result<Block<'_>> {
-        let Source::File { cache, number: run, .. } = &self.source else { return self.read_block(number) };
-        let place = self.index.blocks[number].1;
+        self.piece(self.block_piece(number), keep)
+    }
+
+    fn block_piece(&self, number: usize) -> Piece {
+        let (_, place, length) = self.index.blocks[number];
+        (place, length as usize)
+    }
+
+    /// The windows of columns.
+    pub(super) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// A piece with a checksum behind it, from the cache if it is there. `keep`: it is likely to be asked
+    /// for again.
+    pub(super) fn piece(&self, piece: Piece, keep: bool) -> Result<Block<'_>> {
+        let Source::File { cache, number: run, .. } = &self.source else { return self.read_block(piece) };
+        let place = piece.0;
         if let Some(block) = cache.find(*run, place) {
             return Ok(Block::Shared(block));
         }
-        let block = self.read_block(number)?;
+        let block = self.read_block(piece)?;
         if keep && let Block::Shared(block) = &block {
             cache.keep(*run, place, block);
         }
@@ -383,7 +363,8 @@ impl Run {
         let source =
             Source::File { file, path: path.to_owned(), cache, number, synced: AtomicBool::new(synced) };
         let (meta, index, offsets) = (Meta::default(), BlockIndex::default(), Offsets::At(0));
-        let mut run = Run { meta, source, index, offsets, filter: Filter::default(), bytes };
+        let (filter, windows) = (Filter::default(), Vec::new());
+        let mut run = Run { meta, source, index, offsets, filter, windows, bytes };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
         let footer = run.read(start, FOOTER_BYTES)?.into_owned();
         if !footer.ends_with(MAGIC) {
@@ -393,8 +374,8 @@ impl Run {
         let place = |number: usize| {
             places.as_chunks::<8>().0.get(number).map_or(0, |eight| u64::from_le_bytes(*eight))
         };
-        let [offsets, filter, index, meta] = [place(0), place(1), place(2), place(3)];
-        if !(offsets <= filter && filter <= index && index <= meta && meta <= start) {
+        let [offsets, filter, windows, index, meta] = [place(0), place(1), place(2), place(3), place(4)];
+        if ![offsets, filter, windows, index, meta, start].is_sorted() {
             return Err(damaged("has a damaged footer"));
         }
         let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
@@ -405,9 +386,12 @@ impl Run {
         if rest.get(..4) != Some(hash.finalize().to_le_bytes().as_slice()) {
             return Err(Error::corrupt(path, filter, "the index file's table of blocks fails its checksum"));
         }
-        let (filter_bytes, tail) = tail.split_at(length(filter, index));
+        let (filter_bytes, tail) = tail.split_at(length(filter, windows));
+        let (window_bytes, tail) = tail.split_at(length(windows, index));
         let (blocks, meta) = tail.split_at(length(index, meta));
         run.filter = Filter::read(filter_bytes).ok_or_else(|| damaged("has a filter that cannot be read"))?;
+        run.windows = rows::read_table(window_bytes)
+            .ok_or_else(|| damaged("has a table of pairs that cannot be read"))?;
         run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
         run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
         run.offsets = Offsets::At(offsets);
@@ -419,24 +403,13 @@ impl Run {
     /// # Errors
     /// `corrupt`, naming the first damaged place, and what `moved` says.
     pub fn verify(&self, moved: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
-        (0..self.index.blocks.len()).try_for_each(|number| moved(self.read_block(number)?.len() as u64))?;
-        let (Source::File { path, .. }, Offsets::At(place)) = (&self.source, &self.offsets) else {
+        let blocks = (0..self.index.blocks.len()).map(|number| self.block_piece(number));
+        let pairs = self.windows.iter().flat_map(|window| window.pieces());
+        pairs.chain(blocks).try_for_each(|piece| moved(self.read_block(piece)?.len() as u64))?;
+        if self.in_memory() {
             return Ok(());
-        };
-        let mut hash = crc32fast::Hasher::new();
-        self.each_offsets(&mut |bytes| {
-            hash.update(bytes);
-            moved(bytes.len() as u64)
-        })?;
-        let stored = self.read(place + 4 * (self.meta.last + 1 - self.meta.dense_from), 4)?;
-        if hash.finalize().to_le_bytes() != *stored {
-            return Err(Error::corrupt(
-                path.as_str(),
-                *place,
-                "the offsets in the index fail their checksum",
-            ));
         }
-        Ok(())
+        self.offset_pieces().try_for_each(|piece| moved(self.read_block(piece)?.len() as u64))
     }
 
     /// Puts a run file on disk, unless it is known to be there.
@@ -454,20 +427,35 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Gives its columns, each with its seq.
+    ///
+    /// # Errors
+    /// `corrupt`, and what `each` says.
+    pub(super) fn each_column(&self, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
+        for window in &self.windows {
+            let pieces: Result<Vec<Block<'_>>> =
+                window.pieces().map(|piece| self.read_block(piece)).collect();
+            let pieces = pieces?;
+            let pieces: Vec<&[u8]> = pieces.iter().map(|block| &**block).collect();
+            let malformed =
+                || Error::new(Code::Internal, "a window of pairs cannot be read: please report this");
+            let columns = columns_of(*window, &pieces).ok_or_else(malformed)?;
+            // Those without bits were put in to fill gaps.
+            let columns = columns.into_iter().filter(|(_, bits)| *bits != 0);
+            columns.into_iter().try_for_each(|(seq, bits)| each(seq, bits))?;
+        }
+        Ok(())
+    }
+}
+
 impl EachOffsets for Run {
     fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        const PIECE: u64 = 64 << 10;
         match &self.offsets {
             Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
-            Offsets::At(place) => {
-                let end = place + 4 * (self.meta.last + 1 - self.meta.dense_from);
-                let mut at = *place;
-                while at < end {
-                    let count = PIECE.min(end - at);
-                    each(&self.read(at, usize::try_from(count).unwrap_or(0))?)?;
-                    at += count;
-                }
-                Ok(())
+            Offsets::At(_) => {
+                let mut pieces = self.offset_pieces();
+                pieces.try_for_each(|piece| each(&*self.read_block(piece)?))
             }
         }
     }
@@ -550,6 +538,25 @@ impl<'r> Position<'r> {
             return Ok(true);
         }
         self.next_block()
+    }
+
+    /// Goes before the first entry of a group of a block. `false` when there is none. See `grams`.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek_group(&mut self, group: u64) -> Result<bool> {
+        let (block, group) = (group / BLOCK_GROUPS as u64, group % BLOCK_GROUPS as u64);
+        let block = usize::try_from(block).unwrap_or(usize::MAX);
+        if block >= self.run.index.blocks.len() {
+            return Ok(false);
+        }
+        self.load(block, true)?;
+        Ok(self.place.go_to(&self.block, usize::try_from(group).unwrap_or(0)).is_some())
+    }
+
+    /// Goes to the next entry, in this block only.
+    pub fn advance_in_block(&mut self) -> bool {
+        self.place.next(&self.block).is_some()
     }
 
     /// Goes to the next entry. `false` when there is none.

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, BlockBuilder};
+use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder};
 use super::filter::{self, Filter};
-use super::run::{BlockIndex, MAGIC, Meta, PLACES, Run};
+use super::grams::Grams;
+use super::pairs::rows::{self, RowsWriter, Window, write_piece};
+use super::postings::split_key;
+use super::run::{BLOCK_OFFSETS, BlockIndex, MAGIC, Meta, PLACES, Run};
+use super::terms::{Kind, is_of_grams};
 use crate::codec::write_varint;
 use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
@@ -34,6 +38,9 @@ pub struct RunWriter {
     first_key: Vec<u8>,
     index: BlockIndex,
     filter: Filter,
+    rows: RowsWriter,
+    grams: Grams,
+    windows: Vec<Window>,
     /// Keys that are in the filter, and terms that are not.
     filtered: u64,
     others: u64,
@@ -61,9 +68,32 @@ impl RunWriter {
             first_key: Vec::new(),
             index,
             filter: Filter::with_room(keys),
+            rows: RowsWriter::default(),
+            grams: Grams::default(),
+            windows: Vec::new(),
             filtered: 0,
             others: 0,
         }
+    }
+
+    /// Adds a column of pairs of the message `seq`; they come ascending, before all entries.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn add_column(&mut self, seq: u64, bits: u64) -> std::io::Result<()> {
+        let place = self.sink.position() - self.sink.buffer().len() as u64;
+        self.rows.add(seq, bits, place, self.sink.buffer());
+        self.sink.spill()
+    }
+
+    /// Ends the columns.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish_columns(&mut self) -> std::io::Result<()> {
+        let place = self.sink.position() - self.sink.buffer().len() as u64;
+        self.windows = self.rows.finish(place, self.sink.buffer());
+        self.sink.spill()
     }
 
     /// Adds an entry.
@@ -79,8 +109,14 @@ impl RunWriter {
             self.filter.add(filter::hash(key));
             self.filtered += 1;
         }
+        if key.first() == Some(&Kind::Word.tag(false))
+            && let Some((term, _)) = split_key(key)
+        {
+            let group = self.index.len() * BLOCK_GROUPS + self.block.group();
+            self.grams.add(&term[1..], group as u64);
+        }
         self.block.add(key, payload);
-        if self.block.len() >= BLOCK_BYTES {
+        if self.block.len() >= BLOCK_BYTES || self.block.group() >= BLOCK_GROUPS {
             self.close_block()?;
         }
         Ok(())
@@ -89,7 +125,9 @@ impl RunWriter {
     /// Notes that all postings of a term were added. The filter of a run in memory does not know of
     /// terms: looking one up there costs about as much as asking.
     pub fn note_term(&mut self, term: &[u8]) {
-        if matches!(self.sink, Sink::File { .. }) {
+        if is_of_grams(term) {
+            // Whoever looks one up looks up several, and most are there.
+        } else if matches!(self.sink, Sink::File { .. }) {
             self.filter.add(filter::hash(term));
             self.filtered += 1;
         } else {
@@ -137,23 +175,29 @@ impl RunWriter {
     /// # Errors
     /// `read_only` when it cannot be written, `corrupt` when one of `pieces` cannot be read.
     pub fn into_file(mut self, mut meta: Meta, pieces: &[&dyn EachOffsets], sync: bool) -> Result<()> {
+        std::mem::take(&mut self.grams).write(&mut self).map_err(|error| cannot_write(&error))?;
         if !self.block.is_empty() {
             self.close_block().map_err(|error| cannot_write(&error))?;
         }
         let offsets_place = self.sink.position();
-        let mut hash = crc32fast::Hasher::new();
+        let mut left = Vec::new();
         for piece in pieces {
             piece.each_offsets(&mut |bytes| {
-                hash.update(bytes);
-                self.sink.buffer().extend_from_slice(bytes);
+                left.extend_from_slice(bytes);
+                let whole = left.len() / (4 * BLOCK_OFFSETS) * (4 * BLOCK_OFFSETS);
+                left.drain(..whole).as_slice().chunks(4 * BLOCK_OFFSETS).for_each(|block| {
+                    write_piece(block, self.sink.buffer());
+                });
                 self.sink.spill().map_err(|error| cannot_write(&error))
             })?;
         }
-        self.sink.buffer().extend_from_slice(&hash.finalize().to_le_bytes());
+        left.chunks(4 * BLOCK_OFFSETS).for_each(|block| write_piece(block, self.sink.buffer()));
         let filter_place = self.sink.position();
         self.filter.fold(self.filtered);
         let mut tail = Vec::with_capacity(self.filter.bytes() + self.index.bytes());
         self.filter.write(&mut tail);
+        let windows_place = filter_place + tail.len() as u64;
+        rows::write_table(&self.windows, &mut tail);
         let index_place = filter_place + tail.len() as u64;
         for (key, place, length) in self.index.iter() {
             write_varint(&mut tail, key.len() as u64);
@@ -164,7 +208,7 @@ impl RunWriter {
         let meta_place = filter_place + tail.len() as u64;
         meta.keys = self.filtered;
         meta.write(&mut tail);
-        let places: [u64; PLACES] = [offsets_place, filter_place, index_place, meta_place];
+        let places: [u64; PLACES] = [offsets_place, filter_place, windows_place, index_place, meta_place];
         let places: Vec<u8> = places.into_iter().flat_map(u64::to_le_bytes).collect();
         let mut hash = crc32fast::Hasher::new();
         hash.update(&tail);

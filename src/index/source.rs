@@ -4,11 +4,13 @@
 //! were posted in its range, those of older messages that were edited in it, and says which messages
 //! its events changed.
 
-use super::cursor::{Boxed, Cursor, Gathered, Postings};
+use super::cursor::{Boxed, Cursor, Postings};
+use super::pairs::cursor::Adjacent;
 use super::postings;
 use super::run::Run;
 use super::tail::view::{View, Words};
 use super::terms::{Kind, may_be_cut, term};
+use super::union::Union;
 use crate::domain::command::Order;
 use crate::error::Result;
 
@@ -57,19 +59,40 @@ impl<'s> Source<'s> {
             Source::Run(run) => run,
             Source::Tail(view) => return Ok(view.with_words(prefix, words, order)),
         };
-        let gathered = match words {
-            Words::Beginning => Gathered::of_prefix(run, prefix, order, &mut |_| true)?,
+        let union = match words {
+            Words::Beginning => Union::of_prefix(run, prefix, order, &mut |_| true)?,
             Words::Ending(end) => {
-                Gathered::of_prefix(run, prefix, order, &mut |word| word.ends_with(end) || may_be_cut(word))?
+                let wanted = |word: &[u8]| word.ends_with(end) || may_be_cut(word);
+                Union::of_words(run, prefix, &[end, &[0]].concat(), order, &wanted)?
             }
             Words::Holding(part) => {
                 let finder = memchr::memmem::Finder::new(part);
-                Gathered::of_prefix(run, prefix, order, &mut |word| {
-                    finder.find(word).is_some() || may_be_cut(word)
-                })?
+                let wanted = |word: &[u8]| finder.find(word).is_some() || may_be_cut(word);
+                Union::of_words(run, prefix, part, order, &wanted)?
             }
         };
-        Ok(boxed(gathered))
+        Ok(boxed(union))
+    }
+
+    /// The messages that may have words next to each other that set some bits; see `pairs`. Only posts are
+    /// known of. `None` when there are none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn adjacent(&self, bits: u64, order: Order) -> Result<Option<Boxed<'s>>> {
+        match self {
+            Source::Run(run) => Ok(boxed(Adjacent::open(run, bits, order)?)),
+            Source::Tail(view) => Ok(view.adjacent(bits, order)),
+        }
+    }
+
+    /// How many windows of pairs it has to read; those of a tail need not be read.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        match self {
+            Source::Run(run) => run.windows().len() as u64,
+            Source::Tail(_) => 0,
+        }
     }
 
     /// How many messages have a term of posts, those that changed since included.

@@ -33,6 +33,8 @@ pub enum Kind {
     Deleted = 9,
     /// No term of a message: where records lie, see `places`.
     Place = 10,
+    /// No term of a message: which groups of words hold three bytes, see `grams`.
+    Gram = 11,
 }
 
 impl Kind {
@@ -48,6 +50,12 @@ impl Kind {
 #[must_use]
 pub fn is_of_posts(tag: u8) -> bool {
     tag < Kind::Type.tag(false) && tag.is_multiple_of(2)
+}
+
+/// Whether a term is a gram of words.
+#[must_use]
+pub fn is_of_grams(term: &[u8]) -> bool {
+    term.first() == Some(&Kind::Gram.tag(false))
 }
 
 /// Whether a term with that tag is of edits.
@@ -129,12 +137,21 @@ impl TermBuffers {
         each(&self.term);
     }
 
-    /// Gives every term of a message; a term may come more than once.
-    pub fn each(&mut self, message: &Message, edit: bool, mut each: impl FnMut(&[u8])) {
+    /// Gives every word of a message as it stands in the text, and every term; a term may come more than
+    /// once.
+    pub fn each(
+        &mut self,
+        message: &Message,
+        edit: bool,
+        word: &mut impl FnMut(&str),
+        mut each: impl FnMut(&[u8]),
+    ) {
+        let each_word = word;
         let TermBuffers { term, words } = self;
         words::tokens(&message.body, words, |token| {
             match token {
                 Token::Word(word) => {
+                    each_word(word);
                     // Nothing in a word is ever escaped: it holds letters, numbers and marks.
                     term.clear();
                     term.push(Kind::Word.tag(edit));

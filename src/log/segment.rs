@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::frame::{CHECKSUM_BYTES, check_line, seq_of};
+use super::frame::{check_line, seq_of};
 use crate::error::{Error, Result};
 use crate::storage::File;
 
@@ -52,30 +52,96 @@ impl Segment {
     /// # Errors
     /// `corrupt` when the record fails its checksum or is another one.
     pub fn read(&self, seq: u64, offset: u64, next: Option<u64>) -> Result<Vec<u8>> {
+        self.read_near(seq, offset, next, &mut Window::default()).map(<[u8]>::to_vec)
+    }
+
+    /// The same, out of a window that is moved there if need be. It takes in what lies beside, in the
+    /// direction that it was moved in before, when it was not moved far.
+    ///
+    /// # Errors
+    /// As [`Segment::read`].
+    pub fn read_near<'w>(
+        &self,
+        seq: u64,
+        offset: u64,
+        next: Option<u64>,
+        window: &'w mut Window,
+    ) -> Result<&'w [u8]> {
         let damaged = |what: String| Error::corrupt(self.path.display().to_string(), offset, what);
         let mut length =
             next.and_then(|next| usize::try_from(next.checked_sub(offset)?).ok()).unwrap_or(GUESS_BYTES);
         loop {
-            let mut bytes = vec![0; length];
-            let read = self
-                .file
-                .read_at(&mut bytes, offset)
-                .map_err(|error| damaged(format!("cannot be read: {error}")))?;
-            let end = memchr::memchr(b'\n', &bytes[..read]);
-            let Some(end) = end else {
-                if read == length {
-                    length *= 4;
+            if !window.holds(offset, length) {
+                let (start, wanted) = window.place_for(offset, length);
+                window
+                    .move_to(self.file.as_ref(), start, wanted)
+                    .map_err(|error| damaged(format!("cannot be read: {error}")))?;
+            }
+            let start = usize::try_from(offset - window.start).unwrap_or(usize::MAX);
+            let rest = window.bytes.get(start..).unwrap_or_default();
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                if rest.len() >= length {
+                    length = 4 * rest.len();
                     continue;
                 }
                 return Err(damaged(format!("the record of event {seq} is cut")));
             };
-            bytes.truncate(end);
-            if check_line(&bytes).and_then(seq_of) != Some(seq) {
+            let Some(json) = check_line(&rest[..end]).filter(|json| seq_of(json) == Some(seq)) else {
                 return Err(damaged(format!("the record of event {seq} fails its checksum")));
-            }
-            bytes.drain(..CHECKSUM_BYTES);
-            return Ok(bytes);
+            };
+            let json = start + end - json.len()..start + end;
+            return Ok(window.bytes.get(json).unwrap_or_default());
         }
+    }
+}
+
+/// A piece of a segment that was read.
+#[derive(Debug, Default)]
+pub struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// What is taken in beside a record when records lie close to each other.
+const BESIDE_BYTES: usize = 16 << 10;
+/// A record that is not further than this from the one before lies close to it.
+const CLOSE_BYTES: u64 = 3 << 10;
+
+impl Window {
+    /// Forgets what it holds: the next record is of another segment.
+    pub fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn holds(&self, offset: u64, length: usize) -> bool {
+        offset >= self.start && offset + length as u64 <= self.end()
+    }
+
+    /// From where to read how much for a record.
+    fn place_for(&self, offset: u64, length: usize) -> (u64, usize) {
+        let end = offset + length as u64;
+        if self.bytes.is_empty() || length >= BESIDE_BYTES {
+            (offset, length)
+        } else if offset < self.start && self.start - offset <= CLOSE_BYTES + length as u64 {
+            let start = end.saturating_sub(BESIDE_BYTES as u64);
+            (start, usize::try_from(end - start).unwrap_or(length))
+        } else if offset >= self.start && offset <= self.end() + CLOSE_BYTES {
+            (offset, BESIDE_BYTES)
+        } else {
+            (offset, length)
+        }
+    }
+
+    fn move_to(&mut self, file: &dyn File, start: u64, length: usize) -> std::io::Result<()> {
+        self.start = start;
+        self.bytes.resize(length, 0);
+        let read = file.read_at(&mut self.bytes, start);
+        self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(|_| ())
     }
 }
 

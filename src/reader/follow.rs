@@ -84,9 +84,10 @@ fn messages(snapshot: &Snapshot, mut finder: Finder, from: u64) -> Result<Piece>
     let mut whole = true;
     let range = (from.saturating_sub(1), snapshot.synced + 1);
     let mut budget = PIECE_CHECKS;
-    let stopped = finder.visit(snapshot, Order::Oldest, range, &mut budget, &mut |seq, record| {
-        if let Some(record) = record()? {
-            items::message(&record, &mut piece.lines)?;
+    let stopped = finder.visit(snapshot, Order::Oldest, range, &mut budget, &mut |mut found| {
+        let seq = found.seq;
+        if let Some(record) = found.record()? {
+            items::message(record, &mut piece.lines)?;
             piece.lines.push(b'\n');
         }
         piece.next = seq + 1;

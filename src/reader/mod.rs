@@ -1,11 +1,12 @@
 //! Answers reads, each from one snapshot.
 //!
 //! - `items` writes the things that replies hold; `lists` pages through them.
-//! - `search` finds messages; `follow` takes a follower's next piece.
+//! - `records` reads messages; `search` finds them; `follow` takes a follower's next piece.
 
 pub mod follow;
 pub mod items;
 pub mod lists;
+pub mod records;
 pub mod search;
 
 use std::sync::Arc;

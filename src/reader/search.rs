@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::items;
 use super::lists::Filling;
+use super::records::Records;
 use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
 use crate::domain::matcher::Matcher;
-use crate::domain::messages;
-use crate::domain::record::{message_body, message_time};
+use crate::domain::record::{lower_ascii_body, message_body, message_time};
 use crate::domain::substring::Substring;
-use crate::domain::table::{Facts, malformed};
+use crate::domain::table::malformed;
 use crate::error::Result;
 use crate::index::count::count_at_once;
 use crate::index::query::{Candidate, Candidates, Plan};
@@ -19,15 +19,37 @@ use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
-/// Gives the record of a match's current form.
-pub type Load<'a> = dyn FnMut() -> Result<Option<Vec<u8>>> + 'a;
+/// A message that matches.
+pub struct Match<'m, 's> {
+    /// The seq of its post.
+    pub seq: u64,
+    candidate: Candidate,
+    records: &'m mut Records<'s>,
+}
 
-/// What to do with a match, by the seq of its post: `false` ends the walk.
-pub type Visit<'a> = dyn FnMut(u64, &mut Load<'_>) -> Result<bool> + 'a;
+impl Match<'_, '_> {
+    /// The record of its current form. `None` when it was compacted away.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn record(&mut self) -> Result<Option<&[u8]>> {
+        self.records.current(self.candidate)
+    }
+}
+
+/// What to do with a match: `false` ends the walk.
+pub type Visit<'a> = dyn FnMut(Match<'_, '_>) -> Result<bool> + 'a;
+
+/// Messages that are looked at one after the other where parts of words are sought, and how many more for
+/// each one that matches.
+const SCANNED: i32 = 64;
+const SCANNED_A_MATCH: i32 = 20;
 
 /// A filter made ready for one snapshot.
 pub struct Finder {
     plan: Plan,
+    /// All messages that may match if their texts are not asked: where parts of words are sought.
+    all: Option<Plan>,
     check: Option<Check>,
     /// The seqs that `since` and `until` leave, first and last.
     low: u64,
@@ -43,10 +65,22 @@ type Times = (Option<Timestamp>, Option<Timestamp>);
 struct Check {
     text: Option<Matcher>,
     substring: Option<Substring>,
+    body: Vec<u8>,
 }
 
 impl Check {
     fn passes(&mut self, record: &[u8]) -> Result<bool> {
+        if let Some(piece) = &self.substring
+            && record.is_ascii()
+            && !piece.may_be_in(record, &mut self.body)
+        {
+            return Ok(false);
+        }
+        if lower_ascii_body(record, &mut self.body).ok_or_else(|| malformed("message"))? {
+            let body = self.body.as_slice();
+            let contains = self.substring.as_ref().is_none_or(|piece| piece.is_in_ascii(body));
+            return Ok(contains && self.text.as_ref().is_none_or(|text| text.matches_ascii(body)));
+        }
         let body = message_body(record).ok_or_else(|| malformed("message"))?;
         let contains = self.substring.as_mut().is_none_or(|piece| piece.is_in(&body));
         Ok(contains && self.text.as_mut().is_none_or(|text| text.matches(&body)))
@@ -87,14 +121,16 @@ impl Finder {
             .filter(|text| !text.is_exact() || Plan::has_long_words(text))
             .map(Matcher::new);
         let substring = filter.substring.as_deref().map(Substring::new);
-        let check = (text.is_some() || substring.is_some()).then_some(Check { text, substring });
+        let check =
+            (text.is_some() || substring.is_some()).then_some(Check { text, substring, body: Vec::new() });
         let low = filter.since.map_or(Ok(1), |since| snapshot.behind_all_before(since))?;
         let until = filter.until.map(|until| snapshot.behind_all_before(until)).transpose()?;
         let next = until.map(|until| snapshot.next_record(until)).transpose()?.flatten();
         let high = next.map_or(snapshot.last, |next| next - 1);
         let times =
             (filter.since.is_some() || filter.until.is_some()).then_some((filter.since, filter.until));
-        Ok(Finder { plan, check, low, high, times })
+        let all = plan.is_wide().then(|| plan.without_texts());
+        Ok(Finder { plan, all, check, low, high, times })
     }
 
     /// Visits the matches with seqs above `after` and below `before`, as far as `budget` goes: each
@@ -111,34 +147,87 @@ impl Finder {
         budget: &mut u32,
         visit: &mut Visit<'_>,
     ) -> Result<Option<u64>> {
-        let (low, high) = (self.low.max(after.saturating_add(1)), self.high.min(before.saturating_sub(1)));
+        let (mut low, mut high) =
+            (self.low.max(after.saturating_add(1)), self.high.min(before.saturating_sub(1)));
         let sources = snapshot.sources();
-        let mut candidates = Candidates::new(&sources, &self.plan, order, low, high)?;
+        let mut records = Records::new(snapshot);
+        if let Some(all) = self.all.take() {
+            // Where every twentieth message matches, looking at one after the other is quickest.
+            let mut left = SCANNED;
+            let candidates = Candidates::new(&sources, &all, order, low, high)?;
+            let end = self.walk(
+                candidates,
+                &mut records,
+                budget,
+                &mut |seq, passes| {
+                    left = if passes { left + SCANNED_A_MATCH } else { left - 1 };
+                    match order {
+                        Order::Newest => high = seq - 1,
+                        Order::Oldest => low = seq + 1,
+                    }
+                    left > 0
+                },
+                visit,
+            );
+            self.all = Some(all);
+            match end? {
+                End::Enough | End::Exhausted => return Ok(None),
+                End::Budget(seq) => return Ok(Some(seq)),
+                End::Stopped => {}
+            }
+        }
+        let plan = std::mem::take(&mut self.plan);
+        let end = Candidates::new(&sources, &plan, order, low, high)
+            .and_then(|candidates| self.walk(candidates, &mut records, budget, &mut |_, _| true, visit));
+        self.plan = plan;
+        Ok(match end? {
+            End::Budget(seq) => Some(seq),
+            _ => None,
+        })
+    }
+
+    /// Visits candidates that match. `going` is told of each whether it does, and may stop the walk.
+    fn walk(
+        &mut self,
+        mut candidates: Candidates<'_>,
+        records: &mut Records<'_>,
+        budget: &mut u32,
+        going: &mut dyn FnMut(u64, bool) -> bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<End> {
         while let Some(candidate) = candidates.advance()? {
-            let mut record = None;
             let mut passes = true;
             // The post of an edited message may be compacted away; then its seq does not tell its time.
             let times = self.times.filter(|_| candidate.edited);
             if self.check.is_some() || times.is_some() {
                 *budget = budget.saturating_sub(1);
-                record = current(snapshot, candidate)?;
-                passes = record
-                    .as_deref()
-                    .map_or(Ok(false), |record| passes_all(&mut self.check, times, record))?;
+                let record = records.current(candidate)?;
+                passes = record.map_or(Ok(false), |record| passes_all(&mut self.check, times, record))?;
             }
-            let mut load = || match record.take() {
-                Some(record) => Ok(Some(record)),
-                None => current(snapshot, candidate),
-            };
-            if passes && !visit(candidate.seq, &mut load)? {
-                break;
+            if passes && !visit(Match { seq: candidate.seq, candidate, records: &mut *records })? {
+                return Ok(End::Enough);
             }
             if *budget == 0 {
-                return Ok(Some(candidate.seq));
+                return Ok(End::Budget(candidate.seq));
+            }
+            if !going(candidate.seq, passes) {
+                return Ok(End::Stopped);
             }
         }
-        Ok(None)
+        Ok(End::Exhausted)
     }
+}
+
+/// Why a walk ended.
+enum End {
+    /// There is nothing left.
+    Exhausted,
+    /// Whoever visits has enough.
+    Enough,
+    /// The budget ran out at this seq.
+    Budget(u64),
+    /// It was told to stop.
+    Stopped,
 }
 
 /// Whether the current form of a message passes where the index cannot tell.
@@ -150,15 +239,6 @@ fn passes_all(check: &mut Option<Check>, times: Option<Times>, record: &[u8]) ->
         }
     }
     check.as_mut().map_or(Ok(true), |check| check.passes(record))
-}
-
-/// The record of a candidate's current form. `None` when it was compacted away.
-fn current(snapshot: &Snapshot, candidate: Candidate) -> Result<Option<Vec<u8>>> {
-    if candidate.edited {
-        messages::current_record(snapshot, candidate.seq)
-    } else {
-        snapshot.record(candidate.seq)
-    }
 }
 
 /// A search under way. A long one is answered slice by slice, so that it holds up no other read.
@@ -217,13 +297,14 @@ impl Task {
     fn fill(&mut self, finder: &mut Finder, budget: &mut u32) -> Result<bool> {
         let Task { snapshot, search, filling, left, last, .. } = self;
         let mut item = Vec::new();
-        let stopped = finder.visit(snapshot, search.order, *left, budget, &mut |seq, record| {
+        let stopped = finder.visit(snapshot, search.order, *left, budget, &mut |mut found| {
             if filling.is_full() {
                 return Ok(false);
             }
-            let Some(record) = record()? else { return Ok(true) };
+            let seq = found.seq;
+            let Some(record) = found.record()? else { return Ok(true) };
             item.clear();
-            items::message(&record, &mut item)?;
+            items::message(record, &mut item)?;
             let taken = filling.take(&item);
             if taken {
                 *last = seq;
@@ -248,7 +329,7 @@ impl Task {
             return Ok(true);
         }
         let Task { snapshot, total, counted, .. } = self;
-        let stopped = finder.visit(snapshot, Order::Oldest, (*counted, u64::MAX), budget, &mut |_, _| {
+        let stopped = finder.visit(snapshot, Order::Oldest, (*counted, u64::MAX), budget, &mut |_| {
             *total += 1;
             Ok(true)
         })?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dictionary::Dictionary;
 use super::values::Values;
 use crate::domain::event::{Event, Fact};
+use crate::index::pairs::columns::Columns;
 use crate::index::terms::{Kind, TermBuffers};
 
 /// What happened to a message.
@@ -25,6 +26,8 @@ pub enum Change {
 pub struct Contents {
     /// The terms. The items of posts are numbers of events, those of edits are numbers in `edits`.
     pub dictionary: Dictionary,
+    /// The pairs of the posts, by numbers of events.
+    pub columns: Columns,
     /// The keys of the table.
     pub values: Values,
     /// Every edit: its event, and the message.
@@ -40,16 +43,19 @@ impl Contents {
     /// Adds what an event says itself. That is all there is to add for one of a part of the log that was
     /// compacted, where the post of an edited message is gone.
     pub fn add_live(&mut self, event: &Event, number: u32) {
-        let Contents { dictionary, edits, buffers, .. } = self;
+        let Contents { dictionary, columns, edits, buffers, .. } = self;
         buffers.one(Kind::Type, event.fact.type_name().as_bytes(), |term| dictionary.give(term, number));
         match &event.fact {
             Fact::MessagePosted(message) => {
-                buffers.each(message, false, |term| dictionary.give(term, number));
+                buffers.each(message, false, &mut |word| columns.add_word(number, word), |term| {
+                    dictionary.give(term, number);
+                });
+                columns.end_message(number);
             }
             Fact::MessageEdited { message, now, .. } => {
                 let edit = u32::try_from(edits.len()).unwrap_or(u32::MAX);
                 edits.push((number, *message));
-                buffers.each(now, true, |term| dictionary.give(term, edit));
+                buffers.each(now, true, &mut |_| {}, |term| dictionary.give(term, edit));
             }
             _ => {}
         }
@@ -121,6 +127,7 @@ impl Contents {
     pub fn held_bytes(&self) -> usize {
         let deleted: usize = self.deletions.iter().map(|(_, messages)| 8 * messages.len()).sum();
         self.dictionary.held_bytes()
+            + 16 * self.columns.list().len()
             + self.values.held_bytes()
             + 16 * self.edits.len()
             + 40 * self.changed.len()

@@ -1,5 +1,7 @@
 //! Cursors over the tail. Each takes the lock for as long as one look takes.
 
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
 use super::contents::Contents;
@@ -72,6 +74,98 @@ impl Cursor for TailPostings<'_> {
                 break;
             }
             self.refill();
+        }
+        Ok(())
+    }
+}
+
+/// The postings of many terms of posts together, newest first.
+pub struct TailUnion<'t> {
+    view: View<'t>,
+    /// The newest item left of each term, and where its older ones go on.
+    next: BinaryHeap<(u32, u32)>,
+}
+
+impl<'t> TailUnion<'t> {
+    /// Stands at the newest item.
+    #[must_use]
+    pub fn open(view: View<'t>, contents: &Contents, terms: &[Term]) -> Self {
+        let newest = terms.iter().filter_map(|term| {
+            let mut items = contents.dictionary.items(term);
+            let item = items.find(|event| *event <= view.upto)?;
+            Some((item, items.place()))
+        });
+        TailUnion { view, next: newest.collect() }
+    }
+}
+
+impl Cursor for TailUnion<'_> {
+    fn current(&self) -> Option<u64> {
+        self.next.peek().map(|(item, _)| rank(Order::Newest, self.view.seq(*item)))
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.current().is_none_or(|current| current >= target) {
+            return Ok(());
+        }
+        let seq = rank(Order::Newest, target);
+        let inner = self.view.tail.read();
+        while let Some(mut newest) = self.next.peek_mut().filter(|newest| self.view.seq(newest.0) > seq) {
+            let mut items = inner.contents.dictionary.items_from(newest.1);
+            match items.find(|event| self.view.seq(*event) <= seq) {
+                Some(item) => *newest = (item, items.place()),
+                None => drop(PeekMut::pop(newest)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The messages whose columns have all of some bits.
+pub struct TailAdjacent<'t> {
+    view: View<'t>,
+    bits: u64,
+    order: Order,
+    current: Option<u64>,
+}
+
+impl<'t> TailAdjacent<'t> {
+    /// Stands at the first.
+    #[must_use]
+    pub fn open(view: View<'t>, bits: u64, order: Order) -> Self {
+        let mut cursor = TailAdjacent { view, bits, order, current: None };
+        cursor.find(0);
+        cursor
+    }
+
+    fn find(&mut self, target: u64) {
+        let View { tail, upto } = self.view;
+        let seq = rank(self.order, target);
+        let inner = tail.read();
+        let columns = inner.contents.columns.list();
+        let matches = |column: &&(u32, u64)| column.0 <= upto && column.1 & self.bits == self.bits;
+        let found = match self.order {
+            Order::Newest => {
+                let end = columns.partition_point(|(number, _)| self.view.seq(*number) <= seq);
+                columns[..end].iter().rev().find(matches)
+            }
+            Order::Oldest => {
+                let start = columns.partition_point(|(number, _)| self.view.seq(*number) < seq);
+                columns[start..].iter().find(matches)
+            }
+        };
+        self.current = found.map(|(number, _)| rank(self.order, self.view.seq(*number)));
+    }
+}
+
+impl Cursor for TailAdjacent<'_> {
+    fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.current.is_some_and(|current| current < target) {
+            self.find(target);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::cursor::{Changed, Deleted, TailPostings};
+use super::cursor::{Changed, Deleted, TailAdjacent, TailPostings, TailUnion};
 use super::dictionary::Term;
 use super::{Inner, Tail};
 use crate::domain::command::Order;
@@ -123,6 +123,9 @@ impl<'t> View<'t> {
         let Inner { contents, .. } = &*self.tail.read();
         let terms = words_like(contents, prefix, words);
         let of_edits = prefix.first().is_some_and(|tag| is_of_edits(*tag));
+        if order == Order::Newest && !of_edits {
+            return boxed(TailUnion::open(*self, contents, &terms));
+        }
         let mut seqs = Vec::new();
         for term in &terms {
             let items = contents.dictionary.items(term);
@@ -133,6 +136,12 @@ impl<'t> View<'t> {
             }
         }
         boxed(Gathered::new(seqs, order))
+    }
+
+    /// The messages that may have words next to each other that set some bits.
+    #[must_use]
+    pub fn adjacent(&self, bits: u64, order: Order) -> Option<Boxed<'t>> {
+        boxed(TailAdjacent::open(*self, bits, order))
     }
 
     /// How many messages have a term of posts, those that changed since included.

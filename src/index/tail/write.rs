@@ -37,6 +37,10 @@ fn write(
     meta: &mut Meta,
     writer: &mut RunWriter,
 ) -> std::io::Result<()> {
+    for (number, bits) in contents.columns.list() {
+        writer.add_column(first + u64::from(*number), *bits)?;
+    }
+    writer.finish_columns()?;
     let mut payload = Vec::new();
     for (key, value) in contents.values.newest().filter(|(_, value)| !bottom || value.is_some()) {
         write_value(&mut payload, value);

@@ -1,0 +1,166 @@
+//! Grams: which groups of a run's words hold three bytes that follow each other.
+//!
+//! A *group* is what lies between two restarts of a block: sixteen entries, whose keys are words that lie
+//! close to each other in the dictionary. Each gram of the words of posts is a term whose postings are
+//! numbers of groups. A word's terminator counts as its last byte, so that ends of words are found, too.
+//! So a piece of a word leads to the few groups whose words may hold it, and the dictionary need not be
+//! read.
+//!
+//! A term that may stand for longer words is in one more list, with all others like it.
+
+use hashbrown::HashMap;
+
+use super::cursor::{And, Boxed, Or, Postings};
+use super::postings::PostingsWriter;
+use super::run::Run;
+use super::run_writer::RunWriter;
+use super::terms::{Kind, may_be_cut, term};
+use crate::codec::{read_varint, write_varint};
+use crate::domain::command::Order;
+use crate::error::Result;
+
+/// Bytes of a gram.
+pub const GRAM_BYTES: usize = 3;
+/// Stands for all words that may be cut. No text has these bytes.
+const CUT: [u8; GRAM_BYTES] = [u8::MAX; GRAM_BYTES];
+
+/// Gathers the grams of a run while its words are written.
+#[derive(Debug, Default)]
+pub struct Grams(HashMap<[u8; GRAM_BYTES], Groups>);
+
+/// Numbers of groups, ascending: what each has more than the one before.
+#[derive(Debug, Default)]
+struct Groups {
+    last: u64,
+    steps: Vec<u8>,
+}
+
+impl Grams {
+    /// Adds a word, which ends in its terminator, of a group. Groups come ascending.
+    pub fn add(&mut self, word: &[u8], group: u64) {
+        let cut = may_be_cut(word.get(..word.len().saturating_sub(1)).unwrap_or_default());
+        let windows = word.array_windows_of();
+        for gram in windows.chain(cut.then_some(CUT)) {
+            let groups = self.0.entry(gram).or_default();
+            if groups.steps.is_empty() || groups.last != group {
+                write_varint(&mut groups.steps, group - groups.last);
+                groups.last = group;
+            }
+        }
+    }
+
+    /// Writes the lists.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(self, writer: &mut RunWriter) -> std::io::Result<()> {
+        let mut all: Vec<([u8; GRAM_BYTES], Groups)> = self.0.into_iter().collect();
+        all.sort_unstable_by_key(|(gram, _)| *gram);
+        let mut out = PostingsWriter::default();
+        for (gram, groups) in all {
+            let (mut steps, mut group) = (groups.steps.as_slice(), 0);
+            let groups = std::iter::from_fn(|| {
+                group += read_varint(&mut steps)?;
+                Some(group)
+            });
+            out.write(writer, &term(Kind::Gram, false, &gram), groups)?;
+        }
+        Ok(())
+    }
+}
+
+trait Windows {
+    fn array_windows_of(&self) -> impl Iterator<Item = [u8; GRAM_BYTES]>;
+}
+
+impl Windows for [u8] {
+    fn array_windows_of(&self) -> impl Iterator<Item = [u8; GRAM_BYTES]> {
+        self.windows(GRAM_BYTES).filter_map(|window| window.first_chunk().copied())
+    }
+}
+
+/// The groups of a run whose words may hold `part`, ascending; those that may be cut are among them.
+/// `part` has at least [`GRAM_BYTES`].
+///
+/// # Errors
+/// `corrupt`.
+pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
+    let open = |gram: [u8; GRAM_BYTES]| Postings::open(run, &term(Kind::Gram, false, &gram), Order::Oldest);
+    let mut any: Vec<Boxed<'r>> = Vec::new();
+    let mut all: Vec<Boxed<'r>> = Vec::new();
+    for gram in part.array_windows_of() {
+        match open(gram)? {
+            Some(found) => all.push(Box::new(found)),
+            None => {
+                all.clear();
+                break;
+            }
+        }
+    }
+    if !all.is_empty() {
+        any.push(And::of(all)?);
+    }
+    if let Some(cut) = open(CUT)? {
+        any.push(Box::new(cut));
+    }
+    Ok(match any.len() {
+        0 => None,
+        1 => any.pop(),
+        _ => Some(Box::new(Or(any))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::cursor::Cursor;
+    use crate::index::terms::{word_prefix, word_term};
+    use crate::index::testing::file_run;
+    use crate::index::union::Union;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    proptest! {
+        #[test]
+        fn words_are_found_by_their_pieces(
+            words in prop::collection::btree_map(
+                prop_oneof!["[ab]{1,7}", "[\u{e9}\u{6771}a]{1,4}", "[ab]{120,126}"],
+                prop::collection::btree_set(1_u64..2000, 1..600),
+                1..90,
+            ),
+            piece in prop_oneof!["[ab]{3,6}", "[\u{e9}\u{6771}a]{3}"],
+            ends: bool,
+        ) {
+            let words: BTreeMap<String, BTreeSet<u64>> = words;
+            let run = file_run(2000, words.len() as u64, |writer| {
+                let mut out = PostingsWriter::default();
+                for (word, seqs) in &words {
+                    out.write(writer, &word_term(false, word), seqs.iter().copied()).expect("memory");
+                }
+            });
+            let wanted = |word: &[u8]| {
+                let found = if ends {
+                    word.ends_with(piece.as_bytes())
+                } else {
+                    memchr::memmem::find(word, piece.as_bytes()).is_some()
+                };
+                found || may_be_cut(word)
+            };
+            let terminated = format!("{piece}\0");
+            let part = if ends { terminated.as_bytes() } else { piece.as_bytes() };
+            let mut union =
+                Union::of_words(&run, &word_prefix(false, ""), part, Order::Oldest, &wanted).expect("whole");
+            let mut found = BTreeSet::new();
+            while let Some(seq) = union.current() {
+                found.insert(seq);
+                union.seek(seq + 1).expect("whole");
+            }
+            let right: BTreeSet<u64> = words
+                .iter()
+                .filter(|(word, _)| wanted(word.as_bytes()))
+                .flat_map(|(_, seqs)| seqs.iter().copied())
+                .collect();
+            prop_assert_eq!(found, right);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Ascending numbers in about two bits more than the logarithm of their mean distance (Elias, 1974;
+//! Vigna: "Quasi-succinct Indices", 2013).
+//!
+//! The low bits of each number lie one behind the other; of the rest, which ascends slowly, each number
+//! is a one behind as many zeros as it has more than the number before.
+
+/// How many low bits numbers below `span` have, `count` of them.
+fn low_bits(count: usize, span: u64) -> u32 {
+    (span / count.max(1) as u64).checked_ilog2().unwrap_or(0)
+}
+
+fn low_bytes(count: usize, low: u32) -> usize {
+    (count * low as usize).div_ceil(8)
+}
+
+/// Bytes that so many numbers below `span` take.
+#[must_use]
+pub fn bytes(count: usize, span: u64) -> usize {
+    if count == 0 {
+        return 0;
+    }
+    let low = low_bits(count, span);
+    let high = usize::try_from(span >> low).unwrap_or(usize::MAX / 2) + count;
+    low_bytes(count, low) + high.div_ceil(8)
+}
+
+/// Appends `numbers`, which ascend and are below `span`.
+pub fn write(numbers: impl ExactSizeIterator<Item = u64>, span: u64, out: &mut Vec<u8>) {
+    let count = numbers.len();
+    let start = out.len();
+    out.resize(start + bytes(count, span), 0);
+    let low = low_bits(count, span);
+    let (lows, highs) = out[start..].split_at_mut(low_bytes(count, low));
+    for (place, number) in numbers.enumerate() {
+        for bit in 0..low as usize {
+            let at = place * low as usize + bit;
+            lows[at / 8] |= u8::from(number >> bit & 1 != 0) << (at % 8);
+        }
+        let at = usize::try_from(number >> low).unwrap_or(0) + place;
+        highs[at / 8] |= 1 << (at % 8);
+    }
+}
+
+/// Gives `count` numbers below `span` again. `None` when the bytes make no sense.
+pub fn read(bytes: &[u8], count: usize, span: u64, mut each: impl FnMut(u64)) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    let low = low_bits(count, span);
+    if low > 56 {
+        return None;
+    }
+    let (lows, highs) = bytes.split_at_checked(low_bytes(count, low))?;
+    let mask = (1_u64 << low) - 1;
+    let (mut place, mut at) = (0, 0);
+    for (number, eight) in highs.chunks(8).enumerate() {
+        let mut word = load(eight, 0);
+        let base = 64 * number as u64;
+        while word != 0 && place < count {
+            let high = (base + u64::from(word.trailing_zeros())).checked_sub(place as u64)?;
+            each(high << low | (load(lows, at / 8) >> (at % 8) & mask));
+            word &= word - 1;
+            place += 1;
+            at += low as usize;
+        }
+    }
+    (place == count).then_some(())
+}
+
+/// Whether `wanted` is among `count` numbers below `span`.
+#[must_use]
+pub fn contains(bytes: &[u8], count: usize, span: u64, wanted: u64) -> bool {
+    let low = low_bits(count, span);
+    let Some((lows, highs)) = bytes.split_at_checked(low_bytes(count, low)) else { return false };
+    if count == 0 || low > 56 {
+        return false;
+    }
+    let mask = (1_u64 << low) - 1;
+    // Numbers with these high bits stand behind so many zeros.
+    let mut zeros = wanted >> low;
+    let mut place = 0;
+    let mut ends = highs.chunks(8).map(|eight| load(eight, 0));
+    let mut word = loop {
+        let Some(word) = ends.next() else { return false };
+        let here = u64::from(word.count_zeros());
+        if zeros <= here {
+            break word;
+        }
+        zeros -= here;
+        place += word.count_ones() as usize;
+    };
+    let mut left = 64;
+    while zeros > 0 {
+        let ones = word.trailing_ones();
+        place += ones as usize;
+        word = word.checked_shr(ones + 1).unwrap_or(0);
+        left -= ones + 1;
+        zeros -= 1;
+    }
+    loop {
+        let ones = word.trailing_ones().min(left);
+        for _ in 0..ones {
+            let at = place * low as usize;
+            if place >= count {
+                return false;
+            }
+            let found = load(lows, at / 8) >> (at % 8) & mask;
+            if found >= wanted & mask {
+                return found == wanted & mask;
+            }
+            place += 1;
+        }
+        if ones < left {
+            return false;
+        }
+        let Some(next) = ends.next() else { return false };
+        (word, left) = (next, 64);
+    }
+}
+
+/// Eight bytes from a place on, zeros behind the end.
+fn load(bytes: &[u8], place: usize) -> u64 {
+    let rest = bytes.get(place..).unwrap_or_default();
+    if let Some(eight) = rest.first_chunk::<8>() {
+        return u64::from_le_bytes(*eight);
+    }
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_as_they_were_written(
+            numbers in prop_oneof![
+                prop::collection::btree_set(0_u64..400, 0..300),
+                prop::collection::btree_set(0_u64..1 << 50, 0..300),
+            ],
+            more in 0_u64..1000,
+        ) {
+            let span = numbers.last().map_or(0, |last| last + 1) + more;
+            let numbers: Vec<u64> = numbers.into_iter().collect();
+            let mut out = Vec::new();
+            write(numbers.iter().copied(), span, &mut out);
+            prop_assert_eq!(out.len(), bytes(numbers.len(), span));
+            let mut read_again = Vec::new();
+            read(&out, numbers.len(), span, |number| read_again.push(number)).expect("whole");
+            let beside = numbers.iter().flat_map(|number| [number.saturating_sub(1), *number, number + 1]);
+            for number in beside.filter(|number| *number < span) {
+                prop_assert_eq!(contains(&out, numbers.len(), span, number), numbers.contains(&number));
+            }
+            prop_assert_eq!(read_again, numbers);
+        }
+
+        #[test]
+        fn other_bytes_are_no_panic(bytes: Vec<u8>, count in 0_usize..300, span: u64) {
+            let _ = read(&bytes, count, span, |_| {});
+            let _ = contains(&bytes, count, span, span / 2);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Walks the messages that may have pairs next to each other.
+
+use super::rows::{SAMPLE_COLUMNS, STEP_BLOCK, Window};
+use crate::domain::command::Order;
+use crate::error::Result;
+use crate::index::cursor::{Cursor, rank};
+use crate::index::run::{Block, Run};
+
+/// The messages of a run whose columns have all of some bits.
+pub struct Adjacent<'r> {
+    run: &'r Run,
+    bits: u64,
+    order: Order,
+    loaded: Option<Loaded<'r>>,
+    current: Option<u64>,
+}
+
+/// A window, looked through.
+struct Loaded<'r> {
+    number: usize,
+    window: Window,
+    /// The last seq that its last column stands for.
+    end: u64,
+    /// A bit for each column that has all of the bits.
+    matches: Vec<u64>,
+    samples: Vec<u32>,
+    /// A block of steps, and which.
+    steps: Option<(usize, Block<'r>)>,
+}
+
+impl<'r> Adjacent<'r> {
+    /// Stands at the first.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn open(run: &'r Run, bits: u64, order: Order) -> Result<Self> {
+        let mut cursor = Adjacent { run, bits, order, loaded: None, current: Some(0) };
+        cursor.find(0)?;
+        Ok(cursor)
+    }
+
+    /// Goes to the first at `target` or behind it.
+    fn find(&mut self, target: u64) -> Result<()> {
+        let seq = rank(self.order, target);
+        let run = self.run;
+        let windows = run.windows();
+        self.current = None;
+        let found = match self.order {
+            Order::Newest => {
+                let mut number = windows.partition_point(|window| window.first <= seq);
+                loop {
+                    let Some(before) = number.checked_sub(1) else { break None };
+                    number = before;
+                    if let Some(found) = self.load(number)?.newest(run, seq)? {
+                        break Some(found);
+                    }
+                }
+            }
+            Order::Oldest => {
+                let mut number = windows.partition_point(|window| window.first < seq).saturating_sub(1);
+                loop {
+                    if number >= windows.len() {
+                        break None;
+                    }
+                    if let Some(found) = self.load(number)?.oldest(run, seq)? {
+                        break Some(found);
+                    }
+                    number += 1;
+                }
+            }
+        };
+        self.current = found.map(|seq| rank(self.order, seq));
+        Ok(())
+    }
+
+    /// Looks through a window, unless it is the one that was looked through last.
+    fn load(&mut self, number: usize) -> Result<&mut Loaded<'r>> {
+        let known = self.loaded.take().filter(|loaded| loaded.number == number);
+        let loaded = match known {
+            Some(loaded) => loaded,
+            None => Loaded::new(self.run, number, self.bits)?,
+        };
+        Ok(self.loaded.insert(loaded))
+    }
+}
+
+impl Cursor for Adjacent<'_> {
+    fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        match self.current {
+            Some(current) if current < target => self.find(target),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'r> Loaded<'r> {
+    fn new(run: &'r Run, number: usize, bits: u64) -> Result<Self> {
+        let windows = run.windows();
+        let window = windows[number];
+        let end = windows.get(number + 1).map_or(run.meta().last, |next| next.first.saturating_sub(1));
+        let mut matches: Vec<u64> = Vec::new();
+        for bit in (0..64).filter(|bit| bits >> bit & 1 != 0) {
+            let row = run.piece(window.row(bit), true)?;
+            let words = row.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight));
+            if matches.is_empty() {
+                matches.extend(words);
+            } else {
+                matches.iter_mut().zip(words).for_each(|(all, one)| *all &= one);
+            }
+        }
+        Ok(Loaded { number, window, end: end.max(window.first), matches, samples: Vec::new(), steps: None })
+    }
+
+    /// The newest message up to `seq` in a column that matches.
+    fn newest(&mut self, run: &'r Run, seq: u64) -> Result<Option<u64>> {
+        if self.matches.iter().all(|word| *word == 0) {
+            return Ok(None);
+        }
+        let here = self.last_from(run, seq)?;
+        let Some(column) = highest(&self.matches, here + 1) else { return Ok(None) };
+        Ok(Some(self.end_of(run, column)?.min(seq)))
+    }
+
+    /// The oldest message from `seq` on in a column that matches.
+    fn oldest(&mut self, run: &'r Run, seq: u64) -> Result<Option<u64>> {
+        if self.matches.iter().all(|word| *word == 0) {
+            return Ok(None);
+        }
+        let mut from = match seq.checked_sub(1) {
+            Some(before) if before >= self.window.first => self.last_from(run, before)?,
+            _ => 0,
+        };
+        while let Some(column) = lowest(&self.matches, from) {
+            if self.end_of(run, column)? >= seq {
+                return Ok(Some(self.start_of(run, column)?.max(seq)));
+            }
+            from = column + 1;
+        }
+        Ok(None)
+    }
+
+    /// The last column whose seq is not larger; the first if there is none.
+    fn last_from(&mut self, run: &'r Run, seq: u64) -> Result<usize> {
+        if self.samples.is_empty() {
+            let samples = run.piece(self.window.sample_piece(), true)?;
+            self.samples.extend(samples.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)));
+        }
+        let wanted = seq.saturating_sub(self.window.first);
+        let sample = self.samples.partition_point(|start| u64::from(*start) <= wanted).saturating_sub(1);
+        let mut at = u64::from(self.samples.get(sample).copied().unwrap_or(0));
+        let mut column = sample * SAMPLE_COLUMNS;
+        for step in self.steps(run, column)?.iter().skip(1) {
+            at += u64::from(*step);
+            if at > wanted {
+                break;
+            }
+            column += 1;
+        }
+        Ok(column)
+    }
+
+    /// The steps from a sampled column up to the next one.
+    fn steps(&mut self, run: &'r Run, column: usize) -> Result<&[u8]> {
+        let number = column / STEP_BLOCK;
+        let known = self.steps.take().filter(|(known, _)| *known == number);
+        let block = match known {
+            Some(block) => block,
+            None => (number, run.piece(self.window.steps(column), true)?),
+        };
+        let (_, block) = self.steps.insert(block);
+        let start = column % STEP_BLOCK;
+        Ok(block.get(start..block.len().min(start + SAMPLE_COLUMNS)).unwrap_or_default())
+    }
+
+    /// The seq of a column.
+    fn start_of(&mut self, run: &'r Run, column: usize) -> Result<u64> {
+        let sample = column / SAMPLE_COLUMNS;
+        let start = u64::from(self.samples.get(sample).copied().unwrap_or(0));
+        let first = self.window.first;
+        let steps = self.steps(run, sample * SAMPLE_COLUMNS)?;
+        let further: u64 =
+            steps.iter().take(column % SAMPLE_COLUMNS + 1).skip(1).map(|step| u64::from(*step)).sum();
+        Ok(first + start + further)
+    }
+
+    /// The last seq that a column stands for.
+    fn end_of(&mut self, run: &'r Run, column: usize) -> Result<u64> {
+        if column + 1 >= self.window.columns as usize {
+            return Ok(self.end.max(self.start_of(run, column)?));
+        }
+        let start = self.start_of(run, column)?;
+        Ok(self.start_of(run, column + 1)?.saturating_sub(1).max(start))
+    }
+}
+
+/// The highest bit that is set below `end`.
+fn highest(words: &[u64], end: usize) -> Option<usize> {
+    let end = end.min(64 * words.len());
+    let (whole, part) = (end / 64, end % 64);
+    if part > 0
+        && let cut = words[whole] & ((1 << part) - 1)
+        && cut != 0
+    {
+        return Some(64 * whole + cut.ilog2() as usize);
+    }
+    let word = words[..whole].iter().rposition(|word| *word != 0)?;
+    Some(64 * word + words[word].ilog2() as usize)
+}
+
+/// The lowest bit that is set at `start` or above.
+fn lowest(words: &[u64], start: usize) -> Option<usize> {
+    let (whole, part) = (start / 64, start % 64);
+    let cut = words.get(whole)? & (u64::MAX << part);
+    if cut != 0 {
+        return Some(64 * whole + cut.trailing_zeros() as usize);
+    }
+    let word = whole + 1 + words[whole + 1..].iter().position(|word| *word != 0)?;
+    Some(64 * word + words[word].trailing_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::pairs::bits_of;
+    use crate::index::pairs::columns::Columns;
+    use crate::index::testing::file_run;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn no_message_with_the_pairs_is_passed_over(
+            messages in prop::collection::vec((1_u32..300, prop::collection::vec("[a-d]{1,3}", 0..40)), 1..200),
+            wanted in prop::collection::vec("[a-d]{1,3}", 2..4),
+            newest: bool,
+        ) {
+            let (mut columns, mut number) = (Columns::default(), 0);
+            let mut holders = BTreeSet::new();
+            for (gap, words) in &messages {
+                number += gap;
+                words.iter().for_each(|word| columns.add_word(number, word));
+                columns.end_message(number);
+                if words.windows(wanted.len()).any(|some| some == wanted) {
+                    holders.insert(u64::from(number));
+                }
+            }
+            let run = file_run(u64::from(number), 0, |writer| {
+                for (number, bits) in columns.list() {
+                    writer.add_column(u64::from(*number), *bits).expect("memory");
+                }
+                writer.finish_columns().expect("memory");
+            });
+            let order = if newest { Order::Newest } else { Order::Oldest };
+            let words: Vec<&str> = wanted.iter().map(String::as_str).collect();
+            let bits = bits_of(&words, true, true);
+            let mut cursor = Adjacent::open(&run, bits, order).expect("whole");
+            let mut found = BTreeSet::new();
+            while let Some(current) = cursor.current() {
+                prop_assert!(found.last().is_none_or(|last| *last < current), "it goes on");
+                found.insert(current);
+                cursor.seek(current + 1).expect("whole");
+            }
+            prop_assert!(holders.iter().all(|seq| found.contains(&rank(order, *seq))), "{holders:?}");
+            let mut cursor = Adjacent::open(&run, bits, order).expect("whole");
+            let mut holders: Vec<u64> = holders.into_iter().map(|seq| rank(order, seq)).collect();
+            holders.sort_unstable();
+            for holder in holders {
+                cursor.seek(holder).expect("whole");
+                prop_assert_eq!(cursor.current(), Some(holder));
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The union of many lists of a run, read only as far as it is walked.
+//!
+//! The chunks of short lists wait in the order in which their first items come; those that the walk has
+//! reached are decoded. So the first items of a thousand lists cost a thousand looks at heads, and hardly
+//! any list is read. Long lists are walked each by itself.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::block::RESTART_ENTRIES;
+use super::cursor::{Cursor, Postings, rank};
+use super::grams::{self, GRAM_BYTES};
+use super::postings::{CHUNK_POSTINGS, Chunk, chunk_of, decode, split_key};
+use super::run::{Position, Run};
+use super::terms::is_of_edits;
+use crate::domain::command::Order;
+use crate::error::Result;
+
+/// A union of lists.
+pub struct Union<'r> {
+    run: &'r Run,
+    order: Order,
+    /// Chunks that were not reached yet: the rank of the first item, and the number.
+    waiting: BinaryHeap<Reverse<(u64, u32)>>,
+    /// The chunks, each with where its payload ends in the bytes of all.
+    chunks: Vec<(Chunk, usize)>,
+    bytes: Vec<u8>,
+    /// Ranks of items of the chunks that were reached.
+    reached: BinaryHeap<Reverse<u64>>,
+    seqs: Vec<u64>,
+    /// The lists of more than a chunk, and the term of the last one.
+    long: Vec<Postings<'r>>,
+    last_long: Vec<u8>,
+    size: u64,
+}
+
+impl<'r> Union<'r> {
+    /// Of nothing yet.
+    fn new(run: &'r Run, order: Order) -> Self {
+        Union {
+            run,
+            order,
+            waiting: BinaryHeap::new(),
+            chunks: Vec::new(),
+            bytes: Vec::new(),
+            reached: BinaryHeap::new(),
+            seqs: Vec::new(),
+            long: Vec::new(),
+            last_long: Vec::new(),
+            size: 0,
+        }
+    }
+
+    /// Adds an entry: the term, what follows it in the key, and the payload. Of a long list all is added at
+    /// once, and `true` the answer.
+    fn add(&mut self, term: &[u8], key_rest: &[u8], payload: &[u8]) -> Result<bool> {
+        let (chunk, postings) = chunk_of(key_rest, payload)?;
+        if chunk.before > 0 || chunk.count == CHUNK_POSTINGS as u64 {
+            if self.last_long != term {
+                self.last_long.clear();
+                self.last_long.extend_from_slice(term);
+                let list = Postings::open(self.run, term, self.order)?;
+                self.size = self.size.saturating_add(list.as_ref().map_or(0, Cursor::size));
+                self.long.extend(list);
+            }
+            return Ok(true);
+        }
+        let first = match self.order {
+            Order::Newest => chunk.last,
+            Order::Oldest => chunk.first,
+        };
+        let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(postings);
+        self.chunks.push((chunk, self.bytes.len()));
+        self.waiting.push(Reverse((rank(self.order, first), number)));
+        self.size = self.size.saturating_add(chunk.count);
+        Ok(false)
+    }
+
+    /// Stands at the first item of all that was added.
+    fn start(mut self) -> Result<Self> {
+        self.seek(0)?;
+        Ok(self)
+    }
+
+    /// Of all terms in a run that begin with `prefix` and that `wanted` takes; it sees what follows the
+    /// prefix, the terminator left off.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn of_prefix(
+        run: &'r Run,
+        prefix: &[u8],
+        order: Order,
+        wanted: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Self> {
+        let mut union = Union::new(run, order);
+        let mut place = Position::new(run);
+        let mut behind = Vec::new();
+        let mut going = place.seek(prefix)?;
+        while going && place.key().starts_with(prefix) {
+            let Some((term, rest)) = split_key(place.key()) else { break };
+            let (chunk, _) = chunk_of(rest, place.payload())?;
+            if wanted(&term[prefix.len()..term.len() - 1]) {
+                union.add(term, rest, place.payload())?;
+            }
+            going = if chunk.before > 0 || chunk.count == CHUNK_POSTINGS as u64 {
+                // What follows the term's last chunk.
+                behind.clear();
+                behind.extend_from_slice(term);
+                if let Some(last) = behind.last_mut() {
+                    *last = 1;
+                }
+                place.seek(&behind)?
+            } else {
+                place.advance()?
+            };
+        }
+        union.start()
+    }
+
+    /// Of all words in a run that `wanted` takes: those that hold `part`, their terminator included, and
+    /// those that may be cut. `prefix` is of all words of posts or all of edits.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn of_words(
+        run: &'r Run,
+        prefix: &[u8],
+        part: &[u8],
+        order: Order,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Self> {
+        let of_edits = prefix.first().is_none_or(|tag| is_of_edits(*tag));
+        if of_edits || run.in_memory() || part.len() < GRAM_BYTES {
+            return Union::of_prefix(run, prefix, order, &mut |word| wanted(word));
+        }
+        let mut union = Union::new(run, order);
+        let mut place = Position::new(run);
+        let Some(mut groups) = grams::groups(run, part)? else { return union.start() };
+        while let Some(group) = groups.current() {
+            let mut left = if place.seek_group(group)? { RESTART_ENTRIES } else { 0 };
+            while left > 0 && place.advance_in_block() {
+                left -= 1;
+                let Some((term, rest)) = split_key(place.key()) else { continue };
+                let Some(word) = term.strip_prefix(prefix) else { continue };
+                if wanted(word.split_last().map_or(word, |(_, word)| word)) {
+                    union.add(term, rest, place.payload())?;
+                }
+            }
+            groups.seek(group + 1)?;
+        }
+        union.start()
+    }
+
+    /// Decodes the chunk that comes next.
+    fn reach(&mut self, number: u32, target: u64) -> Result<()> {
+        let number = number as usize;
+        let Some((chunk, end)) = self.chunks.get(number).copied() else { return Ok(()) };
+        let last = match self.order {
+            Order::Newest => rank(self.order, chunk.first),
+            Order::Oldest => chunk.last,
+        };
+        if last < target {
+            return Ok(());
+        }
+        let start =
+            number.checked_sub(1).and_then(|before| self.chunks.get(before)).map_or(0, |(_, end)| *end);
+        self.seqs.clear();
+        decode(chunk, self.bytes.get(start..end).unwrap_or_default(), &mut self.seqs)?;
+        let ranks = self.seqs.iter().map(|seq| rank(self.order, *seq)).filter(|rank| *rank >= target);
+        self.reached.extend(ranks.map(Reverse));
+        Ok(())
+    }
+}
+
+impl Cursor for Union<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn current(&self) -> Option<u64> {
+        let reached = self.reached.peek().map(|Reverse(rank)| *rank);
+        reached.into_iter().chain(self.long.iter().filter_map(Cursor::current)).min()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        self.long.iter_mut().try_for_each(|list| list.seek(target))?;
+        while self.reached.peek().is_some_and(|Reverse(rank)| *rank < target) {
+            self.reached.pop();
+        }
+        while let Some(Reverse((first, number))) = self.waiting.peek().copied() {
+            if self.reached.peek().is_some_and(|Reverse(rank)| *rank <= first) {
+                break;
+            }
+            self.waiting.pop();
+            self.reach(number, target)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::postings::PostingsWriter;
+    use crate::index::run::Meta;
+    use crate::index::run_writer::RunWriter;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    proptest! {
+        #[test]
+        fn it_walks_what_all_of_its_lists_have(
+            lists in prop::collection::btree_map("[a-c]{1,3}", prop::collection::btree_set(0_u64..3000, 1..700), 1..12),
+            prefix in "[a-c]{0,2}",
+            steps in prop::collection::vec(1_u64..400, 0..40),
+            newest: bool,
+        ) {
+            let order = if newest { Order::Newest } else { Order::Oldest };
+            let mut writer = RunWriter::in_memory(0, 0);
+            let mut out = PostingsWriter::default();
+            let lists: BTreeMap<String, BTreeSet<u64>> = lists;
+            for (word, seqs) in &lists {
+                let term = [&[200], word.as_bytes(), &[0]].concat();
+                out.write(&mut writer, &term, seqs.iter().copied()).expect("memory");
+            }
+            let run = writer.into_memory(Meta { first: 1, last: 1, dense_from: 1, ..Meta::default() }, vec![0]);
+            let wanted = |word: &str| word.starts_with(&prefix) && !word.ends_with('b');
+            let ranks: BTreeSet<u64> = lists
+                .iter()
+                .filter(|(word, _)| wanted(word))
+                .flat_map(|(_, seqs)| seqs.iter().map(|seq| rank(order, *seq)))
+                .collect();
+            let start = [&[200], prefix.as_bytes()].concat();
+            let mut wanted = |rest: &[u8]| !rest.ends_with(b"b") && (!rest.is_empty() || !prefix.ends_with('b'));
+            let mut union = Union::of_prefix(&run, &start, order, &mut wanted).expect("memory");
+            let mut at = 0;
+            for step in steps.into_iter().chain([0]) {
+                prop_assert_eq!(union.current(), ranks.range(at..).next().copied());
+                let Some(current) = union.current() else { break };
+                at = current.saturating_add(step).max(at);
+                union.seek(at).expect("memory");
+            }
+        }
+    }
+}

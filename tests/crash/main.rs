@@ -21,3 +21,4 @@ mod repairs;
 mod requests;
 mod sequences;
 mod simulations;
+mod tears;

@@ -5,6 +5,7 @@ mod backups;
 mod bit_flips;
 mod client;
 mod compaction;
+mod cut_logs;
 mod every_crash;
 mod every_failure;
 mod failures;

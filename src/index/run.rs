@@ -411,7 +411,20 @@ impl Run {
         run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
         run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
         run.offsets = Offsets::At(offsets);
+        if !run.fits(offsets, filter - offsets) {
+            return Err(damaged("describes more than it holds"));
+        }
         Ok(run)
+    }
+
+    /// Whether the blocks lie before the offsets, and there are offsets for all seqs: so that nothing
+    /// is read that is not there, and no sum of places overflows.
+    fn fits(&self, offsets: u64, offsets_bytes: u64) -> bool {
+        let Meta { first, last, dense_from, .. } = self.meta;
+        let ends = self.index.blocks.iter().map(|(_, place, length)| place.checked_add(u64::from(*length)));
+        let blocks = ends.into_iter().all(|end| end.is_some_and(|end| end <= offsets));
+        let end = last.checked_add(1).filter(|end| first < *end && dense_from <= *end);
+        blocks && end.is_some_and(|end| (end - dense_from).saturating_mul(4) <= offsets_bytes)
     }
 
     /// Checks every block of a run file, on the disk; `moved` is told how many bytes each has.

@@ -314,7 +314,9 @@ impl<'a> Scan<'a> {
                 let what = format!("the log's format is version {}; this program reads {VERSION}", header.v);
                 return Err(Failure::Damage { path: self.segment.path.clone(), offset: place, what });
             }
-            if header.prev != *last || header.first <= *last || header.last < header.first {
+            // Nothing comes behind the largest number there is.
+            let sane = header.first <= header.last && header.last < u64::MAX;
+            if header.prev != *last || header.first <= *last || !sane {
                 let what =
                     format!("a frame behind event {last} was expected, and one behind {} found", header.prev);
                 return Ok(End::Wrong { what });
@@ -335,7 +337,7 @@ impl<'a> Scan<'a> {
 
     /// What is wrong with a frame's events. `None` when nothing is.
     fn check_frame(&mut self, header: Header, lines: u64) -> Result<Option<String>, Failure> {
-        if lines + header.bytes > self.length {
+        if lines.saturating_add(header.bytes) > self.length {
             return Ok(Some("the file ends inside the frame".to_owned()));
         }
         let (mut place, end, mut seq) = (lines, lines + header.bytes, header.first - 1);
@@ -412,7 +414,9 @@ pub fn is_torn(rest: &[u8], place: u64, last: u64) -> bool {
     let header_end = memchr::memchr(b'\n', rest);
     let header = header_end.and_then(|end| check_line(&rest[..end])).and_then(Header::read);
     let end = match (header, header_end) {
-        (Some(header), Some(end)) => end + 1 + usize::try_from(header.bytes).unwrap_or(usize::MAX / 2),
+        (Some(header), Some(end)) => {
+            (end + 1).saturating_add(usize::try_from(header.bytes).unwrap_or(usize::MAX))
+        }
         // Without a header the frame reaches as far as there is text.
         _ => text,
     };

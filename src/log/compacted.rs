@@ -44,12 +44,31 @@ impl Compacted {
         Compacted { v: VERSION, generation, last, segments }
     }
 
+    /// The file of a log folder.
+    #[must_use]
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(NAME)
+    }
+
+    /// Which compaction made the checkpoint of that file name, and the last event of its part.
+    #[must_use]
+    pub fn of_checkpoint(name: &str) -> Option<(u64, u64)> {
+        let (last, generation) = name.strip_suffix(".checkpoint")?.split_once('-')?;
+        Some((generation.parse().ok()?, last.parse().ok()?))
+    }
+
+    /// Whether bytes of the file are whole, whatever version wrote them.
+    #[must_use]
+    pub fn is_whole(bytes: &[u8]) -> bool {
+        bytes.strip_suffix(b"\n").and_then(check_line).is_some()
+    }
+
     /// Reads the file of a log folder.
     ///
     /// # Errors
     /// `Damage`, `Io`.
     pub fn read(storage: &dyn Storage, folder: &Path) -> Result<Self, Failure> {
-        let path = folder.join(NAME);
+        let path = Compacted::path(folder);
         let bytes = match read_whole(storage, &path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Compacted::default()),
@@ -76,7 +95,7 @@ impl Compacted {
         let json = serde_json::to_vec(self)?;
         let mut line = Vec::new();
         write_line(&mut line, |out| out.extend_from_slice(&json));
-        replace(storage, &folder.join(NAME), &line)
+        replace(storage, &Compacted::path(folder), &line)
     }
 
     /// The name of the table's checkpoint.

@@ -45,7 +45,7 @@ fn replay(target: &str, check: fn(&[u8])) {
         check(&fs::read(&input.0).expect("a file"));
         count += 1;
     }
-    assert!(count > 10, "{count} inputs");
+    assert!(count > 0, "there is a corpus");
 }
 
 #[test]
@@ -98,7 +98,11 @@ fn run_file_of(segments: &[PathBuf]) -> Vec<u8> {
     }
     let opened = store::open(&storage, &folders, 64 << 10, &mut Quiet).expect("a golden store");
     let files = RunFiles::new(Arc::clone(&storage), folders.index.clone());
-    let run = files.merge(&opened.snapshot.runs, true).expect("memory");
+    let mut runs = opened.snapshot.runs.as_ref().clone();
+    for tail in opened.snapshot.tails.iter() {
+        runs.push(files.write(tail, runs.is_empty()).expect("memory"));
+    }
+    let run = files.merge(&runs, true, &mut || {}).expect("memory");
     let (_, name) = run.file().expect("a file");
     read_whole(storage.as_ref(), &folders.index.join(name)).expect("memory")
 }

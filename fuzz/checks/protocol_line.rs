@@ -34,7 +34,7 @@ pub fn check(bytes: &[u8]) {
         }
     }
     let before = daemon.table();
-    daemon.settle();
+    daemon.leave_tail();
     daemon.flush();
     assert!(daemon.table() == before, "a run file holds another table");
     daemon.rebuild();

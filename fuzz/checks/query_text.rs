@@ -37,7 +37,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// A daemon with these messages, in runs of several kinds and sizes.
+/// A daemon with these messages, in pieces of the index of several kinds and sizes.
 fn posted(bodies: &[&str]) -> Daemon {
     let mut daemon = Daemon::new(64 << 10);
     for (number, body) in bodies.iter().enumerate() {
@@ -45,7 +45,7 @@ fn posted(bodies: &[&str]) -> Daemon {
         let reply = daemon.ask(&post.to_string());
         assert!(reply.starts_with("{\"ok\":true"), "{reply}");
         match (number + body.len()) % 5 {
-            0 => daemon.settle(),
+            0 => daemon.leave_tail(),
             1 => daemon.flush(),
             2 => daemon.merge(number, 2),
             _ => {}

@@ -1,7 +1,7 @@
 //! Run files: whatever the bytes are, a file is opened or refused, and whatever is asked of it is
 //! answered or refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use msglogd::codec::read_varint;
@@ -9,10 +9,12 @@ use msglogd::domain::command::Order;
 use msglogd::domain::text;
 use msglogd::error::{Code, Error};
 use msglogd::index::count::count_at_once;
+use msglogd::index::files::RunFiles;
+use msglogd::index::filter;
 use msglogd::index::query::{Candidates, Plan};
 use msglogd::index::run::{MAGIC, Position, Run};
+use msglogd::index::source::Source;
 use msglogd::index::terms::Kind;
-use msglogd::index::{filter, merge};
 use msglogd::storage::{Open, Storage};
 
 use crate::support::memory::Memory;
@@ -32,11 +34,10 @@ pub fn check(bytes: &[u8]) {
     refused(run.verify(&mut |_| Ok(())));
     walk(&run);
     places(&run);
-    searches(&[Arc::clone(&run)]);
-    searches(&[Arc::clone(&run), Arc::clone(&run)]);
-    if run.meta().last < u64::from(u32::MAX) {
-        refused(merge::in_memory(&[run], how & 2 == 2));
-    }
+    searches(&[Source::Run(&run)]);
+    searches(&[Source::Run(&run), Source::Run(&run)]);
+    let files = RunFiles::new(Arc::new(Memory::default()), PathBuf::from("/index"));
+    refused(files.merge(&[run], how & 2 == 2, &mut || {}));
 }
 
 /// The run in a file of these bytes.
@@ -80,10 +81,10 @@ fn places(run: &Run) {
     }
 }
 
-fn searches(runs: &[Arc<Run>]) {
+fn searches(sources: &[Source<'_>]) {
     for order in [Order::Newest, Order::Oldest] {
         for plan in plans() {
-            let found = Candidates::new(runs, &plan, order, 1, u64::MAX - 1);
+            let found = Candidates::new(sources, &plan, order, 1, u64::MAX - 1);
             let Some(mut found) = refused(found) else { continue };
             for _ in 0..STEPS_MAX {
                 match refused(found.advance()) {
@@ -91,7 +92,7 @@ fn searches(runs: &[Arc<Run>]) {
                     _ => break,
                 }
             }
-            refused(count_at_once(runs, &plan));
+            refused(count_at_once(sources, &plan));
         }
     }
 }

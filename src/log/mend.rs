@@ -145,7 +145,7 @@ impl<'b> Mender<'b> {
         if !follows || !is_sane(header) || end > self.bytes.len() {
             return None;
         }
-        let (mut at, mut seq, mut next) = (None, last, lines);
+        let (mut at, mut seq, mut next) = (None, header.first - 1, lines);
         while next < end {
             let line = line_at(&self.bytes[..end], next)?;
             let json = check_line(line)?;
@@ -380,6 +380,17 @@ mod tests {
         assert_eq!(done.aside.len(), 2, "{:?}", done.aside);
         assert_eq!(done.aside[1].offset, end as u64);
         assert_eq!(mended(&bytes, around(None)), (vec![], 3));
+    }
+
+    #[test]
+    fn a_frame_whose_header_does_not_cover_its_events_is_damage_here_as_at_a_start() {
+        let lines: Vec<u8> = (1..=2).flat_map(event).collect();
+        let mut bytes = Vec::new();
+        Header { v: VERSION, first: 2, last: 2, prev: 0, synced: 0, bytes: lines.len() as u64 }
+            .write(&mut bytes);
+        bytes.extend_from_slice(&lines);
+        assert_eq!(mended(&bytes, around(Some(2))), (vec![], 2));
+        assert_eq!(mend(&bytes, around(Some(2))).expect("ours").aside.len(), 1);
     }
 
     #[test]

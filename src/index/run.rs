@@ -417,13 +417,14 @@ impl Run {
         Ok(run)
     }
 
-    /// Whether the blocks lie before the offsets, and there are offsets for all seqs: so that nothing
-    /// is read that is not there, and no sum of places overflows.
+    /// Whether the blocks lie before the offsets, there are offsets for all seqs, and every key has a
+    /// byte: so that nothing is read that is not there, and no sum of places overflows.
     fn fits(&self, offsets: u64, offsets_bytes: u64) -> bool {
-        let Meta { first, last, dense_from, .. } = self.meta;
+        let Meta { first, last, dense_from, keys, .. } = self.meta;
         let ends = self.index.blocks.iter().map(|(_, place, length)| place.checked_add(u64::from(*length)));
         let blocks = ends.into_iter().all(|end| end.is_some_and(|end| end <= offsets));
         let end = last.checked_add(1).filter(|end| first < *end && dense_from <= *end);
+        let blocks = blocks && keys <= self.bytes;
         blocks && end.is_some_and(|end| (end - dense_from).saturating_mul(4) <= offsets_bytes)
     }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::forget::{forget, references};
@@ -238,7 +238,7 @@ impl<'p> Part<'p> {
         next.write(self.storage, self.folder).map_err(io)
     }
 
-    fn write_table(&self, path: &PathBuf, found: &Found) -> Result<()> {
+    fn write_table(&self, path: &Path, found: &Found) -> Result<()> {
         let failed = |error: io::Error| Error::new(crate::error::Code::ReadOnly, error.to_string());
         let mut random = |_: &mut [u8]| {};
         let circumstances =

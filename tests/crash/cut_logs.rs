@@ -1,7 +1,7 @@
 //! A log that lacks its beginning or its end, beside an index that knows what was there: a start is
 //! refused and changes nothing, and a repair says what is lost.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use msglogd::domain::table::Facts;
@@ -34,10 +34,10 @@ fn known(image: &Image) -> u64 {
 
 /// A start names this file; a repair makes it a log that holds every seq up to what the index knew.
 #[track_caller]
-fn assert_refused_and_repaired(image: &Image, named: &PathBuf) {
+fn assert_refused_and_repaired(image: &Image, named: &Path) {
     let storage = FaultyStorage::new(image.clone());
     match open(&storage).map(|store| store.snapshot.last) {
-        Err(Failure::Damage { path, .. }) => assert_eq!(&path, named),
+        Err(Failure::Damage { path, .. }) => assert_eq!(path, named),
         other => panic!("{other:?}"),
     }
     let before: Vec<_> = image.listing(&folders().log).collect();

@@ -6,7 +6,7 @@
 //! the header is damaged, as many seqs are given up as the damaged bytes could have held.
 
 use super::frame::{Header, VERSION, check_line, seq_of, write_line};
-use super::recovery::is_torn;
+use super::torn::is_torn;
 use crate::domain::event::{Event, Fact};
 use crate::time::Timestamp;
 

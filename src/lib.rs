@@ -36,6 +36,10 @@
 //! is a fold over it, and lies in the runs of the index together with words and recipients. Run
 //! files can be deleted at any time: they come back from the log.
 
+// What unit tests share with those in `tests/` names this crate from outside.
+#[cfg(test)]
+extern crate self as msglogd;
+
 pub mod background;
 pub mod client;
 pub mod codec;

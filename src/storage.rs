@@ -246,3 +246,8 @@ impl Storage for Disk {
         fs::File::open(folder)?.sync_all()
     }
 }
+
+/// Files in memory, for tests.
+#[cfg(test)]
+#[path = "../tests/support_in_process/memory.rs"]
+pub mod memory;

@@ -271,3 +271,19 @@ fn a_bad_filter_does_not_make_a_follower() {
     client.refused(json!({"cmd": "message.follow", "app": "abcdefghijklmnopqrstuvwx"}), "not_found");
     client.ok(json!({"cmd": "ping"}));
 }
+
+#[test]
+fn followers_that_never_read_cost_no_memory_and_hold_nobody_up() {
+    let mut daemon = Daemon::start();
+    let sloths: Vec<Client> =
+        (0..100).map(|_| follow(&daemon, json!({"cmd": "log.follow", "from": 1}))).collect();
+    let mut client = daemon.connect();
+    let set = |n: u64| json!({"cmd": "kv.set", "key": format!("k{n}"), "value": "x".repeat(10_000)});
+    let requests: Vec<Value> = (0..2000).map(set).collect();
+    assert!(client.pipeline(&requests).iter().all(|reply| reply["ok"] == true));
+    // Twenty megabytes were written; held for every follower they would be two gigabytes.
+    let buffered = client.ok(json!({"cmd": "stats"}))["connections"]["buffered_bytes"].as_u64();
+    assert!(buffered.is_some_and(|bytes| bytes < 64 << 20), "{buffered:?}");
+    assert_eq!(daemon.stop(), Some(0), "stderr: {}", daemon.stderr());
+    drop(sloths);
+}

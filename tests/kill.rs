@@ -102,7 +102,7 @@ fn log_has_no_gap(client: &mut Client) {
 
 #[test]
 fn whatever_was_answered_is_there_after_every_kill() {
-    let rounds = std::env::var("MSGLOGD_KILLS").map_or(5, |kills| kills.parse().expect("a number"));
+    let rounds = std::env::var("MSGLOGD_KILLS").map_or(20, |kills| kills.parse().expect("a number"));
     // Small segments, so that some kills meet a new one.
     let mut daemon = Daemon::with(&["--segment-bytes", "65536"]);
     let app = daemon.connect().ok(json!({"cmd": "app.create", "name": "a"})).string("token");

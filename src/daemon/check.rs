@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
-use crate::log::files::open_segments;
+use crate::log::files::{check_beginning, open_segments};
 use crate::log::recovery::Failure;
 use crate::maintenance::pace::Pace;
 use crate::maintenance::verify::{self, Verified};
@@ -43,6 +43,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     let is_old = used.first().is_some_and(|run| run.meta().generation != compacted.generation);
     let used = if is_old { Vec::new() } else { used };
     let last = used.last().map_or(0, |run| run.meta().last);
+    check_beginning(&segments, &folders.log, &compacted, known).map_err(failed)?;
     let snapshot =
         Snapshot { runs: Arc::new(used), segments: Arc::new(segments), last, ..Snapshot::default() };
     let mut found = Verified::default();

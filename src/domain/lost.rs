@@ -16,8 +16,13 @@ fn key(seq: u64) -> Vec<u8> {
 
 /// Notes that an event was lost.
 pub fn apply(seq: u64, table: &mut dyn Table) {
-    table.put(key(seq), Some(Vec::new()));
+    mark(seq, table);
     table.counts_mut().lost += 1;
+}
+
+/// Notes that nothing is left of what an event said, though no event says that it was lost.
+pub fn mark(seq: u64, table: &mut dyn Table) {
+    table.put(key(seq), Some(Vec::new()));
 }
 
 /// Whether any event was lost.

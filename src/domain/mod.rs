@@ -7,6 +7,7 @@
 pub mod chats;
 pub mod command;
 pub mod event;
+pub mod forget;
 pub mod formulas;
 pub mod formulas_makeup;
 pub mod jobs;

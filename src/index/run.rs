@@ -395,7 +395,19 @@ impl Run {
         run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
         run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
         run.offsets = Offsets::At(offsets);
-        Ok(run)
+        let fits = run.fits(offsets, filter - offsets);
+        if fits { Ok(run) } else { Err(damaged("describes more than it holds")) }
+    }
+
+    /// Whether all that is described may lie in the file: then no sum of places overflows.
+    fn fits(&self, offsets: u64, offsets_bytes: u64) -> bool {
+        let Meta { first, last, dense_from, keys, .. } = self.meta;
+        let mut ends =
+            self.index.blocks.iter().map(|(_, place, length)| place.checked_add(u64::from(*length)));
+        let end = last.checked_add(1).filter(|end| first < *end && dense_from <= *end);
+        ends.all(|end| end.is_some_and(|end| end <= offsets))
+            && keys <= self.bytes
+            && end.is_some_and(|end| (end - dense_from).saturating_mul(4) <= offsets_bytes)
     }
 
     /// Checks every block of a run file, on the disk; `moved` is told how many bytes each has.

@@ -44,12 +44,31 @@ impl Compacted {
         Compacted { v: VERSION, generation, last, segments }
     }
 
+    /// The file of a log folder.
+    #[must_use]
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(NAME)
+    }
+
+    /// Which compaction made the checkpoint of that file name, and the last event of its part.
+    #[must_use]
+    pub fn of_checkpoint(name: &str) -> Option<(u64, u64)> {
+        let (last, generation) = name.strip_suffix(".checkpoint")?.split_once('-')?;
+        Some((generation.parse().ok()?, last.parse().ok()?))
+    }
+
+    /// Whether bytes of the file are whole, whatever version wrote them.
+    #[must_use]
+    pub fn is_whole(bytes: &[u8]) -> bool {
+        bytes.strip_suffix(b"\n").and_then(check_line).is_some()
+    }
+
     /// Reads the file of a log folder.
     ///
     /// # Errors
     /// `Damage`, `Io`.
     pub fn read(storage: &dyn Storage, folder: &Path) -> Result<Self, Failure> {
-        let path = folder.join(NAME);
+        let path = Compacted::path(folder);
         let bytes = match read_whole(storage, &path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Compacted::default()),
@@ -76,7 +95,7 @@ impl Compacted {
         let json = serde_json::to_vec(self)?;
         let mut line = Vec::new();
         write_line(&mut line, |out| out.extend_from_slice(&json));
-        replace(storage, &folder.join(NAME), &line)
+        replace(storage, &Compacted::path(folder), &line)
     }
 
     /// The name of the table's checkpoint.
@@ -120,5 +139,79 @@ impl Compacted {
             storage.remove(&folder.join(name))?;
         }
         storage.sync_folder(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::storage::Open;
+    use crate::storage::memory::Memory;
+
+    fn list() -> Compacted {
+        Compacted::new(2, 812, vec!["00000000000000000001-2.log".to_owned()])
+    }
+
+    #[test]
+    fn it_reads_back_and_nothing_reads_as_nothing() {
+        let (storage, folder) = (Memory::default(), Path::new("/log"));
+        assert_eq!(Compacted::read(&storage, folder).expect("memory"), Compacted::default());
+        list().write(&storage, folder).expect("memory");
+        assert_eq!(Compacted::read(&storage, folder).expect("memory"), list());
+        assert_eq!(storage.list(folder).expect("memory"), ["compacted"]);
+    }
+
+    #[test]
+    fn damage_and_other_versions_are_told_apart() {
+        let (storage, folder) = (Memory::default(), Path::new("/log"));
+        let said = |bytes: &[u8]| {
+            let file = storage.open(&Compacted::path(folder), Open::Create).expect("memory");
+            file.write_at(bytes, 0).expect("memory");
+            match Compacted::read(&storage, folder) {
+                Err(Failure::Damage { what, .. }) => what,
+                other => panic!("{other:?}"),
+            }
+        };
+        let mut line = Vec::new();
+        write_line(&mut line, |out| {
+            out.extend_from_slice(br#"{"v":2,"generation":1,"last":1,"segments":[]}"#);
+        });
+        assert!(said(&line).contains("version 2") && Compacted::is_whole(&line));
+        line[20] ^= 1;
+        assert!(said(&line).contains("checksum") && !Compacted::is_whole(&line));
+    }
+
+    #[test]
+    fn what_it_names_is_kept_and_what_it_took_the_place_of_is_left_over() {
+        let list = list();
+        assert_eq!(list.checkpoint(), "00000000000000000812-2.checkpoint");
+        assert_eq!(Compacted::of_checkpoint(&list.checkpoint()), Some((2, 812)));
+        assert_eq!(list.checkpoint_path(Path::new("/log")), Path::new("/log").join(list.checkpoint()));
+        for (name, named, left_over) in [
+            ("compacted", true, false),
+            ("00000000000000000812-2.checkpoint", true, false),
+            ("00000000000000000001-2.log", true, false),
+            ("00000000000000000001-1.log", false, true),
+            ("00000000000000000500-2.log", false, true),
+            ("00000000000000000812.log", false, true),
+            ("00000000000000000813.log", false, false),
+            ("00000000000000000700-1.checkpoint", false, true),
+            ("00000000000000000813.log.40.torn", false, false),
+        ] {
+            assert_eq!((list.names(name), list.is_left_over(name)), (named, left_over), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_left_over_is_removed() {
+        let (storage, folder): (Arc<dyn Storage>, _) = (Arc::new(Memory::default()), Path::new("/log"));
+        for name in ["00000000000000000001-1.log", "00000000000000000001-2.log", "00000000000000000813.log"] {
+            storage.open(&folder.join(name), Open::Create).expect("memory");
+        }
+        list().remove_left_over(storage.as_ref(), folder).expect("memory");
+        let left = storage.list(folder).expect("memory");
+        assert_eq!(left, ["00000000000000000001-2.log", "00000000000000000813.log"]);
     }
 }

@@ -52,7 +52,9 @@ pub fn open_segments(
             storage.remove(&segment.path).map_err(io(&segment.path))?;
         }
     }
-    if how == Open::Write && names.iter().any(|name| compacted.is_left_over(name)) {
+    // A log without its beginning may lack the list of what was compacted: what that named is no leftover.
+    let begins = segments.first().is_some_and(|oldest| oldest.first == 1);
+    if how == Open::Write && begins && names.iter().any(|name| compacted.is_left_over(name)) {
         // What cannot be removed only takes room: nothing names it.
         let _ = compacted.remove_left_over(storage, folder);
     }
@@ -61,6 +63,27 @@ pub fn open_segments(
         return Ok(segments);
     }
     Ok(used)
+}
+
+/// Checks that the log has its beginning: an index may know what it no longer holds.
+///
+/// # Errors
+/// `Damage` when the first segment is missing, or all of them though events up to `known` were there.
+pub fn check_beginning(
+    segments: &[Arc<Segment>],
+    folder: &Path,
+    compacted: &Compacted,
+    known: u64,
+) -> Result<(), Failure> {
+    let whole = match segments.first() {
+        Some(oldest) => compacted.last > 0 || oldest.first == 1,
+        None => known == 0,
+    };
+    if whole {
+        return Ok(());
+    }
+    let what = "the log begins with event 1, and this segment is missing".to_owned();
+    Err(Failure::Damage { path: segment::path(folder, 1), offset: 0, what })
 }
 
 fn open(storage: &dyn Storage, path: PathBuf, how: Open) -> Result<Arc<Segment>, Failure> {

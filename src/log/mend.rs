@@ -6,7 +6,7 @@
 //! the header is damaged, as many seqs are given up as the damaged bytes could have held.
 
 use super::frame::{Header, VERSION, check_line, seq_of, write_line};
-use super::recovery::is_torn;
+use super::torn::is_torn;
 use crate::domain::event::{Event, Fact};
 use crate::time::Timestamp;
 
@@ -16,8 +16,8 @@ const LINE_BYTES_MIN: usize = 80;
 const FRAME_EVENTS: u64 = 4096;
 
 /// What is known around a segment.
-#[derive(Debug, Clone)]
-pub struct Around {
+#[derive(Clone)]
+pub struct Around<'a> {
     /// The last seq before it.
     pub last: u64,
     /// The last seq that belongs into it: the next segment begins behind. `None` for the newest.
@@ -28,7 +28,13 @@ pub struct Around {
     pub at: Vec<u8>,
     /// The user who repairs.
     pub uid: u32,
+    /// Whether an event was in the log, if none was damaged: some are gone from a part that was
+    /// compacted.
+    pub was_there: &'a dyn Fn(u64) -> bool,
 }
+
+/// What was in a log that was not compacted.
+pub const EVERYTHING: &dyn Fn(u64) -> bool = &|_| true;
 
 /// A piece of a segment that is set aside.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub struct OtherVersion(pub u64);
 
 struct Mender<'b> {
     bytes: &'b [u8],
-    around: Around,
+    around: Around<'b>,
     out: Vec<u8>,
     mended: Mended,
 }
@@ -69,7 +75,7 @@ struct Mender<'b> {
 ///
 /// # Errors
 /// When another version of this program wrote it.
-pub fn mend(bytes: &[u8], around: Around) -> Result<Mended, OtherVersion> {
+pub fn mend<'b>(bytes: &'b [u8], around: Around<'b>) -> Result<Mended, OtherVersion> {
     let mended = Mended { last: around.last, at: around.at.clone(), ..Mended::default() };
     let mut mender = Mender { bytes, around, out: Vec::with_capacity(bytes.len()), mended };
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |place| place + 1);
@@ -78,8 +84,13 @@ pub fn mend(bytes: &[u8], around: Around) -> Result<Mended, OtherVersion> {
         if let Some(next) = mender.keep(place) {
             place = next;
         } else if mender.is_torn(place) {
-            // The next start sets it aside.
-            mender.out.extend_from_slice(&bytes[place..end]);
+            if changed {
+                // Elsewhere in the file it may not look torn any more.
+                mender.mended.aside.push(Aside { offset: place as u64, bytes: bytes[place..end].to_vec() });
+            } else {
+                // The next start sets it aside.
+                mender.out.extend_from_slice(&bytes[place..end]);
+            }
             place = end;
         } else {
             if header_at(bytes, place).is_some_and(|header| header.v != VERSION) {
@@ -111,6 +122,11 @@ fn header_at(bytes: &[u8], place: usize) -> Option<Header> {
     check_line(line_at(bytes, place)?).and_then(Header::read)
 }
 
+/// Whether there can be such a frame: nothing comes behind the largest number there is.
+fn is_sane(header: Header) -> bool {
+    header.first <= header.last && header.last < u64::MAX
+}
+
 /// The time that an event's JSON says, as text.
 fn at_of(json: &[u8]) -> Option<&[u8]> {
     const KEY: &[u8] = b"\"at\":\"";
@@ -126,10 +142,10 @@ impl<'b> Mender<'b> {
         let follows = header.v == VERSION && header.prev == last && header.first > last;
         let lines = place + line_at(self.bytes, place)?.len() + 1;
         let end = lines.checked_add(usize::try_from(header.bytes).ok()?)?;
-        if !follows || header.last < header.first || end > self.bytes.len() {
+        if !follows || !is_sane(header) || end > self.bytes.len() {
             return None;
         }
-        let (mut at, mut seq, mut next) = (None, last, lines);
+        let (mut at, mut seq, mut next) = (None, header.first - 1, lines);
         while next < end {
             let line = line_at(&self.bytes[..end], next)?;
             let json = check_line(line)?;
@@ -159,7 +175,8 @@ impl<'b> Mender<'b> {
     /// Puts new frames in the place of what is damaged from `place` on. Where that ends.
     fn replace(&mut self, place: usize, end: usize) -> usize {
         let last = self.mended.last;
-        let own = header_at(self.bytes, place).filter(|header| header.prev == last && header.last > last);
+        let own = header_at(self.bytes, place).filter(|header| is_sane(*header));
+        let own = own.filter(|header| header.prev == last && header.last > last);
         let behind = own.map_or(last, |header| header.last);
         let most = self.around.until.unwrap_or(u64::MAX);
         let next = self.next_header(place, end, behind, most);
@@ -193,7 +210,7 @@ impl<'b> Mender<'b> {
             // Blocks that were lost may lie before it.
             start += self.bytes[start..end].iter().take_while(|byte| **byte == 0).count();
             let header = header_at(self.bytes, start);
-            let header = header.filter(|header| header.v == VERSION && header.last >= header.first);
+            let header = header.filter(|header| header.v == VERSION && is_sane(*header));
             if let Some(header) = header.filter(|header| (last..=most).contains(&header.prev)) {
                 return Some((start, header));
             }
@@ -205,16 +222,19 @@ impl<'b> Mender<'b> {
         let mut good = good.iter().copied().peekable();
         while self.mended.last < until {
             let prev = self.mended.last;
-            let last = until.min(prev + FRAME_EVENTS);
-            let mut lines = Vec::new();
-            for seq in prev + 1..=last {
-                if let Some((_, line)) = good.next_if(|(found, _)| *found == seq) {
+            let (mut last, mut events, mut lines) = (prev, 0, Vec::new());
+            while last < until && events < FRAME_EVENTS {
+                last += 1;
+                if let Some((_, line)) = good.next_if(|(found, _)| *found == last) {
                     self.note(check_line(line).and_then(at_of));
                     lines.extend_from_slice(line);
                     lines.push(b'\n');
+                } else if (self.around.was_there)(last) {
+                    self.lose(last, &mut lines);
                 } else {
-                    self.lose(seq, &mut lines);
+                    continue;
                 }
+                events += 1;
             }
             let (v, first, bytes) = (VERSION, prev + 1, lines.len() as u64);
             Header { v, first, last, prev, synced: prev, bytes }.write(&mut self.out);
@@ -274,12 +294,12 @@ mod tests {
         (bytes, places)
     }
 
-    fn around(until: Option<u64>) -> Around {
-        Around { last: 0, until, known: 0, at: AT.as_bytes().to_vec(), uid: 7 }
+    fn around(until: Option<u64>) -> Around<'static> {
+        Around { last: 0, until, known: 0, at: AT.as_bytes().to_vec(), uid: 7, was_there: EVERYTHING }
     }
 
     /// Mends; what comes out is whole, and has every seq once. What is lost, and the last seq.
-    fn mended(bytes: &[u8], around: Around) -> (Vec<(u64, u64)>, u64) {
+    fn mended(bytes: &[u8], around: Around<'_>) -> (Vec<(u64, u64)>, u64) {
         let done = mend(bytes, around.clone()).expect("our version");
         let out = done.bytes.unwrap_or_else(|| bytes.to_vec());
         let again = mend(&out, around).expect("our version");
@@ -346,6 +366,42 @@ mod tests {
         assert_eq!(mended(&bytes[..places[2]], around(Some(6))), (vec![(5, 6)], 6));
         let hole = [&bytes[..places[1]], &vec![0; places[2] - places[1]], &bytes[places[2]..]].concat();
         assert_eq!(mended(&hole, around(Some(6))), (vec![(2, 4)], 6));
+    }
+
+    #[test]
+    fn a_torn_end_behind_damage_is_set_aside_with_it() {
+        // It looks torn where it is, for the empty block of 512 bytes; elsewhere it may not.
+        let (mut bytes, places) = segment(&[1, 2, 3]);
+        bytes[places[0] + 20] ^= 1;
+        let end = bytes.len();
+        bytes.resize(end.next_multiple_of(512) + 512, 0);
+        bytes.push(b'\n');
+        let done = mend(&bytes, around(None)).expect("ours");
+        assert_eq!(done.aside.len(), 2, "{:?}", done.aside);
+        assert_eq!(done.aside[1].offset, end as u64);
+        assert_eq!(mended(&bytes, around(None)), (vec![], 3));
+    }
+
+    #[test]
+    fn a_frame_whose_header_does_not_cover_its_events_is_damage_here_as_at_a_start() {
+        let lines: Vec<u8> = (1..=2).flat_map(event).collect();
+        let mut bytes = Vec::new();
+        Header { v: VERSION, first: 2, last: 2, prev: 0, synced: 0, bytes: lines.len() as u64 }
+            .write(&mut bytes);
+        bytes.extend_from_slice(&lines);
+        assert_eq!(mended(&bytes, around(Some(2))), (vec![], 2));
+        assert_eq!(mend(&bytes, around(Some(2))).expect("ours").aside.len(), 1);
+    }
+
+    #[test]
+    fn what_was_compacted_away_is_not_lost() {
+        let (mut bytes, places) = segment(&[1, 40, 41]);
+        let middle = places[1] + (places[2] - places[1]) / 2;
+        bytes[middle] ^= 1;
+        let done = mend(&bytes, Around { was_there: &|seq| seq < 2, ..around(Some(60)) }).expect("ours");
+        assert!(done.lost.is_empty() && done.last == 60, "{:?}", done.lost);
+        let done = mend(&bytes, Around { was_there: &|seq| seq > 50, ..around(Some(60)) }).expect("ours");
+        assert_eq!(done.lost, [(51, 60)]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::frame::{Header, VERSION, check_line, seq_of};
 use super::segment::{self, Segment};
+use super::torn::is_torn;
 use super::writer::LogWriter;
 use crate::storage::{Open, Storage, replace};
 
@@ -246,7 +247,6 @@ struct Scan<'a> {
 }
 
 const WINDOW_BYTES: usize = 1 << 20;
-const SECTOR_BYTES: u64 = 512;
 
 impl<'a> Scan<'a> {
     fn open(segment: &'a Segment, skip: Option<u64>) -> Result<Self, Failure> {
@@ -314,7 +314,9 @@ impl<'a> Scan<'a> {
                 let what = format!("the log's format is version {}; this program reads {VERSION}", header.v);
                 return Err(Failure::Damage { path: self.segment.path.clone(), offset: place, what });
             }
-            if header.prev != *last || header.first <= *last || header.last < header.first {
+            // Nothing comes behind the largest number there is.
+            let sane = header.first <= header.last && header.last < u64::MAX;
+            if header.prev != *last || header.first <= *last || !sane {
                 let what =
                     format!("a frame behind event {last} was expected, and one behind {} found", header.prev);
                 return Ok(End::Wrong { what });
@@ -335,7 +337,7 @@ impl<'a> Scan<'a> {
 
     /// What is wrong with a frame's events. `None` when nothing is.
     fn check_frame(&mut self, header: Header, lines: u64) -> Result<Option<String>, Failure> {
-        if lines + header.bytes > self.length {
+        if lines.saturating_add(header.bytes) > self.length {
             return Ok(Some("the file ends inside the frame".to_owned()));
         }
         let (mut place, end, mut seq) = (lines, lines + header.bytes, header.first - 1);
@@ -398,39 +400,175 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether `rest`, which begins at `place` of the newest segment behind the event `last` and is no
-/// good frame, is the torn end of the log: nobody was told yes for it.
-#[must_use]
-pub fn is_torn(rest: &[u8], place: u64, last: u64) -> bool {
-    let text = rest.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1);
-    // A later frame that says this one was on disk proves damage.
-    let proves =
-        |line: &[u8]| check_line(line).and_then(Header::read).is_some_and(|header| header.synced > last);
-    if rest[..text].split(|byte| *byte == b'\n').any(proves) {
-        return false;
-    }
-    let header_end = memchr::memchr(b'\n', rest);
-    let header = header_end.and_then(|end| check_line(&rest[..end])).and_then(Header::read);
-    let end = match (header, header_end) {
-        (Some(header), Some(end)) => end + 1 + usize::try_from(header.bytes).unwrap_or(usize::MAX / 2),
-        // Without a header the frame reaches as far as there is text.
-        _ => text,
-    };
-    let Some(frame) = rest.get(..end) else { return true };
-    let ends_inside = header.is_none() && frame.last() != Some(&b'\n');
-    ends_inside || frame.last() == Some(&0) || has_zero_sector(frame, place)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::frame::write_line;
+    use crate::storage::memory::Memory;
 
-/// Whether an aligned block of 512 bytes of a frame that begins at `place` is all zeros.
-fn has_zero_sector(frame: &[u8], place: u64) -> bool {
-    let skip = usize::try_from((SECTOR_BYTES - place % SECTOR_BYTES) % SECTOR_BYTES).unwrap_or(0);
-    // The block that the frame begins in was synced with the frame before; what the frame adds to
-    // it may be lost as well.
-    if skip > 0 && frame.iter().take(skip).all(|byte| *byte == 0) {
-        return true;
+    fn line(json: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_line(&mut out, |out| out.extend_from_slice(json.as_bytes()));
+        out
     }
-    let sectors = frame.get(skip..).unwrap_or_default();
-    sectors
-        .chunks_exact(usize::try_from(SECTOR_BYTES).unwrap_or(512))
-        .any(|sector| sector.iter().all(|byte| *byte == 0))
+
+    /// A frame of the events behind `prev` up to `last`.
+    fn frame(prev: u64, last: u64, synced: u64) -> Vec<u8> {
+        let lines: Vec<u8> =
+            (prev + 1..=last).flat_map(|seq| line(&format!("{{\"seq\":{seq},\"at\":\"\"}}"))).collect();
+        let mut out = Vec::new();
+        let bytes = lines.len() as u64;
+        Header { v: VERSION, first: prev + 1, last, prev, synced, bytes }.write(&mut out);
+        out.extend_from_slice(&lines);
+        out
+    }
+
+    fn log_of(files: &[(u64, Vec<u8>)]) -> (Arc<dyn Storage>, Vec<Arc<Segment>>) {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let segments = files.iter().map(|(first, bytes)| {
+            let path = segment::path(Path::new("/log"), *first);
+            let file = storage.open(&path, Open::Create).expect("memory");
+            file.write_at(bytes, 0).expect("memory");
+            Arc::new(Segment { first: *first, path, file })
+        });
+        let segments = segments.collect();
+        (storage, segments)
+    }
+
+    /// The seqs that are read and where each begins, and what came of it.
+    fn seqs(files: &[(u64, Vec<u8>)], start: Start) -> (Vec<(u64, u64, bool)>, Result<Recovered, Failure>) {
+        let mut found = Vec::new();
+        let read = read(log_of(files).1, start, &mut |_, event| {
+            found.push((event.seq, event.offset, event.ends_frame));
+            Ok(())
+        });
+        (found, read)
+    }
+
+    #[track_caller]
+    fn damage(files: &[(u64, Vec<u8>)], file: u64, at: usize, says: &str) {
+        match seqs(files, Start::default()).1 {
+            Err(Failure::Damage { path, offset, what }) => {
+                assert_eq!(path, segment::path(Path::new("/log"), file), "{what}");
+                assert_eq!(offset, at as u64, "{what}");
+                assert!(what.contains(says), "{what}");
+            }
+            other => panic!("{:?}", other.map(|read| read.last)),
+        }
+    }
+
+    #[test]
+    fn every_event_is_given_once_with_its_place_over_all_segments() {
+        let (one, two, three) = (frame(0, 2, 0), frame(2, 3, 2), frame(3, 4, 3));
+        let (end, length) = (one.len(), one.len() + two.len());
+        let files = [(1, [one, two].concat()), (4, three.clone())];
+        let (found, read) = seqs(&files, Start::default());
+        let read = read.expect("it is whole");
+        assert_eq!((read.last, read.end(), read.segments.len()), (4, three.len() as u64, 2));
+        assert_eq!(found.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(found.iter().map(|(.., ends)| *ends).collect::<Vec<_>>(), [false, true, true, true]);
+        for (seq, offset, _) in found {
+            let bytes = &files[usize::from(seq > 3)].1[usize::try_from(offset).expect("small")..];
+            assert!(bytes[CHECKSUM..].starts_with(format!("{{\"seq\":{seq},").as_bytes()), "event {seq}");
+        }
+        assert!(end < length);
+    }
+
+    const CHECKSUM: usize = crate::log::frame::CHECKSUM_BYTES;
+
+    #[test]
+    fn a_read_begins_behind_what_is_known_and_ends_where_it_is_told() {
+        let whole = [frame(0, 2, 0), frame(2, 3, 2), frame(3, 5, 3)].concat();
+        let (found, _) = seqs(&[(1, whole.clone())], Start::default());
+        let start = Start { last: 2, offset: Some(found[1].1) };
+        let (rest, read) = seqs(&[(1, whole.clone())], start);
+        assert_eq!(rest, found[2..], "behind event 2");
+        assert_eq!(read.expect("it is whole").last, 5);
+        let two = [(1, frame(0, 2, 0)), (3, [frame(2, 3, 2), frame(3, 5, 3)].concat())];
+        let (rest, _) = seqs(&two, Start { last: 2, offset: None });
+        assert_eq!(rest.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), [3, 4, 5]);
+        let mut last = 0;
+        let read = read_until(log_of(&[(1, whole.clone())]).1, Start::default(), 3, &mut |_, event| {
+            last = event.seq;
+            Ok(())
+        });
+        assert_eq!((read.expect("it is whole").last, last), (3, 3));
+        let beyond = Start { last: 5, offset: Some(whole.len() as u64) };
+        assert!(matches!(seqs(&[(1, whole)], beyond).1, Err(Failure::Damage { .. })), "the log ends before");
+    }
+
+    #[test]
+    fn what_does_not_follow_is_damage_and_named() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 3, 2));
+        damage(&[(2, two.clone())], 2, 0, "from 1 to 1 are missing");
+        damage(&[(1, one.clone()), (4, frame(3, 4, 3))], 4, 0, "from 3 to 3 are missing");
+        damage(&[(1, [one.clone(), frame(5, 6, 5)].concat())], 1, one.len(), "one behind 5 found");
+        damage(&[(1, [one.clone(), frame(1, 2, 1)].concat())], 1, one.len(), "one behind 1 found");
+        let sealed = [one.clone(), vec![0; 40]].concat();
+        damage(&[(1, sealed), (3, two.clone())], 1, one.len(), "no frame");
+        damage(&[(1, one[..one.len() - 3].to_vec()), (3, two.clone())], 1, 0, "ends inside");
+        let mut other = Vec::new();
+        Header { v: 2, first: 3, last: 3, prev: 2, synced: 2, bytes: 0 }.write(&mut other);
+        damage(&[(1, [one.clone(), other].concat())], 1, one.len(), "version 2");
+        let mut long = Vec::new();
+        Header { v: 1, first: 3, last: 3, prev: 2, synced: 2, bytes: u64::MAX }.write(&mut long);
+        damage(&[(1, [one.clone(), long].concat()), (3, two.clone())], 1, one.len(), "ends inside");
+        let mut strange = Vec::new();
+        let lines = line("{\"seq\":9,\"at\":\"\"}");
+        let bytes = lines.len() as u64;
+        Header { v: 1, first: 3, last: 3, prev: 2, synced: 2, bytes }.write(&mut strange);
+        damage(&[(1, [one.clone(), strange, lines].concat())], 1, one.len(), "event 9");
+        let mut short = Vec::new();
+        let lines = line("{\"seq\":3,\"at\":\"\"}");
+        let bytes = lines.len() as u64 - 1;
+        Header { v: 1, first: 3, last: 3, prev: 2, synced: 2, bytes }.write(&mut short);
+        damage(&[(1, [one.clone(), short, lines, two].concat())], 1, one.len(), "length");
+    }
+
+    #[test]
+    fn only_the_end_of_the_newest_segment_may_be_torn() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 4, 2));
+        for cut in 1..two.len() {
+            let files = [(1, [one.as_slice(), &two[..cut]].concat())];
+            let read = seqs(&files, Start::default()).1.expect("a torn end");
+            assert_eq!((read.last, read.end()), (2, one.len() as u64), "cut at {cut}");
+            assert_eq!(read.torn_length().expect("memory"), cut);
+        }
+        let mut flipped = two.clone();
+        *flipped.last_mut().expect("bytes") ^= 1;
+        flipped.push(b'\n');
+        damage(&[(1, [one.clone(), flipped].concat())], 1, one.len(), "checksum");
+    }
+
+    #[test]
+    fn a_torn_end_is_set_aside_and_the_log_goes_on_in_its_place() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 4, 2));
+        let torn = &two[..two.len() - 5];
+        let (storage, segments) = log_of(&[(1, [&one, torn, &[0; 30]].concat())]);
+        let read = read(segments, Start::default(), &mut |_, _| Ok(())).expect("a torn end");
+        let folder = Path::new("/log");
+        let (mut log, segments, aside) = read.into_writer(&storage, folder, 1 << 20).expect("memory");
+        let (copy, bytes) = aside.expect("it was set aside");
+        assert_eq!(copy, folder.join(format!("{:020}.log.{}.torn", 1, one.len())));
+        assert_eq!(
+            (bytes, crate::storage::read_whole(storage.as_ref(), &copy).expect("memory")),
+            (torn.len() as u64, torn.to_vec())
+        );
+        assert_eq!(segments[0].file.length().expect("memory"), one.len() as u64);
+        assert_eq!((log.last(), log.synced()), (2, 2));
+        log.append(3, 3, &line("{\"seq\":3,\"at\":\"\"}")).expect("memory");
+        log.trim().expect("memory");
+        let again = super::read(segments, Start::default(), &mut |_, _| Ok(())).expect("it is whole");
+        assert_eq!((again.last, again.torn_length().expect("memory")), (3, 0));
+    }
+
+    #[test]
+    fn an_empty_folder_gets_its_first_segment() {
+        let (storage, segments) = log_of(&[]);
+        let read = read(segments, Start::default(), &mut |_, _| Ok(())).expect("nothing");
+        let (log, segments, aside) = read.into_writer(&storage, Path::new("/log"), 1 << 20).expect("memory");
+        assert_eq!((log.last(), segments.len(), segments[0].first), (0, 1, 1));
+        assert!(aside.is_none());
+        assert_eq!(storage.list(Path::new("/log")).expect("memory"), ["00000000000000000001.log"]);
+    }
 }

@@ -151,3 +151,73 @@ pub fn holding(segments: &[Arc<Segment>], seq: u64) -> Option<&Arc<Segment>> {
     let count = segments.partition_point(|segment| segment.first <= seq);
     segments.get(count.checked_sub(1)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+    use crate::log::frame::write_line;
+    use crate::storage::memory::Memory;
+    use crate::storage::{Open, Storage};
+
+    #[test]
+    fn a_name_tells_the_first_event_and_the_compaction() {
+        let folder = Path::new("/log");
+        let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        assert_eq!(first_of(&name(path(folder, 12))), Some((12, 0)));
+        assert_eq!(first_of(&name(compacted_path(folder, 12, 3))), Some((12, 3)));
+        for other in [
+            "12.log",
+            "00000000000000000012.run",
+            "00000000000000000012-.log",
+            "00000000000000000012-x.log",
+            "0000000000000000001x.log",
+            "00000000000000000012x3.log",
+            "+0000000000000000012.log",
+            "compacted",
+        ] {
+            assert_eq!(first_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_with_and_without_knowing_its_length_and_no_other_is_taken_for_it() {
+        let storage = Memory::default();
+        let path = path(Path::new("/log"), 1);
+        let file = storage.open(&path, Open::Create).expect("memory");
+        let json = |seq: u64, length: usize| format!("{{\"seq\":{seq},\"x\":\"{}\"}}", "x".repeat(length));
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        for (seq, length) in [(1, 10), (2, 5000), (3, 20)] {
+            places.push(bytes.len() as u64);
+            write_line(&mut bytes, |out| out.extend_from_slice(json(seq, length).as_bytes()));
+        }
+        file.write_at(&bytes[..bytes.len() - 1], 0).expect("memory");
+        let segment = Segment { first: 1, path, file };
+        for next in [None, Some(places[2]), Some(places[1] + 3)] {
+            assert_eq!(segment.read(2, places[1], next).expect("it is there"), json(2, 5000).as_bytes());
+        }
+        for (seq, place) in [(1, places[1]), (2, places[1] + 1), (2, places[0]), (3, places[2]), (4, 1 << 40)]
+        {
+            let refused = segment.read(seq, place, None).expect_err("another record, or none");
+            assert_eq!((refused.code(), refused.offset()), (Code::Corrupt, Some(place)));
+        }
+    }
+
+    #[test]
+    fn a_segment_holds_the_events_from_its_first_to_the_next_ones() {
+        let storage = Memory::default();
+        let segments: Vec<Arc<Segment>> = [1, 5, 9]
+            .into_iter()
+            .map(|first| {
+                let path = path(Path::new("/log"), first);
+                let file = storage.open(&path, Open::Create).expect("memory");
+                Arc::new(Segment { first, path, file })
+            })
+            .collect();
+        let held = |seq| holding(&segments, seq).map(|segment| segment.first);
+        assert_eq!(
+            [0, 1, 4, 5, 8, 9, 90].map(held),
+            [None, Some(1), Some(1), Some(5), Some(5), Some(9), Some(9)]
+        );
+    }
+}

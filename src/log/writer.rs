@@ -204,3 +204,93 @@ impl LogWriter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::recovery::{Start, read};
+    use crate::storage::memory::Memory;
+    use crate::storage::read_whole;
+
+    const SEGMENT_BYTES: u64 = 1 << 20;
+
+    fn log() -> (Arc<dyn Storage>, LogWriter) {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let read = read(Vec::new(), Start::default(), &mut |_, _| Ok(())).expect("nothing");
+        let (log, ..) = read.into_writer(&storage, Path::new("/log"), SEGMENT_BYTES).expect("memory");
+        (storage, log)
+    }
+
+    fn content(storage: &Arc<dyn Storage>, first: u64) -> Vec<u8> {
+        read_whole(storage.as_ref(), &segment::path(Path::new("/log"), first)).expect("memory")
+    }
+
+    #[test]
+    fn a_frame_says_what_came_before_it_and_what_of_that_is_on_disk() {
+        let (storage, mut log) = log();
+        let start = log.append(1, 2, b"lines\n").expect("memory");
+        assert_eq!((log.last(), log.synced()), (2, 0));
+        log.sync().expect("memory");
+        assert_eq!(log.synced(), 2);
+        let second = log.append(3, 3, b"line\n").expect("memory");
+        let bytes = content(&storage, 1);
+        let at = |place: u64| &bytes[usize::try_from(place).expect("small")..];
+        assert!(at(start).starts_with(b"lines\n") && at(second).starts_with(b"line\n"));
+        let header = &at(start + 6)[9..];
+        let header = &header[..header.iter().position(|byte| *byte == b'\n').expect("a line")];
+        let expected = Header { v: VERSION, first: 3, last: 3, prev: 2, synced: 2, bytes: 5 };
+        assert_eq!(Header::read(header), Some(expected));
+    }
+
+    #[test]
+    fn room_is_made_ahead_of_the_end_and_cut_off_at_the_end() {
+        let (storage, mut log) = log();
+        log.append(1, 1, b"x\n").expect("memory");
+        let bytes = content(&storage, 1);
+        let used = bytes.iter().rposition(|byte| *byte != 0).expect("a frame") + 1;
+        let ahead = (bytes.len() - used) as u64;
+        assert!((ROOM_BYTES_MIN - 200..=ROOM_BYTES_MIN).contains(&ahead), "{ahead}");
+        for seq in 2..=20 {
+            log.append(seq, seq, &[b'y'; 60_000]).expect("memory");
+            assert!(content(&storage, 1).len() as u64 <= SEGMENT_BYTES.max(log.position), "event {seq}");
+        }
+        assert!(log.is_full());
+        log.trim().expect("memory");
+        assert_eq!((content(&storage, 1).len() as u64, log.synced()), (log.position, 20));
+    }
+
+    #[test]
+    fn a_full_segment_is_followed_by_one_that_is_named_after_its_first_event() {
+        let (storage, mut log) = log();
+        assert!(!log.is_full());
+        log.append(1, 7, &vec![b'x'; 1 << 20]).expect("memory");
+        assert!(log.is_full());
+        log.trim().and_then(|()| log.roll()).expect("memory");
+        assert_eq!((log.segment().first, log.is_full(), log.last()), (8, false, 7));
+        assert_eq!(
+            storage.list(Path::new("/log")).expect("memory"),
+            ["00000000000000000001.log", "00000000000000000008.log"]
+        );
+        let reserve = content(&storage, 8).len() as u64;
+        assert!(reserve >= SEGMENT_BYTES / 16, "room that a full disk may not have later: {reserve}");
+        log.append(8, 8, b"y\n").expect("memory");
+        assert!(content(&storage, 8).starts_with(&content(&storage, 8)[..9]));
+        assert_eq!(
+            content(&storage, 1).len() as u64,
+            (1 << 20)
+                + content(&storage, 1).iter().position(|byte| *byte == b'\n').expect("a header") as u64
+                + 1
+        );
+    }
+
+    #[test]
+    fn there_is_room_for_a_frame_and_the_reserve_behind_it_while_the_disk_has_any() {
+        let (_, mut log) = log();
+        assert!(log.has_room(10, false));
+        assert!(log.has_room(SEGMENT_BYTES, true) && log.has_room(SEGMENT_BYTES, false));
+        assert_eq!(log.reserve(), SEGMENT_BYTES / 16);
+        assert!(log.room >= log.position + HEADER_BYTES + SEGMENT_BYTES + log.reserve());
+    }
+}

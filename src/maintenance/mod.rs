@@ -5,7 +5,8 @@
 //!
 //! - `pace` keeps it polite, and ends it when the daemon stops.
 //! - `verify` reads everything again.
-//! - `repair` makes a damaged log one that a daemon starts on, while none runs.
+//! - `repair` makes a damaged log one that a daemon starts on, while none runs; `repair_compacted` does
+//!   that for the part that was compacted.
 //! - `backup` copies everything into a folder; `destination` is that folder until it is whole.
 //! - `compact` removes what is dead from the log, when asked and by itself; `rewrite` writes the log
 //!   anew, and `dead` tells how much of it is dead.
@@ -16,6 +17,7 @@ pub mod dead;
 pub mod destination;
 pub mod pace;
 pub mod repair;
+pub mod repair_compacted;
 pub mod rewrite;
 pub mod verify;
 

@@ -1,17 +1,18 @@
 //! Repairs a damaged log while no daemon runs: what is damaged is set aside in files of its own, and
-//! each segment that it was in is put in place anew, in one step. See `log::mend`.
-//!
-//! What a compaction wrote is not repaired: the table of that part is in its checkpoint. A backup is.
+//! each segment that it was in is put in place anew, in one step. See `log::mend`, and
+//! `repair_compacted` for the part of the log that was compacted.
 //!
 //! One segment at a time is held in memory. A repair that was cut short is begun again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::repair_compacted::{self, Part};
 use crate::index::files::RunFiles;
+use crate::index::run::Run;
 use crate::log::compacted::Compacted;
 use crate::log::files::open_segments;
-use crate::log::mend::{Around, Mended, OtherVersion, mend};
+use crate::log::mend::{Around, Aside, EVERYTHING, Mended, OtherVersion, mend};
 use crate::log::recovery::Failure;
 use crate::log::segment::path;
 use crate::storage::{Open, Storage, read_whole, replace};
@@ -31,7 +32,8 @@ pub struct Finding {
 /// Looks at the whole log and tells `say` what is wrong; nothing is changed.
 ///
 /// # Errors
-/// `Io`; `Damage` when another version of this program wrote the log.
+/// `Io`; `Damage` when another version of this program wrote the log, or what it says cannot be
+/// repaired.
 pub fn look(
     storage: &Arc<dyn Storage>,
     folders: &Folders,
@@ -39,7 +41,8 @@ pub fn look(
     say: &mut dyn FnMut(&Finding),
 ) -> Result<Findings, Failure> {
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
-    walk(storage.as_ref(), folders, known_to(&files), uid, Change::Nothing, say)
+    Repair { storage: storage.as_ref(), folders, uid, runs: runs_of(&files), change: Change::Nothing }
+        .walk(say)
 }
 
 /// Repairs the log. The index goes: it was made from events that are lost now, and comes back from the
@@ -51,7 +54,9 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
     // How far the log went at least must be in the log before the index, which knows it, goes; and the
     // index must go before a log is whole that it does not follow from.
-    walk(storage.as_ref(), folders, known_to(&files), uid, Change::Newest, &mut |_| {})?;
+    let runs = runs_of(&files);
+    let mut repair = Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Newest };
+    repair.walk(&mut |_| {})?;
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| Failure::Io { path, error }
@@ -63,7 +68,8 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
         path: folders.index.clone(),
         error: std::io::Error::other(error.message().to_owned()),
     })?;
-    walk(storage.as_ref(), folders, 0, uid, Change::Everything, &mut |_| {})?;
+    (repair.runs, repair.change) = (Vec::new(), Change::Everything);
+    repair.walk(&mut |_| {})?;
     storage.sync_folder(&folders.log).map_err(io(&folders.log))
 }
 
@@ -71,63 +77,135 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Nothing,
+    /// The newest one, and those of the part that was compacted: the index helps with both.
     Newest,
     Everything,
 }
 
-fn walk(
-    storage: &dyn Storage,
-    folders: &Folders,
-    known: u64,
+struct Repair<'r> {
+    storage: &'r dyn Storage,
+    folders: &'r Folders,
     uid: u32,
+    /// The runs of the index, as far as it can be read.
+    runs: Vec<Arc<Run>>,
     change: Change,
-    say: &mut dyn FnMut(&Finding),
-) -> Result<Findings, Failure> {
-    let compacted = Compacted::read(storage, &folders.log)?;
-    let mut segments: Vec<(u64, PathBuf)> = open_segments(storage, &folders.log, &compacted, Open::Read)?
-        .iter()
-        .map(|segment| (segment.first, segment.path.clone()))
-        .collect();
-    if segments.first().is_none_or(|(first, _)| *first > 1) && (known > 0 || !segments.is_empty()) {
-        // What came before is lost as a whole.
-        segments.insert(0, (1, path(&folders.log, 1)));
-    }
-    let mut found = Findings::default();
-    let mut around = Around { last: 0, until: None, known, at: BEGINNING.to_vec(), uid };
-    for (number, (_, path)) in segments.iter().enumerate() {
-        around.until = segments.get(number + 1).map(|(first, _)| first - 1);
-        let io = |error| Failure::Io { path: path.clone(), error };
-        let bytes = match read_whole(storage, path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && number == 0 => Vec::new(),
-            read => read.map_err(io)?,
-        };
-        let mended = mend(&bytes, around.clone()).map_err(|OtherVersion(offset)| Failure::Damage {
-            path: path.clone(),
-            offset,
-            what: "another version of this program wrote this: repair it with that one".to_owned(),
-        })?;
-        if mended.bytes.is_some() && around.last < compacted.last {
-            // The table there is in a checkpoint, which knows what is lost, and cannot be folded anew.
-            let what = "the damage lies in the part of the log that was compacted, which cannot be repaired";
-            let offset = mended.aside.first().map_or(0, |piece| piece.offset);
-            return Err(Failure::Damage { path: path.clone(), offset, what: what.to_owned() });
+}
+
+impl Repair<'_> {
+    fn walk(&self, say: &mut dyn FnMut(&Finding)) -> Result<Findings, Failure> {
+        let log = &self.folders.log;
+        let mut found = Findings::default();
+        let compacted = self.list(&mut found, say)?;
+        let at = self.compacted_part(&compacted, &mut found, say)?;
+        let known = self.runs.last().map_or(0, |run| run.meta().last);
+        let mut segments = self.segments_behind(&compacted)?;
+        let begins = compacted.last + 1;
+        let is_missing = segments.first().is_none_or(|(first, _)| *first > begins)
+            && (known > 0 || compacted.last > 0 || !segments.is_empty());
+        if is_missing {
+            // What came before the first that is there is lost as a whole.
+            segments.insert(0, (begins, path(log, begins)));
         }
-        if let Some(bytes) = &mended.bytes {
-            let finding = finding(path, &mended);
-            say(&finding);
-            found.segments += 1;
-            found.lost += finding.lost.iter().map(|(first, last)| last - first + 1).sum::<u64>();
-            let newest = around.until.is_none();
-            if change == Change::Everything || (change == Change::Newest && newest) {
-                for (piece, (_, _, file)) in mended.aside.iter().zip(&finding.aside) {
-                    replace(storage, file, &piece.bytes).map_err(io)?;
-                }
-                replace(storage, path, bytes).map_err(io)?;
+        let (uid, was_there) = (self.uid, EVERYTHING);
+        let mut around = Around { last: compacted.last, until: None, known, at, uid, was_there };
+        for (number, (_, path)) in segments.iter().enumerate() {
+            around.until = segments.get(number + 1).map(|(first, _)| first - 1);
+            let bytes = read_or_empty(self.storage, path)?;
+            let mut done = mended(path, &bytes, around.clone())?;
+            if is_missing && number == 0 {
+                done.bytes.get_or_insert_default();
             }
+            if let Some(bytes) = &done.bytes {
+                let finding = finding(path, &done);
+                say(&finding);
+                found.add(&finding);
+                let newest = around.until.is_none();
+                if self.change == Change::Everything || (self.change == Change::Newest && newest) {
+                    let io = |error| Failure::Io { path: path.clone(), error };
+                    set_aside(self.storage, &done, &finding).map_err(io)?;
+                    replace(self.storage, path, bytes).map_err(io)?;
+                }
+            }
+            (around.last, around.at) = (done.last, done.at);
         }
-        (around.last, around.at) = (mended.last, mended.at);
+        Ok(found)
     }
-    Ok(found)
+
+    /// What the last compaction left. Its list is found again when it is damaged or missing.
+    fn list(&self, found: &mut Findings, say: &mut dyn FnMut(&Finding)) -> Result<Compacted, Failure> {
+        let log = &self.folders.log;
+        let read = Compacted::read(self.storage, log);
+        if read.as_ref().is_ok_and(|list| list.last > 0) {
+            return read;
+        }
+        let Some(list) = repair_compacted::find(self.storage, log)? else { return read };
+        let path = Compacted::path(log);
+        let bytes = read_or_empty(self.storage, &path)?;
+        let aside = if bytes.is_empty() { Vec::new() } else { vec![Aside { offset: 0, bytes }] };
+        let done = Mended { aside, ..Mended::default() };
+        let finding = finding(&path, &done);
+        say(&finding);
+        found.add(&finding);
+        if self.change != Change::Nothing {
+            let io = |error| Failure::Io { path: path.clone(), error };
+            set_aside(self.storage, &done, &finding).map_err(io)?;
+            list.write(self.storage, log).map_err(io)?;
+        }
+        Ok(list)
+    }
+
+    /// The segments behind the part that was compacted, each with the first seq in it.
+    fn segments_behind(&self, compacted: &Compacted) -> Result<Vec<(u64, PathBuf)>, Failure> {
+        let behind = Compacted::new(compacted.generation, compacted.last, Vec::new());
+        let segments = open_segments(self.storage, &self.folders.log, &behind, Open::Read)?;
+        Ok(segments.iter().map(|segment| (segment.first, segment.path.clone())).collect())
+    }
+
+    /// Repairs the part that was compacted, or only looks at it. The time of its last event, as text.
+    fn compacted_part(
+        &self,
+        compacted: &Compacted,
+        found: &mut Findings,
+        say: &mut dyn FnMut(&Finding),
+    ) -> Result<Vec<u8>, Failure> {
+        if compacted.last == 0 {
+            return Ok(BEGINNING.to_vec());
+        }
+        let part = Part::open(self.storage, &self.folders.log, compacted, &self.runs, self.uid)?;
+        let change = self.change != Change::Nothing;
+        let of_part = part.walk(BEGINNING, change)?;
+        for finding in &of_part.findings {
+            say(finding);
+            found.add(finding);
+        }
+        if change && !of_part.findings.is_empty() {
+            part.finish(&of_part)?;
+        }
+        Ok(of_part.at)
+    }
+}
+
+/// The bytes of a segment; none when it is missing.
+pub(super) fn read_or_empty(storage: &dyn Storage, path: &Path) -> Result<Vec<u8>, Failure> {
+    match read_whole(storage, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|error| Failure::Io { path: path.to_owned(), error }),
+    }
+}
+
+/// Mends the segment at `path`.
+pub(super) fn mended(path: &Path, bytes: &[u8], around: Around<'_>) -> Result<Mended, Failure> {
+    mend(bytes, around).map_err(|OtherVersion(offset)| Failure::Damage {
+        path: path.to_owned(),
+        offset,
+        what: "another version of this program wrote this: repair it with that one".to_owned(),
+    })
+}
+
+/// Writes the damaged pieces of a segment to files of their own.
+pub(super) fn set_aside(storage: &dyn Storage, mended: &Mended, finding: &Finding) -> std::io::Result<()> {
+    let pieces = mended.aside.iter().zip(&finding.aside);
+    pieces.into_iter().try_for_each(|(piece, (_, _, file))| replace(storage, file, &piece.bytes))
 }
 
 /// The time of events that were lost before any that is left.
@@ -142,7 +220,15 @@ pub struct Findings {
     pub lost: u64,
 }
 
-fn finding(path: &Path, mended: &Mended) -> Finding {
+impl Findings {
+    fn add(&mut self, finding: &Finding) {
+        self.segments += 1;
+        self.lost += finding.lost.iter().map(|(first, last)| last - first + 1).sum::<u64>();
+    }
+}
+
+/// What was found in the segment at `path`.
+pub(super) fn finding(path: &Path, mended: &Mended) -> Finding {
     let aside = mended.aside.iter().map(|piece| {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}.damaged", piece.offset));
@@ -151,7 +237,7 @@ fn finding(path: &Path, mended: &Mended) -> Finding {
     Finding { path: path.to_owned(), aside: aside.collect(), lost: mended.lost.clone() }
 }
 
-/// The last event that the index knows; 0 when it cannot be read.
-fn known_to(files: &RunFiles) -> u64 {
-    files.read(&mut |_| ()).ok().and_then(|runs| runs.last().map(|run| run.meta().last)).unwrap_or(0)
+/// The runs of the index; none when it cannot be read.
+fn runs_of(files: &RunFiles) -> Vec<Arc<Run>> {
+    files.read(&mut |_| ()).unwrap_or_default()
 }

@@ -27,7 +27,7 @@ use crate::index::run::Run;
 use crate::index::tail::Tail;
 use crate::limits::FLUSH_BYTES;
 use crate::log::compacted::Compacted;
-use crate::log::files::open_segments;
+use crate::log::files::{check_beginning, open_segments};
 use crate::log::recovery::{self, Failure, Start};
 use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
@@ -175,6 +175,18 @@ impl Road {
     }
 }
 
+/// Checks that the log, read from its beginning, reaches an event that the index knows: what is in run
+/// files was on disk in the log before.
+fn reaches(segments: &[Arc<Segment>], known: u64) -> Result<(), Failure> {
+    let read = recovery::read(segments.to_vec(), Start::default(), &mut |_, _| Ok(()))?;
+    if read.last >= known {
+        return Ok(());
+    }
+    let what = format!("the log ends behind event {}, and the index knows event {known}", read.last);
+    let path = read.segments.last().map_or_else(PathBuf::new, |newest| newest.path.clone());
+    Err(Failure::Damage { path, offset: read.end(), what })
+}
+
 /// Folds the events of the log into the index.
 struct Replay {
     files: RunFiles,
@@ -223,6 +235,8 @@ impl Replay {
     ) -> Result<Store, Failure> {
         let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
         let segments = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Write)?;
+        let known = self.runs.last().map_or(0, |run| run.meta().last);
+        check_beginning(&segments, &folders.log, &compacted, known)?;
         if let Some(newest) = segments.last() {
             // A long replay writes run files: they may hold only what the log has on disk.
             newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })?;
@@ -244,7 +258,10 @@ impl Replay {
         {
             // The place that the index gives must hold that event: else one of both is damaged, and
             // the log tells which when it is read from its beginning.
-            segment.read(start.last, offset, None).map_err(|error| self.index_failed(error))?;
+            if let Err(error) = segment.read(start.last, offset, None) {
+                reaches(&segments, start.last)?;
+                return Err(self.index_failed(error));
+            }
         }
         let road = Road::new(&segments, start)?;
         let recovered = recovery::read(segments, start, &mut |segment, found| {

@@ -1,6 +1,6 @@
 //! Every bit of a small store flipped in turn: a flip is found, or changes nothing.
 //!
-//! By default one bit of each byte is flipped; `MSGLOGD_BITS=8` flips all of them.
+//! `MSGLOGD_BITS=1` flips one bit of each byte.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -145,7 +145,7 @@ pub fn flip(image: &Image, path: &Path, place: usize, bit: usize) -> Image {
 
 /// Flips bits of every file of a folder; hands what was found of each to `judge`.
 fn flip_all(store: &Store, folder: &Path, mut judge: impl FnMut(&Path, &[u8], usize, Found)) {
-    let (mut random, bits) = (Random::new(7), setting("MSGLOGD_BITS", 1));
+    let (mut random, bits) = (Random::new(7), setting("MSGLOGD_BITS", 8));
     let mut counts = std::collections::BTreeMap::new();
     let files: Vec<(PathBuf, Vec<u8>)> =
         store.image.listing(folder).map(|(name, bytes)| (folder.join(name), bytes.to_vec())).collect();

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use super::random::Random;
 use super::requests::{Draft, Known, draft, mark, scripted};
 
+/// Most requests in one turn, unless a test says otherwise.
+const TURN_REQUESTS: usize = 4;
+
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -85,6 +88,8 @@ pub struct Client {
     pub power_was_lost: bool,
     /// What may go wrong.
     pub trouble: Trouble,
+    /// Most requests that it sends in one turn.
+    pub turn_requests: usize,
     /// What it sends next, one command in each turn, before it goes on at random.
     pub script: VecDeque<&'static str>,
     marks: usize,
@@ -103,13 +108,14 @@ impl Client {
             broken: false,
             power_was_lost: false,
             trouble: Trouble::None,
+            turn_requests: TURN_REQUESTS,
             script: VecDeque::new(),
             marks: 0,
         }
     }
 
     /// Makes a few more requests; answers where they begin in `sent`.
-    pub fn draw(&mut self, most: usize) -> usize {
+    pub fn draw(&mut self) -> usize {
         if let Trouble::Calls(sync_failed) = &self.trouble {
             self.broken |= sync_failed.load(Ordering::Relaxed);
         }
@@ -120,7 +126,7 @@ impl Client {
             self.sent.push(sent(self.marks, draft));
             return start;
         }
-        for _ in 0..=self.random.below(most) {
+        for _ in 0..=self.random.below(self.turn_requests) {
             let repeated = self.repeatable().filter(|_| self.random.one_in(6));
             let next = repeated.unwrap_or_else(|| {
                 self.marks += 1;

@@ -2,12 +2,14 @@
 //! of those recoveries, right after each call.
 //!
 //! `MSGLOGD_SEED=n` gives another workload, `MSGLOGD_TURNS=n` makes it longer; `MSGLOGD_TEARS=n`
-//! tears each write at so many more places, and scatters its sectors so many more times.
+//! tears each write at so many more places, and scatters its sectors so many more times. `tears` tears
+//! every write at every byte.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use msglogd::log::recovery::Failure;
+use msglogd::snapshot::Snapshot;
 
 use super::client::Client;
 use super::faulty_storage::{Call, FaultyStorage};
@@ -15,6 +17,8 @@ use super::image::{Fate, Image, SECTOR_BYTES};
 use super::machine::{End, Life, SharedClient, empty_disk, live, lock, open};
 use super::promises;
 use super::random::{Random, setting};
+
+const TURNS: u64 = 40;
 
 /// The disk right after a call, and what the client knew then.
 pub struct Moment {
@@ -60,6 +64,11 @@ pub fn check(image: &Image, client: &Client, fate: Fate) -> Result<(), Failure> 
     let storage = FaultyStorage::new(image.after(fate));
     let snapshot = open(&storage)?.snapshot;
     promises::check(&client, &snapshot);
+    open_again(&storage, &snapshot)
+}
+
+/// Takes the power away right after a start, and opens what is left.
+pub fn open_again(storage: &FaultyStorage, snapshot: &Snapshot) -> Result<(), Failure> {
     let again = FaultyStorage::new(storage.image().after(Fate::Lost));
     let last = open(&again)?.snapshot.last;
     assert_eq!(last, snapshot.last, "what a start found is on disk");
@@ -81,11 +90,16 @@ pub fn at<T>(place: &str, check: impl FnOnce() -> Result<T, Failure>) -> T {
 }
 
 /// The moments of a life of so many turns, on a disk with some history.
-fn workload(seed: u64, index_every: Option<usize>, compact_every: Option<usize>) -> Vec<Moment> {
+pub fn workload(
+    seed: u64,
+    turns: u64,
+    index_every: Option<usize>,
+    compact_every: Option<usize>,
+) -> Vec<Moment> {
     let client = Arc::new(Mutex::new(Client::new(seed)));
     let storage = FaultyStorage::new(empty_disk());
     let moments = record(&storage, &client);
-    let turns = usize::try_from(setting("MSGLOGD_TURNS", 40)).expect("a small number");
+    let turns = usize::try_from(setting("MSGLOGD_TURNS", turns)).expect("a small number");
     let end = live(&storage, &client, Life { turns, index_every, compact_every, full: None });
     assert!(matches!(end, End::Stopped), "{end:?}");
     take(&moments)
@@ -95,7 +109,7 @@ fn every_crash(default_seed: u64, index_every: Option<usize>, compact_every: Opt
     let seed = setting("MSGLOGD_SEED", default_seed);
     let (mut random, more) = (Random::new(seed), setting("MSGLOGD_TEARS", 3));
     let mut images = 0;
-    for (number, moment) in workload(seed, index_every, compact_every).iter().enumerate() {
+    for (number, moment) in workload(seed, TURNS, index_every, compact_every).iter().enumerate() {
         for fate in fates(&moment.image, &mut random, more) {
             at(&format!("call {number}, {}: {fate:?}", moment.call), || {
                 check(&moment.image, &moment.client, fate)
@@ -135,7 +149,7 @@ fn every_crash_of_a_recovery(default_seed: u64, compact_every: Option<usize>) {
     let seed = setting("MSGLOGD_SEED", default_seed);
     let mut random = Random::new(seed);
     let mut images = 0;
-    for (number, moment) in workload(seed, Some(5), compact_every).into_iter().enumerate() {
+    for (number, moment) in workload(seed, TURNS, Some(5), compact_every).into_iter().enumerate() {
         let fate = match random.below(3) {
             0 => Fate::Kept,
             1 => Fate::Until { moment: moment.image.moment, bytes: random.below(1500) },

@@ -1,4 +1,4 @@
-//! A fixed workload, and each of its calls to the storage failed in turn, in every way, once or
+//! A fixed workload of 200 commands, and each of its calls to the storage failed in turn, in every way, once or
 //! from then on. Then the program or the machine dies, and all that was acknowledged is there.
 //!
 //! `MSGLOGD_TURNS=n` makes the workload longer.
@@ -16,6 +16,7 @@ use super::random::setting;
 /// Some history that both start from: two segments and more.
 fn history(seed: u64) -> (Image, Client) {
     let client = Arc::new(Mutex::new(Client::new(seed)));
+    lock(&client).turn_requests = TURN_REQUESTS;
     let storage = FaultyStorage::new(empty_disk());
     let end =
         live(&storage, &client, Life { turns: 10, index_every: Some(4), full: None, compact_every: None });
@@ -24,10 +25,14 @@ fn history(seed: u64) -> (Image, Client) {
     (storage.image().after(Fate::Lost), client)
 }
 
-/// A compaction makes many calls: there it takes fewer turns.
-fn turns(compact_every: Option<usize>) -> usize {
-    let turns = if compact_every.is_some() { 7 } else { 12 };
-    usize::try_from(setting("MSGLOGD_TURNS", turns)).expect("a small number")
+/// Large turns: so many commands come in few calls.
+const TURN_REQUESTS: usize = 24;
+/// How many commands a workload has at least.
+const COMMANDS: usize = 200;
+
+/// How many turns there are.
+fn turns() -> usize {
+    usize::try_from(setting("MSGLOGD_TURNS", 18)).expect("a small number")
 }
 
 /// How many calls there are when none fails.
@@ -38,11 +43,11 @@ fn calls(image: &Image, client: &Client, compact_every: Option<usize>) -> usize 
     storage.watch(move |_, _, _| {
         counter.fetch_add(1, Ordering::Relaxed);
     });
-    live(
-        &storage,
-        &Arc::new(Mutex::new(client.clone())),
-        Life { turns: turns(compact_every), index_every: None, full: None, compact_every },
-    );
+    let before = client.sent.len();
+    let client = Arc::new(Mutex::new(client.clone()));
+    live(&storage, &client, Life { turns: turns(), index_every: None, full: None, compact_every });
+    let commands = lock(&client).sent.len() - before;
+    assert!(commands >= COMMANDS, "{commands} commands");
     count.load(Ordering::Relaxed)
 }
 
@@ -51,11 +56,7 @@ fn survive(image: &Image, client: &Client, case: Case, compact_every: Option<usi
     let client: SharedClient = Arc::new(Mutex::new(client.clone()));
     let storage = FaultyStorage::new(image.clone());
     let failing = fail(&storage, &client, case);
-    let _ = live(
-        &storage,
-        &client,
-        Life { turns: turns(compact_every), index_every: None, full: None, compact_every },
-    );
+    let _ = live(&storage, &client, Life { turns: turns(), index_every: None, full: None, compact_every });
     failing.is_over(&client);
     for fate in [Fate::Kept, Fate::Lost, Fate::Scattered { seed: case.number as u64 }] {
         let client = Arc::new(Mutex::new(lock(&client).clone()));

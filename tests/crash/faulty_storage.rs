@@ -45,26 +45,31 @@ pub enum Fault {
     Half,
     /// All of a write but its last byte is done, then ENOSPC. Other calls do nothing.
     AllButOne,
+    /// Nothing is done: EINTR.
+    Interrupted,
 }
 
 impl Fault {
     /// Every way to fail.
-    pub const ALL: [Fault; 4] = [Fault::Broken, Fault::Full, Fault::Half, Fault::AllButOne];
+    pub const ALL: [Fault; 5] =
+        [Fault::Broken, Fault::Full, Fault::Half, Fault::AllButOne, Fault::Interrupted];
 
     fn error(self) -> io::Error {
-        /// The numbers of EIO and ENOSPC.
+        /// The numbers of EINTR, EIO and ENOSPC.
+        const EINTR: i32 = 4;
         const EIO: i32 = 5;
         const ENOSPC: i32 = 28;
         io::Error::from_raw_os_error(match self {
             Fault::Broken | Fault::Half => EIO,
             Fault::Full | Fault::AllButOne => ENOSPC,
+            Fault::Interrupted => EINTR,
         })
     }
 
     /// How many of a write's bytes are written.
     fn written(self, length: usize) -> usize {
         match self {
-            Fault::Broken | Fault::Full => 0,
+            Fault::Broken | Fault::Full | Fault::Interrupted => 0,
             Fault::Half => length / 2,
             Fault::AllButOne => length.saturating_sub(1),
         }

@@ -87,6 +87,13 @@ impl Content {
         }
     }
 
+    /// Makes zeros of all from a place on, for programs and on the disk.
+    fn wipe(&mut self, from: usize) {
+        for bytes in [&mut self.current, &mut self.durable] {
+            bytes.iter_mut().skip(from).for_each(|byte| *byte = 0);
+        }
+    }
+
     /// Writes at a place.
     pub fn write(&mut self, moment: u64, offset: usize, bytes: &[u8]) {
         overwrite(&mut self.current, offset, bytes);
@@ -306,6 +313,27 @@ impl Image {
     pub fn listing(&self, folder: &Path) -> impl Iterator<Item = (&String, &[u8])> {
         let names = self.folders.get(folder).map(Folder::names);
         names.into_iter().flatten().map(|(name, file)| (name, self.files[*file].bytes()))
+    }
+
+    /// How many bytes the last change wrote, if it was a write.
+    pub fn written(&self) -> Option<usize> {
+        self.files.iter().find_map(|file| match file.pending.last() {
+            Some((moment, Change::Write { bytes, .. })) if *moment == self.moment => Some(bytes.len()),
+            _ => None,
+        })
+    }
+
+    /// Makes zeros of a file from a place on.
+    pub fn wipe(&mut self, folder: &Path, name: &str, from: usize) {
+        let file = self.folders[folder].current[name];
+        self.files[file].wipe(from);
+    }
+
+    /// Takes a name away for ever.
+    pub fn forget(&mut self, folder: &Path, name: &str) {
+        let folder = self.folders.get_mut(folder).expect("a folder");
+        folder.current.remove(name);
+        folder.durable.remove(name);
     }
 
     /// Bytes of all files that have a name.

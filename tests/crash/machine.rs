@@ -29,8 +29,6 @@ use super::promises;
 
 /// Segments are small, so that there are many.
 pub const SEGMENT_BYTES: u64 = 6000;
-/// Most requests in one turn.
-const TURN_REQUESTS: usize = 4;
 /// The number of the connection that asks something only to get every turn answered.
 const IDLE: usize = 1;
 
@@ -195,7 +193,7 @@ fn send(to_writer: &Sender<ToWriter>, connection: usize, number: usize, request:
 
 fn send_turn(client: &SharedClient, to_writer: &Sender<ToWriter>) {
     let mut client = lock(client);
-    let start = client.draw(TURN_REQUESTS);
+    let start = client.draw();
     for (number, sent) in client.sent.iter().enumerate().skip(start) {
         send(to_writer, 0, number, &sent.request);
     }

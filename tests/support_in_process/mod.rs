@@ -6,7 +6,7 @@
 //! started again is for the test to say.
 #![allow(dead_code)]
 
-mod memory;
+pub mod memory;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,198 @@
+//! Damage in the part of the log that was compacted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::common::{Client, Daemon, Value, content, file_name, json, segments};
+use crate::store::{assert_usable, busy_store, everything, flip, lost, repair, repaired};
+
+fn is_compacted(path: &Path) -> bool {
+    file_name(path).contains('-')
+}
+
+/// A store that was compacted, and has events behind that; its daemon has stopped.
+fn compacted() -> Daemon {
+    let mut daemon = busy_store();
+    let mut client = daemon.connect();
+    for number in 1..=3 {
+        let formula = json!({"cmd": "formula.submit", "name": "f", "idempotency_key": format!("f{number}"),
+            "materials": [{"name": "neroli", "concentration": number}]});
+        client.ok(formula);
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": number}));
+    }
+    client.ok(json!({"cmd": "log.compact"}));
+    client.ok(json!({"cmd": "kv.set", "key": "behind", "value": 1}));
+    let message = edited(&mut client);
+    client.ok(json!({"cmd": "message.edit", "seq": message, "body": "edited behind"}));
+    daemon.stop();
+    daemon
+}
+
+/// A message to a recipient.
+fn edited(client: &mut Client) -> u64 {
+    let found = client.ok(json!({"cmd": "message.search", "recipient": "r"})).list("messages");
+    found[0]["seq"].as_u64().expect("a seq")
+}
+
+/// Every event by its seq.
+fn events(client: &mut Client) -> BTreeMap<u64, Value> {
+    let events = client.ok(json!({"cmd": "log.read", "limit": 10_000})).list("events");
+    events.into_iter().map(|event| (event["seq"].as_u64().expect("a seq"), event)).collect()
+}
+
+/// The segments of a compacted part.
+fn part(data: &Path) -> Vec<PathBuf> {
+    segments(data).into_iter().filter(|path| is_compacted(path)).collect()
+}
+
+/// Each record of a file: its seq, and where its line ends.
+fn records(path: &Path) -> Vec<(u64, usize)> {
+    let bytes = content(path);
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place);
+    let mut start = 0;
+    let mut found = Vec::new();
+    for end in ends {
+        let line: Value = serde_json::from_slice(&bytes[start + 9..end]).expect("JSON");
+        found.extend(line["seq"].as_u64().map(|seq| (seq, end)));
+        start = end + 1;
+    }
+    found
+}
+
+#[test]
+fn a_damaged_record_of_a_compacted_part_is_lost_alone_whichever_it_is() {
+    let daemon = compacted();
+    let part = part(&daemon.data());
+    let all = records(&part[0]);
+    assert!(part.len() == 1 && all.len() > 20, "{all:?}");
+    for (seq, end) in all {
+        // With the index, and without.
+        for known in [true, false] {
+            let mut damaged = Daemon::stopped_on(&daemon.data());
+            let segment = damaged.data().join("log").join(file_name(&part[0]));
+            flip(&segment, end - 3);
+            if !known {
+                fs::remove_dir_all(damaged.data().join("index")).expect("an index");
+            }
+            let done = repair(&damaged, &["--yes"]);
+            assert!(
+                done.code == Some(0) && done.stdout.contains(&format!("event {seq} is lost")),
+                "{done:?}"
+            );
+            damaged.launch();
+            let mut client = damaged.connect();
+            assert_eq!(lost(&mut client), [seq]);
+            let counts = client.ok(json!({"cmd": "stats"}));
+            client.ok(json!({"cmd": "log.verify"}));
+            damaged.stop();
+            fs::remove_dir_all(damaged.data().join("index")).expect("an index");
+            damaged.launch();
+            let mut client = damaged.connect();
+            assert_eq!(client.ok(json!({"cmd": "stats"}))["stored"], counts["stored"], "event {seq}");
+            assert_usable(&mut client);
+            client.ok(json!({"cmd": "log.compact"}));
+            assert_eq!(lost(&mut client), [seq]);
+            damaged.restart();
+            damaged.connect().ok(json!({"cmd": "log.verify"}));
+        }
+    }
+}
+
+#[test]
+fn what_is_good_in_a_compacted_part_is_kept_and_what_is_not_is_set_aside() {
+    let mut daemon = compacted();
+    daemon.launch();
+    let before = events(&mut daemon.connect());
+    daemon.stop();
+    let segment = part(&daemon.data()).remove(0);
+    let (seq, end) = records(&segment)[4];
+    flip(&segment, end - 3);
+    let damaged = content(&segment);
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    let said = repaired(&mut daemon);
+    let aside = format!("{}.0.damaged", file_name(&segment));
+    assert!(said.contains(&aside) && said.contains(&format!("event {seq} is lost")), "{said}");
+    assert_eq!(fs::read(daemon.data().join("log").join(aside)).expect("it was set aside"), damaged);
+    for (found, event) in events(&mut daemon.connect()) {
+        let same = before.get(&found) == Some(&event);
+        assert!(same || (found == seq && event["type"] == "event.lost"), "{event}");
+    }
+    assert!(!segment.exists(), "a start removes what nothing names");
+}
+
+#[test]
+fn a_compacted_segment_that_is_missing_is_lost_as_a_whole() {
+    for known in [true, false] {
+        let mut daemon = Daemon::with(&["--segment-bytes", "64K"]);
+        let mut client = daemon.connect();
+        for number in 1..=60 {
+            let value = "v".repeat(30_000);
+            client.ok(json!({"cmd": "kv.set", "key": format!("k{}", number % 40), "value": value}));
+        }
+        client.ok(json!({"cmd": "log.compact"}));
+        daemon.stop();
+        let part = part(&daemon.data());
+        assert!(part.len() > 2, "{part:?}");
+        let gone: Vec<u64> = records(&part[1]).into_iter().map(|(seq, _)| seq).collect();
+        fs::remove_file(&part[1]).expect("a segment");
+        if !known {
+            fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+        }
+        repaired(&mut daemon);
+        let mut client = daemon.connect();
+        assert_eq!(lost(&mut client), gone);
+        let keys = client.ok(json!({"cmd": "kv.list", "limit": 100})).list("keys").len();
+        assert_eq!(keys, 40 - gone.len());
+        assert_eq!(client.ok(json!({"cmd": "kv.set", "key": "next", "value": 1})).seq(), 61);
+    }
+}
+
+#[test]
+fn the_list_of_compacted_segments_is_found_again() {
+    for missing in [true, false] {
+        let mut daemon = compacted();
+        daemon.launch();
+        let before = events(&mut daemon.connect());
+        daemon.stop();
+        let list = daemon.data().join("log/compacted");
+        let whole = fs::read(&list).expect("a list");
+        match missing {
+            true => fs::remove_file(&list).expect("a list"),
+            false => flip(&list, 20),
+        }
+        let said = repaired(&mut daemon);
+        assert!(said.contains("no event is lost"), "{said}");
+        assert_eq!(fs::read(&list).expect("a list"), whole);
+        assert_eq!(events(&mut daemon.connect()), before);
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_made_anew_by_a_compaction_as_long_as_there_is_an_index() {
+    let mut daemon = compacted();
+    let folder = fs::read_dir(daemon.data().join("log")).expect("a log");
+    let checkpoint = folder
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "checkpoint"))
+        .expect("a checkpoint");
+    flip(&checkpoint, 30);
+    let before = everything(&daemon.data());
+    let refused = repair(&daemon, &["--yes"]);
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    assert!(refused.stderr.contains("log.compact") && refused.stderr.contains("backup"), "{refused:?}");
+    assert!(everything(&daemon.data()) == before, "it was changed");
+    daemon.launch();
+    let mut client = daemon.connect();
+    let all = events(&mut client);
+    client.refused(json!({"cmd": "log.verify"}), "corrupt");
+    client.ok(json!({"cmd": "log.compact"}));
+    client.ok(json!({"cmd": "log.verify"}));
+    daemon.stop();
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    daemon.launch();
+    let mut client = daemon.connect();
+    let left = events(&mut client);
+    assert!(left.iter().all(|(seq, event)| all.get(seq) == Some(event)));
+    assert_usable(&mut client);
+}

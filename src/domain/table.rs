@@ -318,6 +318,13 @@ impl<'a> Draft<'a> {
         Ok(self.next_seq() - 1)
     }
 
+    /// Brings the queues that were set into their stored form, so that a scan finds them.
+    pub fn store_queues(&mut self) {
+        for (id, queue) in std::mem::take(&mut self.outcome.queues) {
+            self.outcome.changes.put(Queue::key(id), queue.map(|queue| queue.value()));
+        }
+    }
+
     /// What came of it.
     #[must_use]
     pub fn finish(self) -> Outcome {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::domain::forget::{forget, references};
 use crate::domain::record::message_parts;
-use crate::domain::table::{Circumstances, Counts, Draft, FIRST_POSTINGS_TAG, Facts, Visit};
+use crate::domain::table::{Circumstances, Counts, Draft, FIRST_POSTINGS_TAG, Facts, Outcome, Visit};
 use crate::error::{Error, Result};
 use crate::index::run::{Meta, Position, Run, value_in, write_value};
 use crate::index::run_writer::RunWriter;
@@ -243,8 +243,9 @@ impl<'p> Part<'p> {
         let mut random = |_: &mut [u8]| {};
         let circumstances =
             Circumstances { at: Timestamp(0), at_text: b"", uid: self.uid, random: &mut random };
-        let mut table = Draft::new(&self.table, self.compacted.last + 1, circumstances);
+        let mut table = Draft::new(&self.table, self.compacted.last + 1, circumstances, Outcome::default());
         forget(&mut table, &found.lost, found.messages)?;
+        table.store_queues();
         let file = self.storage.open(path, Open::Create).map_err(failed)?;
         let (mut out, mut payload) = (RunWriter::to_file(file, 0), Vec::new());
         table.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {

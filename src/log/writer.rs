@@ -251,7 +251,7 @@ mod tests {
         let bytes = content(&storage, 1);
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("a frame") + 1;
         let ahead = (bytes.len() - used) as u64;
-        assert!((ROOM_BYTES_MIN - 200..=ROOM_BYTES_MIN).contains(&ahead), "{ahead}");
+        assert!((ROOM_BYTES - 200..=ROOM_BYTES).contains(&ahead), "{ahead}");
         for seq in 2..=20 {
             log.append(seq, seq, &[b'y'; 60_000]).expect("memory");
             assert!(content(&storage, 1).len() as u64 <= SEGMENT_BYTES.max(log.position), "event {seq}");

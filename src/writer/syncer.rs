@@ -49,15 +49,22 @@ impl Syncer {
 impl Work {
     /// Syncs until the writer is gone.
     pub fn run(self) {
-        while self.sync_one() {}
-    }
-
-    /// Syncs the next file. `false` when the writer is gone.
-    pub fn sync_one(&self) -> bool {
-        self.files.recv().is_ok_and(|file| {
+        while let Some(file) = self.next() {
             let started = Instant::now();
             let done = file.sync();
-            self.done.send((done, started.elapsed())).is_ok()
-        })
+            self.tell((done, started.elapsed()));
+        }
+    }
+
+    /// The next file to sync. `None` when the writer is gone.
+    #[must_use]
+    pub fn next(&self) -> Option<Arc<dyn File>> {
+        self.files.recv().ok()
+    }
+
+    /// Tells how it ended.
+    pub fn tell(&self, synced: Synced) {
+        // When the writer is gone nobody asks.
+        let _ = self.done.send(synced);
     }
 }

@@ -17,8 +17,10 @@ use msglogd::domain::decide;
 use msglogd::domain::table::{Circumstances, FIRST_POSTINGS_TAG, Facts, Outcome};
 use msglogd::error::Result;
 use msglogd::index::files::RunFiles;
+use msglogd::index::levels::due;
 use msglogd::index::run::Run;
 use msglogd::index::tail::Tail;
+use msglogd::limits::FLUSH_BYTES;
 use msglogd::log::writer::LogWriter;
 use msglogd::maintenance::pace::Pace;
 use msglogd::maintenance::rewrite::Rewriter;
@@ -222,6 +224,17 @@ impl Daemon {
     fn set_index(&mut self, runs: Vec<Arc<Run>>, tails: Vec<Arc<Tail>>) {
         let (runs, tails) = (Arc::new(runs), Arc::new(tails));
         self.snapshot = Arc::new(Snapshot { runs, tails, ..Snapshot::clone(&self.snapshot) });
+    }
+
+    /// Does what the background does when a batch has ended: a large tail becomes a file, and files of one
+    /// size one.
+    pub fn settle(&mut self) {
+        if self.snapshot.tails.last().is_some_and(|tail| tail.held_bytes() >= FLUSH_BYTES) {
+            self.flush();
+        }
+        while let Some(start) = due(&self.snapshot.runs, |_| true) {
+            self.merge_files(start, self.snapshot.runs.len());
+        }
     }
 
     /// Writes every tail to a run file.

@@ -1,0 +1,161 @@
+//! What happens while a turn is on its way to the disk. The writer is the real one, on a real folder;
+//! the disk confirms or fails when the test says so.
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use common::{PATIENCE, TempDir, json, until};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use msglogd::domain::command::Command;
+use msglogd::error::Code;
+use msglogd::snapshot::Published;
+use msglogd::stats::Stats;
+use msglogd::storage::Disk;
+use msglogd::store::{self, Folders, Progress, Replayed};
+use msglogd::writer::syncer::{self, Work};
+use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
+
+/// More requests than the writer syncs by itself.
+const MANY: u64 = 100;
+
+struct Silence;
+
+impl Progress for Silence {
+    fn say(&mut self, line: &str) {
+        panic!("a new store has nothing to say: {line}");
+    }
+
+    fn replayed(&mut self, _: Replayed) {}
+}
+
+struct Machine {
+    to_writer: Sender<ToWriter>,
+    inbox: Receiver<ToWriter>,
+    answers: Receiver<Answers>,
+    published: Arc<Published>,
+    disk: Work,
+    writer: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = TempDir::new();
+        let (published, (to_writer, inbox)) = (Arc::new(Published::default()), unbounded());
+        let ((answered, answers), (syncer, disk)) = (unbounded(), syncer::pair());
+        let surroundings = Surroundings {
+            published: Arc::clone(&published),
+            stats: Arc::<Stats>::default(),
+            deliver: Box::new(move |answers| answered.send(answers).unwrap_or_default()),
+            announce: Box::new(|| {}),
+            background: Box::new(|_| {}),
+            sealed: Box::new(|| {}),
+            uid: 0,
+            flush_bytes: u64::MAX,
+            syncer: Some(syncer),
+        };
+        let opened = store::open(&(Arc::new(Disk) as _), &Folders::new(folder.path()), 1 << 20, &mut Silence);
+        let store = opened.unwrap_or_else(|failure| panic!("{failure}"));
+        let writer = Writer::new(store, surroundings).expect("an empty store");
+        let requests = inbox.clone();
+        let writer = thread::spawn(move || writer.run(&requests));
+        Machine { to_writer, inbox, answers, published, disk, writer, folder }
+    }
+
+    /// Sends a parcel that sets `count` keys, and waits until the writer has taken it.
+    fn set(&self, count: u64, prefix: &str) {
+        let ask = |number| {
+            let key = format!("{prefix}{number}");
+            let line = json!({"cmd": "kv.set", "key": key, "value": 1, "if_seq": 0}).to_string();
+            let parsed = msglogd::protocol::request::parse(line.as_bytes());
+            let Ok(Command::Write(request)) = parsed.command else { panic!("{line}") };
+            Asked { ticket: Ticket { connection: 1, number }, uid: 0, request, bytes: line.len() }
+        };
+        self.to_writer.send(ToWriter::Requests((0..count).map(ask).collect())).expect("a writer");
+        until("the writer has taken the parcel", || self.inbox.is_empty().then_some(()));
+    }
+
+    fn answers(&self) -> Answers {
+        self.answers.recv_timeout(PATIENCE).expect("answers")
+    }
+
+    /// Lets the disk confirm what is on its way.
+    fn confirm(&self) {
+        let file = self.disk.next().expect("a sync is asked for");
+        self.disk.tell((file.sync(), Duration::ZERO));
+    }
+
+    /// Lets the disk fail.
+    fn fail(&self) {
+        self.disk.next().expect("a sync is asked for");
+        self.disk.tell((Err(io::Error::other("the disk is gone")), Duration::ZERO));
+    }
+
+    /// Ends the writer; answers how many events a start finds.
+    fn end(self) -> u64 {
+        self.to_writer.send(ToWriter::Finish).expect("a writer");
+        self.writer.join().expect("no panic");
+        let opened =
+            store::open(&(Arc::new(Disk) as _), &Folders::new(self.folder.path()), 1 << 20, &mut Silence);
+        opened.unwrap_or_else(|failure| panic!("{failure}")).snapshot.last
+    }
+}
+
+fn codes(answers: &Answers) -> Vec<Option<Code>> {
+    answers.list.iter().map(|(_, answer)| answer.as_ref().err().map(|error| error.code())).collect()
+}
+
+#[test]
+fn what_was_decided_over_a_turn_on_its_way_is_told_after_it_and_sees_it() {
+    let machine = Machine::new();
+    machine.set(MANY, "k");
+    // The same keys again: they are there, though nobody may know yet.
+    machine.set(MANY + 1, "k");
+    assert_eq!(machine.published.load().last, 0, "nothing is visible before the disk has it");
+    assert!(machine.answers.is_empty(), "nothing is told before the disk has it");
+
+    machine.confirm();
+    assert!(codes(&machine.answers()).iter().all(Option::is_none));
+    until("it is visible", || (machine.published.load().last == MANY).then_some(()));
+
+    machine.confirm();
+    let second = codes(&machine.answers());
+    let (last, others) = second.split_last().expect("answers");
+    assert!(others.iter().all(|code| *code == Some(Code::Conflict)), "{second:?}");
+    assert_eq!(*last, None);
+    assert_eq!(machine.end(), MANY + 1);
+}
+
+#[test]
+fn when_the_disk_fails_the_turn_is_unknown_and_what_was_decided_over_it_never_happened() {
+    let machine = Machine::new();
+    machine.set(MANY, "k");
+    machine.set(MANY, "k");
+    machine.set(2, "other");
+    machine.fail();
+    let unknown = codes(&machine.answers());
+    assert_eq!(unknown, vec![Some(Code::OutcomeUnknown); usize::try_from(MANY).expect("small")]);
+    let void = codes(&machine.answers());
+    // Also the refusals: they were decided from what may not be there.
+    assert!(void.iter().all(|code| *code == Some(Code::ReadOnly)), "{void:?}");
+    assert_eq!(machine.published.load().last, 0, "nothing of it is visible");
+
+    machine.set(1, "later");
+    assert_eq!(codes(&machine.answers()), [Some(Code::ReadOnly)]);
+    assert_eq!(machine.end(), MANY, "what was in the file is there after a restart, and no more");
+}
+
+#[test]
+fn an_end_waits_for_what_is_on_its_way() {
+    let machine = Machine::new();
+    machine.set(MANY, "k");
+    machine.to_writer.send(ToWriter::Finish).expect("a writer");
+    assert!(machine.answers.is_empty());
+    machine.confirm();
+    assert_eq!(machine.answers().list.len() as u64, MANY);
+    assert_eq!(machine.end(), MANY);
+}

@@ -138,17 +138,12 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_writer, writer_inbox) = unbounded();
     let (to_readers, readers_inbox) = unbounded();
     let (to_background, background_inbox) = unbounded();
-
     let (sealed, was_sealed) = bounded(1);
 
-    let surroundings = Surroundings {
-        syncer: Some(start_syncer()?),
-        ..surroundings(&mailbox, &published, &stats, to_background.clone(), sealed)
-    };
+    let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
     let writer = start_writer(store, surroundings, &folders, writer_inbox)?;
     start_readers(&readers_inbox, &to_readers, &mailbox, &stats)?;
-    let background =
-        Background { files: files.clone(), writer: to_writer.clone(), stats: Arc::clone(&stats) };
+    let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 
     let stopping = Arc::new(AtomicBool::new(false));
@@ -174,7 +169,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         stats,
         identity,
         stopping,
-        answering: thread::available_parallelism().map_or(1, usize::from).min(1 + READERS),
+        answering: answering(),
         gets: RefCell::default(),
         snapshot: RefCell::default(),
     };
@@ -186,10 +181,13 @@ fn serve(options: Options) -> Result<(), Exit> {
     drop(router);
     // It tidies up after what it gave up.
     let _ = maintainer.join();
-    if writer.join().is_err() {
-        return Err(Exit::Io("the writer ended by a defect: please report this".to_owned()));
-    }
-    served.map_err(internal)
+    end_of(writer).and(served.map_err(internal))
+}
+
+/// Waits until the writer has synced everything.
+fn end_of(writer: thread::JoinHandle<()>) -> Result<(), Exit> {
+    let defect = "the writer ended by a defect: please report this";
+    writer.join().map_err(|_| Exit::Io(defect.to_owned()))
 }
 
 /// Warns of a log that is far ahead of the clock.
@@ -210,6 +208,7 @@ fn start_writer(
     folders: &Folders,
     inbox: Receiver<ToWriter>,
 ) -> Result<thread::JoinHandle<()>, Exit> {
+    let surroundings = Surroundings { syncer: Some(start_syncer()?), ..surroundings };
     let writer = Writer::new(store, surroundings).map_err(|error| {
         let index = folders.index.display();
         Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
@@ -218,6 +217,11 @@ fn start_writer(
         let _vital = Vital;
         writer.run(&inbox);
     })
+}
+
+/// How many threads may answer short reads at once: the loop and the readers, as far as there are cores.
+fn answering() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(1 + READERS)
 }
 
 /// Starts the thread that syncs the log.

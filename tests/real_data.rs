@@ -47,7 +47,7 @@ fn send(daemon: &mut Daemon, requests: impl Iterator<Item = String>) -> Vec<Valu
             replies.push(parsed(&daemon.answer(1, &request)));
         }
         daemon.commit();
-        daemon.settle();
+        daemon.leave_tail();
     }
     replies
 }

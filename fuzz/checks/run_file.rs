@@ -121,17 +121,20 @@ pub fn verified(bytes: &[u8]) -> Option<Run> {
 
 /// Puts right the checksums of the blocks and of the tables at the end, as far as they can be found.
 pub fn put_checksums_right(file: &mut [u8]) -> Option<()> {
-    // Format 4: offsets, filter, index and meta, and one checksum of the offsets.
-    const PLACES: usize = 4;
+    // Format 5: offsets in blocks with a checksum each, filter, windows, index and meta.
+    const PLACES: usize = 5;
+    const OFFSETS_BYTES: usize = 4 * 1024;
     let footer = file.len().checked_sub(PLACES * 8 + 4 + MAGIC.len())?;
     let places = file.get(footer..footer + PLACES * 8)?.as_chunks::<8>().0;
     let places: Result<Vec<usize>, _> =
         places.iter().map(|eight| usize::try_from(u64::from_le_bytes(*eight))).collect();
-    let &[offsets, filter, index, meta] = places.ok()?.as_slice() else { return None };
+    let &[offsets, filter, _, index, meta] = places.ok()?.as_slice() else { return None };
     if let Some(table) = file.get(index..meta).map(<[u8]>::to_vec) {
         put_blocks_right(file, &table);
     }
-    seal(file, offsets, filter.checked_sub(4)?);
+    for start in (offsets..filter.min(file.len())).step_by(OFFSETS_BYTES + 4) {
+        seal(file, start, (start + OFFSETS_BYTES).min(filter.checked_sub(4)?));
+    }
     let end = footer + PLACES * 8;
     let checksum = crc32(file.get(filter..end)?).to_le_bytes();
     file.get_mut(end..end + 4)?.copy_from_slice(&checksum);

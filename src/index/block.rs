@@ -242,6 +242,22 @@ impl BlockPlace {
     }
 }
 
+/// The payload of a table's key that is set, or removed.
+pub fn write_value(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    out.clear();
+    out.push(u8::from(value.is_some()));
+    out.extend_from_slice(value.unwrap_or_default());
+}
+
+/// What [`write_value`] wrote.
+#[must_use]
+pub fn value_in(payload: &[u8]) -> Option<&[u8]> {
+    match payload.split_first() {
+        Some((1, value)) => Some(value),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::{BLOCK_GROUPS, BlockPlace};
+pub use super::block::{value_in, write_value};
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
 pub use super::meta::Meta;
@@ -483,22 +484,6 @@ fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
         index.push(key, place, usize::try_from(length).ok()?);
     }
     Some(index)
-}
-
-/// The payload of a table's key that is set, or removed.
-pub fn write_value(out: &mut Vec<u8>, value: Option<&[u8]>) {
-    out.clear();
-    out.push(u8::from(value.is_some()));
-    out.extend_from_slice(value.unwrap_or_default());
-}
-
-/// What [`write_value`] wrote.
-#[must_use]
-pub fn value_in(payload: &[u8]) -> Option<&[u8]> {
-    match payload.split_first() {
-        Some((1, value)) => Some(value),
-        _ => None,
-    }
 }
 
 /// A place in a run.

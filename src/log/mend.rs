@@ -83,6 +83,8 @@ pub fn mend<'b>(bytes: &'b [u8], around: Around<'b>) -> Result<Mended, OtherVers
     while place < end {
         if let Some(next) = mender.keep(place) {
             place = next;
+        } else if header_at(bytes, place).is_some_and(|header| header.v != VERSION) {
+            return Err(OtherVersion(place as u64));
         } else if mender.is_torn(place) {
             if changed {
                 // Elsewhere in the file it may not look torn any more.
@@ -93,9 +95,6 @@ pub fn mend<'b>(bytes: &'b [u8], around: Around<'b>) -> Result<Mended, OtherVers
             }
             place = end;
         } else {
-            if header_at(bytes, place).is_some_and(|header| header.v != VERSION) {
-                return Err(OtherVersion(place as u64));
-            }
             place = mender.replace(place, end);
             changed = true;
         }
@@ -410,5 +409,7 @@ mod tests {
         let place = bytes.len() as u64;
         Header { v: 2, first: 2, last: 2, prev: 1, synced: 1, bytes: 0 }.write(&mut bytes);
         assert_eq!(mend(&bytes, around(None)).err(), Some(OtherVersion(place)));
+        Header { v: 2, first: 3, last: 3, prev: 2, synced: 2, bytes: 900 }.write(&mut bytes);
+        assert_eq!(mend(&bytes, around(None)).err(), Some(OtherVersion(place)), "also where its end is torn");
     }
 }

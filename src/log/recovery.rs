@@ -435,8 +435,11 @@ mod tests {
         (storage, segments)
     }
 
-    /// The seqs that are read and where each begins, and what came of it.
-    fn seqs(files: &[(u64, Vec<u8>)], start: Start) -> (Vec<(u64, u64, bool)>, Result<Recovered, Failure>) {
+    /// An event's seq, where it begins, and whether it ends its frame.
+    type Given = (u64, u64, bool);
+
+    /// What is read, and what came of it.
+    fn seqs(files: &[(u64, Vec<u8>)], start: Start) -> (Vec<Given>, Result<Recovered, Failure>) {
         let mut found = Vec::new();
         let read = read(log_of(files).1, start, &mut |_, event| {
             found.push((event.seq, event.offset, event.ends_frame));

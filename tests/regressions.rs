@@ -119,7 +119,7 @@ fn a_text_and_a_substring_must_both_be_there() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();
     for body in ["alpha beta", "gamma alpha beta"] {
-        client.ok(json!({"cmd": "message.post", "recipient": "r", "body": body}));
+        client.ok(json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body}));
     }
     // The text is exact, so no message is checked for it; the substring is looked for message by message.
     for text in ["gam*", "gamma"] {

@@ -410,7 +410,7 @@ impl EachOffsets for Run {
             Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
             Offsets::At(_) => {
                 let mut pieces = self.offset_pieces();
-                pieces.try_for_each(|piece| each(&*self.read_block(piece)?))
+                pieces.try_for_each(|piece| each(&self.read_block(piece)?))
             }
         }
     }

@@ -113,3 +113,17 @@ fn a_follow_that_is_begun_during_the_stop_ends_with_it() {
     let last = rest.lines().last().unwrap_or_default();
     assert!(last.contains("\"shutting_down\""), "{last}");
 }
+
+#[test]
+fn a_text_and_a_substring_must_both_be_there() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for body in ["alpha beta", "gamma alpha beta"] {
+        client.ok(json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body}));
+    }
+    // The text is exact, so no message is checked for it; the substring is looked for message by message.
+    for text in ["gam*", "gamma"] {
+        let found = client.ok(json!({"cmd": "message.search", "text": text, "substring": "pha b"}));
+        assert_eq!(found["messages"].as_array().map(Vec::len), Some(1), "{text}: {found}");
+    }
+}

@@ -144,7 +144,16 @@ fn each_thing_that_touches_the_world_has_its_place() {
     let rules: &[(&str, &[&str])] = &[
         ("mio::", &["src/server/event_loop.rs"]),
         ("SystemTime::now", &["src/time.rs"]),
-        ("Timestamp::now", &["src/writer/mod.rs", "src/writer/turn.rs", "src/daemon/mod.rs", "src/server/local.rs", "src/client/"]),
+        (
+            "Timestamp::now",
+            &[
+                "src/writer/mod.rs",
+                "src/writer/turn.rs",
+                "src/daemon/mod.rs",
+                "src/server/local.rs",
+                "src/client/",
+            ],
+        ),
         ("getrandom::", &["src/randomness.rs"]),
         ("File::open", &["src/storage.rs", "src/client/"]),
         ("println!", &["src/report.rs", "src/client/", "src/bin/msglog.rs"]),

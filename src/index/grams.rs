@@ -89,13 +89,11 @@ pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
     let mut any: Vec<Boxed<'r>> = Vec::new();
     let mut all: Vec<Boxed<'r>> = Vec::new();
     for gram in part.array_windows_of() {
-        match open(gram)? {
-            Some(found) => all.push(Box::new(found)),
-            None => {
-                all.clear();
-                break;
-            }
-        }
+        let Some(found) = open(gram)? else {
+            all.clear();
+            break;
+        };
+        all.push(Box::new(found));
     }
     if !all.is_empty() {
         any.push(And::of(all)?);

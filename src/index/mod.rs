@@ -14,6 +14,7 @@
 //!   walk postings for a search; `count` counts without walking.
 
 pub mod block;
+mod block_index;
 pub mod cache;
 pub mod count;
 pub mod cursor;

@@ -72,10 +72,11 @@ impl Plan {
         !self.pieces.iter().any(is_selective) && (self.adjacent != 0 || !self.pieces.is_empty())
     }
 
-    /// What is asked for besides texts.
+    /// What is asked for besides the substring: of that nothing is exact, of the rest something may be, and
+    /// then is not checked.
     #[must_use]
-    pub fn without_texts(&self) -> Plan {
-        Plan { required: self.required.clone(), ..Plan::default() }
+    pub fn without_substring(&self) -> Plan {
+        Plan { required: self.required.clone(), clauses: self.clauses.clone(), ..Plan::default() }
     }
 
     /// Requires the words and symbols of a lower-cased substring, which must be checked on the

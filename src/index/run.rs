@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::{BLOCK_GROUPS, BlockPlace};
 pub use super::block::{value_in, write_value};
+use super::block_index::{BlockIndex, read_index};
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
 pub use super::meta::Meta;
@@ -27,7 +28,6 @@ use super::pairs::rows::{self, Piece, Window, columns_of};
 use super::places;
 use super::run_writer::EachOffsets;
 use super::terms::is_of_grams;
-use crate::codec::read_varint;
 use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
@@ -38,63 +38,6 @@ pub(super) const PLACES: usize = 5;
 /// Offsets in a block.
 pub(super) const BLOCK_OFFSETS: usize = 1024;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
-
-/// The first key of each block, and where it lies.
-#[derive(Default)]
-pub(super) struct BlockIndex {
-    keys: Vec<u8>,
-    /// Per block: where its first key ends in `keys`, and its place and length in the run.
-    blocks: Vec<(u32, u64, u32)>,
-}
-
-impl BlockIndex {
-    pub(super) fn push(&mut self, first_key: &[u8], place: u64, length: usize) {
-        self.keys.extend_from_slice(first_key);
-        let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-        self.blocks.push((end, place, u32::try_from(length).unwrap_or(u32::MAX)));
-    }
-
-    /// How many blocks there are.
-    pub(super) fn len(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// Bytes that it takes.
-    pub(super) fn bytes(&self) -> usize {
-        self.keys.len() + 16 * self.blocks.len()
-    }
-
-    pub(super) fn shrink(&mut self) {
-        self.keys.shrink_to_fit();
-        self.blocks.shrink_to_fit();
-    }
-
-    fn first_key(&self, block: usize) -> &[u8] {
-        let start = if block == 0 { 0 } else { self.blocks[block - 1].0 as usize };
-        &self.keys[start..self.blocks[block].0 as usize]
-    }
-
-    /// First key, place and length of every block.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u64, u32)> {
-        let blocks = self.blocks.iter().enumerate();
-        blocks.map(|(number, (_, place, length))| (self.first_key(number), *place, *length))
-    }
-
-    /// How many blocks begin with a key smaller than `key`, or equal when `or_equal`.
-    fn beginning_before(&self, key: &[u8], or_equal: bool) -> usize {
-        let (mut low, mut high) = (0, self.blocks.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            let first = self.first_key(middle);
-            if first < key || (or_equal && first == key) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-}
 
 enum Source {
     Memory(Vec<u8>),
@@ -468,22 +411,10 @@ impl EachOffsets for Run {
             Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
             Offsets::At(_) => {
                 let mut pieces = self.offset_pieces();
-                pieces.try_for_each(|piece| each(&*self.read_block(piece)?))
+                pieces.try_for_each(|piece| each(&self.read_block(piece)?))
             }
         }
     }
-}
-
-fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
-    let (mut bytes, mut index) = (blocks, BlockIndex::default());
-    while !bytes.is_empty() {
-        let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
-        let (key, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        let (place, length) = (read_varint(&mut bytes)?, read_varint(&mut bytes)?);
-        index.push(key, place, usize::try_from(length).ok()?);
-    }
-    Some(index)
 }
 
 /// A place in a run.

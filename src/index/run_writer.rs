@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder};
+use super::block_index::BlockIndex;
 use super::filter::{self, Filter};
 use super::grams::Grams;
 use super::pairs::rows::{self, RowsWriter, Window, write_piece};
 use super::postings::split_key;
-use super::run::{BLOCK_OFFSETS, BlockIndex, MAGIC, Meta, PLACES, Run};
+use super::run::{BLOCK_OFFSETS, MAGIC, Meta, PLACES, Run};
 use super::terms::{Kind, is_of_grams};
 use crate::codec::write_varint;
 use crate::domain::table::FIRST_POSTINGS_TAG;

@@ -1,5 +1,6 @@
 //! For unit tests: run files in memory.
 
+#[cfg(test)]
 use std::io;
 use std::sync::{Arc, Mutex};
 

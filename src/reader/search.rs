@@ -129,7 +129,7 @@ impl Finder {
         let high = next.map_or(snapshot.last, |next| next - 1);
         let times =
             (filter.since.is_some() || filter.until.is_some()).then_some((filter.since, filter.until));
-        let all = plan.is_wide().then(|| plan.without_texts());
+        let all = plan.is_wide().then(|| plan.without_substring());
         Ok(Finder { plan, all, check, low, high, times })
     }
 

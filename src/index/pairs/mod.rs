@@ -10,7 +10,7 @@
 //! other in a text are always in one column. Some two fifths of its bits are set, and a pair that is not there
 //! looks as if it were in about one of forty.
 //!
-//! In a file columns lie turned by 90 degrees (Goodwin and others: "BitFunnel: Revisiting Signatures for
+//! In a file columns lie turned by 90 degrees (Goodwin and others: "`BitFunnel`: Revisiting Signatures for
 //! Search", 2017): a *row* has one bit of each of many columns, and a search reads only the rows of its own
 //! bits, 32,768 columns at once. See `rows`.
 //!

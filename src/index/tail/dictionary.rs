@@ -253,18 +253,18 @@ impl Beginnings {
         let Beginnings { newest, links } = self;
         let link = small(links.len());
         let hash = hasher.hash_one(beginning);
-        match newest.find_mut(hash, |known| is_at(bytes, links[*known as usize].0, beginning)) {
-            Some(known) => links.push((start, std::mem::replace(known, link))),
-            None => {
-                links.push((start, NONE));
-                // A beginning that is being added is nowhere yet: its hash is known.
-                let of = |place: usize| bytes.get(place..place + BEGINNING_BYTES).unwrap_or(beginning);
-                newest.insert_unique(hash, link, |known| {
-                    let (at, _) = links[*known as usize];
-                    hasher.hash_one(<&[u8; BEGINNING_BYTES]>::try_from(of(at as usize)).unwrap_or(beginning))
-                });
-            }
+        if let Some(known) = newest.find_mut(hash, |known| is_at(bytes, links[*known as usize].0, beginning))
+        {
+            links.push((start, std::mem::replace(known, link)));
+            return;
         }
+        links.push((start, NONE));
+        newest.insert_unique(hash, link, |known| {
+            let (at, _) = links[*known as usize];
+            let known = bytes.get(at as usize..).and_then(|rest| rest.first_chunk::<BEGINNING_BYTES>());
+            // The one that is being added is nowhere yet.
+            hasher.hash_one(known.unwrap_or(beginning))
+        });
     }
 
     /// Where the terms with this prefix begin, which is no shorter than what they are linked by.

@@ -1,0 +1,73 @@
+//! The blocks of a run: the first key of each, and where it lies.
+
+use crate::codec::read_varint;
+
+/// The first key of each block, and where it lies.
+#[derive(Default)]
+pub struct BlockIndex {
+    keys: Vec<u8>,
+    /// Per block: where its first key ends in `keys`, and its place and length in the run.
+    pub blocks: Vec<(u32, u64, u32)>,
+}
+
+impl BlockIndex {
+    pub fn push(&mut self, first_key: &[u8], place: u64, length: usize) {
+        self.keys.extend_from_slice(first_key);
+        let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        self.blocks.push((end, place, u32::try_from(length).unwrap_or(u32::MAX)));
+    }
+
+    /// How many blocks there are.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.keys.len() + 16 * self.blocks.len()
+    }
+
+    pub fn shrink(&mut self) {
+        self.keys.shrink_to_fit();
+        self.blocks.shrink_to_fit();
+    }
+
+    pub fn first_key(&self, block: usize) -> &[u8] {
+        let start = if block == 0 { 0 } else { self.blocks[block - 1].0 as usize };
+        &self.keys[start..self.blocks[block].0 as usize]
+    }
+
+    /// First key, place and length of every block.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64, u32)> {
+        let blocks = self.blocks.iter().enumerate();
+        blocks.map(|(number, (_, place, length))| (self.first_key(number), *place, *length))
+    }
+
+    /// How many blocks begin with a key smaller than `key`, or equal when `or_equal`.
+    pub fn beginning_before(&self, key: &[u8], or_equal: bool) -> usize {
+        let (mut low, mut high) = (0, self.blocks.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let first = self.first_key(middle);
+            if first < key || (or_equal && first == key) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+/// Reads what a run file says of its blocks. `None` when it makes no sense.
+pub fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
+    let (mut bytes, mut index) = (blocks, BlockIndex::default());
+    while !bytes.is_empty() {
+        let length = usize::try_from(read_varint(&mut bytes)?).ok()?;
+        let (key, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        let (place, length) = (read_varint(&mut bytes)?, read_varint(&mut bytes)?);
+        index.push(key, place, usize::try_from(length).ok()?);
+    }
+    Some(index)
+}

@@ -123,7 +123,7 @@ impl Ours {
     fn write(&mut self, write: Write, bytes: usize) {
         let request = WriteRequest { write, durable: true, dry_run: false, idempotency: None };
         let ticket = Ticket { connection: 0, number: 0 };
-        let asked = Asked { ticket, uid: 0, request: Box::new(request), bytes };
+        let asked = Asked { ticket, uid: 0, request, bytes };
         self.writer.send(ToWriter::Requests(vec![asked])).expect("the writer runs");
         self.in_flight += 1;
         while self.in_flight >= IN_FLIGHT {

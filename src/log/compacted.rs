@@ -135,6 +135,9 @@ impl Compacted {
     /// # Errors
     /// What the system says.
     pub fn remove_left_over(&self, storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+        // A start may have found the list in a folder that no sync has confirmed yet: what the list before
+        // it named must stay until that one can come back no more.
+        storage.sync_folder(folder)?;
         for name in storage.list(folder)?.iter().filter(|name| self.is_left_over(name)) {
             storage.remove(&folder.join(name))?;
         }

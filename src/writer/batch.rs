@@ -130,7 +130,9 @@ impl Facts for Batch {
         if seq > self.snapshot.last {
             return Ok(self.lines.record(seq).map(<[u8]>::to_vec));
         }
-        match self.hot.borrow().record(seq) {
+        // What was read lately may have been compacted away since.
+        let is_kept = seq > self.snapshot.compacted.last;
+        match self.hot.borrow().record(seq).filter(|_| is_kept) {
             Some(record) => Ok(Some(record.to_vec())),
             None => self.snapshot.record(seq),
         }

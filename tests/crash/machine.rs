@@ -152,7 +152,7 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
                         if !compaction.is_under_way()
                             && life.index_every.is_some_and(|every| turn % every == 0)
                         {
-                            index(&storage, &snapshot, &to_writer, std::mem::take(&mut lock_handed(&handed)));
+                            index(&storage, &snapshot, &to_writer, &handed);
                         }
                         send_turn(&client, &to_writer);
                     }
@@ -220,16 +220,20 @@ fn lock_handed(handed: &Handed) -> MutexGuard<'_, Vec<ToBackground>> {
     handed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets the background write the tails that it was given to files, those that no compaction has taken in.
-fn index(
-    storage: &FaultyStorage,
-    snapshot: &Snapshot,
-    to_writer: &Sender<ToWriter>,
-    handed: Vec<ToBackground>,
-) {
-    let last = snapshot.runs.last().map_or(0, |run| run.meta().last);
-    let behind = |work: &ToBackground| matches!(work, ToBackground::Flush(tail) if tail.first() > last);
-    let given: Vec<ToBackground> = handed.into_iter().filter(behind).collect();
+/// Lets the background write the tails that it was given to files, those that no compaction has taken in
+/// and that follow the files which the writer knows of.
+fn index(storage: &FaultyStorage, snapshot: &Snapshot, to_writer: &Sender<ToWriter>, handed: &Handed) {
+    let mut last = snapshot.runs.last().map_or(0, |run| run.meta().last);
+    let mut given = Vec::new();
+    lock_handed(handed).retain(|work| {
+        let ToBackground::Flush(tail) = work else { return false };
+        if tail.first() == last + 1 {
+            last = tail.last();
+            given.push(ToBackground::Flush(Arc::clone(tail)));
+            return false;
+        }
+        tail.first() > last
+    });
     if !given.is_empty() {
         in_background(storage, to_writer, snapshot.runs.as_ref().clone(), given);
     }

@@ -131,7 +131,7 @@ impl Dictionary {
 
     /// How many terms there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn terms(&self) -> usize {
         self.table.len()
     }
 
@@ -198,6 +198,7 @@ impl Dictionary {
     }
 
     /// The terms that begin with `prefix`.
+    #[must_use]
     pub fn beginning_with(&self, prefix: &[u8]) -> Vec<Term> {
         if prefix.len() >= BEGINNING_BYTES {
             let starts = self.beginnings.of(&self.hasher, &self.bytes, prefix);
@@ -209,6 +210,7 @@ impl Dictionary {
     }
 
     /// The terms that begin with `prefix` and hold `part` behind it.
+    #[must_use]
     pub fn containing(&self, prefix: &[u8], part: &[u8]) -> Vec<Term> {
         let mut found: Vec<Term> = Vec::new();
         for place in Finder::new(part).find_iter(&self.bytes) {

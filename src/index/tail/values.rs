@@ -28,10 +28,10 @@ impl Versions {
         Versions { newest: version, before: Vec::new() }
     }
 
-    /// The value as of event `upto`. `None` when it was not touched by then.
-    fn as_of(&self, upto: u32) -> Option<Option<&[u8]>> {
+    /// The version as of event `upto`. `None` when it was not touched by then.
+    fn as_of(&self, upto: u32) -> Option<&Version> {
         let newest_first = std::iter::once(&self.newest).chain(self.before.iter().rev());
-        newest_first.into_iter().find(|(event, _)| *event <= upto).map(|(_, value)| value.as_deref())
+        newest_first.into_iter().find(|(event, _)| *event <= upto)
     }
 }
 
@@ -44,15 +44,12 @@ impl Values {
         let length = value.as_ref().map_or(0, Vec::len);
         let version = (event, value.map(Vec::into_boxed_slice));
         self.bytes += length + size_of::<Version>();
-        match self.keys.get_mut(&key) {
-            Some(versions) => {
-                let before = std::mem::replace(&mut versions.newest, version);
-                versions.before.push(before);
-            }
-            None => {
-                self.bytes += key.len() + KEY_BYTES;
-                self.keys.insert(key, Versions::new(version));
-            }
+        if let Some(versions) = self.keys.get_mut(&key) {
+            let before = std::mem::replace(&mut versions.newest, version);
+            versions.before.push(before);
+        } else {
+            self.bytes += key.len() + KEY_BYTES;
+            self.keys.insert(key, Versions::new(version));
         }
     }
 
@@ -60,7 +57,7 @@ impl Values {
     /// touched by then.
     #[must_use]
     pub fn get(&self, key: &[u8], upto: u32) -> Option<Option<&[u8]>> {
-        self.keys.get(key)?.as_of(upto)
+        self.keys.get(key)?.as_of(upto).map(|(_, value)| value.as_deref())
     }
 
     /// The keys at `from` or behind it and below `to` that were touched by event `upto`, in order.
@@ -77,7 +74,7 @@ impl Values {
         };
         let keys = to.map(|to| self.keys.range::<[u8], _>((from, Bound::Excluded(to))));
         let touched = keys.into_iter().flatten();
-        touched.filter_map(move |(key, versions)| Some((key.as_slice(), versions.as_of(upto)?)))
+        touched.filter_map(move |(key, versions)| Some((key.as_slice(), versions.as_of(upto)?.1.as_deref())))
     }
 
     /// The keys in order, each with its newest value.
@@ -87,7 +84,7 @@ impl Values {
 
     /// How many keys there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.keys.len()
     }
 

@@ -12,7 +12,7 @@ use crate::index::terms::{Kind, is_of_edits, is_of_posts, term};
 /// How many keys and terms there are to write.
 #[must_use]
 pub fn keys(contents: &Contents) -> u64 {
-    (contents.values.len() + contents.dictionary.len()) as u64
+    (contents.values.keys() + contents.dictionary.terms()) as u64
 }
 
 /// Writes all entries but the places. `first` is the seq of the first event. `bottom`: there is no older

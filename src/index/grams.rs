@@ -112,6 +112,7 @@ pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
 mod tests {
     use super::*;
     use crate::index::cursor::Cursor;
+    use crate::index::run_writer::GRAM_KEYS;
     use crate::index::terms::{word_prefix, word_term};
     use crate::index::testing::file_run;
     use crate::index::union::Union;
@@ -130,7 +131,7 @@ mod tests {
             ends: bool,
         ) {
             let words: BTreeMap<String, BTreeSet<u64>> = words;
-            let run = file_run(2000, words.len() as u64, |writer| {
+            let run = file_run(2000, GRAM_KEYS, |writer| {
                 let mut out = PostingsWriter::default();
                 for (word, seqs) in &words {
                     out.write(writer, &word_term(false, word), seqs.iter().copied()).expect("memory");

@@ -61,6 +61,7 @@ pub(super) fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
         last_at: last.last_at,
         changed: None,
         edits: runs.iter().any(|run| run.meta().edits),
+        grams: false,
         counts: last.counts,
         keys: 0,
     })

@@ -25,6 +25,8 @@ pub struct Meta {
     pub changed: Option<(u64, u64)>,
     /// Whether it holds words of edited messages.
     pub edits: bool,
+    /// Whether it has the grams of its words; set when it is written.
+    pub grams: bool,
     /// The counts of the table as of the last seq.
     pub counts: Counts,
     /// How many keys of the table and terms it holds; set when it is written.
@@ -43,7 +45,7 @@ impl Meta {
             self.last_at.0,
             low,
             high,
-            u64::from(self.edits),
+            u64::from(self.edits) | u64::from(self.grams) << 1,
             self.keys,
         ] {
             write_varint(out, number);
@@ -55,9 +57,22 @@ impl Meta {
         let mut next = || read_varint(bytes);
         let (first, last, dense_from, generation) = (next()?, next()?, next()?, next()?);
         let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
-        let (low, high, edits, keys) = (next()?, next()?, next()? == 1, next()?);
+        let (low, high, flags, keys) = (next()?, next()?, next()?, next()?);
+        let (edits, grams) = (flags & 1 == 1, flags & 2 == 2);
         let changed = high.checked_sub(1).map(|high| (low, high));
         let counts = Counts::read(bytes)?;
-        Some(Meta { first, last, dense_from, generation, first_at, last_at, changed, edits, counts, keys })
+        Some(Meta {
+            first,
+            last,
+            dense_from,
+            generation,
+            first_at,
+            last_at,
+            changed,
+            edits,
+            grams,
+            counts,
+            keys,
+        })
     }
 }

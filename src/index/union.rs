@@ -132,7 +132,7 @@ impl<'r> Union<'r> {
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Self> {
         let of_edits = prefix.first().is_none_or(|tag| is_of_edits(*tag));
-        if of_edits || run.in_memory() || part.len() < GRAM_BYTES {
+        if of_edits || !run.meta().grams || part.len() < GRAM_BYTES {
             return Union::of_prefix(run, prefix, order, &mut |word| wanted(word));
         }
         let mut union = Union::new(run, order);

@@ -196,7 +196,7 @@ fn a_client_that_closed_while_it_waited_gets_no_lease() {
         gone.send(json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": 25_000, "lease_ms": 600_000}));
         let waited = client.ok(json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": 20}));
         assert_eq!(waited["jobs"], json!([]), "by now the other one waits too\n{waited}");
-        drop(gone);
+        gone.close();
         client.put(n);
         let job = client.await_job(600_000);
         assert_eq!((&job["body"], &job["attempt"]), (&json!(n), &json!(1)), "{job}");

@@ -159,6 +159,12 @@ impl Client {
         self.reader.get_ref().shutdown(Shutdown::Write).expect("the socket is open");
     }
 
+    /// Closes the connection at this moment. Dropping it would do so only when the last copy of the socket
+    /// goes: a child that another test starts just now has one until it is a program of its own.
+    pub fn close(self) {
+        self.reader.get_ref().shutdown(Shutdown::Both).expect("the socket is open");
+    }
+
     /// The daemon has closed the connection, and nothing was left to read.
     #[track_caller]
     pub fn assert_closed(&mut self) {

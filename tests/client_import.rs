@@ -151,7 +151,9 @@ fn stopping_at_an_error_keeps_the_lines_before_it() {
 
 #[test]
 fn an_import_that_loses_its_daemon_goes_on_without_a_gap_or_a_double() {
-    const LINES: u64 = 8_000;
+    const LINES: u64 = 20_000;
+    // More than an import sends ahead, so that some of it is acknowledged.
+    const UNDER_WAY: u64 = 4_000;
     let mut daemon = Daemon::start();
     let mut text = String::new();
     for number in 0..LINES {
@@ -164,7 +166,7 @@ fn an_import_that_loses_its_daemon_goes_on_without_a_gap_or_a_double() {
         ["import", path.to_str().expect("text"), "--resume-file", position.to_str().expect("text")];
     let importing = Running::start(&daemon, &arguments);
     let mut client = daemon.connect();
-    common::until("some of it is there", || (client.last_seq() > 1000).then_some(()));
+    common::until("some of it is there", || (client.last_seq() > UNDER_WAY).then_some(()));
     daemon.kill();
     let finished = importing.finish();
     assert_eq!(finished.code, Some(4), "{finished:?}");

@@ -73,17 +73,20 @@ pub const PARCEL_GETS: usize = 8;
 /// others.
 pub const ANSWERS_A_TURN_US: u64 = 100;
 /// Requests that the writer takes into one frame, or one parcel more.
-pub const FRAME_REQUESTS: usize = 4096;
+pub const FRAME_REQUESTS: usize = 1024;
 /// Request bytes that the writer takes into one frame.
 pub const FRAME_BYTES: usize = 8 << 20;
 /// The tail of the index is written to a file when it holds this many bytes: some 3,000 messages. All of
 /// it then lies in a processor's own cache.
 pub const FLUSH_BYTES: u64 = 1 << 20;
+/// Tails of the index there are at most, the one that grows and those on their way to a file, unless one is
+/// handed over for a compaction.
+pub const TAILS: usize = 8;
 /// Run files from this size on are synced; smaller ones are checked whole at a start, and come back from
 /// the log when a power loss took them.
 pub const SYNCED_RUN_BYTES: u64 = 4 << 20;
 /// Past this many bytes of the index in memory the writer slows down for the background.
-pub const SLOW_BYTES: u64 = 8 << 20;
+pub const SLOW_BYTES: u64 = 4 << 20;
 /// Past this many run files the writer slows down for the background, too.
 pub const SLOW_RUN_FILES: u64 = 64;
 /// Blocks of run files that are kept in memory once they were read, all runs together.

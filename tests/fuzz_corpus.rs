@@ -103,7 +103,7 @@ fn run_file_of(segments: &[PathBuf]) -> Vec<u8> {
         runs.push(files.write(tail, runs.is_empty()).expect("memory"));
     }
     let run = files.merge(&runs, true, &mut || {}).expect("memory");
-    let (_, name) = run.file().expect("a file");
+    let (_, name) = run.file();
     read_whole(storage.as_ref(), &folders.index.join(name)).expect("memory")
 }
 

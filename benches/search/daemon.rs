@@ -138,7 +138,7 @@ fn anonymous(id: u32) -> u64 {
 
 fn spawn(folder: &std::path::Path) -> Child {
     let said = File::options().create(true).append(true).open(folder.join("said")).expect("a file");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_msglogd"));
+    let mut command = Command::new(crate::daemon_binary::path());
     command.arg("--data").arg(folder.join("data")).arg("--socket").arg(folder.join("s"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
     command.spawn().expect("msglogd starts")

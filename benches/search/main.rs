@@ -12,6 +12,8 @@ mod busy;
 mod changes;
 mod corpus;
 mod daemon;
+#[path = "../daemon_binary.rs"]
+mod daemon_binary;
 mod dice;
 mod fts5;
 mod made_up;

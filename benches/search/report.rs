@@ -58,7 +58,7 @@ impl Report {
 
     /// Writes all of it to a file in `benches/`.
     pub fn keep(&self, name: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         fs::write(&path, &self.0).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         println!("kept in {}", path.display());
     }

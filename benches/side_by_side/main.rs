@@ -23,6 +23,8 @@
 //! | [`table`], [`plot`], [`sweep`] | what is printed and drawn |
 
 mod cells;
+#[path = "../daemon_binary.rs"]
+mod daemon_binary;
 mod dialect;
 mod link;
 mod load;

@@ -30,8 +30,8 @@ impl Server {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = options.folder.join(format!("side-{}-{number}", std::process::id()));
         fs::create_dir(&folder)?;
-        let ours = || PathBuf::from(env!("CARGO_BIN_EXE_msglogd"));
-        let program = options.against.clone().filter(|_| peer == Peer::Other).unwrap_or_else(ours);
+        let other = options.against.as_ref().filter(|_| peer == Peer::Other);
+        let program = other.cloned().unwrap_or_else(|| crate::daemon_binary::path().to_owned());
         let child =
             launch(peer, &program, lazy, &folder).inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
         let mut server = Server { peer, program, lazy, folder, child };

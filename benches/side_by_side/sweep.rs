@@ -22,7 +22,7 @@ const PEERS: [Peer; 3] = [Peer::Msglogd, Peer::Redis, Peer::Beanstalkd];
 pub fn draw(options: &Options, texts: &Texts) {
     let mut charts = over_connections(options, texts);
     charts.extend(over_stored(options, texts));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/side_by_side/side_by_side.svg");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("side_by_side/side_by_side.svg");
     let title = format!("Durable messages, one request one reply. {}", crate::machine());
     std::fs::write(&path, crate::plot::svg(&title, &charts)).expect("the picture can be written");
     println!("{}", path.display());

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 /// See `mallopt(3)`. With a size of its own the threshold stays where it is.
 const SETTINGS: [(&str, &str); 3] = [
-    ("MALLOC_MMAP_THRESHOLD_", "131072"),
-    ("MALLOC_TRIM_THRESHOLD_", "2097152"),
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+    ("MALLOC_TRIM_THRESHOLD_", "524288"),
     // One for each thread that works all the time, so that none waits for another.
     ("MALLOC_ARENA_MAX", "5"),
 ];

@@ -116,7 +116,8 @@ pub fn beginning(key: &[u8]) -> u64 {
 }
 
 /// How many bytes two keys begin with in common.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+#[must_use]
+pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let mut length = 0;
     for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
         let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);

@@ -22,16 +22,6 @@ impl BlockIndex {
         self.blocks.len()
     }
 
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        self.keys.len() + 16 * self.blocks.len()
-    }
-
-    pub fn shrink(&mut self) {
-        self.keys.shrink_to_fit();
-        self.blocks.shrink_to_fit();
-    }
-
     pub fn first_key(&self, block: usize) -> &[u8] {
         let start = if block == 0 { 0 } else { self.blocks[block - 1].0 as usize };
         &self.keys[start..self.blocks[block].0 as usize]
@@ -69,5 +59,8 @@ pub fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
         let (place, length) = (read_varint(&mut bytes)?, read_varint(&mut bytes)?);
         index.push(key, place, usize::try_from(length).ok()?);
     }
+    // It stays in memory as long as the run.
+    index.keys.shrink_to_fit();
+    index.blocks.shrink_to_fit();
     Some(index)
 }

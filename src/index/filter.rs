@@ -9,6 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 const WORDS_A_BLOCK: usize = 8;
 const BITS_A_KEY: usize = 10;
 const PROBES: u32 = 6;
+/// Words in a piece of the stored form.
+const PIECE_WORDS: usize = 4096;
 
 /// The hash of a key that filters go by. It is part of the format of run files.
 #[must_use]
@@ -75,17 +77,20 @@ impl Filter {
         bits(hash).all(|bit| self.0[start + bit / 64] & (1 << (bit % 64)) != 0)
     }
 
-    /// Appends the stored form.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        self.0.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    /// The stored form, in pieces.
+    pub fn pieces(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.0.chunks(PIECE_WORDS).map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
     }
 
-    /// Reads the stored form. `None` when it is none.
+    /// For the stored form of so many bytes. `None` when a filter never takes so many.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let whole = rest.is_empty() && words.len().is_multiple_of(WORDS_A_BLOCK);
-        whole.then(|| Filter(words.iter().map(|word| u64::from_le_bytes(*word)).collect()))
+    pub fn to_read(bytes: usize) -> Option<Self> {
+        bytes.is_multiple_of(8 * WORDS_A_BLOCK).then(|| Filter(Vec::with_capacity(bytes / 8)))
+    }
+
+    /// Reads the next words of the stored form.
+    pub fn read(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
     }
 
     /// For how many keys it is large enough.
@@ -132,9 +137,9 @@ mod tests {
             let hashes: Vec<u64> = keys.iter().map(|key| hash(key)).collect();
             let filter = filter_of(&hashes, hashes.len() as u64 + more_room);
             prop_assert!(hashes.iter().all(|hash| filter.may_hold(*hash)));
-            let mut bytes = Vec::new();
-            filter.write(&mut bytes);
-            prop_assert_eq!(Filter::read(&bytes), Some(filter));
+            let mut again = Filter::to_read(filter.bytes()).expect("whole blocks");
+            filter.pieces().for_each(|piece| again.read(&piece));
+            prop_assert_eq!(again, filter);
         }
     }
 

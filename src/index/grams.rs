@@ -10,12 +10,13 @@
 
 use hashbrown::HashMap;
 
+use super::block::common_prefix;
 use super::cursor::{And, Boxed, Or, Postings};
 use super::postings::PostingsWriter;
 use super::run::Run;
 use super::run_writer::RunWriter;
 use super::terms::{Kind, may_be_cut, term};
-use crate::codec::{read_varint, write_varint};
+use crate::codec::read_varint;
 use crate::domain::command::Order;
 use crate::error::Result;
 
@@ -26,25 +27,77 @@ const CUT: [u8; GRAM_BYTES] = [u8::MAX; GRAM_BYTES];
 
 /// Gathers the grams of a run while its words are written.
 #[derive(Debug, Default)]
-pub struct Grams(HashMap<[u8; GRAM_BYTES], Groups>);
+pub struct Grams {
+    found: HashMap<[u8; GRAM_BYTES], Groups>,
+    pieces: Vec<Piece>,
+    /// The word before, and its group.
+    before: Vec<u8>,
+    group: Option<u64>,
+}
 
-/// Numbers of groups, ascending: what each has more than the one before.
-#[derive(Debug, Default)]
+/// Numbers of groups, ascending: what each has more than the one before, as varints in linked pieces. Many
+/// lists grow side by side, and one with room of its own for each would leave memory in splinters.
+#[derive(Debug)]
 struct Groups {
+    /// One more than the last group.
     last: u64,
-    steps: Vec<u8>,
+    first: u32,
+    newest: u32,
+}
+
+const PIECE_BYTES: usize = 12;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Piece {
+    /// Zeros follow the last step: none is 0.
+    steps: [u8; PIECE_BYTES],
+    /// The piece behind, if there is one.
+    next: u32,
 }
 
 impl Grams {
     /// Adds a word, which ends in its terminator, of a group. Groups come ascending.
     pub fn add(&mut self, word: &[u8], group: u64) {
         let cut = may_be_cut(word.get(..word.len().saturating_sub(1)).unwrap_or_default());
-        let windows = word.array_windows_of();
-        for gram in windows.chain(cut.then_some(CUT)) {
-            let groups = self.0.entry(gram).or_default();
-            if groups.steps.is_empty() || groups.last != group {
-                write_varint(&mut groups.steps, group - groups.last);
-                groups.last = group;
+        // Words come in order, so most share their beginning with the word before, and its grams.
+        let known = if self.group == Some(group) { common_prefix(&self.before, word) } else { 0 };
+        let new = word.get(known.saturating_sub(GRAM_BYTES - 1)..).unwrap_or_default();
+        self.before.clear();
+        self.before.extend_from_slice(word);
+        self.group = Some(group);
+        for gram in new.array_windows_of().chain(cut.then_some(CUT)) {
+            self.give(gram, group);
+        }
+    }
+
+    fn give(&mut self, gram: [u8; GRAM_BYTES], group: u64) {
+        let Grams { found, pieces, .. } = self;
+        let new_piece = |pieces: &mut Vec<Piece>| {
+            pieces.push(Piece::default());
+            u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX)
+        };
+        let groups = found.entry(gram).or_insert_with(|| {
+            let first = new_piece(pieces);
+            Groups { last: 0, first, newest: first }
+        });
+        let step = group + 1 - groups.last;
+        if step == 0 {
+            return;
+        }
+        groups.last = group + 1;
+        let mut rest = step;
+        while rest > 0 {
+            let byte = u8::try_from(rest & 0x7f).unwrap_or(0) | if rest > 0x7f { 0x80 } else { 0 };
+            rest >>= 7;
+            let full = pieces[groups.newest as usize].steps[PIECE_BYTES - 1] != 0;
+            if full {
+                let next = new_piece(pieces);
+                pieces[groups.newest as usize].next = next;
+                groups.newest = next;
+            }
+            let steps = &mut pieces[groups.newest as usize].steps;
+            if let Some(free) = steps.iter_mut().find(|step| **step == 0) {
+                *free = byte;
             }
         }
     }
@@ -54,14 +107,22 @@ impl Grams {
     /// # Errors
     /// What the system says.
     pub fn write(self, writer: &mut RunWriter) -> std::io::Result<()> {
-        let mut all: Vec<([u8; GRAM_BYTES], Groups)> = self.0.into_iter().collect();
-        all.sort_unstable_by_key(|(gram, _)| *gram);
-        let mut out = PostingsWriter::default();
-        for (gram, groups) in all {
-            let (mut steps, mut group) = (groups.steps.as_slice(), 0);
+        let mut all: Vec<([u8; GRAM_BYTES], u32)> =
+            self.found.into_iter().map(|(gram, groups)| (gram, groups.first)).collect();
+        all.sort_unstable();
+        let (mut out, mut steps) = (PostingsWriter::default(), Vec::new());
+        for (gram, first) in all {
+            steps.clear();
+            let mut next = first as usize;
+            while let Some(piece) = self.pieces.get(next) {
+                steps.extend(piece.steps.iter().take_while(|step| **step != 0));
+                // Nothing comes before the first piece of all, so no piece is followed by it.
+                next = if piece.next == 0 { break } else { piece.next as usize };
+            }
+            let (mut steps, mut behind) = (steps.as_slice(), 0);
             let groups = std::iter::from_fn(|| {
-                group += read_varint(&mut steps)?;
-                Some(group)
+                behind += read_varint(&mut steps)?;
+                Some(behind - 1)
             });
             out.write(writer, &term(Kind::Gram, false, &gram), groups)?;
         }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::block::beginning;
-use super::postings::{self, PostingsWriter, decode_entry, split_key};
+use super::postings::{self, PostingsWriter, chunk_of, decode, split_key};
 use super::run::{Meta, Position, Run, value_in};
 use super::run_writer::{RunWriter, cannot_write};
 use super::terms::{Kind, is_of_edits, is_of_grams, is_of_posts, term};
@@ -247,16 +247,19 @@ impl Lists<'_> {
                 return self.copy(input, term).map(|()| None);
             }
             while input.open && input.key() == term {
-                let start = self.seqs.len();
-                decode_entry(&input.place.key()[term.len()..], input.place.payload(), &mut self.seqs)?;
-                if !dead.is_empty() {
+                let (chunk, postings) = chunk_of(&input.place.key()[term.len()..], input.place.payload())?;
+                if !gather && !any_between(dead, chunk.first, chunk.last) {
+                    self.out.take_over(self.writer, term, chunk, postings)?;
+                } else {
+                    let start = self.seqs.len();
+                    decode(chunk, postings, &mut self.seqs)?;
                     let mut kept = self.seqs.split_off(start);
                     kept.retain(|seq| dead.binary_search(seq).is_err());
                     self.seqs.append(&mut kept);
-                }
-                if !gather {
-                    write(&mut self.out, self.writer, term, &self.seqs)?;
-                    self.seqs.clear();
+                    if !gather {
+                        write(&mut self.out, self.writer, term, &self.seqs)?;
+                        self.seqs.clear();
+                    }
                 }
                 input.advance()?;
             }
@@ -274,6 +277,11 @@ impl Lists<'_> {
         let range = self.seqs.first().zip(self.seqs.last()).map(|(low, high)| (*low, *high));
         Ok(range.filter(|_| of_changes))
     }
+}
+
+/// Whether any of `seqs`, which are sorted, lies from `low` to `high`.
+fn any_between(seqs: &[u64], low: u64, high: u64) -> bool {
+    seqs.get(seqs.partition_point(|seq| *seq < low)).is_some_and(|seq| *seq <= high)
 }
 
 fn write(out: &mut PostingsWriter, writer: &mut RunWriter, term: &[u8], seqs: &[u64]) -> Result<()> {

@@ -31,14 +31,27 @@ pub fn write(numbers: impl ExactSizeIterator<Item = u64>, span: u64, out: &mut V
     out.resize(start + bytes(count, span), 0);
     let low = low_bits(count, span);
     let (lows, highs) = out[start..].split_at_mut(low_bytes(count, low));
+    let mut lows = lows.chunks_mut(8);
+    let mask = (1_u64 << low) - 1;
+    // Low bits that do not make eight bytes yet, and how many.
+    let (mut held, mut bits) = (0_u128, 0);
+    let mut put = |held: u128| {
+        if let Some(eight) = lows.next() {
+            eight.copy_from_slice(&held.to_le_bytes()[..eight.len()]);
+        }
+    };
     for (place, number) in numbers.enumerate() {
-        for bit in 0..low as usize {
-            let at = place * low as usize + bit;
-            lows[at / 8] |= u8::from(number >> bit & 1 != 0) << (at % 8);
+        held |= u128::from(number & mask) << bits;
+        bits += low;
+        if bits >= 64 {
+            put(held);
+            held >>= 64;
+            bits -= 64;
         }
         let at = usize::try_from(number >> low).unwrap_or(0) + place;
         highs[at / 8] |= 1 << (at % 8);
     }
+    put(held);
 }
 
 /// Gives `count` numbers below `span` again. `None` when the bytes make no sense.

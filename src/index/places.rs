@@ -130,19 +130,19 @@ fn find(key_rest: &[u8], payload: &[u8], wanted: u64) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::run::Meta;
+    use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn run_of(places: &[(u64, u32)]) -> Run {
-        let mut writer = RunWriter::in_memory(0, 0);
-        let mut out = PlacesWriter::default();
-        for (seq, offset) in places {
-            out.push(&mut writer, *seq, *offset).expect("memory");
-        }
-        out.finish(&mut writer).expect("memory");
         let last = places.last().map_or(1, |(seq, _)| *seq);
-        writer.into_memory(Meta { first: 1, last, dense_from: last + 1, ..Meta::default() }, Vec::new())
+        file_run(last, 0, |writer| {
+            let mut out = PlacesWriter::default();
+            for (seq, offset) in places {
+                out.push(writer, *seq, *offset).expect("memory");
+            }
+            out.finish(writer).expect("memory");
+        })
     }
 
     proptest! {

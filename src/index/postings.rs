@@ -17,12 +17,15 @@
 
 use super::packed;
 use super::run::{Position, Run};
-use super::run_writer::RunWriter;
+use super::run_writer::{RunWriter, cannot_write};
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
 use crate::error::{Code, Error, Result};
 
-/// Postings in a chunk.
+/// Postings in a chunk, at the most.
 pub const CHUNK_POSTINGS: usize = 256;
+/// Postings in each chunk of a list that has several, at the least; only the last may have fewer. So chunks
+/// of some length can be taken over as they are when lists become one.
+const CHUNK_LEAST: usize = CHUNK_POSTINGS / 2;
 
 /// A chunk, less its postings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,14 @@ pub struct Chunk {
     pub first: u64,
     /// The last.
     pub last: u64,
+}
+
+impl Chunk {
+    /// Whether it surely is all of its list. Of a list that goes on every chunk says that it may.
+    #[must_use]
+    pub fn is_whole_list(&self) -> bool {
+        self.before == 0 && self.count < CHUNK_LEAST as u64
+    }
 }
 
 fn malformed() -> Error {
@@ -173,6 +184,39 @@ impl PostingsWriter {
         self.finish(writer, term)
     }
 
+    /// Adds a chunk of another list of `term`, which lies behind what was added. One of some length is taken
+    /// over as it is, unless less than that waits for it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn take_over(
+        &mut self,
+        writer: &mut RunWriter,
+        term: &[u8],
+        chunk: Chunk,
+        postings: &[u8],
+    ) -> Result<()> {
+        let unwritten = |error: std::io::Error| cannot_write(&error);
+        let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
+        if count >= CHUNK_LEAST && (self.pending.is_empty() || self.pending.len() >= CHUNK_LEAST) {
+            self.close_chunk(writer, term).map_err(unwritten)?;
+            self.write_head(term, chunk.count, chunk.first, chunk.last);
+            self.payload.extend_from_slice(postings);
+            self.before += chunk.count;
+            return writer.add(&self.key, &self.payload).map_err(unwritten);
+        }
+        decode(chunk, postings, &mut self.pending)?;
+        let all = self.pending.len();
+        if all >= CHUNK_POSTINGS {
+            // Two of some length rather than a short one that everything behind would have to wait for.
+            let two = count >= CHUNK_LEAST && all > CHUNK_POSTINGS;
+            let rest = self.pending.split_off(if two { all / 2 } else { CHUNK_POSTINGS });
+            self.close_chunk(writer, term).map_err(unwritten)?;
+            self.pending.extend(rest);
+        }
+        Ok(())
+    }
+
     /// Ends the term's list.
     ///
     /// # Errors
@@ -185,13 +229,12 @@ impl PostingsWriter {
         Ok(())
     }
 
-    fn close_chunk(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
-        let (Some(&first), Some(&last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
+    /// Begins a chunk: its key, and the payload less the postings.
+    fn write_head(&mut self, term: &[u8], count: u64, first: u64, last: u64) {
         self.key.clear();
         self.key.extend_from_slice(term);
         write_ordered(&mut self.key, last);
         self.payload.clear();
-        let count = self.pending.len() as u64;
         let lone = self.before == 0 && count == 1;
         if !lone {
             write_varint(&mut self.payload, count << 1 | u64::from(self.before > 0));
@@ -200,6 +243,12 @@ impl PostingsWriter {
             }
             write_varint(&mut self.payload, last - first);
         }
+    }
+
+    fn close_chunk(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
+        let (Some(&first), Some(&last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
+        let count = self.pending.len() as u64;
+        self.write_head(term, count, first, last);
         if last - first + 1 == count {
             // They are consecutive: the head says it all.
         } else if is_bits(count, last - first) {
@@ -436,31 +485,20 @@ pub fn decode(chunk: Chunk, postings: &[u8], out: &mut Vec<u64>) -> Result<()> {
     decode_into(chunk, postings, out).ok_or_else(malformed)
 }
 
-/// Appends the postings of an entry: `key_rest` is what follows the term in its key.
-///
-/// # Errors
-/// `internal` when it makes no sense.
-pub fn decode_entry(key_rest: &[u8], payload: &[u8], out: &mut Vec<u64>) -> Result<()> {
-    let (chunk, postings) = chunk_of(key_rest, payload)?;
-    decode(chunk, postings, out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::run::Meta;
+    use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn run_of(lists: &[(&[u8], &BTreeSet<u64>)]) -> Run {
-        let mut writer = RunWriter::in_memory(0, 0);
-        let mut postings = PostingsWriter::default();
-        for (term, seqs) in lists {
-            seqs.iter().for_each(|seq| postings.push(&mut writer, term, *seq).expect("memory"));
-            postings.finish(&mut writer, term).expect("memory");
-        }
-        let meta = Meta { first: 1, last: 1, dense_from: 1, ..Meta::default() };
-        writer.into_memory(meta, vec![0])
+        file_run(1, lists.len() as u64, |writer| {
+            let mut postings = PostingsWriter::default();
+            for (term, seqs) in lists {
+                postings.write(writer, term, seqs.iter().copied()).expect("memory");
+            }
+        })
     }
 
     proptest! {

@@ -12,9 +12,8 @@
 //! footer ---- places of offsets, filter, windows, index and meta (u64 LE), CRC-32 of all from the filter on, magic
 //! ```
 //!
-//! In memory a run has the same blocks without checksums. A run is written once and then only read.
+//! A run is written once and then only read.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,52 +38,40 @@ pub(super) const PLACES: usize = 5;
 pub(super) const BLOCK_OFFSETS: usize = 1024;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
-enum Source {
-    Memory(Vec<u8>),
-    File { file: Arc<dyn File>, path: String, cache: Arc<BlockCache>, number: u64, synced: AtomicBool },
-}
+/// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.
+pub struct Block(Arc<[u8]>);
 
-/// A block, in the run's own memory or shared with the cache.
-pub enum Block<'r> {
-    /// In the run's memory.
-    Memory(&'r [u8]),
-    /// Of a file.
-    Shared(Arc<[u8]>),
-}
+const CHECKSUM_BYTES: usize = 4;
 
-impl std::ops::Deref for Block<'_> {
+impl std::ops::Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match self {
-            Block::Memory(bytes) => bytes,
-            Block::Shared(bytes) => bytes,
-        }
+        &self.0[..self.0.len().saturating_sub(CHECKSUM_BYTES)]
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if let Source::File { cache, number, .. } = &self.source {
-            cache.forget(*number);
-        }
+        self.cache.forget(self.number);
     }
 }
 
 /// An immutable piece of the index.
 pub struct Run {
     meta: Meta,
-    source: Source,
+    file: Arc<dyn File>,
+    path: String,
+    synced: AtomicBool,
+    cache: Arc<BlockCache>,
+    /// Its number in the cache.
+    number: u64,
     index: BlockIndex,
-    offsets: Offsets,
+    /// Where the offsets begin.
+    offsets: u64,
     filter: Filter,
     windows: Vec<Window>,
     bytes: u64,
-}
-
-enum Offsets {
-    Memory(Vec<u32>),
-    At(u64),
 }
 
 impl std::fmt::Debug for Run {
@@ -94,54 +81,22 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
-    /// A run in memory.
-    pub(super) fn in_memory_of(
-        meta: Meta,
-        bytes: Vec<u8>,
-        index: BlockIndex,
-        offsets: Vec<u32>,
-        filter: Filter,
-    ) -> Self {
-        let size = (bytes.len() + 4 * offsets.len() + index.bytes() + filter.bytes()) as u64;
-        Run {
-            meta,
-            source: Source::Memory(bytes),
-            index,
-            offsets: Offsets::Memory(offsets),
-            filter,
-            windows: Vec::new(),
-            bytes: size,
-        }
-    }
-
     /// What it covers.
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
 
-    /// Its file and the file's name. `None` when it lies in memory.
+    /// Its file and the file's name.
     #[must_use]
-    pub fn file(&self) -> Option<(&dyn File, &str)> {
-        match &self.source {
-            Source::Memory(_) => None,
-            Source::File { file, path, .. } => {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                Some((file.as_ref(), name))
-            }
-        }
+    pub fn file(&self) -> (&dyn File, &str) {
+        (self.file.as_ref(), self.path.rsplit('/').next().unwrap_or_default())
     }
 
-    /// Its size in bytes, in memory or in its file.
+    /// Its size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// Whether it lies in memory.
-    #[must_use]
-    pub fn in_memory(&self) -> bool {
-        matches!(self.source, Source::Memory(_))
     }
 
     /// Where the record of `seq` lies in its segment, and the next one's if it is known. `None` when
@@ -158,18 +113,11 @@ impl Run {
             return Ok(found.filter(|place| place.seq == seq).map(|place| (place.offset, place.next)));
         }
         let index = usize::try_from(seq - self.meta.dense_from).unwrap_or(usize::MAX);
-        match &self.offsets {
-            Offsets::Memory(offsets) => {
-                Ok(offsets.get(index).map(|offset| (*offset, offsets.get(index + 1).copied())))
-            }
-            Offsets::At(_) => {
-                let block = self.piece(self.offset_piece(index / BLOCK_OFFSETS), true)?;
-                let (offsets, _) = block.as_chunks::<4>();
-                let number = |at: usize| offsets.get(at).map(|four| u32::from_le_bytes(*four));
-                // The last one of a block does not know where the next record begins.
-                Ok(number(index % BLOCK_OFFSETS).map(|offset| (offset, number(index % BLOCK_OFFSETS + 1))))
-            }
-        }
+        let block = self.piece(self.offset_piece(index / BLOCK_OFFSETS), true)?;
+        let (offsets, _) = block.as_chunks::<4>();
+        let number = |at: usize| offsets.get(at).map(|four| u32::from_le_bytes(*four));
+        // The last one of a block does not know where the next record begins.
+        Ok(number(index % BLOCK_OFFSETS).map(|offset| (offset, number(index % BLOCK_OFFSETS + 1))))
     }
 
     /// The first seq at `seq` or behind it that has a record, as far as the run goes.
@@ -186,15 +134,14 @@ impl Run {
         Ok(Some(seq.max(self.meta.dense_from)).filter(|seq| *seq <= self.meta.last))
     }
 
-    /// A block of offsets of its file.
+    /// A block of offsets.
     fn offset_piece(&self, number: usize) -> Piece {
-        let Offsets::At(place) = &self.offsets else { return (0, 0) };
         let count = usize::try_from(self.meta.last + 1 - self.meta.dense_from).unwrap_or(0);
         let length = 4 * BLOCK_OFFSETS.min(count.saturating_sub(number * BLOCK_OFFSETS));
-        (place + (number * (4 * BLOCK_OFFSETS + 4)) as u64, length)
+        (self.offsets + (number * (4 * BLOCK_OFFSETS + CHECKSUM_BYTES)) as u64, length)
     }
 
-    /// All blocks of offsets of its file.
+    /// All blocks of offsets.
     fn offset_pieces(&self) -> impl Iterator<Item = Piece> {
         let count = usize::try_from(self.meta.last + 1 - self.meta.dense_from).unwrap_or(0);
         (0..count.div_ceil(BLOCK_OFFSETS)).map(|number| self.offset_piece(number))
@@ -203,7 +150,7 @@ impl Run {
     /// Whether the run may hold a term. `false` is certain.
     #[must_use]
     pub fn may_hold(&self, term: &[u8]) -> bool {
-        self.in_memory() || is_of_grams(term) || self.filter.may_hold(filter::hash(term))
+        is_of_grams(term) || self.filter.may_hold(filter::hash(term))
     }
 
     /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was
@@ -222,51 +169,43 @@ impl Run {
         Ok(Some(value_in(place.payload()).map(<[u8]>::to_vec)))
     }
 
-    fn read(&self, place: u64, length: usize) -> Result<Cow<'_, [u8]>> {
-        match &self.source {
-            Source::Memory(bytes) => {
-                let start = usize::try_from(place).unwrap_or(usize::MAX);
-                let slice = bytes.get(start..start.saturating_add(length));
-                slice.map(Cow::Borrowed).ok_or_else(|| Error::new(Code::Internal, "a run in memory is cut"))
-            }
-            Source::File { file, path, .. } => {
-                let mut bytes = vec![0; length];
-                match file.read_at(&mut bytes, place) {
-                    Ok(read) if read == length => Ok(Cow::Owned(bytes)),
-                    Ok(_) => Err(Error::corrupt(path.as_str(), place, "the index file ends too early")),
-                    Err(error) => Err(Error::corrupt(
-                        path.as_str(),
-                        place,
-                        format!("the index file cannot be read: {error}"),
-                    )),
-                }
-            }
+    /// Reads bytes that may have to wait for the disk.
+    fn read(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
+        let damaged = |what: String| Error::corrupt(self.path.as_str(), place, what);
+        match self.file.read_at(bytes, place) {
+            Ok(read) if read == bytes.len() => Ok(()),
+            Ok(_) => Err(damaged("the index file ends too early".to_owned())),
+            Err(error) => Err(damaged(format!("the index file cannot be read: {error}"))),
         }
     }
 
-    /// A block of the run's own memory, or from its file and checked.
-    fn read_block(&self, (place, length): Piece) -> Result<Block<'_>> {
-        match &self.source {
-            Source::Memory(bytes) => {
-                let start = usize::try_from(place).unwrap_or(usize::MAX);
-                let block = bytes.get(start..start.saturating_add(length));
-                let cut = || Error::new(Code::Internal, "a run in memory is cut");
-                block.map(Block::Memory).ok_or_else(cut)
-            }
-            Source::File { path, .. } => {
-                let bytes = self.read(place, length + 4)?;
-                let (block, stored) = bytes.split_at(length);
-                if crc32fast::hash(block).to_le_bytes() != stored {
-                    let what = "a block of the index fails its checksum";
-                    return Err(Error::corrupt(path.as_str(), place, what));
-                }
-                Ok(Block::Shared(Arc::from(block)))
-            }
+    /// Reads what may be too much to have in memory twice.
+    fn read_in_pieces(&self, from: u64, to: u64, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let mut piece = [0; 8 << 10];
+        let mut place = from;
+        while place < to {
+            let length = usize::try_from(to - place).map_or(piece.len(), |left| left.min(piece.len()));
+            self.read(place, &mut piece[..length])?;
+            each(&piece[..length]);
+            place += length as u64;
         }
+        Ok(())
+    }
+
+    /// A block from the file, checked.
+    fn read_block(&self, (place, length): Piece) -> Result<Block> {
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length + CHECKSUM_BYTES).collect();
+        self.read(place, Arc::get_mut(&mut bytes).unwrap_or_default())?;
+        let (block, stored) = bytes.split_at(length);
+        if crc32fast::hash(block).to_le_bytes() != stored {
+            let what = "a block of the index fails its checksum";
+            return Err(Error::corrupt(self.path.as_str(), place, what));
+        }
+        Ok(Block(bytes))
     }
 
     /// A block, from the cache if it is there. `keep`: it is likely to be asked for again.
-    fn block(&self, number: usize, keep: bool) -> Result<Block<'_>> {
+    fn block(&self, number: usize, keep: bool) -> Result<Block> {
         self.piece(self.block_piece(number), keep)
     }
 
@@ -282,15 +221,14 @@ impl Run {
 
     /// A piece with a checksum behind it, from the cache if it is there. `keep`: it is likely to be asked
     /// for again.
-    pub(super) fn piece(&self, piece: Piece, keep: bool) -> Result<Block<'_>> {
-        let Source::File { cache, number: run, .. } = &self.source else { return self.read_block(piece) };
+    pub(super) fn piece(&self, piece: Piece, keep: bool) -> Result<Block> {
         let place = piece.0;
-        if let Some(block) = cache.find(*run, place) {
-            return Ok(Block::Shared(block));
+        if let Some(block) = self.cache.find(self.number, place) {
+            return Ok(Block(block));
         }
         let block = self.read_block(piece)?;
-        if keep && let Block::Shared(block) = &block {
-            cache.keep(*run, place, block);
+        if keep {
+            self.cache.keep(self.number, place, &block.0);
         }
         Ok(block)
     }
@@ -303,14 +241,22 @@ impl Run {
     pub fn open(file: Arc<dyn File>, path: &str, cache: &Arc<BlockCache>, synced: bool) -> Result<Self> {
         let damaged = |what: &str| Error::corrupt(path, 0, format!("the index file {what}"));
         let bytes = file.length().map_err(|error| damaged(&format!("cannot be read: {error}")))?;
-        let (cache, number) = (Arc::clone(cache), cache.new_run());
-        let source =
-            Source::File { file, path: path.to_owned(), cache, number, synced: AtomicBool::new(synced) };
-        let (meta, index, offsets) = (Meta::default(), BlockIndex::default(), Offsets::At(0));
-        let (filter, windows) = (Filter::default(), Vec::new());
-        let mut run = Run { meta, source, index, offsets, filter, windows, bytes };
+        let mut run = Run {
+            meta: Meta::default(),
+            file,
+            path: path.to_owned(),
+            synced: AtomicBool::new(synced),
+            cache: Arc::clone(cache),
+            number: cache.new_run(),
+            index: BlockIndex::default(),
+            offsets: 0,
+            filter: Filter::default(),
+            windows: Vec::new(),
+            bytes,
+        };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
-        let footer = run.read(start, FOOTER_BYTES)?.into_owned();
+        let mut footer = [0; FOOTER_BYTES];
+        run.read(start, &mut footer)?;
         if !footer.ends_with(MAGIC) {
             return Err(damaged("is of another format, or its end is damaged"));
         }
@@ -323,22 +269,28 @@ impl Run {
             return Err(damaged("has a damaged footer"));
         }
         let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
-        let tail = run.read(filter, length(filter, start))?.into_owned();
         let mut hash = crc32fast::Hasher::new();
+        let unreadable = || damaged("has a filter that cannot be read");
+        let mut stored = Filter::to_read(length(filter, windows)).ok_or_else(unreadable)?;
+        run.read_in_pieces(filter, windows, &mut |piece| {
+            hash.update(piece);
+            stored.read(piece);
+        })?;
+        let mut tail = vec![0; length(windows, start)];
+        run.read(windows, &mut tail)?;
         hash.update(&tail);
         hash.update(places);
         if rest.get(..4) != Some(hash.finalize().to_le_bytes().as_slice()) {
             return Err(Error::corrupt(path, filter, "the index file's table of blocks fails its checksum"));
         }
-        let (filter_bytes, tail) = tail.split_at(length(filter, windows));
+        run.filter = stored;
         let (window_bytes, tail) = tail.split_at(length(windows, index));
         let (blocks, meta) = tail.split_at(length(index, meta));
-        run.filter = Filter::read(filter_bytes).ok_or_else(|| damaged("has a filter that cannot be read"))?;
         run.windows = rows::read_table(window_bytes)
             .ok_or_else(|| damaged("has a table of pairs that cannot be read"))?;
         run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
         run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
-        run.offsets = Offsets::At(offsets);
+        run.offsets = offsets;
         let fits = run.fits(offsets, filter - offsets);
         if fits { Ok(run) } else { Err(damaged("describes more than it holds")) }
     }
@@ -362,9 +314,6 @@ impl Run {
         let blocks = (0..self.index.blocks.len()).map(|number| self.block_piece(number));
         let pairs = self.windows.iter().flat_map(|window| window.pieces());
         pairs.chain(blocks).try_for_each(|piece| moved(self.read_block(piece)?.len() as u64))?;
-        if self.in_memory() {
-            return Ok(());
-        }
         self.offset_pieces().try_for_each(|piece| moved(self.read_block(piece)?.len() as u64))
     }
 
@@ -373,11 +322,9 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn sync(&self) -> std::io::Result<()> {
-        if let Source::File { file, synced, .. } = &self.source
-            && !synced.load(Ordering::Relaxed)
-        {
-            file.sync()?;
-            synced.store(true, Ordering::Relaxed);
+        if !self.synced.load(Ordering::Relaxed) {
+            self.file.sync()?;
+            self.synced.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -390,8 +337,7 @@ impl Run {
     /// `corrupt`, and what `each` says.
     pub(super) fn each_column(&self, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
         for window in &self.windows {
-            let pieces: Result<Vec<Block<'_>>> =
-                window.pieces().map(|piece| self.read_block(piece)).collect();
+            let pieces: Result<Vec<Block>> = window.pieces().map(|piece| self.read_block(piece)).collect();
             let pieces = pieces?;
             let pieces: Vec<&[u8]> = pieces.iter().map(|block| &**block).collect();
             let malformed =
@@ -407,13 +353,8 @@ impl Run {
 
 impl EachOffsets for Run {
     fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        match &self.offsets {
-            Offsets::Memory(offsets) => offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes())),
-            Offsets::At(_) => {
-                let mut pieces = self.offset_pieces();
-                pieces.try_for_each(|piece| each(&self.read_block(piece)?))
-            }
-        }
+        let mut pieces = self.offset_pieces();
+        pieces.try_for_each(|piece| each(&self.read_block(piece)?))
     }
 }
 
@@ -421,7 +362,7 @@ impl EachOffsets for Run {
 pub struct Position<'r> {
     run: &'r Run,
     number: usize,
-    block: Block<'r>,
+    block: Block,
     place: BlockPlace,
 }
 
@@ -429,7 +370,7 @@ impl<'r> Position<'r> {
     /// Nowhere yet.
     #[must_use]
     pub fn new(run: &'r Run) -> Self {
-        Position { run, number: usize::MAX, block: Block::Memory(&[]), place: BlockPlace::default() }
+        Position { run, number: usize::MAX, block: Block(Arc::default()), place: BlockPlace::default() }
     }
 
     /// The entry's key.

@@ -8,7 +8,7 @@ use super::filter::{self, Filter};
 use super::grams::Grams;
 use super::pairs::rows::{self, RowsWriter, Window, write_piece};
 use super::postings::split_key;
-use super::run::{BLOCK_OFFSETS, MAGIC, Meta, PLACES, Run};
+use super::run::{BLOCK_OFFSETS, MAGIC, Meta};
 use super::terms::{Kind, is_of_grams};
 use crate::codec::write_varint;
 use crate::domain::table::FIRST_POSTINGS_TAG;
@@ -24,10 +24,11 @@ pub trait EachOffsets {
     fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
 }
 
-/// Where a run's bytes go.
-enum Sink {
-    Memory(Vec<u8>),
-    File { file: Arc<dyn File>, buffer: Vec<u8>, written: u64 },
+/// A file that is written from its beginning to its end.
+struct Sink {
+    file: Arc<dyn File>,
+    buffer: Vec<u8>,
+    written: u64,
 }
 
 /// A run that may have so many keys and terms has grams of its words. Smaller ones come often and are soon
@@ -47,38 +48,24 @@ pub struct RunWriter {
     /// Of a run with so many words that reading all of them takes long.
     grams: Option<Grams>,
     windows: Vec<Window>,
-    /// Keys that are in the filter, and terms that are not.
+    /// Keys and terms that are in the filter.
     filtered: u64,
-    others: u64,
 }
 
 impl RunWriter {
-    /// A run in memory, of about so many bytes and with at most so many keys of the table.
-    #[must_use]
-    pub fn in_memory(bytes: u64, keys: u64) -> Self {
-        let bytes = usize::try_from(bytes).unwrap_or(0);
-        RunWriter::new(Sink::Memory(Vec::with_capacity(bytes)), keys)
-    }
-
     /// A run in a new file, with at most so many keys of the table and terms together.
     #[must_use]
     pub fn to_file(file: Arc<dyn File>, keys: u64) -> Self {
-        RunWriter::new(Sink::File { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 }, keys)
-    }
-
-    fn new(sink: Sink, keys: u64) -> Self {
-        let (block, index) = (BlockBuilder::default(), BlockIndex::default());
         RunWriter {
-            sink,
-            block,
+            sink: Sink { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 },
+            block: BlockBuilder::default(),
             first_key: Vec::new(),
-            index,
+            index: BlockIndex::default(),
             filter: Filter::with_room(keys),
             rows: RowsWriter::default(),
             grams: (keys >= GRAM_KEYS).then(Grams::default),
             windows: Vec::new(),
             filtered: 0,
-            others: 0,
         }
     }
 
@@ -87,8 +74,7 @@ impl RunWriter {
     /// # Errors
     /// What the system says.
     pub fn add_column(&mut self, seq: u64, bits: u64) -> std::io::Result<()> {
-        let place = self.sink.position() - self.sink.buffer().len() as u64;
-        self.rows.add(seq, bits, place, self.sink.buffer());
+        self.rows.add(seq, bits, self.sink.written, &mut self.sink.buffer);
         self.sink.spill()
     }
 
@@ -97,8 +83,7 @@ impl RunWriter {
     /// # Errors
     /// What the system says.
     pub fn finish_columns(&mut self) -> std::io::Result<()> {
-        let place = self.sink.position() - self.sink.buffer().len() as u64;
-        self.windows = self.rows.finish(place, self.sink.buffer());
+        self.windows = self.rows.finish(self.sink.written, &mut self.sink.buffer);
         self.sink.spill()
     }
 
@@ -129,51 +114,25 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Notes that all postings of a term were added. The filter of a run in memory does not know of
-    /// terms: looking one up there costs about as much as asking.
+    /// Notes that all postings of a term were added.
     pub fn note_term(&mut self, term: &[u8]) {
-        if is_of_grams(term) {
-            // Whoever looks one up looks up several, and most are there.
-        } else if matches!(self.sink, Sink::File { .. }) {
+        // Whoever looks up grams looks up several, and most are there.
+        if !is_of_grams(term) {
             self.filter.add(filter::hash(term));
             self.filtered += 1;
-        } else {
-            self.others += 1;
         }
     }
 
     fn close_block(&mut self) -> std::io::Result<()> {
         let place = self.sink.position();
-        let out = self.sink.buffer();
+        let out = &mut self.sink.buffer;
         let start = out.len();
         self.block.finish(out);
         let length = out.len() - start;
-        if matches!(self.sink, Sink::File { .. }) {
-            let out = self.sink.buffer();
-            let checksum = crc32fast::hash(&out[start..]);
-            out.extend_from_slice(&checksum.to_le_bytes());
-        }
+        let checksum = crc32fast::hash(&out[start..]);
+        out.extend_from_slice(&checksum.to_le_bytes());
         self.index.push(&self.first_key, place, length);
         self.sink.spill()
-    }
-
-    /// Finishes a run in memory.
-    #[must_use]
-    pub fn into_memory(mut self, mut meta: Meta, offsets: Vec<u32>) -> Run {
-        if !self.block.is_empty() {
-            // Nothing that goes to memory can fail.
-            let _ = self.close_block();
-        }
-        let mut bytes = match self.sink {
-            Sink::Memory(bytes) => bytes,
-            Sink::File { .. } => Vec::new(),
-        };
-        // What lies in memory for long should take no more than it needs.
-        bytes.shrink_to_fit();
-        self.index.shrink();
-        self.filter.fold(self.filtered);
-        meta.keys = self.filtered + self.others;
-        Run::in_memory_of(meta, bytes, self.index, offsets, self.filter)
     }
 
     /// Finishes a run file, and syncs it if `sync` says so. Where the records lie is taken over from
@@ -196,39 +155,46 @@ impl RunWriter {
                 left.extend_from_slice(bytes);
                 let whole = left.len() / (4 * BLOCK_OFFSETS) * (4 * BLOCK_OFFSETS);
                 left.drain(..whole).as_slice().chunks(4 * BLOCK_OFFSETS).for_each(|block| {
-                    write_piece(block, self.sink.buffer());
+                    write_piece(block, &mut self.sink.buffer);
                 });
                 self.sink.spill().map_err(|error| cannot_write(&error))
             })?;
         }
-        left.chunks(4 * BLOCK_OFFSETS).for_each(|block| write_piece(block, self.sink.buffer()));
-        let filter_place = self.sink.position();
-        self.filter.fold(self.filtered);
-        let mut tail = Vec::with_capacity(self.filter.bytes() + self.index.bytes());
-        self.filter.write(&mut tail);
-        let windows_place = filter_place + tail.len() as u64;
-        rows::write_table(&self.windows, &mut tail);
-        let index_place = filter_place + tail.len() as u64;
-        for (key, place, length) in self.index.iter() {
-            write_varint(&mut tail, key.len() as u64);
-            tail.extend_from_slice(key);
-            write_varint(&mut tail, place);
-            write_varint(&mut tail, u64::from(length));
-        }
-        let meta_place = filter_place + tail.len() as u64;
-        meta.keys = self.filtered;
-        meta.write(&mut tail);
-        let places: [u64; PLACES] = [offsets_place, filter_place, windows_place, index_place, meta_place];
-        let places: Vec<u8> = places.into_iter().flat_map(u64::to_le_bytes).collect();
+        left.chunks(4 * BLOCK_OFFSETS).for_each(|block| write_piece(block, &mut self.sink.buffer));
+        self.write_end(meta, offsets_place, sync).map_err(|error| cannot_write(&error))
+    }
+
+    /// Writes what a run has in memory while it is open, piece by piece: it is here once already.
+    fn write_end(mut self, mut meta: Meta, offsets_place: u64, sync: bool) -> std::io::Result<()> {
         let mut hash = crc32fast::Hasher::new();
-        hash.update(&tail);
-        hash.update(&places);
-        let out = self.sink.buffer();
-        out.extend_from_slice(&tail);
-        out.extend_from_slice(&places);
-        out.extend_from_slice(&hash.finalize().to_le_bytes());
-        out.extend_from_slice(MAGIC);
-        self.sink.flush(sync).map_err(|error| cannot_write(&error))
+        let mut places = vec![offsets_place, self.sink.position()];
+        self.filter.fold(self.filtered);
+        for piece in self.filter.pieces() {
+            self.sink.put(&piece, &mut hash)?;
+        }
+        places.push(self.sink.position());
+        let mut piece = Vec::new();
+        rows::write_table(&self.windows, &mut piece);
+        self.sink.put(&piece, &mut hash)?;
+        places.push(self.sink.position());
+        for (key, place, length) in self.index.iter() {
+            piece.clear();
+            write_varint(&mut piece, key.len() as u64);
+            piece.extend_from_slice(key);
+            write_varint(&mut piece, place);
+            write_varint(&mut piece, u64::from(length));
+            self.sink.put(&piece, &mut hash)?;
+        }
+        places.push(self.sink.position());
+        meta.keys = self.filtered;
+        piece.clear();
+        meta.write(&mut piece);
+        // The places are the footer's beginning.
+        places.iter().for_each(|place| piece.extend_from_slice(&place.to_le_bytes()));
+        self.sink.put(&piece, &mut hash)?;
+        self.sink.buffer.extend_from_slice(&hash.finalize().to_le_bytes());
+        self.sink.buffer.extend_from_slice(MAGIC);
+        self.sink.finish(sync)
     }
 }
 
@@ -237,40 +203,32 @@ pub(super) fn cannot_write(error: &std::io::Error) -> Error {
 }
 
 impl Sink {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        match self {
-            Sink::Memory(bytes) => bytes,
-            Sink::File { buffer, .. } => buffer,
-        }
-    }
-
+    /// Where the next byte will lie.
     fn position(&self) -> u64 {
-        match self {
-            Sink::Memory(bytes) => bytes.len() as u64,
-            Sink::File { buffer, written, .. } => written + buffer.len() as u64,
-        }
+        self.written + self.buffer.len() as u64
     }
 
+    /// Adds bytes that one checksum covers together with others.
+    fn put(&mut self, bytes: &[u8], hash: &mut crc32fast::Hasher) -> std::io::Result<()> {
+        hash.update(bytes);
+        self.buffer.extend_from_slice(bytes);
+        self.spill()
+    }
+
+    /// Writes what is there if that is much.
     fn spill(&mut self) -> std::io::Result<()> {
-        if let Sink::File { file, buffer, written } = self
-            && buffer.len() >= SINK_BYTES
-        {
-            file.write_at(buffer, *written)?;
-            *written += buffer.len() as u64;
-            buffer.clear();
-        }
+        if self.buffer.len() >= SINK_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        self.file.write_at(&self.buffer, self.written)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
         Ok(())
     }
 
-    fn flush(&mut self, sync: bool) -> std::io::Result<()> {
-        if let Sink::File { file, buffer, written } = self {
-            file.write_at(buffer, *written)?;
-            *written += buffer.len() as u64;
-            buffer.clear();
-            if sync {
-                file.sync()?;
-            }
-        }
-        Ok(())
+    fn finish(&mut self, sync: bool) -> std::io::Result<()> {
+        self.write()?;
+        if sync { self.file.sync() } else { Ok(()) }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use super::block::RESTART_ENTRIES;
 use super::cursor::{Cursor, Postings, rank};
 use super::grams::{self, GRAM_BYTES};
-use super::postings::{CHUNK_POSTINGS, Chunk, chunk_of, decode, split_key};
+use super::postings::{Chunk, chunk_of, decode, split_key};
 use super::run::{Position, Run};
 use super::terms::is_of_edits;
 use crate::domain::command::Order;
@@ -52,10 +52,10 @@ impl<'r> Union<'r> {
     }
 
     /// Adds an entry: the term, what follows it in the key, and the payload. Of a long list all is added at
-    /// once, and `true` the answer.
-    fn add(&mut self, term: &[u8], key_rest: &[u8], payload: &[u8]) -> Result<bool> {
+    /// once.
+    fn add(&mut self, term: &[u8], key_rest: &[u8], payload: &[u8]) -> Result<()> {
         let (chunk, postings) = chunk_of(key_rest, payload)?;
-        if chunk.before > 0 || chunk.count == CHUNK_POSTINGS as u64 {
+        if !chunk.is_whole_list() {
             if self.last_long != term {
                 self.last_long.clear();
                 self.last_long.extend_from_slice(term);
@@ -63,7 +63,7 @@ impl<'r> Union<'r> {
                 self.size = self.size.saturating_add(list.as_ref().map_or(0, Cursor::size));
                 self.long.extend(list);
             }
-            return Ok(true);
+            return Ok(());
         }
         let first = match self.order {
             Order::Newest => chunk.last,
@@ -74,7 +74,7 @@ impl<'r> Union<'r> {
         self.chunks.push((chunk, self.bytes.len()));
         self.waiting.push(Reverse((rank(self.order, first), number)));
         self.size = self.size.saturating_add(chunk.count);
-        Ok(false)
+        Ok(())
     }
 
     /// Stands at the first item of all that was added.
@@ -104,7 +104,9 @@ impl<'r> Union<'r> {
             if wanted(&term[prefix.len()..term.len() - 1]) {
                 union.add(term, rest, place.payload())?;
             }
-            going = if chunk.before > 0 || chunk.count == CHUNK_POSTINGS as u64 {
+            going = if chunk.is_whole_list() {
+                place.advance()?
+            } else {
                 // What follows the term's last chunk.
                 behind.clear();
                 behind.extend_from_slice(term);
@@ -112,8 +114,6 @@ impl<'r> Union<'r> {
                     *last = 1;
                 }
                 place.seek(&behind)?
-            } else {
-                place.advance()?
             };
         }
         union.start()
@@ -204,8 +204,7 @@ impl Cursor for Union<'_> {
 mod tests {
     use super::*;
     use crate::index::postings::PostingsWriter;
-    use crate::index::run::Meta;
-    use crate::index::run_writer::RunWriter;
+    use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -218,14 +217,14 @@ mod tests {
             newest: bool,
         ) {
             let order = if newest { Order::Newest } else { Order::Oldest };
-            let mut writer = RunWriter::in_memory(0, 0);
-            let mut out = PostingsWriter::default();
             let lists: BTreeMap<String, BTreeSet<u64>> = lists;
-            for (word, seqs) in &lists {
-                let term = [&[200], word.as_bytes(), &[0]].concat();
-                out.write(&mut writer, &term, seqs.iter().copied()).expect("memory");
-            }
-            let run = writer.into_memory(Meta { first: 1, last: 1, dense_from: 1, ..Meta::default() }, vec![0]);
+            let run = file_run(3000, lists.len() as u64, |writer| {
+                let mut out = PostingsWriter::default();
+                for (word, seqs) in &lists {
+                    let term = [&[200], word.as_bytes(), &[0]].concat();
+                    out.write(writer, &term, seqs.iter().copied()).expect("memory");
+                }
+            });
             let wanted = |word: &str| word.starts_with(&prefix) && !word.ends_with('b');
             let ranks: BTreeSet<u64> = lists
                 .iter()

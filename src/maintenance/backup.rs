@@ -68,7 +68,7 @@ pub fn copy(
     }
     let mut runs = Vec::new();
     for run in snapshot.runs.iter() {
-        let Some((file, name)) = run.file() else { break };
+        let (file, name) = run.file();
         let target = folders.index.join(name);
         copied.bytes += copy_file(storage.as_ref(), file, run.bytes(), &target, pace)?;
         copied.runs += 1;

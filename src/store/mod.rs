@@ -25,7 +25,7 @@ use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::index::tail::Tail;
-use crate::limits::FLUSH_BYTES;
+use crate::limits::{FLUSH_BYTES, TAILS};
 use crate::log::compacted::Compacted;
 use crate::log::files::{check_beginning, open_segments};
 use crate::log::recovery::{self, Failure, Start};
@@ -191,8 +191,8 @@ fn reaches(segments: &[Arc<Segment>], known: u64) -> Result<(), Failure> {
 struct Replay {
     files: RunFiles,
     runs: Vec<Arc<Run>>,
-    /// The events behind the runs.
-    tail: Arc<Tail>,
+    /// The events behind the runs; the last one grows.
+    tails: Vec<Arc<Tail>>,
     /// The counts behind the last event, and its time.
     counts: Counts,
     last_at: Timestamp,
@@ -208,7 +208,7 @@ impl Replay {
         Replay {
             files,
             runs,
-            tail: Arc::new(Tail::new(1)),
+            tails: vec![Arc::new(Tail::new(1))],
             counts: Counts::default(),
             last_at: Timestamp(0),
             segments: Arc::default(),
@@ -221,7 +221,7 @@ impl Replay {
     /// Goes on behind the runs that there are.
     fn behind_runs(&mut self) {
         if let Some(run) = self.runs.last() {
-            self.tail = Arc::new(Tail::new(run.meta().last + 1));
+            self.tails = vec![Arc::new(Tail::new(run.meta().last + 1))];
             (self.counts, self.last_at) = (run.meta().counts, run.meta().last_at);
         }
     }
@@ -334,7 +334,7 @@ impl Replay {
     fn snapshot(&self, last: u64) -> Snapshot {
         Snapshot {
             runs: Arc::new(self.runs.clone()),
-            tails: Arc::new(vec![Arc::clone(&self.tail)]),
+            tails: Arc::new(self.tails.clone()),
             counts: self.counts,
             segments: Arc::clone(&self.segments),
             compacted: Arc::default(),
@@ -353,19 +353,25 @@ impl Replay {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let offsets = std::mem::take(&mut self.offsets);
         self.counts = batch.counts();
-        let tails = [Arc::clone(&self.tail)];
-        let added = self.tail.add(batch.take_added(&offsets), &self.runs, &tails);
-        added.and_then(|()| self.flush()).map_err(|error| self.index_failed(error))
+        if let Some(tail) = self.tails.last() {
+            let added = tail.add(batch.take_added(&offsets), &self.runs, &self.tails);
+            added.map_err(|error| self.index_failed(error))?;
+        }
+        self.flush().map_err(|error| self.index_failed(error))
     }
 
-    /// Keeps what a long replay holds in memory small. All of it is in the log already.
+    /// Keeps what a long replay holds in memory small; the last tails are left to the background. All of it
+    /// is in the log already.
     fn flush(&mut self) -> Result<(), Error> {
-        if self.tail.held_bytes() < FLUSH_BYTES {
+        let Some(full) = self.tails.last().filter(|tail| tail.held_bytes() >= FLUSH_BYTES) else {
+            return Ok(());
+        };
+        self.tails.push(Arc::new(Tail::new(full.last() + 1)));
+        if self.tails.len() <= TAILS {
             return Ok(());
         }
-        let last = self.tail.last();
-        self.runs.push(self.files.write(&self.tail, self.runs.is_empty())?);
-        self.tail = Arc::new(Tail::new(last + 1));
+        let oldest = self.tails.remove(0);
+        self.runs.push(self.files.write(&oldest, self.runs.is_empty())?);
         self.files.announce(&self.runs)
     }
 }

@@ -14,13 +14,10 @@ use crate::domain::table::Facts;
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
 use crate::index::tail::Tail;
-use crate::limits::{SLOW_BYTES, SLOW_RUN_FILES, SYNC_DELAY_MS};
+use crate::limits::{SYNC_DELAY_MS, TAILS};
 use crate::log::writer::AppendError;
 use crate::snapshot::Snapshot;
 
-/// Tails there are at most, the one that grows and those on their way to a file, unless one is handed
-/// over for a compaction.
-const TAILS: usize = 3;
 /// A turn of no more requests than this, behind one that had no more, is synced by the writer itself: to
 /// hand a sync to another thread and be woken by it takes longer than what there is to do meanwhile.
 const FEW_REQUESTS: usize = 64;
@@ -112,6 +109,7 @@ impl Writer {
             (self.around.deliver)(turn.answers);
         }
         turn.changes.into_iter().for_each(|change| self.change_log(change));
+        self.slow_down();
     }
 
     /// Lets everyone see what was appended.
@@ -206,22 +204,21 @@ impl Writer {
         }
     }
 
-    /// Hands the tail to the background when it holds much, and slows down when that is behind.
+    /// Hands the tail to the background when it holds much.
     pub(super) fn flush(&mut self) {
         let full = self.tail.held_bytes() >= self.around.flush_bytes && self.snapshot.tails.len() < TAILS;
         // Only what the log has on disk may be on disk in the index.
         if full && self.snapshot.synced == self.snapshot.last && self.broken.is_none() {
             self.hand_over_tail();
         }
+    }
+
+    /// Waits when the background is behind.
+    fn slow_down(&mut self) {
         let bytes: u64 = self.snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
-        let files = self.snapshot.runs.len() as u64;
-        if bytes >= SLOW_BYTES || files >= SLOW_RUN_FILES {
-            // In proportion, so that nothing ever stops.
-            let behind =
-                bytes.saturating_sub(SLOW_BYTES) / (1 << 20) + files.saturating_sub(SLOW_RUN_FILES) + 1;
-            let pause = Duration::from_millis(behind.min(20));
-            self.around.stats.slowed(pause);
-            std::thread::sleep(pause);
+        if let Some(wait) = self.throttle.wait(bytes, self.snapshot.runs.len() as u64) {
+            self.around.stats.slowed(wait);
+            std::thread::sleep(wait);
         }
     }
 

@@ -7,6 +7,7 @@
 //! - `turn` is what is decided together, in a `batch`; `hot` has values that were read lately, `timers`
 //!   and `waiters` what comes due and who waits.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
+//! - `throttle` says how long to wait when the background is behind.
 //! - `segments` goes on to the next file of the log.
 
 pub mod batch;
@@ -14,6 +15,7 @@ mod commit;
 pub mod hot;
 mod segments;
 pub mod syncer;
+mod throttle;
 pub mod timers;
 mod turn;
 pub mod waiters;
@@ -40,6 +42,7 @@ use crate::time::Timestamp;
 use commit::Flying;
 use hot::HotValues;
 use syncer::Syncer;
+use throttle::Throttle;
 use timers::Timers;
 use turn::Turn;
 use waiters::Waiters;
@@ -191,6 +194,7 @@ pub struct Writer {
     few_before: bool,
     /// To be called when nothing is on its way to the disk: who waits for them hears if that hangs.
     pulses: Vec<Box<dyn FnOnce() + Send>>,
+    throttle: Throttle,
     timers: Timers,
     waiters: Waiters,
     random: Randomness,
@@ -227,6 +231,7 @@ impl Writer {
             flying: None,
             few_before: true,
             pulses: Vec::new(),
+            throttle: Throttle::default(),
             timers,
             waiters: Waiters::default(),
             random: Randomness::default(),
@@ -243,6 +248,8 @@ impl Writer {
     /// Works until it is told to finish; then everything is synced and the log's end is trimmed.
     pub fn run(mut self, inbox: &Receiver<ToWriter>) {
         // What the start read back need not be read again at the next one.
+        let (_, full) = self.snapshot.tails.split_last().unwrap_or((&self.tail, &[]));
+        full.iter().for_each(|tail| (self.around.background)(ToBackground::Flush(Arc::clone(tail))));
         self.flush();
         loop {
             if self.flying.is_none() {

@@ -11,12 +11,12 @@ pub struct Adjacent<'r> {
     run: &'r Run,
     bits: u64,
     order: Order,
-    loaded: Option<Loaded<'r>>,
+    loaded: Option<Loaded>,
     current: Option<u64>,
 }
 
 /// A window, looked through.
-struct Loaded<'r> {
+struct Loaded {
     number: usize,
     window: Window,
     /// The last seq that its last column stands for.
@@ -25,7 +25,7 @@ struct Loaded<'r> {
     matches: Vec<u64>,
     samples: Vec<u32>,
     /// A block of steps, and which.
-    steps: Option<(usize, Block<'r>)>,
+    steps: Option<(usize, Block)>,
 }
 
 impl<'r> Adjacent<'r> {
@@ -74,7 +74,7 @@ impl<'r> Adjacent<'r> {
     }
 
     /// Looks through a window, unless it is the one that was looked through last.
-    fn load(&mut self, number: usize) -> Result<&mut Loaded<'r>> {
+    fn load(&mut self, number: usize) -> Result<&mut Loaded> {
         let known = self.loaded.take().filter(|loaded| loaded.number == number);
         let loaded = match known {
             Some(loaded) => loaded,
@@ -97,8 +97,8 @@ impl Cursor for Adjacent<'_> {
     }
 }
 
-impl<'r> Loaded<'r> {
-    fn new(run: &'r Run, number: usize, bits: u64) -> Result<Self> {
+impl Loaded {
+    fn new(run: &Run, number: usize, bits: u64) -> Result<Self> {
         let windows = run.windows();
         let window = windows[number];
         let end = windows.get(number + 1).map_or(run.meta().last, |next| next.first.saturating_sub(1));
@@ -116,7 +116,7 @@ impl<'r> Loaded<'r> {
     }
 
     /// The newest message up to `seq` in a column that matches.
-    fn newest(&mut self, run: &'r Run, seq: u64) -> Result<Option<u64>> {
+    fn newest(&mut self, run: &Run, seq: u64) -> Result<Option<u64>> {
         if self.matches.iter().all(|word| *word == 0) {
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl<'r> Loaded<'r> {
     }
 
     /// The oldest message from `seq` on in a column that matches.
-    fn oldest(&mut self, run: &'r Run, seq: u64) -> Result<Option<u64>> {
+    fn oldest(&mut self, run: &Run, seq: u64) -> Result<Option<u64>> {
         if self.matches.iter().all(|word| *word == 0) {
             return Ok(None);
         }
@@ -144,7 +144,7 @@ impl<'r> Loaded<'r> {
     }
 
     /// The last column whose seq is not larger; the first if there is none.
-    fn last_from(&mut self, run: &'r Run, seq: u64) -> Result<usize> {
+    fn last_from(&mut self, run: &Run, seq: u64) -> Result<usize> {
         if self.samples.is_empty() {
             let samples = run.piece(self.window.sample_piece(), true)?;
             self.samples.extend(samples.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)));
@@ -164,7 +164,7 @@ impl<'r> Loaded<'r> {
     }
 
     /// The steps from a sampled column up to the next one.
-    fn steps(&mut self, run: &'r Run, column: usize) -> Result<&[u8]> {
+    fn steps(&mut self, run: &Run, column: usize) -> Result<&[u8]> {
         let number = column / STEP_BLOCK;
         let known = self.steps.take().filter(|(known, _)| *known == number);
         let block = match known {
@@ -177,7 +177,7 @@ impl<'r> Loaded<'r> {
     }
 
     /// The seq of a column.
-    fn start_of(&mut self, run: &'r Run, column: usize) -> Result<u64> {
+    fn start_of(&mut self, run: &Run, column: usize) -> Result<u64> {
         let sample = column / SAMPLE_COLUMNS;
         let start = u64::from(self.samples.get(sample).copied().unwrap_or(0));
         let first = self.window.first;
@@ -188,7 +188,7 @@ impl<'r> Loaded<'r> {
     }
 
     /// The last seq that a column stands for.
-    fn end_of(&mut self, run: &'r Run, column: usize) -> Result<u64> {
+    fn end_of(&mut self, run: &Run, column: usize) -> Result<u64> {
         if column + 1 >= self.window.columns as usize {
             return Ok(self.end.max(self.start_of(run, column)?));
         }

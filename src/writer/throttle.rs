@@ -1,0 +1,81 @@
+//! The throttle: how long the writer waits so that the background keeps up.
+//!
+//! The background works at a lower priority, so a writer that never waited would leave it behind for as long
+//! as there are requests, and the tails would grow without bound. Past a bound the writer waits in proportion
+//! to what it added and to how far the bound is passed: so nothing ever stops, and one megabyte past it about
+//! half of the time is the background's.
+
+use std::time::Duration;
+
+use crate::limits::{SLOW_BYTES, SLOW_RUN_FILES};
+
+/// How long it takes to add a kibibyte to the tails, about.
+const ADDING_A_KIBIBYTE_US: u64 = 20;
+/// A run file too many counts as so many bytes too many.
+const BYTES_A_RUN_FILE: u64 = 128 << 10;
+/// Waits shorter than this are put together: each costs a wake-up.
+const WAIT_LEAST: Duration = Duration::from_micros(500);
+/// No wait is longer, so that reads of what was just written, and syncs, stay in time.
+const WAIT_MOST: Duration = Duration::from_millis(20);
+
+/// Knows what was added since the last wait.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    bytes: u64,
+    due: Duration,
+}
+
+impl Throttle {
+    /// How long to wait now that the tails hold so many bytes and there are so many run files.
+    pub fn wait(&mut self, bytes: u64, files: u64) -> Option<Duration> {
+        let added = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));
+        let past = bytes.saturating_sub(SLOW_BYTES) + files.saturating_sub(SLOW_RUN_FILES) * BYTES_A_RUN_FILE;
+        if past == 0 {
+            self.due = Duration::ZERO;
+            return None;
+        }
+        let work_us = added * ADDING_A_KIBIBYTE_US / 1024;
+        self.due += Duration::from_micros(work_us.saturating_mul(past) >> 20);
+        let wait = self.due.min(WAIT_MOST);
+        (wait >= WAIT_LEAST).then(|| {
+            self.due -= wait;
+            wait
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The waits of a writer that adds a kibibyte at a time.
+    fn waited(throttle: &mut Throttle, from: u64, kibibytes: u64, files: u64) -> Duration {
+        (1..=kibibytes).filter_map(|number| throttle.wait(from + 1024 * number, files)).sum()
+    }
+
+    #[test]
+    fn nobody_waits_while_the_background_keeps_up() {
+        assert_eq!(waited(&mut Throttle::default(), 0, SLOW_BYTES / 1024, SLOW_RUN_FILES), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_further_behind_the_background_is_the_longer_the_waits_are() {
+        let mut throttle = Throttle::default();
+        throttle.wait(SLOW_BYTES, 0);
+        let megabytes = [0, 1, 2].map(|number| waited(&mut throttle, SLOW_BYTES + (number << 20), 1024, 0));
+        assert!(megabytes.is_sorted(), "{megabytes:?}");
+        // About half of the work itself, then three halves of it.
+        assert!((5..15).contains(&megabytes[0].as_millis()), "{megabytes:?}");
+        assert!((20..40).contains(&megabytes[1].as_millis()), "{megabytes:?}");
+        let files = waited(&mut Throttle::default(), 0, 1024, SLOW_RUN_FILES + 8);
+        assert!((10..30).contains(&files.as_millis()), "{files:?}");
+    }
+
+    #[test]
+    fn a_wait_has_a_bound_and_the_rest_stays_due() {
+        let mut throttle = Throttle::default();
+        assert_eq!(throttle.wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
+        assert_eq!(throttle.wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
+        assert_eq!(throttle.wait(0, 0), None);
+    }
+}

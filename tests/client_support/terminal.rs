@@ -49,8 +49,12 @@ impl Terminal {
         let copy = || File::from(side.try_clone().expect("a descriptor"));
         command.env("TERM", "xterm-256color");
         // Signals of the terminal, such as that of a new size, go to the session that it controls.
-        let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        // A shell may have started the tests in the background, where its keys for signals mean nothing.
+        let mut session = Command::new("env");
+        session
+            .args(["--default-signal=INT,QUIT", "setsid", "--ctty"])
+            .arg(command.get_program())
+            .args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => session.env(name, value),

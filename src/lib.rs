@@ -20,7 +20,7 @@
 //! | [`domain`] | pure: requests, events, the table, `decide` and `apply`, a file a noun |
 //! | [`storage`] | the one trait for files |
 //! | [`log`] | the truth on disk: frames, segments, recovery |
-//! | [`index`] | runs: terms with postings, and the table, in memory and in files |
+//! | [`index`] | terms with postings, and the table: the newest in memory, the rest in run files |
 //! | [`snapshot`] | what there is to answer from as of one moment |
 //! | [`stats`], [`metrics`] | what is counted; how it is told |
 //! | [`writer`], [`store`] | the one thread that changes anything; opening a data folder |

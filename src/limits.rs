@@ -13,9 +13,12 @@ pub const CONNECTIONS_DEFAULT: usize = 4096;
 /// (`--max-buffered`).
 pub const BUFFERED_BYTES_DEFAULT: usize = 64 << 20;
 /// Requests of one connection that may be begun and not yet answered; reading pauses beyond.
-pub const IN_FLIGHT_REQUESTS: usize = 8192;
-/// Request bytes of one connection that may be begun and not yet answered.
-pub const IN_FLIGHT_BYTES: usize = 8 << 20;
+pub const IN_FLIGHT_REQUESTS: usize = 2048;
+/// Request bytes of one connection that may be begun and not yet answered, and those of the jobs that they
+/// may bring.
+pub const IN_FLIGHT_BYTES: usize = 4 << 20;
+/// What each job that a reserve may bring counts for there.
+pub const RESERVED_JOB_BYTES: usize = 512;
 /// Reads of one connection that may be begun and not yet answered, at first. Small replies raise the
 /// number, large ones lower it, so that what they may bring stays bounded.
 pub const READS_AT_FIRST: usize = 32;
@@ -74,8 +77,10 @@ pub const PARCEL_GETS: usize = 8;
 pub const ANSWERS_A_TURN_US: u64 = 100;
 /// Requests that the writer takes into one frame, or one parcel more.
 pub const FRAME_REQUESTS: usize = 1024;
+/// Events that the writer takes into one frame, and those of one request more.
+pub const FRAME_EVENTS: usize = 2048;
 /// Request bytes that the writer takes into one frame.
-pub const FRAME_BYTES: usize = 8 << 20;
+pub const FRAME_BYTES: usize = 2 << 20;
 /// The tail of the index is written to a file when it holds this many bytes: some 3,000 messages. All of
 /// it then lies in a processor's own cache.
 pub const FLUSH_BYTES: u64 = 1 << 20;

@@ -1,8 +1,7 @@
 //! The index: everything is a term or a key of one sorted structure, the run.
 //!
-//! - `block` packs sorted entries; `run` is a sequence of blocks with an index, in memory or in a
-//!   file; `run_writer` writes one; `filter` tells of most keys that a run does not hold them;
-//!   `cache` keeps blocks of files that were read lately.
+//! - `block` packs sorted entries; `run` is a file of blocks with an index; `run_writer` writes one; `filter`
+//!   tells of most keys that a run does not hold them; `cache` keeps blocks that were read lately.
 //! - `postings` lists the seqs of a term, in chunks that are entries of the run; `packed` is how.
 //! - `grams` tells which words of a run hold a piece.
 //! - `pairs` tells which messages may have two words next to each other.

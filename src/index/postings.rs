@@ -518,5 +518,48 @@ mod tests {
             }
             prop_assert_eq!(count(&run, b"c\0").expect("whole"), 0);
         }
+
+        #[test]
+        fn lists_that_follow_each_other_become_one_of_chunks_of_some_length(
+            lists in prop::collection::vec((0_u64..700, 1_u64..40), 1..7),
+        ) {
+            let (mut seq, mut all_seqs, mut runs) = (0, Vec::<u64>::new(), Vec::new());
+            for (length, gap) in lists {
+                let seqs: BTreeSet<u64> = (0..length).map(|number| seq + 1 + number * gap + number % 2 * (gap / 2)).collect();
+                seq = seqs.last().copied().unwrap_or(seq);
+                all_seqs.extend(&seqs);
+                runs.push(run_of(&[(b"a\0", &seqs)]));
+            }
+            let merged = file_run(1, 1, |writer| {
+                let mut out = PostingsWriter::default();
+                for run in &runs {
+                    let mut list = List::open(run, b"a\0").expect("whole");
+                    while let Some(at) = &mut list {
+                        let postings = &at.place.payload()[at.deltas..];
+                        out.take_over(writer, b"a\0", at.chunk(), postings).expect("memory");
+                        if !at.advance().expect("whole") {
+                            list = None;
+                        }
+                    }
+                }
+                out.finish(writer, b"a\0").expect("memory");
+            });
+            let mut list = List::open(&merged, b"a\0").expect("whole");
+            prop_assert_eq!(list.is_some(), !all_seqs.is_empty());
+            let mut before = 0;
+            while let Some(at) = &mut list {
+                let Chunk { count, .. } = at.chunk();
+                prop_assert_eq!(at.chunk().before, before);
+                before += count;
+                let last = before == all_seqs.len() as u64;
+                prop_assert!(count <= CHUNK_POSTINGS as u64 && (last || count >= CHUNK_LEAST as u64), "{count}");
+                prop_assert_eq!(at.chunk().is_whole_list(), last && before < CHUNK_LEAST as u64);
+                prop_assert_eq!(at.advance().expect("whole"), !last);
+                if last {
+                    list = None;
+                }
+            }
+            prop_assert_eq!(all(&merged, b"a\0").expect("whole"), all_seqs);
+        }
     }
 }

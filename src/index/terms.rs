@@ -85,14 +85,9 @@ pub fn may_be_cut(word: &[u8]) -> bool {
 #[must_use]
 pub fn term(kind: Kind, edit: bool, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 2);
-    write_term(&mut out, kind, edit, bytes);
-    out
-}
-
-fn write_term(out: &mut Vec<u8>, kind: Kind, edit: bool, bytes: &[u8]) {
-    out.clear();
     out.push(kind.tag(edit));
-    write_terminated(out, bytes);
+    write_terminated(&mut out, bytes);
+    out
 }
 
 /// What all words share that begin so.
@@ -126,45 +121,39 @@ pub fn symbol_bytes(symbol: char) -> [u8; 4] {
 /// Buffers for making a message's terms.
 #[derive(Debug, Default)]
 pub struct TermBuffers {
-    term: Vec<u8>,
+    escaped: Vec<u8>,
     words: String,
 }
 
 impl TermBuffers {
-    /// Gives one term of posts.
-    pub fn one(&mut self, kind: Kind, bytes: &[u8], each: impl FnOnce(&[u8])) {
-        write_term(&mut self.term, kind, false, bytes);
-        each(&self.term);
-    }
-
-    /// Gives every word of a message as it stands in the text, and every term; a term may come more than
-    /// once.
+    /// Gives every word of a message as it stands in the text, and every term as its tag and its escaped bytes;
+    /// a term may come more than once.
     pub fn each(
         &mut self,
         message: &Message,
         edit: bool,
         word: &mut impl FnMut(&str),
-        mut each: impl FnMut(&[u8]),
+        mut each: impl FnMut(u8, &[u8]),
     ) {
         let each_word = word;
-        let TermBuffers { term, words } = self;
-        words::tokens(&message.body, words, |token| {
-            match token {
-                Token::Word(word) => {
-                    each_word(word);
-                    // Nothing in a word is ever escaped: it holds letters, numbers and marks.
-                    term.clear();
-                    term.push(Kind::Word.tag(edit));
-                    term.extend_from_slice(kept(word).as_bytes());
-                    term.push(0);
-                }
-                Token::Symbol(symbol) => write_term(term, Kind::Symbol, edit, &symbol_bytes(symbol)),
+        let TermBuffers { escaped, words } = self;
+        let (of_words, of_symbols) = (Kind::Word.tag(edit), Kind::Symbol.tag(edit));
+        words::tokens(&message.body, words, |token| match token {
+            Token::Word(word) => {
+                each_word(word);
+                // Nothing in a word is ever escaped: it holds letters, numbers and marks.
+                each(of_words, kept(word).as_bytes());
             }
-            each(term);
+            Token::Symbol(symbol) => {
+                escaped.clear();
+                write_escaped(escaped, &symbol_bytes(symbol));
+                each(of_symbols, escaped);
+            }
         });
-        let mut give = |kind, bytes: &[u8]| {
-            write_term(term, kind, edit, bytes);
-            each(term);
+        let mut give = |kind: Kind, bytes: &[u8]| {
+            escaped.clear();
+            write_escaped(escaped, bytes);
+            each(kind.tag(edit), escaped);
         };
         give(Kind::Message, b"");
         if let Some(originator) = &message.originator {

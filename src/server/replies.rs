@@ -10,6 +10,8 @@ struct Slot {
     line: Option<Vec<u8>>,
     /// What the request holds until then.
     bytes: usize,
+    /// What its reply may bring.
+    expected: usize,
 }
 
 /// Replies that are due, and bytes to send.
@@ -21,6 +23,7 @@ pub struct Replies {
     output: Vec<u8>,
     sent: usize,
     waiting_bytes: usize,
+    expected_bytes: usize,
 }
 
 const KEPT_BYTES: usize = 16 << 10;
@@ -28,9 +31,17 @@ const KEPT_BYTES: usize = 16 << 10;
 impl Replies {
     /// A request was begun: its number on the connection.
     pub fn begin(&mut self, id: Option<String>, bytes: usize) -> u64 {
-        self.slots.push_back(Slot { id, line: None, bytes });
+        self.slots.push_back(Slot { id, line: None, bytes, expected: 0 });
         self.waiting_bytes += bytes;
         self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The reply to the request that was begun last may bring so many bytes.
+    pub fn expect(&mut self, bytes: usize) {
+        if let Some(slot) = self.slots.back_mut() {
+            slot.expected += bytes;
+            self.expected_bytes += bytes;
+        }
     }
 
     /// The `id` of a request that was begun.
@@ -47,6 +58,7 @@ impl Replies {
         };
         let Some(slot) = self.slots.get_mut(place) else { return };
         self.waiting_bytes -= std::mem::take(&mut slot.bytes);
+        self.expected_bytes -= std::mem::take(&mut slot.expected);
         if place == 0 {
             write(&mut self.output, slot.id.as_deref());
             self.slots.pop_front();
@@ -80,6 +92,12 @@ impl Replies {
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Bytes that replies may bring which are not there yet, as far as that was said.
+    #[must_use]
+    pub fn expected_bytes(&self) -> usize {
+        self.expected_bytes
     }
 
     /// Bytes to send now.
@@ -118,7 +136,7 @@ impl Replies {
         self.output.truncate(self.sent + keep);
         self.first += self.slots.len() as u64;
         self.slots.clear();
-        self.waiting_bytes = 0;
+        (self.waiting_bytes, self.expected_bytes) = (0, 0);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::domain::command::{Command, Follow, Local, Maintenance, Read, Write, W
 use crate::error::{Code, Error};
 use crate::limits::{
     ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT,
-    MAINTENANCE_WAITING, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, UNSENT_BYTES,
+    MAINTENANCE_WAITING, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, RESERVED_JOB_BYTES, UNSENT_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -158,7 +158,8 @@ impl Router {
     pub fn advance(&self, token: usize, connection: &mut Connection) {
         while connection.life == Life::Open && connection.barrier.is_none() {
             let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
-                || connection.replies.waiting_bytes() >= IN_FLIGHT_BYTES
+                || connection.replies.waiting_bytes() + connection.replies.expected_bytes()
+                    >= IN_FLIGHT_BYTES
                 || connection.replies.output().len() >= UNSENT_BYTES;
             if full {
                 break;
@@ -252,6 +253,7 @@ impl Router {
     ) {
         let number = connection.replies.begin(id, bytes);
         if let Write::QueueReserve(reserve) = &request.write {
+            connection.replies.expect(usize::try_from(reserve.max).unwrap_or(0) * RESERVED_JOB_BYTES);
             if connection.gone {
                 // Nobody would hold the lease.
                 self.answer(connection, number, b",\"jobs\":[]");

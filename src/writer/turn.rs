@@ -12,7 +12,7 @@ use crate::domain::event::{Event, Fact};
 use crate::domain::table::{Circumstances, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
-use crate::limits::{FRAME_BYTES, FRAME_REQUESTS, WAITING_RESERVES};
+use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, WAITING_RESERVES};
 use crate::time::Timestamp;
 
 /// What is decided together.
@@ -39,7 +39,9 @@ pub(super) struct Turn {
 impl Turn {
     /// Whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
-        self.requests >= FRAME_REQUESTS || self.bytes >= FRAME_BYTES
+        self.requests >= FRAME_REQUESTS
+            || self.batch.events().len() >= FRAME_EVENTS
+            || self.bytes >= FRAME_BYTES
     }
 }
 

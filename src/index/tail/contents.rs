@@ -44,18 +44,19 @@ impl Contents {
     /// compacted, where the post of an edited message is gone.
     pub fn add_live(&mut self, event: &Event, number: u32) {
         let Contents { dictionary, columns, edits, buffers, .. } = self;
-        buffers.one(Kind::Type, event.fact.type_name().as_bytes(), |term| dictionary.give(term, number));
+        // No name of a type holds a byte that is escaped.
+        dictionary.give(Kind::Type.tag(false), event.fact.type_name().as_bytes(), number);
         match &event.fact {
             Fact::MessagePosted(message) => {
-                buffers.each(message, false, &mut |word| columns.add_word(number, word), |term| {
-                    dictionary.give(term, number);
+                buffers.each(message, false, &mut |word| columns.add_word(number, word), |tag, term| {
+                    dictionary.give(tag, term, number);
                 });
                 columns.end_message(number);
             }
             Fact::MessageEdited { message, now, .. } => {
                 let edit = u32::try_from(edits.len()).unwrap_or(u32::MAX);
                 edits.push((number, *message));
-                buffers.each(now, true, &mut |_| {}, |term| dictionary.give(term, edit));
+                buffers.each(now, true, &mut |_| {}, |tag, term| dictionary.give(tag, term, edit));
             }
             _ => {}
         }

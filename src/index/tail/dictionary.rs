@@ -10,7 +10,7 @@
 //! a file. All terms lie in one piece of memory, so those that begin with or hold some bytes are found
 //! by one search through it.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use memchr::memmem::Finder;
@@ -85,19 +85,38 @@ fn is_at(bytes: &[u8], start: u32, term: &[u8]) -> bool {
         })
 }
 
+/// Whether the term that begins at `start` has this tag and these bytes before its terminator.
+fn is_term(bytes: &[u8], start: u32, tag: u8, term: &[u8]) -> bool {
+    let end = start as usize + 1 + term.len();
+    bytes.get(start as usize) == Some(&tag) && bytes.get(end) == Some(&0) && is_at(bytes, start + 1, term)
+}
+
+fn hash_of(hasher: &DefaultHashBuilder, tag: u8, term: &[u8]) -> u64 {
+    let mut hash = hasher.build_hasher();
+    hash.write_u8(tag);
+    hash.write(term);
+    hash.finish()
+}
+
+/// The hash of a term that ends in its terminator.
+fn hash_whole(hasher: &DefaultHashBuilder, term: &[u8]) -> u64 {
+    let (tag, rest) = term.split_first().unwrap_or((&0, &[]));
+    hash_of(hasher, *tag, rest.split_last().map_or(rest, |(_, rest)| rest))
+}
+
 /// A count of things in memory, all of which a batch or a tail bounds.
 fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(NONE)
 }
 
 impl Dictionary {
-    /// Gives a term, which ends in its terminator, to an item. Items of a term ascend; one that it has
-    /// already is not given twice.
-    pub fn give(&mut self, term: &[u8], item: u32) {
+    /// Gives the term of a tag and escaped bytes to an item. Items of a term ascend; one that it has already is
+    /// not given twice.
+    pub fn give(&mut self, tag: u8, term: &[u8], item: u32) {
         let Dictionary { hasher, table, bytes, postings, long, beginnings } = self;
-        let hash = hasher.hash_one(term);
+        let hash = hash_of(hasher, tag, term);
         let newest = small(postings.len());
-        if let Some(known) = table.find_mut(hash, |known| is_at(bytes, known.start, term)) {
+        if let Some(known) = table.find_mut(hash, |known| is_term(bytes, known.start, tag, term)) {
             if known.item != item {
                 postings.push(Posting { item, before: known.newest });
                 (known.newest, known.item) = (newest, item);
@@ -109,17 +128,19 @@ impl Dictionary {
         if term.len() >= LONG_BYTES {
             long.push(start);
         }
-        beginnings.add(hasher, bytes, start, term);
+        bytes.push(tag);
         bytes.extend_from_slice(term);
+        bytes.push(0);
+        beginnings.add(hasher, bytes, start);
         postings.push(Posting { item, before: NONE });
         let new = Term { start, newest, item, count: 1 };
-        table.insert_unique(hash, new, |known| hasher.hash_one(bytes_at(bytes, known.start)));
+        table.insert_unique(hash, new, |known| hash_whole(hasher, bytes_at(bytes, known.start)));
     }
 
     /// Finds a term.
     #[must_use]
     pub fn find(&self, term: &[u8]) -> Option<Term> {
-        let hash = self.hasher.hash_one(term);
+        let hash = hash_whole(&self.hasher, term);
         self.table.find(hash, |known| is_at(&self.bytes, known.start, term)).copied()
     }
 
@@ -249,9 +270,11 @@ struct Beginnings {
 const BEGINNING_BYTES: usize = 4;
 
 impl Beginnings {
-    /// Adds a term that will be in `bytes` at `start`.
-    fn add(&mut self, hasher: &DefaultHashBuilder, bytes: &[u8], start: u32, term: &[u8]) {
-        let Some(beginning) = term.first_chunk::<BEGINNING_BYTES>() else { return };
+    /// Adds the term at `start`, which is the last of `bytes`.
+    fn add(&mut self, hasher: &DefaultHashBuilder, bytes: &[u8], start: u32) {
+        let beginning_at =
+            |at: u32| bytes.get(at as usize..).and_then(|rest| rest.first_chunk::<BEGINNING_BYTES>());
+        let Some(beginning) = beginning_at(start) else { return };
         let Beginnings { newest, links } = self;
         let link = small(links.len());
         let hash = hasher.hash_one(beginning);
@@ -263,9 +286,7 @@ impl Beginnings {
         links.push((start, NONE));
         newest.insert_unique(hash, link, |known| {
             let (at, _) = links[*known as usize];
-            let known = bytes.get(at as usize..).and_then(|rest| rest.first_chunk::<BEGINNING_BYTES>());
-            // The one that is being added is nowhere yet.
-            hasher.hash_one(known.unwrap_or(beginning))
+            hasher.hash_one(beginning_at(at).unwrap_or(beginning))
         });
     }
 
@@ -356,8 +377,8 @@ mod tests {
             let mut all: BTreeMap<Vec<u8>, BTreeSet<u32>> = BTreeMap::new();
             for (item, terms) in (0..).zip(given) {
                 for term in terms {
+                    dictionary.give(b'w', term.as_bytes(), item);
                     let term = [b"w", term.as_bytes(), &[0]].concat();
-                    dictionary.give(&term, item);
                     all.entry(term).or_default().insert(item);
                 }
             }

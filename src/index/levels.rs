@@ -43,6 +43,7 @@ mod tests {
     fn runs_become_one_when_those_behind_have_grown_to_twice_the_size() {
         let begins = |sizes: &[u64]| due(&runs(sizes), |_| true);
         assert_eq!(begins(&[8, 8, 8]), None, "they are few");
+        assert_eq!(begins(&[8, 1, 8]), None, "they are few, also behind a small one");
         assert_eq!(begins(&[8, 8, 8, 8]), Some(0));
         assert_eq!(begins(&[80, 8, 8, 8, 8]), Some(1), "the oldest is large");
         assert_eq!(begins(&[40, 20, 10, 5]), None, "each is as large as all behind it");

@@ -48,6 +48,13 @@ pub fn open_checkpoint(
     let path = compacted.checkpoint_path(folder);
     let file = match storage.open(&path, Open::Read) {
         Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::Damage {
+                path,
+                offset: 0,
+                what: "the table's checkpoint is missing".to_owned(),
+            });
+        }
         Err(error) => return Err(Failure::Io { path, error }),
     };
     // It is read once, from end to end: nothing is worth keeping.

@@ -183,8 +183,8 @@ mod tests {
     use super::*;
     use crate::index::postings::PostingsWriter;
     use crate::index::run::{Meta, Run};
-    use crate::index::run_writer::RunWriter;
     use crate::index::terms::{Kind, term};
+    use crate::index::testing::file_run_of;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -193,13 +193,15 @@ mod tests {
 
     /// A run of posts, or of changes to older messages, with a list of each kind.
     fn run_of(lists: &[(Kind, &[u8], &BTreeSet<u64>)], first: u64, changed: Option<(u64, u64)>) -> Run {
-        let (mut writer, mut postings) = (RunWriter::in_memory(0, 0), PostingsWriter::default());
-        for (kind, bytes, seqs) in lists {
-            let written = postings.write(&mut writer, &term(*kind, false, bytes), seqs.iter().copied());
-            written.expect("memory");
-        }
         let last = first + LAST;
-        writer.into_memory(Meta { first, last, dense_from: last + 1, changed, ..Meta::default() }, vec![])
+        let meta = Meta { first, last, dense_from: last + 1, changed, ..Meta::default() };
+        file_run_of(meta, 0, |writer| {
+            let mut postings = PostingsWriter::default();
+            for (kind, bytes, seqs) in lists {
+                let written = postings.write(writer, &term(*kind, false, bytes), seqs.iter().copied());
+                written.expect("memory");
+            }
+        })
     }
 
     /// Seqs that are many, or few.

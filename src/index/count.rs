@@ -195,7 +195,7 @@ mod tests {
     fn run_of(lists: &[(Kind, &[u8], &BTreeSet<u64>)], first: u64, changed: Option<(u64, u64)>) -> Run {
         let last = first + LAST;
         let meta = Meta { first, last, dense_from: last + 1, changed, ..Meta::default() };
-        file_run_of(meta, 0, |writer| {
+        file_run_of(meta, lists.len() as u64, |writer| {
             let mut postings = PostingsWriter::default();
             for (kind, bytes, seqs) in lists {
                 let written = postings.write(writer, &term(*kind, false, bytes), seqs.iter().copied());

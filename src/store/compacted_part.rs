@@ -87,12 +87,12 @@ impl Part<'_> {
     }
 
     fn rebuild(&self, files: &RunFiles, progress: &mut dyn Progress) -> Result<Arc<Run>, Trouble> {
-        let Compacted { generation, last, .. } = *self.compacted;
+        let last = self.compacted.last;
         let checkpoint = open_checkpoint(self.storage.as_ref(), self.folder, self.compacted, &mut |_| Ok(()));
         let checkpoint = checkpoint.map_err(Trouble::Log)?;
         let part: Vec<_> = self.segments.iter().filter(|segment| segment.first <= last).cloned().collect();
         let road = Road::new(&part, Start::default()).map_err(Trouble::Log)?;
-        let mut rebuild = Rebuild::new(files.clone(), generation);
+        let mut rebuild = Rebuild::new(files.clone());
         let (mut events, mut index) = (0, None);
         let read = read_until(part, Start::default(), last, &mut |segment, found| {
             let wrong = |error: Error| Failure::Damage {

@@ -21,16 +21,16 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let uid = crate::paths::own_uid();
     let mut say = |finding: &Finding| print(&described(finding, carry_out));
-    let Findings { segments, lost } = repair::look(&storage, &folders, uid, &mut say).map_err(failed)?;
-    if segments == 0 {
+    let Findings { files, lost } = repair::look(&storage, &folders, uid, &mut say).map_err(failed)?;
+    if files == 0 {
         print("the log is whole: there is nothing to repair\n");
     }
-    if segments == 0 && !carry_out {
+    if files == 0 && !carry_out {
         return Ok(());
     }
     if !carry_out {
         return Err(Exit::Damage(format!(
-            "events lost: {lost}, in damaged segments: {segments}; nothing was changed; to repair, run: \
+            "events lost: {lost}, in damaged files: {files}; nothing was changed; to repair, run: \
              msglogd repair --yes --data {}",
             data.display()
         )));
@@ -69,10 +69,26 @@ fn described(finding: &Finding, carry_out: bool) -> String {
             more => writeln!(text, "{shown}: events {first} to {last} are lost ({} events)", more + 1),
         };
     }
-    if finding.lost.is_empty() {
+    if let Some(untold) = finding.untold {
+        let _ =
+            writeln!(text, "{shown}: its table is made anew from the events that are left; {}", loss(untold));
+    } else if finding.lost.is_empty() {
         let _ = writeln!(text, "{shown}: no event is lost");
     }
     text
+}
+
+/// What is lost with a table that knew of so many events more than are left.
+fn loss(untold: u64) -> String {
+    if untold == 0 {
+        return "nothing is lost".to_owned();
+    }
+    format!(
+        "lost is what only {untold} events said that were removed by a compaction: how often a job was delivered \
+         that is not leased, and its place among those whose lease ran out; the largest numbers of chats and \
+         messages that were deleted, which may be given again; queues without jobs and settings; when applications \
+         and chats were made that were renamed"
+    )
 }
 
 struct Quiet;

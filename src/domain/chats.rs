@@ -355,6 +355,7 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
             table.counts_mut().apps += 1;
         }
         Fact::AppUpdated { token, name } => {
+            restore_app(seq, at, token, table)?;
             let app = App { name: name.clone(), ..require_app(table, token)? };
             table.put(app_key(tag::APP, token), Some(app_value(&app)));
         }
@@ -373,6 +374,7 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
             add_chat(table, app, *chat, &Chat { created_at: at, name: name.clone() })?;
         }
         Fact::ChatUpdated { app, chat, name } => {
+            restore_chat(seq, at, app, *chat, table)?;
             let renamed = Chat { name: Some(name.clone()), ..require_chat(table, app, *chat)? };
             put_chat(table, app, *chat, &renamed);
         }

@@ -97,3 +97,166 @@ fn take_out(key: Vec<u8>, table: &mut dyn Table) -> Result<()> {
     table.put(key, None);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::apply;
+    use crate::domain::event::{Address, Event, Fact, JobState};
+    use crate::domain::jobs::Queue;
+    use crate::domain::liveness::Liveness;
+    use crate::domain::table::{Counts, Draft};
+    use crate::domain::testing::{APP, empty, events, folded, story};
+    use crate::time::Timestamp;
+
+    /// The events that a compaction leaves.
+    fn live() -> Vec<u64> {
+        folded(story(), |table| {
+            let mut liveness = Liveness::new(&table);
+            let live = events().filter(|event| liveness.event(event).expect("memory"));
+            live.map(|event| event.seq).collect()
+        })
+    }
+
+    /// What the keys of a table come to; messages to recipients have none.
+    fn counted(table: &Draft<'_>, to_recipients: u64) -> Counts {
+        let mut found = Counts { messages: to_recipients, lost: table.counts().lost, ..Counts::default() };
+        let mut jobs = Vec::new();
+        let (mut chats, mut in_chats, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+        let scanned = table.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, _| {
+            match key[0] {
+                tag::KEY => found.keys += 1,
+                tag::APP => found.apps += 1,
+                tag::CHAT => chats.push(chats::chat_in_key(key)?),
+                tag::MESSAGE_NUMBER => in_chats.push(chats::chat_in_key(key)?),
+                tag::FORMULA => found.formulas += 1,
+                tag::ANSWERED => found.answered += 1,
+                tag::QUEUE_NAME => queues.push(String::from_utf8_lossy(&key[1..]).into_owned()),
+                tag::JOB => jobs.extend(Job::find(table, seq_in(key)?)?),
+                _ => {}
+            }
+            Ok(true)
+        });
+        scanned.expect("memory");
+        (found.chats, found.queues) = (chats.len() as u64, queues.len() as u64);
+        for (app, chat) in chats {
+            let held = in_chats.iter().filter(|each| **each == (app.clone(), chat)).count() as u64;
+            assert_eq!(chats::chat_counters(table, &app, chat).expect("memory").messages, held);
+            found.messages += held;
+        }
+        for queue in queues {
+            let queue = Queue::named(table, &queue).expect("memory").expect("a queue");
+            for (place, state) in JobState::ALL.into_iter().enumerate() {
+                let of_state = jobs.iter().filter(|(of, job)| of.id == queue.id && job.state == state);
+                assert_eq!(queue.counts[place], of_state.count() as u64, "{queue:?}");
+                found.jobs[place] += queue.counts[place];
+            }
+            let mut ready = 0;
+            let visited = queue.visit_ready(table, &mut |_| {
+                ready += 1;
+                Ok(true)
+            });
+            assert!(visited.is_ok() && ready == queue.counts[0], "every ready job is found: {queue:?}");
+        }
+        found
+    }
+
+    #[test]
+    fn counts_are_those_of_what_is_left_whichever_event_is_lost() {
+        let all = story().len();
+        for gone in 0..=all {
+            let mut left = story();
+            if let Some(fact) = left.get_mut(gone) {
+                *fact = Fact::EventLost;
+            }
+            // The first is edited later, and the second is deleted by the event after it.
+            let to_recipients = 1 + u64::from(gone + 1 == 13);
+            folded(left, |table| {
+                assert_eq!(table.counts(), counted(&table, to_recipients), "without event {}", gone + 1);
+                assert_eq!(table.counts().lost, u64::from(gone < all));
+            });
+        }
+    }
+
+    #[test]
+    fn counts_are_those_of_what_is_left_whichever_event_is_forgotten() {
+        for gone in live() {
+            folded(story(), |mut table| {
+                let was_message = [7, 11, 41].contains(&gone);
+                let messages = table.counts().messages - u64::from(was_message);
+                let before = references(&table, 1, u64::MAX).expect("memory");
+                forget(&mut table, &BTreeSet::from([gone]), messages).expect("memory");
+                assert_eq!(table.counts(), counted(&table, u64::from(gone != 11)), "without event {gone}");
+                assert!(lost::is_lost(&table, gone).expect("memory"));
+                let mut after = references(&table, 1, u64::MAX).expect("memory");
+                assert!(!after.contains(&gone), "event {gone} is referred to");
+                if before.contains(&gone) {
+                    after.insert(gone);
+                }
+                assert_eq!(after, before, "only what stood on event {gone} goes");
+            });
+        }
+    }
+
+    #[test]
+    fn what_a_table_refers_to_are_the_records_that_it_needs() {
+        folded(story(), |table| {
+            let all = references(&table, 1, u64::MAX).expect("memory");
+            // Also a message of a chat that was deleted, and a job that was purged.
+            assert_eq!(all, BTreeSet::from([6, 7, 11, 16, 18, 20, 21, 22, 31, 33, 37, 38, 41]));
+            let some = references(&table, 16, 20).expect("memory");
+            assert_eq!(some, BTreeSet::from([16, 18, 20]));
+        });
+    }
+
+    /// A table that is folded anew from what a compaction left, less one event.
+    fn folded_anew<T>(gone: Option<u64>, look: impl FnOnce(Draft<'_>) -> T) -> T {
+        let (live, random) = (live(), &mut |_: &mut [u8]| {});
+        let mut table = empty(random);
+        let all = story().len();
+        lost::fold_anew(all as u64, (all - live.len()) as u64, &mut table);
+        for mut event in events().filter(|event| live.contains(&event.seq)) {
+            if gone == Some(event.seq) {
+                event.fact = Fact::EventLost;
+            }
+            apply(&event, &mut table).expect("memory");
+        }
+        look(table)
+    }
+
+    #[test]
+    fn what_a_compaction_leaves_folds_into_all_that_is_there() {
+        assert_eq!(live(), [2, 7, 11, 16, 18, 20, 21, 22, 26, 28, 31, 32, 36, 37, 38, 39, 40, 41]);
+        let before = folded(story(), |table| table.counts());
+        folded_anew(None, |table| {
+            assert_eq!(Counts { lost: 0, ..table.counts() }, before);
+            assert_eq!(table.counts(), counted(&table, 1));
+            assert_eq!(chats::app(&table, APP).expect("memory").expect("it is there").name, "renamed");
+            let chat = chats::find_chat(&table, APP, 1).expect("memory").expect("it is there");
+            assert_eq!(chat.name.as_deref(), Some("renamed"));
+            let needed = references(&table, 1, u64::MAX).expect("memory");
+            assert_eq!(needed, BTreeSet::from([7, 11, 16, 18, 20, 21, 22, 31, 37, 38, 41]));
+        });
+    }
+
+    #[test]
+    fn a_message_whose_only_record_is_lost_comes_back_with_a_later_edit_and_goes_but_once() {
+        for gone in live() {
+            folded_anew(Some(gone), |mut table| {
+                let edits = story().into_iter().filter(|fact| matches!(fact, Fact::MessageEdited { .. }));
+                for (seq, fact) in (100..).zip(edits) {
+                    let event = Event { seq, at: Timestamp(seq), uid: 0, fact };
+                    apply(&event, &mut table).expect("memory");
+                }
+                assert_eq!(table.counts(), counted(&table, 1), "without event {gone}");
+            });
+            folded_anew(Some(gone), |mut table| {
+                let address = Address::Recipient("r".into());
+                let fact = Fact::MessageDeleted { message: 10, address };
+                let event = Event { seq: 100, at: Timestamp(0), uid: 0, fact };
+                apply(&event, &mut table).expect("memory");
+                assert_eq!(table.counts(), counted(&table, 0), "without event {gone}");
+            });
+        }
+    }
+}

@@ -123,3 +123,28 @@ impl<'f> Liveness<'f> {
         Ok(self.chat.2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::table::FIRST_POSTINGS_TAG;
+    use crate::domain::testing::{folded, story};
+
+    #[test]
+    fn keys_of_what_went_with_a_chat_or_a_queue_or_was_deleted_are_dead() {
+        folded(story(), |table| {
+            let mut dead = Vec::new();
+            let mut liveness = Liveness::new(&table);
+            let scanned = table.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
+                if !liveness.key(key, value)? {
+                    dead.push(key[0]);
+                }
+                Ok(true)
+            });
+            scanned.expect("memory");
+            let deleted = [tag::MESSAGE_CHANGE; 2];
+            let others = [tag::JOB, tag::MESSAGE_NUMBER, tag::READY];
+            assert_eq!(dead, [&deleted[..], &others].concat());
+        });
+    }
+}

@@ -4,7 +4,7 @@
 //! granted. Behind a loss it looks first: counts stay exact over what is left, an event whose subject
 //! is gone changes nothing, and an application or a chat whose messages are left comes back.
 
-use super::table::{Facts, Table, tag};
+use super::table::{Facts, Table, number_in, number_value, tag};
 use crate::codec::write_ordered;
 use crate::error::Result;
 
@@ -25,6 +25,30 @@ pub fn mark(seq: u64, table: &mut dyn Table) {
     table.put(key(seq), Some(Vec::new()));
 }
 
+/// Notes that the table is folded anew from what a compaction left of the events up to `last`: the table
+/// that was kept with them is lost, and so may be others of them, though no event says so.
+///
+/// What is left comes back whole, with its names and settings. Lost is what only events said that are
+/// gone: how often a job was delivered that is not leased now, and where it stood among those whose
+/// lease ran out; the largest numbers of chats and messages, when they were deleted; a queue without
+/// jobs and settings; and when an application or a chat was made that was renamed.
+pub fn fold_anew(last: u64, gone: u64, table: &mut dyn Table) {
+    table.put(key(0), Some(number_value(last)));
+    table.counts_mut().lost += gone;
+}
+
+/// Whether nothing is left of this event, though no event says that it was lost.
+///
+/// # Errors
+/// What reading the table and the log says.
+pub fn is_untold(facts: &(impl Facts + ?Sized), seq: u64) -> Result<bool> {
+    if !some(facts) {
+        return Ok(false);
+    }
+    let until = facts.get(&key(0))?.map_or(Ok(0), |value| number_in(&value))?;
+    Ok(seq <= until && facts.record(seq)?.is_none())
+}
+
 /// Whether any event was lost.
 #[must_use]
 pub fn some(facts: &(impl Facts + ?Sized)) -> bool {
@@ -37,4 +61,25 @@ pub fn some(facts: &(impl Facts + ?Sized)) -> bool {
 /// What reading the table says.
 pub fn is_lost(facts: &(impl Facts + ?Sized), seq: u64) -> Result<bool> {
     Ok(some(facts) && facts.get(&key(seq))?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::apply;
+    use crate::domain::event::{Event, Fact};
+    use crate::domain::table::Table;
+    use crate::domain::testing::empty;
+    use crate::error::Code;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn an_event_whose_subject_is_not_there_is_refused_unless_events_were_lost() {
+        let fact = Fact::JobAcked { queue: "q".into(), job: 3 };
+        let event = Event { seq: 7, at: Timestamp(0), uid: 0, fact };
+        let random = &mut |_: &mut [u8]| {};
+        let mut table = empty(random);
+        assert_eq!(apply(&event, &mut table).map_err(|error| error.code()), Err(Code::NotFound));
+        table.counts_mut().lost = 1;
+        assert_eq!(apply(&event, &mut table), Ok(()));
+    }
 }

@@ -227,5 +227,6 @@ fn enter(seq: u64, at: Timestamp, address: &Address, table: &mut dyn Table) -> R
 
 /// Whether the message's post was lost, and no edit has brought it back.
 fn is_gone(message: u64, table: &dyn Table) -> Result<bool> {
-    Ok(lost::is_lost(table, message)? && table.get(&change_key(message))?.is_none())
+    let gone = lost::is_lost(table, message)? || lost::is_untold(table, message)?;
+    Ok(gone && table.get(&change_key(message))?.is_none())
 }

@@ -21,6 +21,8 @@ pub mod queues;
 pub mod record;
 pub mod substring;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 pub mod text;
 pub mod words;
 

@@ -451,6 +451,9 @@ impl Stored<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::TYPES;
+    use crate::domain::testing::story;
+    use std::collections::BTreeSet;
 
     fn reads_back(fact: Fact) {
         let at = Timestamp(1_700_000_000_000_000);
@@ -458,6 +461,28 @@ mod tests {
         let mut json = Vec::new();
         event.encode(at.to_string().as_bytes(), &mut json);
         assert_eq!(Event::decode(&json), Ok(event));
+    }
+
+    #[test]
+    fn every_type_of_event_reads_back_as_it_was_written() {
+        let (queue, job) = (|| "q".to_owned(), 3);
+        let others = [
+            Fact::AppDeleted { token: "t".into() },
+            Fact::JobDeleted { queue: queue(), job },
+            Fact::JobRevived { queue: queue(), job: None, revived: 2 },
+            Fact::JobRevived { queue: queue(), job: Some(job), revived: 1 },
+            Fact::JobNacked { queue: queue(), job, delay_ms: 5, dead: false },
+            Fact::JobExpired { queue: queue(), job, dead: true },
+            Fact::QueuePurged { queue: queue(), state: Some(JobState::Dead), deleted: 4 },
+            Fact::QueueConfigured { queue: queue(), lease_ms: 9, max_attempts: None, max_jobs: Some(8) },
+            Fact::EventLost,
+        ];
+        let mut types = BTreeSet::new();
+        for fact in story().into_iter().chain(others) {
+            types.insert(fact.type_name());
+            reads_back(fact);
+        }
+        assert_eq!(types, TYPES.iter().copied().collect());
     }
 
     #[test]

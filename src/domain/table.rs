@@ -167,6 +167,28 @@ pub trait Table: Facts {
     }
 }
 
+/// The table before the first event.
+#[derive(Debug, Clone, Copy)]
+pub struct Nothing;
+
+impl Facts for Nothing {
+    fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: &[u8], _: &[u8], _: &mut Visit<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn record(&self, _: u64) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+}
+
 /// Visits the keys that begin with `prefix`, from `from` on.
 ///
 /// # Errors

@@ -179,3 +179,64 @@ fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<
     }
     Ok(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::postings::PostingsWriter;
+    use crate::index::run::{Meta, Run};
+    use crate::index::terms::{Kind, term};
+    use crate::index::testing::file_run_of;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// More than two windows.
+    const LAST: u64 = 150_000;
+
+    /// A run of posts, or of changes to older messages, with a list of each kind.
+    fn run_of(lists: &[(Kind, &[u8], &BTreeSet<u64>)], first: u64, changed: Option<(u64, u64)>) -> Run {
+        let last = first + LAST;
+        let meta = Meta { first, last, dense_from: last + 1, changed, ..Meta::default() };
+        file_run_of(meta, lists.len() as u64, |writer| {
+            let mut postings = PostingsWriter::default();
+            for (kind, bytes, seqs) in lists {
+                let written = postings.write(writer, &term(*kind, false, bytes), seqs.iter().copied());
+                written.expect("memory");
+            }
+        })
+    }
+
+    /// Seqs that are many, or few.
+    fn seqs() -> impl Strategy<Value = BTreeSet<u64>> {
+        let many =
+            (1_u64..70_000, 7_usize..60).prop_map(|(first, step)| (first..LAST).step_by(step).collect());
+        prop_oneof![many, prop::collection::btree_set(1..LAST, 1..60), Just(BTreeSet::from([LAST - 1]))]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_with_all_terms_are_counted_and_changed_ones_are_not(
+            one in seqs(),
+            other in seqs(),
+            third in seqs(),
+            dead in prop::collection::btree_set(1..LAST, 0..60),
+            hit in 0_usize..50,
+        ) {
+            let all: BTreeSet<u64> =
+                one.iter().copied().filter(|seq| other.contains(seq) && third.contains(seq)).collect();
+            // Some that are there, also where few are.
+            let dead: BTreeSet<u64> = dead.into_iter().chain(all.iter().copied().take(hit)).collect();
+            let lists: [(Kind, &[u8], _); 3] =
+                [(Kind::Originator, b"o", &one), (Kind::Recipient, b"r", &other), (Kind::App, b"a", &third)];
+            let posts = run_of(&lists, 1, None);
+            let changed = dead.first().copied().zip(dead.last().copied());
+            let changes = run_of(&[(Kind::Deleted, b"", &dead)], LAST + 1, changed);
+            let mut plan = Plan::default();
+            lists.iter().for_each(|(kind, bytes, _)| plan.require(*kind, bytes));
+            let counted = |sources: &[Source<'_>]| count_at_once(sources, &plan).expect("whole");
+            prop_assert_eq!(counted(&[Source::Run(&posts)]), Some(all.len() as u64));
+            let live = all.difference(&dead).count() as u64;
+            prop_assert_eq!(counted(&[Source::Run(&posts), Source::Run(&changes)]), Some(live));
+        }
+    }
+}

@@ -21,3 +21,40 @@ pub fn due(runs: &[Arc<Run>], eligible: impl Fn(&Run) -> bool) -> Option<usize> 
     }
     start
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::testing::file_run;
+
+    /// Runs of about so many kibibytes, oldest first.
+    fn runs(sizes: &[u64]) -> Vec<Arc<Run>> {
+        let run = |size: &u64| {
+            file_run(1, 0, |writer| {
+                for key in 0..*size {
+                    writer.add(&key.to_be_bytes(), &[7; 1024]).expect("memory");
+                }
+            })
+        };
+        sizes.iter().map(|size| Arc::new(run(size))).collect()
+    }
+
+    #[test]
+    fn runs_become_one_when_those_behind_have_grown_to_twice_the_size() {
+        let begins = |sizes: &[u64]| due(&runs(sizes), |_| true);
+        assert_eq!(begins(&[8, 8, 8]), None, "they are few");
+        assert_eq!(begins(&[8, 1, 8]), None, "they are few, also behind a small one");
+        assert_eq!(begins(&[8, 8, 8, 8]), Some(0));
+        assert_eq!(begins(&[80, 8, 8, 8, 8]), Some(1), "the oldest is large");
+        assert_eq!(begins(&[40, 20, 10, 5]), None, "each is as large as all behind it");
+        assert_eq!(begins(&[16, 80, 8, 8, 8, 8]), Some(0), "the oldest is small beside those behind it");
+        assert_eq!(begins(&[]), None);
+    }
+
+    #[test]
+    fn a_run_that_may_not_be_merged_ends_the_search() {
+        let all = runs(&[8, 9, 8, 8, 8, 8]);
+        let largest = all[1].bytes();
+        assert_eq!(due(&all, |run| run.bytes() < largest), Some(2));
+    }
+}

@@ -501,6 +501,15 @@ mod tests {
         })
     }
 
+    /// Seqs in lists of all kinds: far apart, without a gap, and near each other.
+    fn seqs() -> impl Strategy<Value = BTreeSet<u64>> {
+        let dense = (0_u64..5000, 0_u64..900).prop_map(|(start, length)| (start..start + length).collect());
+        let near = (0_u64..5000, 0_u64..900, 1_u64..13).prop_map(|(start, length, kept)| {
+            (start..start + length).filter(|seq| seq * seq % 13 < kept).collect()
+        });
+        prop_oneof![prop::collection::btree_set(0_u64..20_000, 0..900), dense, near]
+    }
+
     proptest! {
         #[test]
         fn a_list_gives_back_what_was_written(
@@ -561,5 +570,77 @@ mod tests {
             }
             prop_assert_eq!(all(&merged, b"a\0").expect("whole"), all_seqs);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_of_a_list_is_what_its_seqs_say(
+            seqs in seqs(),
+            asked in prop::collection::vec(0_u64..20_000, 1..20),
+            words in 1_usize..40,
+        ) {
+            // The lists around it tell its ends from what lies before and behind it.
+            let other = BTreeSet::from([1, 30_000]);
+            let run = run_of(&[(b"A\0", &other), (b"a\0", &seqs), (b"b\0", &other)]);
+            for seq in asked {
+                let behind = seqs.range(seq..).next().copied();
+                prop_assert_eq!(first_at_or_after(&run, b"a\0", seq).expect("whole"), behind);
+                let Some(mut list) = List::open(&run, b"a\0").expect("whole") else {
+                    prop_assert!(seqs.is_empty());
+                    continue;
+                };
+                prop_assert_eq!(list.go_on(seq).expect("whole"), behind.is_some());
+                if list.seek(seq).expect("whole") {
+                    prop_assert_eq!(list.holds(seq), seqs.contains(&seq));
+                    let before = seqs.range(..list.chunk().first).count() as u64;
+                    prop_assert!(list.chunk().before == before && behind <= Some(list.chunk().last));
+                }
+                let before = list.seek_before(seq).expect("whole").then(|| list.chunk().last);
+                prop_assert_eq!(before, ends(&run).into_iter().rfind(|end| *end < seq));
+                prop_assert_eq!(window(&run, seq, words), marked(&seqs, seq, words));
+            }
+        }
+    }
+
+    /// Where the chunks of a list end.
+    fn ends(run: &Run) -> Vec<u64> {
+        let mut list = List::open(run, b"a\0").expect("whole").expect("a list");
+        let mut ends = vec![list.chunk().last];
+        while list.advance().expect("whole") {
+            ends.push(list.chunk().last);
+        }
+        ends
+    }
+
+    /// What a list marks in a window.
+    fn window(run: &Run, low: u64, words: usize) -> Vec<u64> {
+        let (mut window, mut spare) = (vec![0; words], Vec::new());
+        let mut list = List::open(run, b"a\0").expect("whole").expect("a list");
+        let mut more = list.seek(low).expect("whole");
+        while more {
+            list.mark(low, &mut window, &mut spare).expect("whole");
+            more = list.advance().expect("whole");
+        }
+        window
+    }
+
+    fn marked(seqs: &BTreeSet<u64>, low: u64, words: usize) -> Vec<u64> {
+        let mut window = vec![0; words];
+        for seq in seqs.range(low..low + 64 * words as u64) {
+            let place = usize::try_from(seq - low).expect("small");
+            window[place / 64] |= 1 << (place % 64);
+        }
+        window
+    }
+
+    #[test]
+    fn seqs_near_each_other_are_stored_as_bits_and_others_in_few_bytes() {
+        let bytes = |seqs: BTreeSet<u64>| run_of(&[(b"a\0", &seqs)]).bytes();
+        let none = bytes(BTreeSet::from([1]));
+        assert!(bytes((1..=2000).collect()) < none + 100, "without a gap");
+        let bits = bytes((1..=2000).filter(|seq| seq % 8 != 3).collect()) - none;
+        assert!((200..450).contains(&bits), "{bits} bytes for 1750 of 2000 seqs");
+        let apart = bytes((1..=2000).map(|seq| 500 * seq).collect()) - none;
+        assert!((1500..4000).contains(&apart), "{apart} bytes for 2000 seqs");
     }
 }

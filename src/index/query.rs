@@ -380,3 +380,34 @@ pub(super) fn changed_since<'r>(
     }
     Ok(dead)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(needle: &str) -> Vec<Piece> {
+        let mut plan = Plan::default();
+        plan.substring(needle);
+        plan.pieces
+    }
+
+    #[test]
+    fn only_the_first_and_the_last_word_of_a_substring_may_go_on_outside_of_it() {
+        let word = |word: &str| Piece::Word(word.into());
+        let (start, end) = (Piece::Suffix("pha".into()), Piece::Prefix("gam".into()));
+        assert_eq!(
+            pieces("pha b-cd gam"),
+            [start.clone(), word("b"), Piece::Symbol('-'), word("cd"), end.clone()]
+        );
+        assert_eq!(pieces("pha, gam"), [start, Piece::Symbol(','), end]);
+        assert_eq!(pieces(" abc "), [word("abc")]);
+        assert_eq!(pieces("pha"), [Piece::Inside("pha".into())]);
+        assert_eq!(pieces("ha b ga"), [word("b")], "short ones are in too many words");
+    }
+
+    #[test]
+    fn a_whole_word_that_says_much_is_looked_for_alone() {
+        assert_eq!(pieces("pha beta gam"), [Piece::Word("beta".into())]);
+        assert_eq!(pieces("pha beta-gam"), [Piece::Word("beta".into()), Piece::Symbol('-')]);
+    }
+}

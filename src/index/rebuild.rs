@@ -20,7 +20,6 @@ use crate::time::Timestamp;
 /// Gathers the events of a compacted part of the log.
 pub struct Rebuild {
     files: RunFiles,
-    generation: u64,
     /// What is in memory: the seqs and offsets of the events, what they say, and the times of the first
     /// and the last.
     places: Vec<(u64, u32)>,
@@ -33,12 +32,11 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Begins with the first event of the log, after so many compactions.
+    /// Begins with the first event of the log.
     #[must_use]
-    pub fn new(files: RunFiles, generation: u64) -> Self {
+    pub fn new(files: RunFiles) -> Self {
         Rebuild {
             files,
-            generation,
             places: Vec::new(),
             contents: Contents::default(),
             times: None,
@@ -80,7 +78,6 @@ impl Rebuild {
             first: self.pieces.last().map_or(1, |piece| piece.meta().last + 1),
             last: *last,
             dense_from: last + 1,
-            generation: self.generation,
             first_at,
             last_at,
             ..Meta::default()
@@ -115,7 +112,8 @@ impl Rebuild {
         format!("piece-{}.tmp", self.made)
     }
 
-    /// Makes the run file of all events up to the checkpoint's last. No manifest names it yet.
+    /// Makes the run file of all events up to the checkpoint's last, after as many compactions. No manifest
+    /// names it yet.
     ///
     /// # Errors
     /// `corrupt` or `read_only` from a run file.

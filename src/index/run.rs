@@ -32,6 +32,14 @@ use crate::storage::File;
 
 /// The last bytes of a run file; the digits are the version of the format.
 pub const MAGIC: &[u8; 8] = b"MLGRUN05";
+
+/// Whether these bytes of a run file end as another version of this program ends one.
+#[must_use]
+pub fn is_of_another_version(bytes: &[u8]) -> bool {
+    let version = |end: &[u8; 8]| end.starts_with(&MAGIC[..6]) && end[6..].iter().all(u8::is_ascii_digit);
+    bytes.last_chunk::<8>().is_some_and(|end| end != MAGIC && version(end))
+}
+
 /// Places that the footer names.
 pub(super) const PLACES: usize = 5;
 /// Offsets in a block.

@@ -46,10 +46,14 @@ impl File for Bytes {
 
 /// A run in a file that `fill` wrote, of the seqs up to `last`.
 pub fn file_run(last: u64, keys: u64, fill: impl FnOnce(&mut RunWriter)) -> Run {
+    file_run_of(Meta { first: 1, last, dense_from: last + 1, ..Meta::default() }, keys, fill)
+}
+
+/// A run in a file that `fill` wrote.
+pub fn file_run_of(meta: Meta, keys: u64, fill: impl FnOnce(&mut RunWriter)) -> Run {
     let file: Arc<dyn File> = Arc::new(Bytes::default());
     let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
     fill(&mut writer);
-    let meta = Meta { first: 1, last, dense_from: last + 1, ..Meta::default() };
     writer.into_file(meta, &[], false).expect("memory");
     let run = Run::open(file, "test.run", &Arc::default(), true).expect("a whole file");
     run.verify(&mut |_| Ok(())).expect("a whole file");

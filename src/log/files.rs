@@ -122,3 +122,88 @@ pub fn set_aside(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::Memory;
+
+    const FOLDER: &str = "/log";
+
+    /// A folder of the log with files of so many bytes.
+    fn folder(files: &[(&str, usize)]) -> Memory {
+        let storage = Memory::default();
+        for (name, bytes) in files {
+            let file = storage.open(&Path::new(FOLDER).join(name), Open::Create).expect("memory");
+            file.write_at(&vec![b'x'; *bytes], 0).expect("memory");
+        }
+        storage
+    }
+
+    fn names(storage: &Memory) -> Vec<String> {
+        let mut names = storage.list(Path::new(FOLDER)).expect("memory");
+        names.sort();
+        names
+    }
+
+    /// The first seqs of the segments that make the log.
+    fn opened(storage: &Memory, compacted: &Compacted, how: Open) -> Result<Vec<u64>, String> {
+        let opened = open_segments(storage, Path::new(FOLDER), compacted, how);
+        let firsts = opened.map(|segments| segments.iter().map(|segment| segment.first).collect());
+        firsts.map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn an_empty_segment_behind_others_is_no_part_of_the_log_and_goes_when_that_is_written() {
+        let [one, other] = ["00000000000000000001.log", "00000000000000000009.log"];
+        let storage = folder(&[(one, 5), (other, 0)]);
+        let nothing = Compacted::default();
+        assert_eq!(opened(&storage, &nothing, Open::Read), Ok(vec![1]));
+        assert_eq!(names(&storage), [one, other]);
+        assert_eq!(opened(&storage, &nothing, Open::Write), Ok(vec![1]));
+        assert_eq!(names(&storage), [one]);
+        let storage = folder(&[(one, 0)]);
+        assert_eq!(opened(&storage, &nothing, Open::Write), Ok(vec![1]), "the log has only begun");
+        assert_eq!(opened(&folder(&[]), &nothing, Open::Write), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_compacted_part_is_followed_by_the_segment_behind_it_and_what_it_took_the_place_of_goes() {
+        let [part, behind] = ["00000000000000000001-2.log", "00000000000000000013.log"];
+        let [old, older] = ["00000000000000000001.log", "00000000000000000001-1.log"];
+        let compacted = Compacted::new(2, 12, vec![part.to_owned()]);
+        let storage = folder(&[(part, 5), (behind, 0), (old, 5), (older, 5)]);
+        assert_eq!(opened(&storage, &compacted, Open::Read), Ok(vec![1, 13]));
+        assert_eq!(names(&storage).len(), 4);
+        assert_eq!(opened(&storage, &compacted, Open::Write), Ok(vec![1, 13]));
+        assert_eq!(names(&storage), [part, behind]);
+        for missing in [part, behind] {
+            storage.remove(&Path::new(FOLDER).join(missing)).expect("memory");
+            let said = opened(&storage, &compacted, Open::Write).expect_err("it is missing");
+            assert!(said.contains(missing), "{said}");
+            storage.open(&Path::new(FOLDER).join(missing), Open::Create).expect("memory");
+        }
+    }
+
+    #[test]
+    fn a_log_without_its_beginning_is_refused() {
+        let begins = |files: &[(&str, usize)], known| {
+            let (storage, nothing) = (folder(files), Compacted::default());
+            let segments = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
+            check_beginning(&segments, Path::new(FOLDER), &nothing, known).is_ok()
+        };
+        assert!(begins(&[], 0) && begins(&[("00000000000000000001.log", 5)], 9));
+        assert!(!begins(&[], 1) && !begins(&[("00000000000000000002.log", 5)], 0));
+    }
+
+    #[test]
+    fn what_was_set_aside_is_all_that_is_no_part_of_the_log() {
+        let part = "00000000000000000001-2.log";
+        let compacted = Compacted::new(2, 12, vec![part.to_owned()]);
+        let checkpoint = compacted.checkpoint();
+        let files = [(part, 5), (checkpoint.as_str(), 7), ("compacted", 9), ("a.torn", 3), ("b.damaged", 4)];
+        let mut found = set_aside(&folder(&files), Path::new(FOLDER), &compacted).expect("memory");
+        found.sort();
+        assert_eq!(found, [("a.torn".to_owned(), 3), ("b.damaged".to_owned(), 4)]);
+    }
+}

@@ -358,6 +358,31 @@ mod tests {
     }
 
     #[test]
+    fn at_the_very_end_as_many_seqs_are_given_up_as_the_damaged_bytes_could_have_held() {
+        let (mut bytes, _) = segment(&[1]);
+        let place = bytes.len();
+        Header { v: VERSION, first: 2, last: 4, prev: 1, synced: 1, bytes: 0 }.write(&mut bytes);
+        bytes[place + 20] ^= 1;
+        bytes.extend_from_slice(&event(2));
+        // With the header's line feed one byte short of five times the shortest line.
+        bytes.resize(bytes.len() + 5 * LINE_BYTES_MIN - 3, b'x');
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&event(4));
+        assert_eq!(mended(&bytes, around(None)), (vec![(3, 3), (5, 7)], 7));
+    }
+
+    #[test]
+    fn a_frame_that_begins_with_an_event_before_it_is_damage() {
+        let (mut bytes, _) = segment(&[1]);
+        let lines: Vec<u8> = (1..=2).flat_map(event).collect();
+        Header { v: VERSION, first: 1, last: 2, prev: 1, synced: 0, bytes: lines.len() as u64 }
+            .write(&mut bytes);
+        bytes.extend_from_slice(&lines);
+        assert_eq!(mended(&bytes, around(Some(2))), (vec![], 2));
+        assert_eq!(mend(&bytes, around(Some(2))).expect("ours").aside.len(), 1);
+    }
+
+    #[test]
     fn events_that_are_missing_before_the_next_segment_are_lost() {
         let (bytes, places) = segment(&[1, 4, 6]);
         assert_eq!(mended(&bytes, around(Some(9000))), (vec![(7, 9000)], 9000));

@@ -6,13 +6,16 @@
 //! - `pace` keeps it polite, and ends it when the daemon stops.
 //! - `verify` reads everything again.
 //! - `repair` makes a damaged log one that a daemon starts on, while none runs; `repair_compacted` does
-//!   that for the part that was compacted.
+//!   that for the part that was compacted, whose table is in a `checkpoint` and whose segments stand in a
+//!   list (`compacted_list`).
 //! - `backup` copies everything into a folder; `destination` is that folder until it is whole.
 //! - `compact` removes what is dead from the log, when asked and by itself; `rewrite` writes the log
 //!   anew, and `dead` tells how much of it is dead.
 
 pub mod backup;
+pub mod checkpoint;
 pub mod compact;
+pub mod compacted_list;
 pub mod dead;
 pub mod destination;
 pub mod pace;

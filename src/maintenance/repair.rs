@@ -7,7 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::repair_compacted::{self, Part};
+use super::checkpoint;
+use super::compacted_list;
+use super::repair_compacted::Part;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
@@ -19,7 +21,7 @@ use crate::storage::{Open, Storage, read_whole, replace};
 use crate::store::Folders;
 
 /// What is wrong with one segment, and what was or will be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The segment.
     pub path: PathBuf,
@@ -27,13 +29,15 @@ pub struct Finding {
     pub aside: Vec<(u64, u64, PathBuf)>,
     /// First and last seqs of the events that are lost.
     pub lost: Vec<(u64, u64)>,
+    /// Of a table's checkpoint: how many events it alone told of, since a compaction removed them.
+    pub untold: Option<u64>,
 }
 
 /// Looks at the whole log and tells `say` what is wrong; nothing is changed.
 ///
 /// # Errors
 /// `Io`; `Damage` when another version of this program wrote the log, or what it says cannot be
-/// repaired.
+/// repaired, or need not be.
 pub fn look(
     storage: &Arc<dyn Storage>,
     folders: &Folders,
@@ -41,8 +45,19 @@ pub fn look(
     say: &mut dyn FnMut(&Finding),
 ) -> Result<Findings, Failure> {
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
-    Repair { storage: storage.as_ref(), folders, uid, runs: runs_of(&files), change: Change::Nothing }
-        .walk(say)
+    let runs = runs_of(&files);
+    let repair = Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Nothing };
+    let mut findings = Vec::new();
+    let found = repair.walk(&mut |finding| findings.push(finding.clone()))?;
+    if let [Finding { path, untold: Some(_), .. }] = findings.as_slice()
+        && checkpoint::is_needless(path, &repair.runs)
+    {
+        let what = "the table's checkpoint is damaged or missing, and nothing else: a daemon starts all the \
+                    same, and log.compact makes it anew";
+        return Err(Failure::Damage { path: path.clone(), offset: 0, what: what.to_owned() });
+    }
+    findings.iter().for_each(say);
+    Ok(found)
 }
 
 /// Repairs the log. The index goes: it was made from events that are lost now, and comes back from the
@@ -138,7 +153,7 @@ impl Repair<'_> {
         if read.as_ref().is_ok_and(|list| list.last > 0) {
             return read;
         }
-        let Some(list) = repair_compacted::find(self.storage, log)? else { return read };
+        let Some(list) = compacted_list::find(self.storage, log)? else { return read };
         let path = Compacted::path(log);
         let bytes = read_or_empty(self.storage, &path)?;
         let aside = if bytes.is_empty() { Vec::new() } else { vec![Aside { offset: 0, bytes }] };
@@ -195,11 +210,13 @@ pub(super) fn read_or_empty(storage: &dyn Storage, path: &Path) -> Result<Vec<u8
 
 /// Mends the segment at `path`.
 pub(super) fn mended(path: &Path, bytes: &[u8], around: Around<'_>) -> Result<Mended, Failure> {
-    mend(bytes, around).map_err(|OtherVersion(offset)| Failure::Damage {
-        path: path.to_owned(),
-        offset,
-        what: "another version of this program wrote this: repair it with that one".to_owned(),
-    })
+    mend(bytes, around).map_err(|OtherVersion(offset)| of_another_version(path, offset))
+}
+
+/// What is not for this program to repair.
+pub(super) fn of_another_version(path: &Path, offset: u64) -> Failure {
+    let what = "another version of this program wrote this: repair it with that one".to_owned();
+    Failure::Damage { path: path.to_owned(), offset, what }
 }
 
 /// Writes the damaged pieces of a segment to files of their own.
@@ -214,15 +231,15 @@ const BEGINNING: &[u8] = b"1970-01-01T00:00:00.000000Z";
 /// What a look at the whole log found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Findings {
-    /// Segments that are damaged.
-    pub segments: u64,
+    /// Segments and other files of the log that are damaged.
+    pub files: u64,
     /// Events that are lost.
     pub lost: u64,
 }
 
 impl Findings {
     fn add(&mut self, finding: &Finding) {
-        self.segments += 1;
+        self.files += 1;
         self.lost += finding.lost.iter().map(|(first, last)| last - first + 1).sum::<u64>();
     }
 }
@@ -234,7 +251,7 @@ pub(super) fn finding(path: &Path, mended: &Mended) -> Finding {
         name.push(format!(".{}.damaged", piece.offset));
         (piece.offset, piece.bytes.len() as u64, PathBuf::from(name))
     });
-    Finding { path: path.to_owned(), aside: aside.collect(), lost: mended.lost.clone() }
+    Finding { path: path.to_owned(), aside: aside.collect(), lost: mended.lost.clone(), untold: None }
 }
 
 /// The runs of the index; none when it cannot be read.

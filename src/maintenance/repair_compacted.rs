@@ -5,28 +5,33 @@
 //!
 //! Which events were there is told by the index. Without one it is told by the table and by what can
 //! be read of damaged lines, and an event that both do not name may be lost unsaid.
+//!
+//! Where the checkpoint is damaged too, the table is folded from what is left after all: see
+//! `domain::lost::fold_anew` for what that loses.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::domain::event::Event;
 use crate::domain::forget::{forget, references};
 use crate::domain::record::message_parts;
-use crate::domain::table::{Circumstances, Counts, Draft, FIRST_POSTINGS_TAG, Facts, Outcome, Visit};
-use crate::error::{Error, Result};
-use crate::index::run::{Meta, Position, Run, value_in, write_value};
+use crate::domain::table::{Circumstances, Draft, FIRST_POSTINGS_TAG, Facts, Nothing, Outcome};
+use crate::domain::{apply, lost};
+use crate::error::{Code, Error, Result};
+use crate::index::run::{Meta, Run, is_of_another_version, write_value};
 use crate::index::run_writer::RunWriter;
 use crate::log::compacted::Compacted;
 use crate::log::frame::{CHECKSUM_BYTES, check_line, seq_of};
-use crate::log::mend::{Around, Mended};
+use crate::log::mend::{Around, Aside, Mended};
 use crate::log::recovery::Failure;
 use crate::log::segment;
 use crate::storage::{Open, Storage, replace};
-use crate::store::compacted_part::open_checkpoint;
 use crate::time::Timestamp;
 
-use super::repair::{Finding, finding, mended, read_or_empty, set_aside};
+use super::checkpoint::Checkpoint;
+use super::repair::{Finding, finding, mended, of_another_version, read_or_empty, set_aside};
 
 /// A part that was compacted, before a repair.
 pub struct Part<'p> {
@@ -36,64 +41,8 @@ pub struct Part<'p> {
     uid: u32,
     /// The run of the index that knows which events are in the part.
     index: Option<Arc<Run>>,
-    table: Checkpoint,
-}
-
-/// What the last compaction left, when its list is damaged or missing: the newest of those whose
-/// checkpoint and segments are all there and whole. `None` when there is none, or the list says what
-/// this program does not know.
-///
-/// # Errors
-/// `Io`; `Damage` when another version of this program wrote it.
-pub fn find(storage: &dyn Storage, folder: &Path) -> std::result::Result<Option<Compacted>, Failure> {
-    let io = |error| Failure::Io { path: folder.to_owned(), error };
-    if Compacted::is_whole(&read_or_empty(storage, &Compacted::path(folder))?) {
-        return Ok(None);
-    }
-    let names = storage.list(folder).map_err(io)?;
-    if names.iter().any(|name| segment::first_of(name) == Some((1, 0))) {
-        // Nothing was compacted, or what was before is still there.
-        return Ok(None);
-    }
-    let mut made: Vec<(u64, u64)> = names.iter().filter_map(|name| Compacted::of_checkpoint(name)).collect();
-    made.sort_unstable_by(|one, other| other.cmp(one));
-    for (generation, last) in made {
-        if let Some(segments) = chain(storage, folder, &names, generation, last)? {
-            let found = Compacted::new(generation, last, segments);
-            if open_checkpoint(storage, folder, &found, &mut |_| Ok(())).is_ok() {
-                return Ok(Some(found));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// The segments up to the event `last` that compactions up to `generation` made, if they follow each
-/// other without a gap and are whole.
-fn chain(
-    storage: &dyn Storage,
-    folder: &Path,
-    names: &[String],
-    generation: u64,
-    last: u64,
-) -> std::result::Result<Option<Vec<String>>, Failure> {
-    let (mut end, mut found) = (0, Vec::new());
-    while end < last {
-        let next = names.iter().filter_map(|name| Some((segment::first_of(name)?, name)));
-        let next = next.filter(|((first, made), _)| *first == end + 1 && (1..=generation).contains(made));
-        let Some((_, name)) = next.max() else { return Ok(None) };
-        let path = folder.join(name);
-        let bytes = read_or_empty(storage, &path)?;
-        let around =
-            Around { last: end, until: None, known: 0, at: Vec::new(), uid: 0, was_there: &|_| false };
-        let done = mended(&path, &bytes, around)?;
-        if done.bytes.is_some() || done.last <= end || done.last > last {
-            return Ok(None);
-        }
-        end = done.last;
-        found.push(name.clone());
-    }
-    Ok(Some(found))
+    /// Its table. `None` when its checkpoint is damaged.
+    table: Option<Checkpoint>,
 }
 
 /// What was found in a part.
@@ -106,7 +55,8 @@ pub struct Found {
     /// The segments as they will be.
     names: Vec<String>,
     lost: BTreeSet<u64>,
-    /// Messages that are left.
+    /// Events that are left, and those of them that hold the current form of a message.
+    events: u64,
     messages: u64,
 }
 
@@ -114,7 +64,7 @@ impl<'p> Part<'p> {
     /// One in the log folder `folder`; `runs` are those of the index, as far as it can be read.
     ///
     /// # Errors
-    /// `Damage` when the checkpoint of its table is damaged, `Io`.
+    /// `Damage` when another version of this program wrote its checkpoint, `Io`.
     pub fn open(
         storage: &'p dyn Storage,
         folder: &'p Path,
@@ -123,14 +73,16 @@ impl<'p> Part<'p> {
         uid: u32,
     ) -> std::result::Result<Self, Failure> {
         let index = runs.first().filter(|run| run.meta().generation == compacted.generation).cloned();
-        let table = open_checkpoint(storage, folder, compacted, &mut |_| Ok(()));
-        let table = Checkpoint(table.map_err(|failure| match failure {
-            Failure::Damage { path, offset, what } if index.is_some() => {
-                let what = format!("{what} (a daemon starts all the same, and log.compact makes it anew)");
-                Failure::Damage { path, offset, what }
+        let table = match Checkpoint::open(storage, folder, compacted) {
+            Ok(table) => Some(table),
+            Err(Failure::Damage { path, .. }) => {
+                if is_of_another_version(&read_or_empty(storage, &path)?) {
+                    return Err(of_another_version(&path, 0));
+                }
+                None
             }
-            other => other,
-        })?);
+            Err(failure) => return Err(failure),
+        };
         Ok(Part { storage, folder, compacted, uid, index, table })
     }
 
@@ -172,13 +124,37 @@ impl<'p> Part<'p> {
                 replace(self.storage, &self.folder.join(new), &done.bytes.unwrap_or_default()).map_err(io)?;
             }
         }
+        if self.table.is_none() {
+            let finding = self.lost_checkpoint(&found, change)?;
+            found.findings.insert(0, finding);
+        }
         Ok(found)
+    }
+
+    /// Says what becomes of a checkpoint that is damaged; with `change` sets it aside.
+    fn lost_checkpoint(&self, found: &Found, change: bool) -> std::result::Result<Finding, Failure> {
+        let path = self.compacted.checkpoint_path(self.folder);
+        let bytes = read_or_empty(self.storage, &path)?;
+        let aside = if bytes.is_empty() { Vec::new() } else { vec![Aside { offset: 0, bytes }] };
+        let done = Mended { aside, ..Mended::default() };
+        let finding = Finding { untold: Some(self.untold(found)), ..finding(&path, &done) };
+        if change {
+            set_aside(self.storage, &done, &finding).map_err(|error| Failure::Io { path, error })?;
+        }
+        Ok(finding)
+    }
+
+    /// How many events are no more in the part.
+    fn untold(&self, found: &Found) -> u64 {
+        self.compacted.last.saturating_sub(found.events)
     }
 
     /// Notes what becomes of a segment. The name that it gets when it is damaged.
     fn take(&self, path: &Path, bytes: &[u8], done: &Mended, found: &mut Found) -> Option<String> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        found.messages += messages_in(done.bytes.as_deref().unwrap_or(bytes));
+        let records = || records_in(done.bytes.as_deref().unwrap_or(bytes));
+        found.events += records().count() as u64;
+        found.messages += records().filter(|json| message_parts(json).is_some()).count() as u64;
         found.at.clone_from(&done.at);
         if done.bytes.is_none() {
             found.names.push(name);
@@ -208,12 +184,14 @@ impl<'p> Part<'p> {
         if self.index.is_some() {
             return Ok(None);
         }
-        let path = self.compacted.checkpoint_path(self.folder);
-        let mut named = references(&self.table, first, last).map_err(|error| Failure::Damage {
-            path,
-            offset: error.offset().unwrap_or(0),
-            what: error.message().to_owned(),
-        })?;
+        let mut named = match &self.table {
+            Some(table) => references(table, first, last).map_err(|error| Failure::Damage {
+                path: self.compacted.checkpoint_path(self.folder),
+                offset: error.offset().unwrap_or(0),
+                what: error.message().to_owned(),
+            })?,
+            None => BTreeSet::new(),
+        };
         let lines = done.aside.iter().flat_map(|piece| piece.bytes.split(|byte| *byte == b'\n'));
         let seqs = lines.filter_map(|line| seq_of(line.get(CHECKSUM_BYTES..)?));
         named.extend(seqs.filter(|seq| (first..=last).contains(seq)));
@@ -239,12 +217,19 @@ impl<'p> Part<'p> {
     }
 
     fn write_table(&self, path: &Path, found: &Found) -> Result<()> {
-        let failed = |error: io::Error| Error::new(crate::error::Code::ReadOnly, error.to_string());
+        let failed = |error: io::Error| Error::new(Code::ReadOnly, error.to_string());
         let mut random = |_: &mut [u8]| {};
         let circumstances =
             Circumstances { at: Timestamp(0), at_text: b"", uid: self.uid, random: &mut random };
-        let mut table = Draft::new(&self.table, self.compacted.last + 1, circumstances, Outcome::default());
-        forget(&mut table, &found.lost, found.messages)?;
+        let before: &dyn Facts = self.table.as_ref().map_or(&Nothing, |table| table);
+        let mut table = Draft::new(before, self.compacted.last + 1, circumstances, Outcome::default());
+        let meta = match &self.table {
+            Some(checkpoint) => {
+                forget(&mut table, &found.lost, found.messages)?;
+                checkpoint.meta().clone()
+            }
+            None => self.fold(&mut table, found)?,
+        };
         table.store_queues();
         let file = self.storage.open(path, Open::Create).map_err(failed)?;
         let (mut out, mut payload) = (RunWriter::to_file(file, 0), Vec::new());
@@ -253,48 +238,31 @@ impl<'p> Part<'p> {
             out.add(key, &payload).map_err(failed)?;
             Ok(true)
         })?;
-        let before = self.table.0.meta();
-        let meta = Meta { generation: before.generation + 1, counts: table.counts(), ..before.clone() };
-        out.into_file(meta, &[], true)
-    }
-}
-
-/// How many records in a segment hold the current form of a message.
-fn messages_in(bytes: &[u8]) -> u64 {
-    let records = bytes.split(|byte| *byte == b'\n').filter_map(check_line);
-    records.filter(|json| message_parts(json).is_some()).count() as u64
-}
-
-/// The table as it was when the part was compacted.
-struct Checkpoint(Run);
-
-impl Facts for Checkpoint {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        // It has no filter to ask.
-        let mut place = Position::new(&self.0);
-        let there = place.seek(key)? && place.key() == key;
-        Ok(if there { value_in(place.payload()).map(<[u8]>::to_vec) } else { None })
+        let generation = self.compacted.generation + 1;
+        out.into_file(Meta { generation, counts: table.counts(), ..meta }, &[], true)
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        let mut place = Position::new(&self.0);
-        let mut more = place.seek(from)?;
-        while more && place.key() < to {
-            if let Some(value) = value_in(place.payload())
-                && !visit(place.key(), value)?
-            {
-                break;
+    /// Folds what is left into an empty table.
+    fn fold(&self, table: &mut Draft<'_>, found: &Found) -> Result<Meta> {
+        let last = self.compacted.last;
+        let mut meta = Meta { first: 1, last, dense_from: last + 1, ..Meta::default() };
+        lost::fold_anew(last, self.untold(found), table);
+        let mut first_at = None;
+        for name in &found.names {
+            let bytes = read_or_empty(self.storage, &self.folder.join(name));
+            let bytes = bytes.map_err(|failure| Error::new(Code::ReadOnly, failure.to_string()))?;
+            for json in records_in(&bytes) {
+                let event = Event::decode(json)?;
+                apply(&event, table)?;
+                meta.first_at = *first_at.get_or_insert(event.at);
+                meta.last_at = event.at;
             }
-            more = place.advance()?;
         }
-        Ok(())
+        Ok(meta)
     }
+}
 
-    fn record(&self, _: u64) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn counts(&self) -> Counts {
-        self.0.meta().counts
-    }
+/// The records in a segment.
+fn records_in(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == b'\n').filter_map(check_line).filter(|json| seq_of(json).is_some())
 }

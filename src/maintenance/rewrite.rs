@@ -85,7 +85,7 @@ impl Rewriter {
         let generation = self.tried;
         let (storage, folder) = (Arc::clone(&self.storage), self.folder.clone());
         let writer = CompactedWriter::new(storage, folder.clone(), generation, self.segment_bytes);
-        let rebuild = Rebuild::new(self.files.clone(), generation);
+        let rebuild = Rebuild::new(self.files.clone());
         let mut copy = Copy {
             writer,
             rebuild,

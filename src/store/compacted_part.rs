@@ -48,6 +48,13 @@ pub fn open_checkpoint(
     let path = compacted.checkpoint_path(folder);
     let file = match storage.open(&path, Open::Read) {
         Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::Damage {
+                path,
+                offset: 0,
+                what: "the table's checkpoint is missing".to_owned(),
+            });
+        }
         Err(error) => return Err(Failure::Io { path, error }),
     };
     // It is read once, from end to end: nothing is worth keeping.
@@ -80,12 +87,12 @@ impl Part<'_> {
     }
 
     fn rebuild(&self, files: &RunFiles, progress: &mut dyn Progress) -> Result<Arc<Run>, Trouble> {
-        let Compacted { generation, last, .. } = *self.compacted;
+        let last = self.compacted.last;
         let checkpoint = open_checkpoint(self.storage.as_ref(), self.folder, self.compacted, &mut |_| Ok(()));
         let checkpoint = checkpoint.map_err(Trouble::Log)?;
         let part: Vec<_> = self.segments.iter().filter(|segment| segment.first <= last).cloned().collect();
         let road = Road::new(&part, Start::default()).map_err(Trouble::Log)?;
-        let mut rebuild = Rebuild::new(files.clone(), generation);
+        let mut rebuild = Rebuild::new(files.clone());
         let (mut events, mut index) = (0, None);
         let read = read_until(part, Start::default(), last, &mut |segment, found| {
             let wrong = |error: Error| Failure::Damage {

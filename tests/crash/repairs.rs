@@ -36,6 +36,25 @@ fn damaged(compact_every: Option<usize>) -> (Image, Vec<Vec<u8>>) {
     (image, records)
 }
 
+/// The same, and damage in the checkpoint of the part that was compacted, and in all of the index.
+fn damaged_with_its_checkpoint() -> (Image, Vec<Vec<u8>>) {
+    let (mut image, records) = damaged(Some(9));
+    let mut flipped = 0;
+    for (folder, extension) in [(folders().log, ".checkpoint"), (folders().index, ".run")] {
+        let found: Vec<_> = image
+            .listing(&folder)
+            .filter(|(name, _)| name.ends_with(extension))
+            .map(|(name, bytes)| (folder.join(name), bytes.len()))
+            .collect();
+        for (path, _) in found {
+            image = flip(&image, &path, 30, 0);
+            flipped += 1;
+        }
+    }
+    assert!(flipped >= 2, "{flipped} files");
+    (image, records)
+}
+
 fn carry_out(storage: &FaultyStorage) -> Result<(), String> {
     let shared: Arc<dyn Storage> = storage.shared();
     repair::carry_out(&shared, &folders(), 0).map_err(|failure| failure.to_string())
@@ -68,16 +87,20 @@ fn assert_repaired(image: &Image, records: &[Vec<u8>]) {
 
 #[test]
 fn a_repair_that_is_cut_short_anywhere_can_be_begun_again() {
-    cut_short_anywhere(None);
+    cut_short_anywhere(damaged(None));
 }
 
 #[test]
 fn a_repair_of_a_compacted_log_that_is_cut_short_anywhere_can_be_begun_again() {
-    cut_short_anywhere(Some(9));
+    cut_short_anywhere(damaged(Some(9)));
 }
 
-fn cut_short_anywhere(compact_every: Option<usize>) {
-    let (image, records) = damaged(compact_every);
+#[test]
+fn a_repair_of_a_lost_checkpoint_that_is_cut_short_anywhere_can_be_begun_again() {
+    cut_short_anywhere(damaged_with_its_checkpoint());
+}
+
+fn cut_short_anywhere((image, records): (Image, Vec<Vec<u8>>)) {
     let count = Arc::new(AtomicUsize::new(0));
     let storage = FaultyStorage::new(image.clone());
     let counter = Arc::clone(&count);

@@ -21,6 +21,9 @@ fn compacted() -> Daemon {
         client.ok(formula);
         client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": number}));
     }
+    let app = client.ok(json!({"cmd": "app.list"})).list("apps")[0]["token"].clone();
+    client.ok(json!({"cmd": "app.update", "token": app, "name": "renamed"}));
+    client.ok(json!({"cmd": "chat.update", "app": app, "chat": 1, "name": "renamed too"}));
     client.ok(json!({"cmd": "log.compact"}));
     client.ok(json!({"cmd": "kv.set", "key": "behind", "value": 1}));
     let message = edited(&mut client);
@@ -168,15 +171,18 @@ fn the_list_of_compacted_segments_is_found_again() {
     }
 }
 
+/// The table's checkpoint.
+fn checkpoint(data: &Path) -> PathBuf {
+    let folder = fs::read_dir(data.join("log")).expect("a log");
+    let mut paths = folder.map(|entry| entry.expect("an entry").path());
+    let found = paths.find(|path| path.extension().is_some_and(|extension| extension == "checkpoint"));
+    found.expect("a checkpoint")
+}
+
 #[test]
 fn a_damaged_checkpoint_is_made_anew_by_a_compaction_as_long_as_there_is_an_index() {
     let mut daemon = compacted();
-    let folder = fs::read_dir(daemon.data().join("log")).expect("a log");
-    let checkpoint = folder
-        .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "checkpoint"))
-        .expect("a checkpoint");
-    flip(&checkpoint, 30);
+    flip(&checkpoint(&daemon.data()), 30);
     let before = everything(&daemon.data());
     let refused = repair(&daemon, &["--yes"]);
     assert_eq!(refused.code, Some(65), "{refused:?}");
@@ -195,4 +201,119 @@ fn a_damaged_checkpoint_is_made_anew_by_a_compaction_as_long_as_there_is_an_inde
     let left = events(&mut client);
     assert!(left.iter().all(|(seq, event)| all.get(seq) == Some(event)));
     assert_usable(&mut client);
+}
+
+/// What a client sees that must not be lost with the checkpoint.
+fn seen(client: &mut Client) -> Vec<Value> {
+    let apps = client.ok(json!({"cmd": "app.list"})).list("apps");
+    let names = |found: &[Value]| found.iter().map(|each| each["name"].clone()).collect::<Vec<_>>();
+    let mut seen = names(&apps);
+    for app in &apps {
+        let chats = client.ok(json!({"cmd": "chat.list", "app": app["token"]})).list("chats");
+        seen.extend(names(&chats));
+        for chat in &chats {
+            let request = json!({"cmd": "message.list", "app": app["token"], "chat": chat["number"]});
+            seen.extend(client.ok(request).list("messages"));
+        }
+    }
+    seen.extend(client.ok(json!({"cmd": "message.search", "text": "hello OR edited"})).list("messages"));
+    seen.extend(client.ok(json!({"cmd": "kv.list"})).list("keys"));
+    seen.extend(client.ok(json!({"cmd": "queue.list"})).list("queues"));
+    let stats = client.ok(json!({"cmd": "stats"}));
+    seen.extend([stats["stored"].clone(), stats["jobs"].clone()]);
+    seen
+}
+
+#[test]
+fn a_lost_checkpoint_without_an_index_is_made_anew_from_what_is_left() {
+    for missing in [true, false] {
+        let mut daemon = compacted();
+        daemon.launch();
+        let (before, all) = (seen(&mut daemon.connect()), events(&mut daemon.connect()));
+        daemon.stop();
+        let checkpoint = checkpoint(&daemon.data());
+        let name = file_name(&checkpoint);
+        match missing {
+            true => fs::remove_file(&checkpoint).expect("a checkpoint"),
+            false => flip(&checkpoint, 30),
+        }
+        let damaged = fs::read(&checkpoint).ok();
+        fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+        let refused = daemon.fails_to_start();
+        assert!(refused.stderr.contains(&name), "{refused:?}");
+        let said = repaired(&mut daemon);
+        let loss = "how often a job was delivered";
+        assert!(said.contains(&name) && said.contains("made anew") && said.contains(loss), "{said}");
+        let aside = daemon.data().join("log").join(format!("{name}.0.damaged"));
+        assert_eq!(fs::read(aside).ok(), damaged, "it was set aside");
+        let mut client = daemon.connect();
+        assert_eq!((seen(&mut client), events(&mut client)), (before, all));
+        client.ok(json!({"cmd": "log.verify"}));
+        daemon.stop();
+        fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+        daemon.launch();
+        assert_usable(&mut daemon.connect());
+    }
+}
+
+#[test]
+fn a_lost_checkpoint_beside_a_damaged_index_is_made_anew_too() {
+    let mut daemon = compacted();
+    flip(&checkpoint(&daemon.data()), 30);
+    for path in fs::read_dir(daemon.data().join("index")).expect("an index") {
+        let path = path.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "run") {
+            flip(&path, 30);
+        }
+    }
+    let done = repair(&daemon, &["--yes"]);
+    assert!(done.code == Some(0) && done.stdout.contains("made anew"), "{done:?}");
+    daemon.launch();
+    assert_usable(&mut daemon.connect());
+}
+
+#[test]
+fn a_lost_checkpoint_beside_other_damage_is_made_anew_too() {
+    let mut daemon = compacted();
+    flip(&checkpoint(&daemon.data()), 30);
+    let newest = segments(&daemon.data()).pop().expect("a segment");
+    flip(&newest, content(&newest).len() - 3);
+    let said = repaired(&mut daemon);
+    assert!(said.contains("made anew") && said.contains("is lost"), "{said}");
+    assert_usable(&mut daemon.connect());
+}
+
+#[test]
+fn whichever_record_is_lost_with_the_checkpoint_what_is_left_hangs_together() {
+    let daemon = compacted();
+    let part = part(&daemon.data());
+    for (seq, end) in records(&part[0]) {
+        let mut damaged = Daemon::stopped_on(&daemon.data());
+        flip(&damaged.data().join("log").join(file_name(&part[0])), end - 3);
+        flip(&checkpoint(&damaged.data()), 30);
+        fs::remove_dir_all(damaged.data().join("index")).expect("an index");
+        let done = repair(&damaged, &["--yes"]);
+        let is_said = done.stdout.contains(&format!("event {seq} is lost"));
+        assert!(done.code == Some(0) && is_said, "{done:?}");
+        damaged.launch();
+        let mut client = damaged.connect();
+        assert_eq!(lost(&mut client), [seq]);
+        assert_usable(&mut client);
+        damaged.restart();
+        damaged.connect().ok(json!({"cmd": "log.verify"}));
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_version_is_left_to_that_version() {
+    let daemon = compacted();
+    let checkpoint = checkpoint(&daemon.data());
+    let end = fs::read(&checkpoint).expect("a checkpoint").len();
+    flip(&checkpoint, end - 1);
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    let before = everything(&daemon.data());
+    let refused = repair(&daemon, &["--yes"]);
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    assert!(refused.stderr.contains("another version"), "{refused:?}");
+    assert!(everything(&daemon.data()) == before, "it was changed");
 }

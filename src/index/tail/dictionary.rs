@@ -408,4 +408,19 @@ mod tests {
             prop_assert_eq!(terms(dictionary.containing(b"w", wanted.as_bytes())), containing);
         }
     }
+
+    #[test]
+    fn what_it_takes_grows_with_its_terms_and_their_items() {
+        let mut dictionary = Dictionary::default();
+        let mut given = |terms: u32, items: u32| {
+            for item in 0..items {
+                (0..terms).for_each(|term| dictionary.give(format!("w{term:07}\0").as_bytes(), item));
+            }
+            dictionary.held_bytes()
+        };
+        let (few, many, again) = (given(1, 1), given(1000, 1), given(1000, 100));
+        assert!(few < 1000, "{few} bytes for a term");
+        assert!((35_000..80_000).contains(&many), "{many} bytes for 1000 terms of 9 bytes");
+        assert!((700_000..1_000_000).contains(&again), "{again} bytes for 100,000 items");
+    }
 }

@@ -183,7 +183,7 @@ fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::postings::PostingsWriter;
+    use crate::index::postings_writer::PostingsWriter;
     use crate::index::run::{Meta, Run};
     use crate::index::terms::{Kind, term};
     use crate::index::testing::file_run_of;

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::block::common_prefix;
 use super::cursor::{And, Boxed, Or, Postings};
-use super::postings::PostingsWriter;
+use super::postings_writer::PostingsWriter;
 use super::run::Run;
 use super::run_writer::RunWriter;
 use super::terms::{Kind, may_be_cut, term};

@@ -2,7 +2,8 @@
 //!
 //! - `block` packs sorted entries; `run` is a file of blocks with an index; `run_writer` writes one; `filter`
 //!   tells of most keys that a run does not hold them; `cache` keeps blocks that were read lately.
-//! - `postings` lists the seqs of a term, in chunks that are entries of the run; `packed` is how.
+//! - `postings` lists the seqs of a term, in chunks that are entries of the run; `packed` is how,
+//!   and `postings_writer` writes them.
 //! - `grams` tells which words of a run hold a piece.
 //! - `pairs` tells which messages may have two words next to each other.
 //! - `places` tells where records lie in a part of the log that was compacted.
@@ -27,6 +28,7 @@ pub mod packed;
 pub mod pairs;
 pub mod places;
 pub mod postings;
+pub mod postings_writer;
 pub mod query;
 pub mod rebuild;
 pub mod run;

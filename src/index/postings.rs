@@ -17,15 +17,14 @@
 
 use super::packed;
 use super::run::{Position, Run};
-use super::run_writer::{RunWriter, cannot_write};
-use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
+use crate::codec::{read_ordered, read_varint, write_ordered};
 use crate::error::{Code, Error, Result};
 
 /// Postings in a chunk, at the most.
 pub const CHUNK_POSTINGS: usize = 256;
 /// Postings in each chunk of a list that has several, at the least; only the last may have fewer. So chunks
 /// of some length can be taken over as they are when lists become one.
-const CHUNK_LEAST: usize = CHUNK_POSTINGS / 2;
+pub(super) const CHUNK_LEAST: usize = CHUNK_POSTINGS / 2;
 
 /// A chunk, less its postings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +66,7 @@ fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
 }
 
 /// Whether a chunk is stored as bits: up to twice the room, and far quicker to count by.
-fn is_bits(count: u64, span: u64) -> bool {
+pub(super) fn is_bits(count: u64, span: u64) -> bool {
     span < 16 * count
 }
 
@@ -144,128 +143,6 @@ fn mark(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<()>
     packed::read(deltas, between, chunk.last - chunk.first, |more| {
         set(from + usize::try_from(more).unwrap_or(usize::MAX / 2));
     })
-}
-
-/// Writes the postings of one term after the other.
-#[derive(Debug, Default)]
-pub struct PostingsWriter {
-    pending: Vec<u64>,
-    before: u64,
-    key: Vec<u8>,
-    payload: Vec<u8>,
-}
-
-impl PostingsWriter {
-    /// Adds a posting of `term`; they must come ascending.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn push(&mut self, writer: &mut RunWriter, term: &[u8], seq: u64) -> std::io::Result<()> {
-        self.pending.push(seq);
-        if self.pending.len() == CHUNK_POSTINGS {
-            self.close_chunk(writer, term)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a whole list.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn write(
-        &mut self,
-        writer: &mut RunWriter,
-        term: &[u8],
-        seqs: impl Iterator<Item = u64>,
-    ) -> std::io::Result<()> {
-        for seq in seqs {
-            self.push(writer, term, seq)?;
-        }
-        self.finish(writer, term)
-    }
-
-    /// Adds a chunk of another list of `term`, which lies behind what was added. One of some length is taken
-    /// over as it is, unless less than that waits for it.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn take_over(
-        &mut self,
-        writer: &mut RunWriter,
-        term: &[u8],
-        chunk: Chunk,
-        postings: &[u8],
-    ) -> Result<()> {
-        let unwritten = |error: std::io::Error| cannot_write(&error);
-        let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
-        if count >= CHUNK_LEAST && (self.pending.is_empty() || self.pending.len() >= CHUNK_LEAST) {
-            self.close_chunk(writer, term).map_err(unwritten)?;
-            self.write_head(term, chunk.count, chunk.first, chunk.last);
-            self.payload.extend_from_slice(postings);
-            self.before += chunk.count;
-            return writer.add(&self.key, &self.payload).map_err(unwritten);
-        }
-        decode(chunk, postings, &mut self.pending)?;
-        let all = self.pending.len();
-        if all >= CHUNK_POSTINGS {
-            // Two of some length rather than a short one that everything behind would have to wait for.
-            let two = count >= CHUNK_LEAST && all > CHUNK_POSTINGS;
-            let rest = self.pending.split_off(if two { all / 2 } else { CHUNK_POSTINGS });
-            self.close_chunk(writer, term).map_err(unwritten)?;
-            self.pending.extend(rest);
-        }
-        Ok(())
-    }
-
-    /// Ends the term's list.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn finish(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
-        self.close_chunk(writer, term)?;
-        if std::mem::take(&mut self.before) > 0 {
-            writer.note_term(term);
-        }
-        Ok(())
-    }
-
-    /// Begins a chunk: its key, and the payload less the postings.
-    fn write_head(&mut self, term: &[u8], count: u64, first: u64, last: u64) {
-        self.key.clear();
-        self.key.extend_from_slice(term);
-        write_ordered(&mut self.key, last);
-        self.payload.clear();
-        let lone = self.before == 0 && count == 1;
-        if !lone {
-            write_varint(&mut self.payload, count << 1 | u64::from(self.before > 0));
-            if self.before > 0 {
-                write_varint(&mut self.payload, self.before);
-            }
-            write_varint(&mut self.payload, last - first);
-        }
-    }
-
-    fn close_chunk(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
-        let (Some(&first), Some(&last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
-        let count = self.pending.len() as u64;
-        self.write_head(term, count, first, last);
-        if last - first + 1 == count {
-            // They are consecutive: the head says it all.
-        } else if is_bits(count, last - first) {
-            let start = self.payload.len();
-            self.payload.resize(start + usize::try_from((last - first) / 8 + 1).unwrap_or(0), 0);
-            for seq in &self.pending {
-                let place = usize::try_from(seq - first).unwrap_or(0);
-                self.payload[start + place / 8] |= 1 << (place % 8);
-            }
-        } else {
-            let between = self.pending.get(1..self.pending.len() - 1).unwrap_or_default();
-            packed::write(between.iter().map(|seq| seq - first), last - first, &mut self.payload);
-        }
-        self.before += count;
-        self.pending.clear();
-        writer.add(&self.key, &self.payload)
-    }
 }
 
 /// Walks the postings of one term in one run, chunk by chunk.
@@ -346,13 +223,18 @@ impl<'r> List<'r> {
         Ok(self.place.seek_before(&self.key)? && self.read_head()?)
     }
 
+    /// What says the chunk's postings.
+    #[must_use]
+    pub fn postings(&self) -> &[u8] {
+        self.place.payload().get(self.deltas..).unwrap_or_default()
+    }
+
     /// Appends the chunk's postings to `out`, ascending.
     ///
     /// # Errors
     /// `internal` when the chunk makes no sense.
     pub fn decode(&self, out: &mut Vec<u64>) -> Result<()> {
-        let deltas = self.place.payload().get(self.deltas..).unwrap_or_default();
-        decode(self.chunk, deltas, out)
+        decode(self.chunk, self.postings(), out)
     }
 }
 
@@ -363,12 +245,11 @@ impl List<'_> {
     /// `internal` when the chunk makes no sense.
     pub fn mark(&self, low: u64, window: &mut [u64], spare: &mut Vec<u64>) -> Result<()> {
         let end = low + 64 * window.len() as u64;
-        let deltas = self.place.payload().get(self.deltas..).unwrap_or_default();
         if self.chunk.first >= low && self.chunk.last < end {
-            return mark(self.chunk, deltas, low, window).ok_or_else(malformed);
+            return mark(self.chunk, self.postings(), low, window).ok_or_else(malformed);
         }
         spare.clear();
-        decode(self.chunk, deltas, spare)?;
+        self.decode(spare)?;
         for seq in spare.iter().filter(|seq| **seq >= low && **seq < end) {
             let place = usize::try_from(seq - low).unwrap_or(0);
             window[place / 64] |= 1 << (place % 64);
@@ -389,7 +270,7 @@ impl List<'_> {
         if span + 1 == count || place == 0 || place == span {
             return true;
         }
-        let postings = self.place.payload().get(self.deltas..).unwrap_or_default();
+        let postings = self.postings();
         let between = usize::try_from(count).unwrap_or(0).saturating_sub(2);
         if is_bits(count, span) {
             let byte = usize::try_from(place / 8).ok().and_then(|byte| postings.get(byte));
@@ -488,6 +369,7 @@ pub fn decode(chunk: Chunk, postings: &[u8], out: &mut Vec<u64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::postings_writer::PostingsWriter;
     use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -526,49 +408,6 @@ mod tests {
                 prop_assert_eq!(count(&run, term).expect("whole"), seqs.len() as u64);
             }
             prop_assert_eq!(count(&run, b"c\0").expect("whole"), 0);
-        }
-
-        #[test]
-        fn lists_that_follow_each_other_become_one_of_chunks_of_some_length(
-            lists in prop::collection::vec((0_u64..700, 1_u64..40), 1..7),
-        ) {
-            let (mut seq, mut all_seqs, mut runs) = (0, Vec::<u64>::new(), Vec::new());
-            for (length, gap) in lists {
-                let seqs: BTreeSet<u64> = (0..length).map(|number| seq + 1 + number * gap + number % 2 * (gap / 2)).collect();
-                seq = seqs.last().copied().unwrap_or(seq);
-                all_seqs.extend(&seqs);
-                runs.push(run_of(&[(b"a\0", &seqs)]));
-            }
-            let merged = file_run(1, 1, |writer| {
-                let mut out = PostingsWriter::default();
-                for run in &runs {
-                    let mut list = List::open(run, b"a\0").expect("whole");
-                    while let Some(at) = &mut list {
-                        let postings = &at.place.payload()[at.deltas..];
-                        out.take_over(writer, b"a\0", at.chunk(), postings).expect("memory");
-                        if !at.advance().expect("whole") {
-                            list = None;
-                        }
-                    }
-                }
-                out.finish(writer, b"a\0").expect("memory");
-            });
-            let mut list = List::open(&merged, b"a\0").expect("whole");
-            prop_assert_eq!(list.is_some(), !all_seqs.is_empty());
-            let mut before = 0;
-            while let Some(at) = &mut list {
-                let Chunk { count, .. } = at.chunk();
-                prop_assert_eq!(at.chunk().before, before);
-                before += count;
-                let last = before == all_seqs.len() as u64;
-                prop_assert!(count <= CHUNK_POSTINGS as u64 && (last || count >= CHUNK_LEAST as u64), "{count}");
-                prop_assert_eq!(at.chunk().is_whole_list(), last && before < CHUNK_LEAST as u64);
-                prop_assert_eq!(at.advance().expect("whole"), !last);
-                if last {
-                    list = None;
-                }
-            }
-            prop_assert_eq!(all(&merged, b"a\0").expect("whole"), all_seqs);
         }
     }
 

@@ -203,7 +203,7 @@ impl Cursor for Union<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::postings::PostingsWriter;
+    use crate::index::postings_writer::PostingsWriter;
     use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};

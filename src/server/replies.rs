@@ -37,7 +37,7 @@ impl Replies {
     }
 
     /// The reply to the request that was begun last may bring so many bytes.
-    pub fn expect(&mut self, bytes: usize) {
+    pub fn await_bytes(&mut self, bytes: usize) {
         if let Some(slot) = self.slots.back_mut() {
             slot.expected += bytes;
             self.expected_bytes += bytes;

@@ -253,7 +253,7 @@ impl Router {
     ) {
         let number = connection.replies.begin(id, bytes);
         if let Write::QueueReserve(reserve) = &request.write {
-            connection.replies.expect(usize::try_from(reserve.max).unwrap_or(0) * RESERVED_JOB_BYTES);
+            connection.replies.await_bytes(usize::try_from(reserve.max).unwrap_or(0) * RESERVED_JOB_BYTES);
             if connection.gone {
                 // Nobody would hold the lease.
                 self.answer(connection, number, b",\"jobs\":[]");

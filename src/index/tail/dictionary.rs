@@ -414,7 +414,7 @@ mod tests {
         let mut dictionary = Dictionary::default();
         let mut given = |terms: u32, items: u32| {
             for item in 0..items {
-                (0..terms).for_each(|term| dictionary.give(format!("w{term:07}\0").as_bytes(), item));
+                (0..terms).for_each(|term| dictionary.give(b'w', format!("{term:07}").as_bytes(), item));
             }
             dictionary.held_bytes()
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::contents::{Change, Contents};
 use crate::error::Result;
-use crate::index::postings::PostingsWriter;
+use crate::index::postings_writer::PostingsWriter;
 use crate::index::run::{Meta, write_value};
 use crate::index::run_writer::{RunWriter, cannot_write};
 use crate::index::terms::{Kind, is_of_edits, is_of_posts, term};

@@ -423,3 +423,21 @@ impl Job {
         table.put(job_key(self.seq), None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Fact;
+    use crate::domain::testing::{folded, story};
+
+    #[test]
+    fn a_job_is_found_until_it_is_done_or_purged() {
+        let purge = |fact: &Fact| matches!(fact, Fact::QueuePurged { .. });
+        let upto = 1 + story().iter().position(purge).expect("a purge");
+        let found = folded(story().into_iter().take(upto), |table| {
+            [19, 20, 22, 31, 33].map(|seq| Job::find(&table, seq).expect("memory").map(|(_, job)| job.state))
+        });
+        let (dead, leased, ready) = (Some(JobState::Dead), Some(JobState::Leased), Some(JobState::Ready));
+        assert_eq!(found, [None, dead, leased, ready, None], "done, dead, leased, ready, purged");
+    }
+}

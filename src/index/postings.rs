@@ -62,7 +62,13 @@ fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
     let before = if count & 1 == 0 { 0 } else { read_varint(&mut bytes)? };
     let span = read_varint(&mut bytes)?;
     let chunk = Chunk { before, count: count >> 1, first: last.checked_sub(span)?, last };
-    Some((chunk, payload.len() - bytes.len()))
+    let sane = chunk.count <= CHUNK_POSTINGS as u64 && before.checked_add(chunk.count).is_some();
+    sane.then_some((chunk, payload.len() - bytes.len()))
+}
+
+/// Whether a chunk's postings are consecutive, so that its head says all.
+pub(super) fn is_without_gaps(count: u64, span: u64) -> bool {
+    count.checked_sub(1) == Some(span)
 }
 
 /// Whether a chunk is stored as bits: up to twice the room, and far quicker to count by.
@@ -71,10 +77,7 @@ pub(super) fn is_bits(count: u64, span: u64) -> bool {
 }
 
 fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
-    if chunk.count > CHUNK_POSTINGS as u64 {
-        return None;
-    }
-    if chunk.last - chunk.first + 1 == chunk.count {
+    if is_without_gaps(chunk.count, chunk.last - chunk.first) {
         out.extend(chunk.first..=chunk.last);
         return Some(());
     }
@@ -95,9 +98,9 @@ fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
 fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
     let start = out.len();
     for (place, byte) in bits.iter().enumerate() {
-        let (mut byte, base) = (*byte, chunk.first + 8 * place as u64);
+        let (mut byte, base) = (*byte, chunk.first.checked_add(8 * place as u64)?);
         while byte != 0 {
-            out.push(base + u64::from(byte.trailing_zeros()));
+            out.push(base.checked_add(u64::from(byte.trailing_zeros()))?);
             byte &= byte - 1;
         }
     }
@@ -110,7 +113,7 @@ fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
 fn mark(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<()> {
     let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
     let to = usize::try_from(chunk.last - low).ok()?;
-    if chunk.last - chunk.first + 1 == chunk.count {
+    if is_without_gaps(chunk.count, chunk.last - chunk.first) {
         for place in from..=to {
             *window.get_mut(place / 64)? |= 1 << (place % 64);
         }
@@ -267,7 +270,7 @@ impl List<'_> {
             return false;
         }
         let (span, place) = (last - first, seq - first);
-        if span + 1 == count || place == 0 || place == span {
+        if is_without_gaps(count, span) || place == 0 || place == span {
             return true;
         }
         let postings = self.postings();

@@ -1,7 +1,7 @@
 //! Writes postings: see `postings` for how they lie.
 
 use super::packed;
-use super::postings::{CHUNK_LEAST, CHUNK_POSTINGS, Chunk, decode, is_bits};
+use super::postings::{CHUNK_LEAST, CHUNK_POSTINGS, Chunk, decode, is_bits, is_without_gaps};
 use super::run_writer::{RunWriter, cannot_write};
 use crate::codec::{write_ordered, write_varint};
 use crate::error::Result;
@@ -109,8 +109,8 @@ impl PostingsWriter {
         let (Some(&first), Some(&last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
         let count = self.pending.len() as u64;
         self.write_head(term, count, first, last);
-        if last - first + 1 == count {
-            // They are consecutive: the head says it all.
+        if is_without_gaps(count, last - first) {
+            // The head says it all.
         } else if is_bits(count, last - first) {
             let start = self.payload.len();
             self.payload.resize(start + usize::try_from((last - first) / 8 + 1).unwrap_or(0), 0);

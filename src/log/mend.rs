@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 const LINE_BYTES_MIN: usize = 80;
 /// Most events in one frame that is made anew.
 const FRAME_EVENTS: u64 = 4096;
+/// So many events more than the damaged bytes could hold may be missing at the end of the log. A header or a
+/// record that makes no sense, though its checksum is right, must not fill the disk with lost events.
+const MISSING_MOST: u64 = 1 << 16;
 
 /// What is known around a segment.
 #[derive(Clone)]
@@ -176,14 +179,15 @@ impl<'b> Mender<'b> {
         let last = self.mended.last;
         let own = header_at(self.bytes, place).filter(|header| is_sane(*header));
         let own = own.filter(|header| header.prev == last && header.last > last);
+        let most = self.plausible(end - place);
+        let own = own.filter(|header| header.last <= most);
         let behind = own.map_or(last, |header| header.last);
-        let most = self.around.until.unwrap_or(u64::MAX);
         let next = self.next_header(place, end, behind, most);
         let stop = next.map_or(end, |(start, _)| start);
         let damaged = &self.bytes[place..stop];
         let known =
             next.map(|(_, header)| header.prev).or(own.map(|header| header.last)).or(self.around.until);
-        let good = good_lines(damaged, last, known.unwrap_or(u64::MAX));
+        let good = good_lines(damaged, last, known.unwrap_or(most));
         let until = known.unwrap_or_else(|| {
             let kept: usize = good.iter().map(|(_, line)| line.len() + 1).sum();
             // What looks like a header is no event.
@@ -194,7 +198,7 @@ impl<'b> Mender<'b> {
             };
             let lost = damaged.len().saturating_sub(kept + header) / LINE_BYTES_MIN;
             let newest = good.last().map_or(last, |(seq, _)| *seq);
-            newest.max(last + (good.len() + lost) as u64).max(self.around.known)
+            newest.max(last.saturating_add((good.len() + lost) as u64)).max(self.around.known)
         });
         self.mended.aside.push(Aside { offset: place as u64, bytes: damaged.to_vec() });
         self.write(until, &good);
@@ -214,6 +218,12 @@ impl<'b> Mender<'b> {
                 return Some((start, header));
             }
         }
+    }
+
+    /// The last seq that there can be in so many damaged bytes, or before what follows them.
+    fn plausible(&self, bytes: usize) -> u64 {
+        let missing = (bytes / LINE_BYTES_MIN) as u64 + MISSING_MOST;
+        self.around.until.unwrap_or(self.mended.last.saturating_add(missing).max(self.around.known))
     }
 
     /// Appends frames of the events up to `until`: the good ones, and for each other that it is lost.
@@ -329,6 +339,25 @@ mod tests {
         bytes[middle] ^= 1;
         let lost = mended(&bytes, around(Some(5)));
         assert_eq!(lost, (vec![(3, 3)], 5));
+    }
+
+    #[test]
+    fn a_header_that_says_more_is_missing_than_there_could_be_is_damage_itself() {
+        let (mut bytes, places) = segment(&[2, 4]);
+        bytes[places[1] + 3] ^= 1;
+        let far = 1 << 40;
+        let header = Header { v: VERSION, first: far + 1, last: far + 1, prev: far, synced: far, bytes: 0 };
+        header.write(&mut bytes);
+        let (lost, last) = mended(&bytes, around(None));
+        // As many seqs are given up as its own bytes could have held.
+        assert_eq!((lost, last), (vec![(5, 5)], 5));
+        // The same where the frame itself says so.
+        bytes.truncate(places[1]);
+        Header { v: VERSION, first: 3, last: far, prev: 2, synced: 2, bytes: 9000 }.write(&mut bytes);
+        bytes.extend_from_slice(&event(3));
+        bytes.extend_from_slice(b"more\n");
+        let (_, last) = mended(&bytes, Around { known: 3, ..around(None) });
+        assert!((3..10).contains(&last), "{last}");
     }
 
     #[test]

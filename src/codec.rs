@@ -54,7 +54,7 @@ pub fn write_terminated(out: &mut Vec<u8>, text: &[u8]) {
 /// As [`write_terminated`], without the end: the prefix that all strings beginning so share.
 pub fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
     // Looks at every byte, many at once: hardly any text has one that is escaped.
-    if text.iter().fold(true, |plain, byte| plain & (*byte > 1)) {
+    if text.iter().min().is_none_or(|least| *least > 1) {
         out.extend_from_slice(text);
         return;
     }

@@ -124,11 +124,6 @@ impl Terminal {
         kill_process(Pid::from_child(&self.child), signal).expect("the signal is sent");
     }
 
-    /// Whether the program has ended.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("a child of ours").is_some()
-    }
-
     /// Waits until the program has ended; its exit status (nothing when a signal ended it) and
     /// everything that came out.
     #[track_caller]

@@ -16,7 +16,7 @@ use super::postings_writer::PostingsWriter;
 use super::run::Run;
 use super::run_writer::RunWriter;
 use super::terms::{Kind, may_be_cut, term};
-use crate::codec::read_varint;
+use crate::codec::{read_varint, write_varint};
 use crate::domain::command::Order;
 use crate::error::Result;
 
@@ -30,6 +30,8 @@ const CUT: [u8; GRAM_BYTES] = [u8::MAX; GRAM_BYTES];
 pub struct Grams {
     found: HashMap<[u8; GRAM_BYTES], Groups>,
     pieces: Vec<Piece>,
+    /// A step, while it is added.
+    bytes: Vec<u8>,
     /// The word before, and its group.
     before: Vec<u8>,
     group: Option<u64>,
@@ -71,7 +73,7 @@ impl Grams {
     }
 
     fn give(&mut self, gram: [u8; GRAM_BYTES], group: u64) {
-        let Grams { found, pieces, .. } = self;
+        let Grams { found, pieces, bytes, .. } = self;
         let new_piece = |pieces: &mut Vec<Piece>| {
             pieces.push(Piece::default());
             u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX)
@@ -85,10 +87,9 @@ impl Grams {
             return;
         }
         groups.last = group + 1;
-        let mut rest = step;
-        while rest > 0 {
-            let byte = u8::try_from(rest & 0x7f).unwrap_or(0) | if rest > 0x7f { 0x80 } else { 0 };
-            rest >>= 7;
+        bytes.clear();
+        write_varint(bytes, step);
+        for byte in bytes.iter() {
             let full = pieces[groups.newest as usize].steps[PIECE_BYTES - 1] != 0;
             if full {
                 let next = new_piece(pieces);
@@ -97,7 +98,7 @@ impl Grams {
             }
             let steps = &mut pieces[groups.newest as usize].steps;
             if let Some(free) = steps.iter_mut().find(|step| **step == 0) {
-                *free = byte;
+                *free = *byte;
             }
         }
     }

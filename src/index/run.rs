@@ -23,7 +23,7 @@ use super::block_index::{BlockIndex, read_index};
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
 pub use super::meta::Meta;
-use super::pairs::rows::{self, Piece, Window, columns_of};
+use super::pairs::rows::{self, CHECKSUM_BYTES, Piece, Window, columns_of};
 use super::places;
 use super::run_writer::EachOffsets;
 use super::terms::is_of_grams;
@@ -48,8 +48,6 @@ const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
 /// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.
 pub struct Block(Arc<[u8]>);
-
-const CHECKSUM_BYTES: usize = 4;
 
 impl std::ops::Deref for Block {
     type Target = [u8];

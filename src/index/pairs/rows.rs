@@ -24,7 +24,8 @@ pub(super) const STEP_BLOCK: usize = 4096;
 /// Columns without bits that may be put in where no message is for long; a window costs more.
 const FILLERS: u64 = 64;
 const STEP_MOST: u64 = u8::MAX as u64;
-const CHECKSUM: usize = 4;
+/// What stands behind each piece of a run file.
+pub(in crate::index) const CHECKSUM_BYTES: usize = 4;
 
 /// Where a window lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Window {
     /// A row.
     #[must_use]
     pub fn row(self, bit: u32) -> Piece {
-        (self.place + u64::from(bit) * (self.row_bytes() + CHECKSUM) as u64, self.row_bytes())
+        (self.place + u64::from(bit) * (self.row_bytes() + CHECKSUM_BYTES) as u64, self.row_bytes())
     }
 
     /// The samples.
@@ -66,7 +67,7 @@ impl Window {
     pub fn steps(self, column: usize) -> Piece {
         let (samples, length) = self.sample_piece();
         let block = column / STEP_BLOCK;
-        let start = samples + (length + CHECKSUM + block * (STEP_BLOCK + CHECKSUM)) as u64;
+        let start = samples + (length + CHECKSUM_BYTES + block * (STEP_BLOCK + CHECKSUM_BYTES)) as u64;
         (start, STEP_BLOCK.min(self.columns as usize - block * STEP_BLOCK))
     }
 

@@ -37,6 +37,11 @@ pub trait Cursor {
 /// A cursor of any kind.
 pub type Boxed<'r> = Box<dyn Cursor + 'r>;
 
+/// A cursor in a box, unless it has nothing.
+pub fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
+    cursor.current().is_some().then(|| Box::new(cursor) as Boxed<'r>)
+}
+
 /// The postings of a term in a run.
 pub struct Postings<'r> {
     list: List<'r>,

@@ -16,7 +16,7 @@ use super::postings_writer::PostingsWriter;
 use super::run::Run;
 use super::run_writer::RunWriter;
 use super::terms::{Kind, may_be_cut, term};
-use crate::codec::{read_varint, write_varint};
+use crate::codec::{read_varint, write_escaped, write_varint};
 use crate::domain::command::Order;
 use crate::error::Result;
 
@@ -103,11 +103,12 @@ impl Grams {
         }
     }
 
-    /// Writes the lists.
+    /// Writes the lists. Answers whether there are any.
     ///
     /// # Errors
     /// What the system says.
-    pub fn write(self, writer: &mut RunWriter) -> std::io::Result<()> {
+    pub fn write(self, writer: &mut RunWriter) -> std::io::Result<bool> {
+        let some = !self.found.is_empty();
         let mut all: Vec<([u8; GRAM_BYTES], u32)> =
             self.found.into_iter().map(|(gram, groups)| (gram, groups.first)).collect();
         all.sort_unstable();
@@ -127,7 +128,7 @@ impl Grams {
             });
             out.write(writer, &term(Kind::Gram, false, &gram), groups)?;
         }
-        Ok(())
+        Ok(some)
     }
 }
 
@@ -141,32 +142,40 @@ impl Windows for [u8] {
     }
 }
 
-/// The groups of a run whose words may hold `part`, ascending; those that may be cut are among them.
-/// `part` has at least [`GRAM_BYTES`].
+/// What the grams share that begin so.
+#[must_use]
+pub fn gram_prefix(part: &[u8]) -> Vec<u8> {
+    let mut out = vec![Kind::Gram.tag(false)];
+    write_escaped(&mut out, part);
+    out
+}
+
+fn open(run: &Run, gram: [u8; GRAM_BYTES]) -> Result<Option<Postings<'_>>> {
+    Postings::open(run, &term(Kind::Gram, false, &gram), Order::Oldest)
+}
+
+/// The groups of a run whose words may hold `part`, ascending. `part` has at least [`GRAM_BYTES`].
 ///
 /// # Errors
 /// `corrupt`.
 pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
-    let open = |gram: [u8; GRAM_BYTES]| Postings::open(run, &term(Kind::Gram, false, &gram), Order::Oldest);
-    let mut any: Vec<Boxed<'r>> = Vec::new();
     let mut all: Vec<Boxed<'r>> = Vec::new();
     for gram in part.array_windows_of() {
-        let Some(found) = open(gram)? else {
-            all.clear();
-            break;
-        };
+        let Some(found) = open(run, gram)? else { return Ok(None) };
         all.push(Box::new(found));
     }
-    if !all.is_empty() {
-        any.push(And::of(all)?);
-    }
-    if let Some(cut) = open(CUT)? {
-        any.push(Box::new(cut));
-    }
-    Ok(match any.len() {
-        0 => None,
-        1 => any.pop(),
-        _ => Some(Box::new(Or(any))),
+    And::of(all).map(Some)
+}
+
+/// Adds the groups with words that may be cut to others.
+///
+/// # Errors
+/// `corrupt`.
+pub fn with_cut<'r>(run: &'r Run, groups: Option<Boxed<'r>>) -> Result<Option<Boxed<'r>>> {
+    let cut = open(run, CUT)?.map(|cut| Box::new(cut) as Boxed<'r>);
+    Ok(match (groups, cut) {
+        (Some(groups), Some(cut)) => Some(Box::new(Or(vec![groups, cut]))),
+        (groups, cut) => groups.or(cut),
     })
 }
 
@@ -174,7 +183,6 @@ pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
 mod tests {
     use super::*;
     use crate::index::cursor::Cursor;
-    use crate::index::run_writer::GRAM_KEYS;
     use crate::index::terms::{word_prefix, word_term};
     use crate::index::testing::file_run;
     use crate::index::union::Union;
@@ -189,11 +197,11 @@ mod tests {
                 prop::collection::btree_set(1_u64..2000, 1..600),
                 1..90,
             ),
-            piece in prop_oneof!["[ab]{3,6}", "[\u{e9}\u{6771}a]{3}"],
+            piece in prop_oneof!["[ab]{1,6}", "[\u{e9}\u{6771}a]{1,3}"],
             ends: bool,
         ) {
             let words: BTreeMap<String, BTreeSet<u64>> = words;
-            let run = file_run(2000, GRAM_KEYS, |writer| {
+            let run = file_run(2000, words.len() as u64, |writer| {
                 let mut out = PostingsWriter::default();
                 for (word, seqs) in &words {
                     out.write(writer, &word_term(false, word), seqs.iter().copied()).expect("memory");

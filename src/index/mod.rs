@@ -38,4 +38,6 @@ pub mod tail;
 pub mod terms;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod union;

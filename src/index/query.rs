@@ -41,9 +41,13 @@ enum Piece {
 const TELLING_CHARACTERS: usize = 4;
 /// Texts that are read in the time that it takes to look through a window of pairs.
 const TEXTS_A_WINDOW: u64 = 16;
-/// Pieces inside words that are shorter than this are in so many words that reading the texts is
-/// quicker.
+/// The beginning or end of a word that is shorter than this is one of so many words that it tells little
+/// beside the rest of a substring.
 const PIECE_CHARACTERS: usize = 3;
+/// A piece inside of a word that is shorter than this is in so many words that reading the texts is quicker.
+const PIECE_BYTES: usize = 2;
+/// Texts that are read in the time that it takes to gather the words that hold a piece.
+const TEXTS_A_PIECE: u64 = 500;
 
 impl Plan {
     /// Requires a term.
@@ -153,7 +157,16 @@ impl Plan {
                 Clause::Not(phrase) => excluded.extend(phrase_cursor(source, phrase, edit, order)?),
             }
         }
-        for piece in &self.pieces {
+        let (selective, wide): (Vec<&Piece>, Vec<&Piece>) =
+            self.pieces.iter().partition(|piece| is_selective(piece));
+        for piece in selective {
+            let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
+            parts.push(found);
+        }
+        for piece in wide {
+            if least(&parts) <= TEXTS_A_PIECE {
+                break;
+            }
             let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
             parts.push(found);
         }
@@ -192,7 +205,7 @@ fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
         (true, _) if mark => None,
         (_, true) if alone => Some(Piece::Alone(word.to_owned())),
         (true, false) if alone => Some(Piece::Word(word.to_owned())),
-        (true, true) => long.then(|| Piece::Inside(word.to_owned())),
+        (true, true) => (word.len() >= PIECE_BYTES).then(|| Piece::Inside(word.to_owned())),
         (true, false) => long.then(|| Piece::Suffix(word.to_owned())),
         (false, true) => long.then(|| Piece::Prefix(word.to_owned())),
         (false, false) => Some(Piece::Word(word.to_owned())),
@@ -229,8 +242,12 @@ fn phrase_cursor<'r>(
 /// Whether looking through the pairs of a piece of the index costs less than reading the texts that may
 /// have all parts.
 fn pays(source: Source<'_>, parts: &[Boxed<'_>]) -> bool {
-    let least = parts.iter().map(|part| part.size()).min().unwrap_or(u64::MAX);
-    least > TEXTS_A_WINDOW * source.windows()
+    least(parts) > TEXTS_A_WINDOW * source.windows()
+}
+
+/// The size of the smallest part.
+fn least(parts: &[Boxed<'_>]) -> u64 {
+    parts.iter().map(|part| part.size()).min().unwrap_or(u64::MAX)
 }
 
 /// What words that stand next to each other in a substring set.

@@ -31,10 +31,6 @@ struct Sink {
     written: u64,
 }
 
-/// A run that may have so many keys and terms has grams of its words. Smaller ones come often and are soon
-/// merged: to gather grams for them costs more than their searches.
-pub const GRAM_KEYS: u64 = 1 << 16;
-
 const SINK_BYTES: usize = 256 << 10;
 
 /// Writes a run, entry by entry in the order of the keys.
@@ -45,8 +41,7 @@ pub struct RunWriter {
     index: BlockIndex,
     filter: Filter,
     rows: RowsWriter,
-    /// Of a run with so many words that reading all of them takes long.
-    grams: Option<Grams>,
+    grams: Grams,
     windows: Vec<Window>,
     /// Keys and terms that are in the filter.
     filtered: u64,
@@ -63,7 +58,7 @@ impl RunWriter {
             index: BlockIndex::default(),
             filter: Filter::with_room(keys),
             rows: RowsWriter::default(),
-            grams: (keys >= GRAM_KEYS).then(Grams::default),
+            grams: Grams::default(),
             windows: Vec::new(),
             filtered: 0,
         }
@@ -100,12 +95,11 @@ impl RunWriter {
             self.filter.add(filter::hash(key));
             self.filtered += 1;
         }
-        if let Some(grams) = &mut self.grams
-            && key.first() == Some(&Kind::Word.tag(false))
+        if key.first() == Some(&Kind::Word.tag(false))
             && let Some((term, _)) = split_key(key)
         {
             let group = self.index.len() * BLOCK_GROUPS + self.block.group();
-            grams.add(&term[1..], group as u64);
+            self.grams.add(&term[1..], group as u64);
         }
         self.block.add(key, payload);
         if self.block.len() >= BLOCK_BYTES || self.block.group() >= BLOCK_GROUPS {
@@ -141,10 +135,8 @@ impl RunWriter {
     /// # Errors
     /// `read_only` when it cannot be written, `corrupt` when one of `pieces` cannot be read.
     pub fn into_file(mut self, mut meta: Meta, pieces: &[&dyn EachOffsets], sync: bool) -> Result<()> {
-        meta.grams = self.grams.is_some();
-        if let Some(grams) = self.grams.take() {
-            grams.write(&mut self).map_err(|error| cannot_write(&error))?;
-        }
+        let grams = std::mem::take(&mut self.grams);
+        meta.grams = grams.write(&mut self).map_err(|error| cannot_write(&error))?;
         if !self.block.is_empty() {
             self.close_block().map_err(|error| cannot_write(&error))?;
         }

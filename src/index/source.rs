@@ -4,7 +4,7 @@
 //! were posted in its range, those of older messages that were edited in it, and says which messages
 //! its events changed.
 
-use super::cursor::{Boxed, Cursor, Postings};
+use super::cursor::{Boxed, Postings, boxed};
 use super::pairs::cursor::Adjacent;
 use super::postings;
 use super::run::Run;
@@ -21,11 +21,6 @@ pub enum Source<'s> {
     Run(&'s Run),
     /// A tail.
     Tail(View<'s>),
-}
-
-/// A cursor in a box, unless it has nothing.
-pub fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
-    cursor.current().is_some().then(|| Box::new(cursor) as Boxed<'r>)
 }
 
 impl<'s> Source<'s> {

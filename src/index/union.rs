@@ -8,13 +8,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::block::RESTART_ENTRIES;
-use super::cursor::{Cursor, Postings, rank};
+use super::cursor::{Cursor, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::postings::{Chunk, chunk_of, decode, split_key};
 use super::run::{Position, Run};
 use super::terms::is_of_edits;
 use crate::domain::command::Order;
 use crate::error::Result;
+
+/// An entry with a smaller payload is passed without a look at what it says.
+const PASSED_BYTES: usize = 16;
 
 /// A union of lists.
 pub struct Union<'r> {
@@ -100,11 +103,13 @@ impl<'r> Union<'r> {
         let mut going = place.seek(prefix)?;
         while going && place.key().starts_with(prefix) {
             let Some((term, rest)) = split_key(place.key()) else { break };
-            let (chunk, _) = chunk_of(rest, place.payload())?;
-            if wanted(&term[prefix.len()..term.len() - 1]) {
+            let wanted = wanted(&term[prefix.len()..term.len() - 1]);
+            if wanted {
                 union.add(term, rest, place.payload())?;
             }
-            going = if chunk.is_whole_list() {
+            // Most entries are short and not wanted: then it is no matter whether more of the list follows.
+            let short = !wanted && place.payload().len() < PASSED_BYTES;
+            going = if short || chunk_of(rest, place.payload())?.0.is_whole_list() {
                 place.advance()?
             } else {
                 // What follows the term's last chunk.
@@ -132,12 +137,21 @@ impl<'r> Union<'r> {
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Self> {
         let of_edits = prefix.first().is_none_or(|tag| is_of_edits(*tag));
-        if of_edits || !run.meta().grams || part.len() < GRAM_BYTES {
+        // What holds two bytes, and goes on behind them if only with its terminator, holds a gram that begins
+        // with them.
+        let short = part.len() < GRAM_BYTES;
+        let known = !short || part.len() == GRAM_BYTES - 1 && part.last() != Some(&0);
+        if of_edits || !run.meta().grams || !known {
             return Union::of_prefix(run, prefix, order, &mut |word| wanted(word));
         }
+        let groups = if short {
+            boxed(Union::of_prefix(run, &grams::gram_prefix(part), Order::Oldest, &mut |_| true)?)
+        } else {
+            grams::groups(run, part)?
+        };
         let mut union = Union::new(run, order);
         let mut place = Position::new(run);
-        let Some(mut groups) = grams::groups(run, part)? else { return union.start() };
+        let Some(mut groups) = grams::with_cut(run, groups)? else { return union.start() };
         while let Some(group) = groups.current() {
             let mut left = if place.seek_group(group)? { RESTART_ENTRIES } else { 0 };
             while left > 0 && place.advance_in_block() {

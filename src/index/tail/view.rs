@@ -8,8 +8,7 @@ use super::cursor::{Changed, Deleted, TailAdjacent, TailPostings, TailUnion};
 use super::dictionary::Term;
 use super::{Inner, Tail};
 use crate::domain::command::Order;
-use crate::index::cursor::{Boxed, Gathered};
-use crate::index::source::boxed;
+use crate::index::cursor::{Boxed, Gathered, boxed};
 use crate::index::terms::{is_of_edits, may_be_cut};
 use crate::time::Timestamp;
 

@@ -130,3 +130,84 @@ impl Rebuild {
         self.names.iter().for_each(|name| self.files.remove_leftover(name));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Address, Fact, Message};
+    use crate::index::postings;
+    use crate::index::terms::word_term;
+    use crate::storage::Storage;
+    use crate::storage::memory::Memory;
+    use std::path::Path;
+
+    fn post(seq: u64, body: &str) -> Event {
+        let address = Address::Recipient("r".into());
+        let fact = Fact::MessagePosted(Message { address, originator: None, body: body.into() });
+        Event { seq, at: Timestamp(10 * seq), uid: 0, fact }
+    }
+
+    /// The checkpoint of a table as of event `last`.
+    fn checkpoint(files: &RunFiles, last: u64) -> Arc<Run> {
+        let meta = Meta { first: 1, last, dense_from: last + 1, generation: 3, ..Meta::default() };
+        files.make("checkpoint", 1, 0, &[], |_| Ok(meta)).expect("memory")
+    }
+
+    fn memory() -> (Arc<dyn Storage>, RunFiles) {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        (Arc::clone(&storage), RunFiles::new(storage, "/index".into()))
+    }
+
+    #[test]
+    fn what_is_left_is_found_however_far_apart_it_lies() {
+        // Numbers in a piece have 32 bits: each of these gaps makes a new one.
+        let seqs = [2, 5, 3 << 31, (3 << 31) + 1, 3 << 32, 9 << 31, 3 << 33, 3 << 34];
+        let (storage, files) = memory();
+        let mut rebuild = Rebuild::new(files.clone());
+        for (seq, offset) in seqs.into_iter().zip((1..).map(|number| 100 * number)) {
+            rebuild.add(&post(seq, "word"), offset).expect("memory");
+        }
+        let last = (3 << 34) + 7;
+        let run = rebuild.finish(checkpoint(&files, last)).expect("memory");
+        let meta = run.meta();
+        assert_eq!((meta.first, meta.last, meta.dense_from, meta.generation), (1, last, last + 1, 3));
+        assert_eq!(meta.first_at, Timestamp(20));
+        assert_eq!(postings::all(&run, &word_term(false, "word")).expect("memory"), seqs);
+        for (seq, offset) in seqs.into_iter().zip((1..).map(|number| 100 * number)) {
+            assert_eq!(run.place(seq).expect("memory").map(|(offset, _)| offset), Some(offset), "{seq}");
+            assert_eq!(run.place(seq + 1).expect("memory").is_some(), seqs.contains(&(seq + 1)), "{seq}");
+        }
+        let names = storage.list(Path::new("/index")).expect("memory");
+        assert!(names.iter().all(|name| !name.contains("piece")), "{names:?}");
+    }
+
+    #[test]
+    fn a_piece_covers_what_lies_between_it_and_the_one_before() {
+        let (_, files) = memory();
+        let mut rebuild = Rebuild::new(files);
+        let gap = u64::from(u32::MAX);
+        for number in 1..=3 {
+            rebuild.add(&post(number * gap, "word"), 100).expect("memory");
+        }
+        let metas: Vec<&Meta> = rebuild.pieces.iter().map(|piece| piece.meta()).collect();
+        let covered: Vec<_> = metas.iter().map(|meta| (meta.first, meta.last, meta.dense_from)).collect();
+        assert_eq!(covered, [(1, gap, gap + 1), (gap + 1, 2 * gap, 2 * gap + 1)]);
+        let times: Vec<_> = metas.iter().map(|meta| (meta.first_at.0, meta.last_at.0)).collect();
+        assert_eq!(times, [(10 * gap, 10 * gap), (20 * gap, 20 * gap)]);
+    }
+
+    #[test]
+    fn a_piece_takes_no_more_than_a_tail() {
+        let (_, files) = memory();
+        let mut rebuild = Rebuild::new(files);
+        let bodies = (1_u64..).map(|seq| post(seq, &format!("{seq:0120}")));
+        let added = bodies.take_while(|event| {
+            rebuild.add(event, 100).expect("memory");
+            rebuild.pieces.is_empty()
+        });
+        let bytes = 120 * added.count() as u64;
+        assert!((FLUSH_BYTES / 3..FLUSH_BYTES).contains(&bytes), "{bytes}");
+        // The times of a piece are those of its own events.
+        assert_eq!(rebuild.times.map(|(first, last)| first == last), Some(true));
+    }
+}

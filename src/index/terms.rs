@@ -168,3 +168,41 @@ impl TermBuffers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_terms_are_part_of_the_format() {
+        let tag = FIRST_POSTINGS_TAG;
+        assert_eq!(word_term(false, "ab"), [tag, b'a', b'b', 0]);
+        assert_eq!(word_term(true, "ab"), [tag + 1, b'a', b'b', 0]);
+        assert_eq!(word_prefix(true, "ab"), [tag + 1, b'a', b'b']);
+        assert_eq!(term(Kind::Symbol, false, &symbol_bytes('>')), [tag + 2, 1, 1, 1, 1, 1, 1, b'>', 0]);
+        assert_eq!(chat_bytes("ab", 1), [b'a', b'b', 1, 1]);
+        assert_eq!(chat_bytes("ab", 0x102), [b'a', b'b', 2, 1, 2]);
+        let long = "\u{e9}".repeat(WORD_BYTES);
+        assert_eq!(word_term(false, &long).len(), WORD_BYTES + 2, "a long word is cut");
+    }
+
+    #[test]
+    fn a_tag_says_whether_a_term_is_of_posts_or_of_edits() {
+        let both =
+            |kind: Kind| [false, true].map(|edit| (is_of_posts(kind.tag(edit)), is_of_edits(kind.tag(edit))));
+        for kind in [
+            Kind::Word,
+            Kind::Symbol,
+            Kind::Originator,
+            Kind::Recipient,
+            Kind::Chat,
+            Kind::App,
+            Kind::Message,
+        ] {
+            assert_eq!(both(kind), [(true, false), (false, true)], "{kind:?}");
+        }
+        for kind in [Kind::Type, Kind::Edited, Kind::Deleted, Kind::Place, Kind::Gram] {
+            assert_eq!(both(kind)[0], (false, false), "{kind:?}");
+        }
+    }
+}

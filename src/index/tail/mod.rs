@@ -229,3 +229,40 @@ impl EachOffsets for Tail {
         self.read().offsets.iter().try_for_each(|offset| each(&offset.to_le_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::testing;
+
+    #[test]
+    fn its_description_is_of_all_its_events() {
+        let events: Vec<Event> = testing::events().skip(3).take(4).collect();
+        let tail = Tail::new(4);
+        assert_eq!(tail.meta().map_err(|error| error.code()), Err(Code::Internal));
+        for (number, event) in (1_u32..).zip(&events) {
+            let counts = Counts { messages: u64::from(number), ..Counts::default() };
+            let (offsets, changes) = ([100 * number], Changes::default());
+            let added = Added { events: std::slice::from_ref(event), offsets: &offsets, changes, counts };
+            tail.add(added, &[], &[]).expect("memory");
+        }
+        let expected = Meta {
+            first: 4,
+            last: 7,
+            dense_from: 4,
+            first_at: events[0].at,
+            last_at: events[3].at,
+            counts: Counts { messages: 4, ..Counts::default() },
+            ..Meta::default()
+        };
+        assert_eq!(tail.meta().expect("it has events"), expected);
+        let view = tail.view(6).expect("it has events");
+        assert_eq!((view.first(), view.last()), (4, 6));
+        assert_eq!(
+            [4, 6, 7].map(|seq| view.place(seq)),
+            [Some((100, Some(200))), Some((300, Some(400))), None]
+        );
+        assert_eq!(tail.view(9).and_then(|view| view.place(7)), Some((400, None)));
+        assert!(tail.view(3).is_none());
+    }
+}

@@ -423,6 +423,40 @@ mod tests {
     }
 
     #[test]
+    fn words_next_to_each_other_are_known_of_as_far_as_they_are_whole() {
+        assert_eq!(adjacent("alpha"), 0);
+        assert_eq!(adjacent("pha bet"), bits_of(&["pha", "bet"], false, false));
+        assert_eq!(adjacent(" pha bet "), bits_of(&["pha", "bet"], true, true));
+        assert_eq!(adjacent("-pha bet"), bits_of(&["pha", "bet"], true, false));
+        assert_eq!(adjacent("pha bet."), bits_of(&["pha", "bet"], false, true));
+        // What stands alone begins a word wherever it is.
+        assert_eq!(adjacent("\u{6771} bet"), bits_of(&["\u{6771}", "bet"], true, false));
+        // A mark may go on a word before, so its word may end elsewhere.
+        assert_eq!(adjacent("\u{301}pha bet"), 0);
+        assert_eq!(adjacent("\u{301}pha bet gam"), bits_of(&["bet", "gam"], true, false));
+        assert_eq!(adjacent(" \u{301}pha bet"), bits_of(&["\u{301}pha", "bet"], true, false));
+    }
+
+    #[test]
+    fn terms_alone_are_a_conjunction_and_nothing_else_is() {
+        let terms = |text: &str| {
+            let mut plan = Plan::default();
+            plan.require(Kind::Recipient, b"r");
+            plan.text(&crate::domain::text::parse(text).expect("a text"));
+            plan.conjunction(false)
+        };
+        let recipient = term(Kind::Recipient, false, b"r");
+        assert_eq!(terms("a b"), Some(vec![recipient.clone(), word_term(false, "a"), word_term(false, "b")]));
+        for other in ["a*", "\"a b\"", "a OR b", "a -b"] {
+            assert_eq!(terms(other), None, "{other}");
+        }
+        assert_eq!(Plan::default().conjunction(true), Some(vec![term(Kind::Message, true, b"")]));
+        let mut plan = Plan::default();
+        plan.substring("alpha");
+        assert_eq!(plan.conjunction(false), None);
+    }
+
+    #[test]
     fn a_whole_word_that_says_much_is_looked_for_alone() {
         assert_eq!(pieces("pha beta gam"), [Piece::Word("beta".into())]);
         assert_eq!(pieces("pha beta-gam"), [Piece::Word("beta".into()), Piece::Symbol('-')]);

@@ -468,3 +468,108 @@ impl<'r> Position<'r> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::run_writer::RunWriter;
+    use crate::storage::memory::Memory;
+    use crate::storage::{Open, Storage};
+    use std::io;
+    use std::path::Path;
+    use std::sync::atomic::AtomicU32;
+
+    /// Offsets of as many records, a hundred bytes each.
+    struct Offsets(u32);
+
+    impl EachOffsets for Offsets {
+        fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+            (0..self.0).try_for_each(|number| each(&(100 * number).to_le_bytes()))
+        }
+    }
+
+    fn written(meta: Meta, keys: u32, offsets: &[&dyn EachOffsets]) -> Arc<dyn File> {
+        let file = Memory::default().open(Path::new("/run"), Open::Create).expect("memory");
+        let mut writer = RunWriter::to_file(Arc::clone(&file), u64::from(keys));
+        for key in 0..keys {
+            writer.add(&[&[1], key.to_be_bytes().as_slice()].concat(), &[7; 100]).expect("memory");
+        }
+        writer.into_file(meta, offsets, false).expect("memory");
+        file
+    }
+
+    #[test]
+    fn a_run_that_was_written_in_many_pieces_reads_back() {
+        let (keys, events) = (10_000, 5000);
+        let meta = Meta { first: 11, last: 10 + u64::from(events), dense_from: 11, ..Meta::default() };
+        let offsets: [&dyn EachOffsets; 2] = [&Offsets(3000), &Offsets(2000)];
+        let run = Run::open(written(meta, keys, &offsets), "/index/one.run", &Arc::default(), true);
+        let run = run.expect("a whole file");
+        let mut bytes = 0;
+        run.verify(&mut |moved| {
+            bytes += moved;
+            Ok(())
+        })
+        .expect("a whole file");
+        assert!((u64::from(100 * keys)..run.bytes()).contains(&bytes), "{bytes}");
+        assert_eq!(run.file().1, "one.run");
+        let mut place = Position::new(&run);
+        let mut open = place.seek(b"").expect("whole");
+        for key in 0..keys {
+            assert!(open && place.key()[1..] == key.to_be_bytes() && place.payload() == [7; 100], "{key}");
+            open = place.advance().expect("whole");
+        }
+        assert!(!open);
+        for number in 0..events {
+            let (offset, next) = run.place(11 + u64::from(number)).expect("whole").expect("its place");
+            assert_eq!(offset, 100 * if number < 3000 { number } else { number - 3000 });
+            assert_eq!(next.is_none(), number % 1024 == 1023 || number == events - 1, "{number}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_from_what_is_no_run_file() {
+        assert!(is_of_another_version(b"whatever MLGRUN04"));
+        for other in [MAGIC.as_slice(), b"MLGRUN4", b"MLGRUNxx", b"MLGRAN04", b""] {
+            assert!(!is_of_another_version(other), "{other:?}");
+        }
+    }
+
+    /// A file that counts its syncs.
+    struct Counted(Arc<dyn File>, AtomicU32);
+
+    impl File for Counted {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, offset)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            self.0.write_at(bytes, offset)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            self.0.length()
+        }
+
+        fn set_length(&self, length: u64) -> io::Result<()> {
+            self.0.set_length(length)
+        }
+    }
+
+    #[test]
+    fn a_run_is_put_on_disk_once() {
+        for (synced, expected) in [(false, 1), (true, 0)] {
+            let meta = Meta { first: 1, last: 1, dense_from: 2, ..Meta::default() };
+            let file = Arc::new(Counted(written(meta, 3, &[]), AtomicU32::new(0)));
+            let opened = Run::open(Arc::clone(&file) as Arc<dyn File>, "a.run", &Arc::default(), synced);
+            let run = opened.expect("a whole file");
+            run.sync().and_then(|()| run.sync()).expect("memory");
+            assert_eq!(file.1.load(Ordering::Relaxed), expected);
+        }
+    }
+}

@@ -189,6 +189,7 @@ mod tests {
         for number in 1..=3 {
             rebuild.add(&post(number * gap, "word"), 100).expect("memory");
         }
+        assert_eq!(rebuild.names, ["piece-1.tmp", "piece-2.tmp"]);
         let metas: Vec<&Meta> = rebuild.pieces.iter().map(|piece| piece.meta()).collect();
         let covered: Vec<_> = metas.iter().map(|meta| (meta.first, meta.last, meta.dense_from)).collect();
         assert_eq!(covered, [(1, gap, gap + 1), (gap + 1, 2 * gap, 2 * gap + 1)]);

@@ -401,6 +401,53 @@ mod tests {
     }
 
     #[test]
+    fn at_the_very_end_a_good_header_says_how_many_seqs_are_lost() {
+        let (mut bytes, places) = segment(&[1, 4, 30]);
+        let lines = memchr::memchr(b'\n', &bytes[places[2]..]).expect("a header") + places[2] + 1;
+        bytes[lines..].iter_mut().filter(|byte| **byte == b'k').for_each(|byte| *byte = b'q');
+        assert_eq!(mended(&bytes, around(None)), (vec![(5, 30)], 30));
+    }
+
+    #[test]
+    fn no_more_is_missing_than_could_have_been_in_the_damaged_bytes_and_some() {
+        let (bytes, _) = segment(&[2]);
+        let with_frame_up_to = |last: u64| {
+            let mut bytes = bytes.clone();
+            Header { v: VERSION, first: 3, last, prev: 2, synced: 2, bytes: 500 }.write(&mut bytes);
+            bytes.extend_from_slice(&[b'x'; 499]);
+            bytes.push(b'\n');
+            bytes
+        };
+        let frame = (with_frame_up_to(70_000).len() - bytes.len()) as u64;
+        let most = 2 + frame / LINE_BYTES_MIN as u64 + MISSING_MOST;
+        assert_eq!(mend(&with_frame_up_to(most), around(None)).expect("ours").last, most);
+        let lines = 500 / LINE_BYTES_MIN as u64;
+        assert_eq!(mend(&with_frame_up_to(most + 1), around(None)).expect("ours").last, 2 + lines);
+    }
+
+    #[test]
+    fn a_good_frame_is_found_behind_blocks_that_were_lost() {
+        let (mut bytes, places) = segment(&[1, 2, 3]);
+        bytes[places[2] - 20] ^= 1;
+        bytes.splice(places[2]..places[2], vec![0; 300]);
+        assert_eq!(mended(&bytes, around(Some(3))), (vec![(2, 2)], 3));
+    }
+
+    #[test]
+    fn a_segment_without_records_ends_where_the_one_before_it_did() {
+        let before = Around { last: 5, known: 5, at: b"earlier".to_vec(), ..around(None) };
+        let done = mend(b"", before).expect("ours");
+        assert_eq!((done.last, done.at.as_slice(), done.bytes), (5, b"earlier".as_slice(), None));
+    }
+
+    #[test]
+    fn no_frame_goes_up_to_the_largest_number_there_is() {
+        let sane = |first, last| is_sane(Header { v: VERSION, first, last, prev: 0, synced: 0, bytes: 0 });
+        assert!(sane(3, 3) && sane(3, u64::MAX - 1));
+        assert!(!sane(4, 3) && !sane(3, u64::MAX));
+    }
+
+    #[test]
     fn a_frame_that_begins_with_an_event_before_it_is_damage() {
         let (mut bytes, _) = segment(&[1]);
         let lines: Vec<u8> = (1..=2).flat_map(event).collect();

@@ -231,6 +231,30 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    #[test]
+    fn a_long_first_message_is_looked_at_from_its_first_column_on() {
+        let mut columns = Columns::default();
+        let letter = |number: u8| char::from(b'a' + number);
+        let words: Vec<String> =
+            (0..200).map(|word| [letter(word / 26), letter(word % 26)].iter().collect()).collect();
+        words.iter().for_each(|word| columns.add_word(5, word));
+        columns.end_message(5);
+        let list = columns.list();
+        assert!(list.len() > 3);
+        let bits = bits_of(&["aa", "ab"], true, true);
+        assert!(list[0].1 & bits == bits && list[list.len() - 1].1 & bits != bits);
+        let run = file_run(5, 0, |writer| {
+            list.iter().for_each(|(number, bits)| {
+                writer.add_column(u64::from(*number), *bits).expect("memory");
+            });
+            writer.finish_columns().expect("memory");
+        });
+        for seq in 0..=5 {
+            let found = Loaded::new(&run, 0, bits).and_then(|mut loaded| loaded.oldest(&run, seq));
+            assert_eq!(found.expect("whole"), Some(5), "{seq}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_message_with_the_pairs_is_passed_over(

@@ -440,4 +440,13 @@ mod tests {
         let (dead, leased, ready) = (Some(JobState::Dead), Some(JobState::Leased), Some(JobState::Ready));
         assert_eq!(found, [None, dead, leased, ready, None], "done, dead, leased, ready, purged");
     }
+
+    #[test]
+    fn a_queue_holds_the_jobs_that_are_neither_done_nor_dead() {
+        let (held, oldest) = folded(story(), |table| {
+            let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+            (queue.held(), queue.oldest_ready(&table).expect("memory"))
+        });
+        assert_eq!((held, oldest), (3, Some(21)));
+    }
 }

@@ -25,13 +25,17 @@ pub const GRAM_BYTES: usize = 3;
 /// Stands for all words that may be cut. No text has these bytes.
 const CUT: [u8; GRAM_BYTES] = [u8::MAX; GRAM_BYTES];
 
+/// No piece.
+const NONE: u32 = u32::MAX;
+
 /// Gathers the grams of a run while its words are written.
 #[derive(Debug, Default)]
 pub struct Grams {
-    found: HashMap<[u8; GRAM_BYTES], Groups>,
+    /// By the bytes of the gram as a number, so that the order is the same.
+    found: HashMap<u32, Groups>,
     pieces: Vec<Piece>,
     /// A step, while it is added.
-    bytes: Vec<u8>,
+    step: Vec<u8>,
     /// The word before, and its group.
     before: Vec<u8>,
     group: Option<u64>,
@@ -43,18 +47,25 @@ pub struct Grams {
 struct Groups {
     /// One more than the last group.
     last: u64,
+    /// The first and the newest of the pieces that are full.
     first: u32,
     newest: u32,
+    /// What follows them, and how much that is: most steps are added here, beside the rest.
+    open: [u8; PIECE_BYTES],
+    filled: u8,
 }
 
 const PIECE_BYTES: usize = 12;
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug)]
 struct Piece {
-    /// Zeros follow the last step: none is 0.
     steps: [u8; PIECE_BYTES],
     /// The piece behind, if there is one.
     next: u32,
+}
+
+fn number_of([first, second, third]: [u8; GRAM_BYTES]) -> u32 {
+    u32::from_be_bytes([0, first, second, third])
 }
 
 impl Grams {
@@ -73,33 +84,21 @@ impl Grams {
     }
 
     fn give(&mut self, gram: [u8; GRAM_BYTES], group: u64) {
-        let Grams { found, pieces, bytes, .. } = self;
-        let new_piece = |pieces: &mut Vec<Piece>| {
-            pieces.push(Piece::default());
-            u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX)
-        };
-        let groups = found.entry(gram).or_insert_with(|| {
-            let first = new_piece(pieces);
-            Groups { last: 0, first, newest: first }
-        });
-        let step = group + 1 - groups.last;
-        if step == 0 {
+        let Grams { found, pieces, step, .. } = self;
+        let empty = || Groups { last: 0, first: NONE, newest: NONE, open: [0; PIECE_BYTES], filled: 0 };
+        let groups = found.entry(number_of(gram)).or_insert_with(empty);
+        if groups.last == group + 1 {
             return;
         }
+        step.clear();
+        write_varint(step, group + 1 - groups.last);
         groups.last = group + 1;
-        bytes.clear();
-        write_varint(bytes, step);
-        for byte in bytes.iter() {
-            let full = pieces[groups.newest as usize].steps[PIECE_BYTES - 1] != 0;
-            if full {
-                let next = new_piece(pieces);
-                pieces[groups.newest as usize].next = next;
-                groups.newest = next;
+        for byte in step {
+            if usize::from(groups.filled) == PIECE_BYTES {
+                groups.close_piece(pieces);
             }
-            let steps = &mut pieces[groups.newest as usize].steps;
-            if let Some(free) = steps.iter_mut().find(|step| **step == 0) {
-                *free = *byte;
-            }
+            groups.open[usize::from(groups.filled)] = *byte;
+            groups.filled += 1;
         }
     }
 
@@ -108,27 +107,38 @@ impl Grams {
     /// # Errors
     /// What the system says.
     pub fn write(self, writer: &mut RunWriter) -> std::io::Result<bool> {
-        let some = !self.found.is_empty();
-        let mut all: Vec<([u8; GRAM_BYTES], u32)> =
-            self.found.into_iter().map(|(gram, groups)| (gram, groups.first)).collect();
+        let mut all: Vec<u32> = self.found.keys().copied().collect();
         all.sort_unstable();
         let (mut out, mut steps) = (PostingsWriter::default(), Vec::new());
-        for (gram, first) in all {
+        for (gram, groups) in all.iter().filter_map(|gram| self.found.get_key_value(gram)) {
             steps.clear();
-            let mut next = first as usize;
-            while let Some(piece) = self.pieces.get(next) {
-                steps.extend(piece.steps.iter().take_while(|step| **step != 0));
-                // Nothing comes before the first piece of all, so no piece is followed by it.
-                next = if piece.next == 0 { break } else { piece.next as usize };
+            let mut next = groups.first;
+            while let Some(piece) = self.pieces.get(next as usize) {
+                steps.extend_from_slice(&piece.steps);
+                next = piece.next;
             }
+            steps.extend_from_slice(&groups.open[..usize::from(groups.filled)]);
             let (mut steps, mut behind) = (steps.as_slice(), 0);
-            let groups = std::iter::from_fn(|| {
+            let numbers = std::iter::from_fn(|| {
                 behind += read_varint(&mut steps)?;
                 Some(behind - 1)
             });
-            out.write(writer, &term(Kind::Gram, false, &gram), groups)?;
+            out.write(writer, &term(Kind::Gram, false, &gram.to_be_bytes()[1..]), numbers)?;
         }
-        Ok(some)
+        Ok(!all.is_empty())
+    }
+}
+
+impl Groups {
+    /// Puts the piece that is full behind the others.
+    fn close_piece(&mut self, pieces: &mut Vec<Piece>) {
+        let place = u32::try_from(pieces.len()).unwrap_or(NONE);
+        pieces.push(Piece { steps: self.open, next: NONE });
+        match pieces.get_mut(self.newest as usize) {
+            Some(newest) => newest.next = place,
+            None => self.first = place,
+        }
+        (self.newest, self.filled) = (place, 0);
     }
 }
 
@@ -188,6 +198,28 @@ mod tests {
     use crate::index::union::Union;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn a_gram_in_very_many_groups_leads_to_all_of_them() {
+        // Where a gram is in few of the groups the steps between them take two bytes.
+        let words: Vec<String> = (0..40_000).map(|number| format!("w{number:05}abc")).collect();
+        let run = file_run(40_000, 40_000, |writer| {
+            let mut out = PostingsWriter::default();
+            for (seq, word) in (1..).zip(&words) {
+                out.write(writer, &word_term(false, word), [seq].into_iter()).expect("memory");
+            }
+        });
+        for piece in ["abc", "00a", "777", "w39"] {
+            let mut groups = groups(&run, piece.as_bytes()).expect("whole").expect("some");
+            let mut found = BTreeSet::new();
+            while let Some(group) = groups.current() {
+                found.insert(group);
+                groups.seek(group + 1).expect("whole");
+            }
+            let holders = (0_u64..).zip(&words).filter(|(_, word)| word.contains(piece));
+            assert_eq!(found, holders.map(|(place, _)| place / 16).collect(), "{piece}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -200,8 +200,11 @@ fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
     // What stands alone in its script begins a word wherever it is; a mark may go on a word before.
     let alone = stands_alone(word);
     let mark = words::words(&format!("\u{4e00}{word}")).last().is_none_or(|last| last != word);
+    let marks = || word.chars().all(|character| begins_with_mark(character.encode_utf8(&mut [0; 4])));
     let long = word.chars().count() >= PIECE_CHARACTERS;
     match (at_start, at_end) {
+        // Marks stay together, whatever they follow.
+        (true, true) if mark && marks() => Some(Piece::Inside(word.to_owned())),
         (true, _) if mark => None,
         (_, true) if alone => Some(Piece::Alone(word.to_owned())),
         (true, false) if alone => Some(Piece::Word(word.to_owned())),
@@ -419,6 +422,10 @@ mod tests {
         assert_eq!(pieces("pha, gam"), [start, Piece::Symbol(','), end]);
         assert_eq!(pieces(" abc "), [word("abc")]);
         assert_eq!(pieces("pha"), [Piece::Inside("pha".into())]);
+        assert_eq!(pieces("\u{e9}"), [Piece::Inside("\u{e9}".into())]);
+        assert_eq!(pieces("\u{64f}\u{301}"), [Piece::Inside("\u{64f}\u{301}".into())]);
+        assert_eq!(pieces("\u{64f}a"), [], "its words may be two in the text");
+        assert_eq!(pieces("a"), [], "it is in too many words");
         assert_eq!(pieces("ha b ga"), [word("b")], "short ones are in too many words");
     }
 

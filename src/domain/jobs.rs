@@ -449,4 +449,29 @@ mod tests {
         });
         assert_eq!((held, oldest), (3, Some(21)));
     }
+
+    /// The oldest ready job of the queue q after all this.
+    fn oldest(story: Vec<Fact>) -> Option<u64> {
+        folded(story, |table| {
+            let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+            queue.oldest_ready(&table).expect("memory")
+        })
+    }
+
+    #[test]
+    fn the_oldest_ready_job_is_found_whatever_is_delivered_first() {
+        let queue = || "q".to_owned();
+        let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
+        assert_eq!(oldest(vec![put(9), put(1), put(5)]), Some(1));
+        assert_eq!(oldest(vec![put(1), put(9), put(5)]), Some(1));
+        // Leases that ran out stand by when they did.
+        let leased = |job, lease_ms| {
+            let lease = format!("lease {job}");
+            Fact::JobLeased { queue: queue(), job, lease, attempt: 1, lease_ms }
+        };
+        let expired = |job| Fact::JobExpired { queue: queue(), job, dead: false };
+        let both = vec![put(5), put(5), leased(1, 2000), leased(2, 1000), expired(2), expired(1)];
+        assert_eq!(oldest(both), Some(1));
+        assert_eq!(oldest(vec![put(5), leased(1, 1000)]), None);
+    }
 }

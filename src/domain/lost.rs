@@ -65,9 +65,9 @@ pub fn is_lost(facts: &(impl Facts + ?Sized), seq: u64) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::domain::apply;
     use crate::domain::event::{Event, Fact};
-    use crate::domain::table::Table;
     use crate::domain::testing::empty;
     use crate::error::Code;
     use crate::time::Timestamp;
@@ -81,5 +81,17 @@ mod tests {
         assert_eq!(apply(&event, &mut table).map_err(|error| error.code()), Err(Code::NotFound));
         table.counts_mut().lost = 1;
         assert_eq!(apply(&event, &mut table), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_is_gone_from_the_part_that_was_folded_anew_alone() {
+        let random = &mut |_: &mut [u8]| {};
+        let mut table = empty(random);
+        let first = table.emit(Fact::KeySet { key: "k".into(), value: "1".into(), created: true });
+        assert_eq!(first.expect("memory"), 1);
+        assert!(!is_untold(&table, 2).expect("memory"), "no event was lost");
+        fold_anew(5, 1, &mut table);
+        let untold = [1, 2, 5, 6].map(|seq| is_untold(&table, seq).expect("memory"));
+        assert_eq!(untold, [false, true, true, false], "it is there, gone, gone, and behind");
     }
 }

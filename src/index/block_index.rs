@@ -64,3 +64,21 @@ pub fn read_index(blocks: &[u8]) -> Option<BlockIndex> {
     index.blocks.shrink_to_fit();
     Some(index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_leads_to_the_blocks_that_begin_before_it() {
+        let mut index = BlockIndex::default();
+        for (number, key) in (0..).zip([b"b".as_slice(), b"bb", b"d"]) {
+            index.push(key, 100 * number, 90);
+        }
+        let before = |key: &[u8]| (index.beginning_before(key, false), index.beginning_before(key, true));
+        assert_eq!([b"a".as_slice(), b"b", b"ba", b"bb"].map(before), [(0, 0), (0, 1), (1, 1), (1, 2)]);
+        assert_eq!([b"c".as_slice(), b"d", b"e"].map(before), [(2, 2), (2, 3), (3, 3)]);
+        assert_eq!(index.len(), 3);
+        assert_eq!(index.iter().last(), Some((b"d".as_slice(), 200, 90)));
+    }
+}

@@ -213,6 +213,40 @@ mod tests {
         prop_oneof![many, prop::collection::btree_set(1..LAST, 1..60), Just(BTreeSet::from([LAST - 1]))]
     }
 
+    /// How many messages are in all lists, and how many of them are left when some are dead.
+    fn counted([one, other, third]: [&BTreeSet<u64>; 3], dead: &BTreeSet<u64>) -> (u64, u64) {
+        let lists: [(Kind, &[u8], _); 3] =
+            [(Kind::Originator, b"o", one), (Kind::Recipient, b"r", other), (Kind::App, b"a", third)];
+        let posts = run_of(&lists, 1, None);
+        let changed = dead.first().copied().zip(dead.last().copied());
+        let changes = run_of(&[(Kind::Deleted, b"", dead)], LAST + 1, changed);
+        let mut plan = Plan::default();
+        lists.iter().for_each(|(kind, bytes, _)| plan.require(*kind, bytes));
+        let count =
+            |sources: &[Source<'_>]| count_at_once(sources, &plan).expect("whole").expect("terms alone");
+        (count(&[Source::Run(&posts)]), count(&[Source::Run(&posts), Source::Run(&changes)]))
+    }
+
+    #[test]
+    fn a_short_list_is_looked_up_in_long_ones() {
+        let many: BTreeSet<u64> = (1..LAST).step_by(7).collect();
+        let few = BTreeSet::from([1, 2, 8, 7001, 65_535, 70_001, 70_002, 140_001]);
+        let all = few.intersection(&many).count() as u64;
+        let dead = BTreeSet::from([1, 2, 70_001, 140_000]);
+        assert_eq!(counted([&few, &many, &many], &dead), (all, all - 2));
+        assert_eq!(counted([&many, &few, &many], &BTreeSet::from([140_001])), (all, all - 1));
+    }
+
+    #[test]
+    fn a_dead_message_at_the_border_of_a_window_is_not_counted() {
+        let many: BTreeSet<u64> = (1..LAST).step_by(8).collect();
+        let (all, border) = (many.len() as u64, 1 + WINDOW_SEQS);
+        assert!(many.contains(&border));
+        for dead in [border - 8, border, border + 8] {
+            assert_eq!(counted([&many, &many, &many], &BTreeSet::from([dead])), (all, all - 1), "{dead}");
+        }
+    }
+
     proptest! {
         #[test]
         fn messages_with_all_terms_are_counted_and_changed_ones_are_not(
@@ -226,17 +260,9 @@ mod tests {
                 one.iter().copied().filter(|seq| other.contains(seq) && third.contains(seq)).collect();
             // Some that are there, also where few are.
             let dead: BTreeSet<u64> = dead.into_iter().chain(all.iter().copied().take(hit)).collect();
-            let lists: [(Kind, &[u8], _); 3] =
-                [(Kind::Originator, b"o", &one), (Kind::Recipient, b"r", &other), (Kind::App, b"a", &third)];
-            let posts = run_of(&lists, 1, None);
-            let changed = dead.first().copied().zip(dead.last().copied());
-            let changes = run_of(&[(Kind::Deleted, b"", &dead)], LAST + 1, changed);
-            let mut plan = Plan::default();
-            lists.iter().for_each(|(kind, bytes, _)| plan.require(*kind, bytes));
-            let counted = |sources: &[Source<'_>]| count_at_once(sources, &plan).expect("whole");
-            prop_assert_eq!(counted(&[Source::Run(&posts)]), Some(all.len() as u64));
-            let live = all.difference(&dead).count() as u64;
-            prop_assert_eq!(counted(&[Source::Run(&posts), Source::Run(&changes)]), Some(live));
+            let (there, live) = counted([&one, &other, &third], &dead);
+            prop_assert_eq!(there, all.len() as u64);
+            prop_assert_eq!(live, all.difference(&dead).count() as u64);
         }
     }
 }

@@ -155,6 +155,13 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_whole_blocks_is_no_filter() {
+        let block = 8 * WORDS_A_BLOCK;
+        assert!(Filter::to_read(0).is_some() && Filter::to_read(3 * block).is_some());
+        assert!(Filter::to_read(8).is_none() && Filter::to_read(3 * block - 8).is_none());
+    }
+
+    #[test]
     fn the_hash_is_part_of_the_format() {
         assert_eq!(hash(b""), 0x2d06_8005_38d3_94c2);
     }

@@ -404,3 +404,17 @@ impl Table for Draft<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_was_emptied_says_nothing_any_more() {
+        let mut outcome = Outcome { reply: b"{}".to_vec(), records: b"{}".to_vec(), ..Outcome::default() };
+        outcome.counts.keys = 3;
+        let outcome = outcome.emptied();
+        assert_eq!(outcome.counts, Counts::default());
+        assert!(outcome.reply.is_empty() && outcome.records.is_empty() && outcome.line_bytes() == 0);
+    }
+}

@@ -263,3 +263,31 @@ impl RunFiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::Memory;
+
+    #[test]
+    fn the_manifest_names_all_runs_up_to_the_last_large_one() {
+        let run_of = |files: &RunFiles, first: u64, keys: u32| {
+            let meta = Meta { first, last: first, dense_from: first + 1, ..Meta::default() };
+            let name = name_of(&meta);
+            let fill = |writer: &mut RunWriter| {
+                let mut keys = (0..keys).map(|key| [&[1], key.to_be_bytes().as_slice()].concat());
+                keys.try_for_each(|key| writer.add(&key, &[7; 100])).expect("memory");
+                Ok(meta)
+            };
+            files.make(&name, u64::from(keys), 0, &[], fill).expect("memory")
+        };
+        for (synced_bytes, in_manifest) in [(0, 3), (10_000, 2), (1 << 30, 0)] {
+            let files = RunFiles::new(Arc::new(Memory::default()), "/index".into()).sync_from(synced_bytes);
+            let runs = [run_of(&files, 1, 1), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
+            files.announce(&runs).expect("memory");
+            let named = |list: &str| files.names_in(list).len();
+            assert_eq!((named(MANIFEST), named(RECENT)), (in_manifest, 3 - in_manifest), "{synced_bytes}");
+            assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
+        }
+    }
+}

@@ -453,14 +453,19 @@ mod tests {
             plan.conjunction(false)
         };
         let recipient = term(Kind::Recipient, false, b"r");
-        assert_eq!(terms("a b"), Some(vec![recipient.clone(), word_term(false, "a"), word_term(false, "b")]));
+        let all = vec![recipient.clone(), word_term(false, "a"), word_term(false, "b")];
+        assert_eq!(terms("a b"), Some(all));
         for other in ["a*", "\"a b\"", "a OR b", "a -b"] {
             assert_eq!(terms(other), None, "{other}");
         }
         assert_eq!(Plan::default().conjunction(true), Some(vec![term(Kind::Message, true, b"")]));
         let mut plan = Plan::default();
+        plan.require(Kind::Recipient, b"r");
+        plan.text(&crate::domain::text::parse("a").expect("a text"));
         plan.substring("alpha");
         assert_eq!(plan.conjunction(false), None);
+        let rest = plan.without_substring().conjunction(false);
+        assert_eq!(rest, Some(vec![recipient, word_term(false, "a")]));
     }
 
     #[test]

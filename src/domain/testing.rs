@@ -1,6 +1,5 @@
 //! For unit tests: events that follow from each other.
 
-#[cfg(test)]
 use super::event::{Address, Event, Fact, Message};
 use super::table::{Circumstances, Draft, Nothing, Outcome};
 use crate::time::Timestamp;

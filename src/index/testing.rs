@@ -1,6 +1,5 @@
 //! For unit tests: run files in memory.
 
-#[cfg(test)]
 use std::io;
 use std::sync::{Arc, Mutex};
 

@@ -14,7 +14,7 @@ use super::postings::{Chunk, chunk_of, decode, split_key};
 use super::run::{Position, Run};
 use super::terms::is_of_edits;
 use crate::domain::command::Order;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// An entry with a smaller payload is passed without a look at what it says.
 const PASSED_BYTES: usize = 16;
@@ -112,6 +112,10 @@ impl<'r> Union<'r> {
             going = if short || chunk_of(rest, place.payload())?.0.is_whole_list() {
                 place.advance()?
             } else {
+                if term <= behind.as_slice() {
+                    // It would go round for ever.
+                    return Err(Error::new(Code::Internal, "a run is out of order: please report this"));
+                }
                 // What follows the term's last chunk.
                 behind.clear();
                 behind.extend_from_slice(term);

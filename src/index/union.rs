@@ -156,7 +156,9 @@ impl<'r> Union<'r> {
         let mut union = Union::new(run, order);
         let mut place = Position::new(run);
         let Some(mut groups) = grams::with_cut(run, groups)? else { return union.start() };
-        while let Some(group) = groups.current() {
+        let mut next = 0;
+        // Whatever a damaged list says, this goes on or ends.
+        while let Some(group) = groups.current().filter(|group| *group >= next) {
             let mut left = if place.seek_group(group)? { RESTART_ENTRIES } else { 0 };
             while left > 0 && place.advance_in_block() {
                 left -= 1;
@@ -166,7 +168,9 @@ impl<'r> Union<'r> {
                     union.add(term, rest, place.payload())?;
                 }
             }
-            groups.seek(group + 1)?;
+            let Some(behind) = group.checked_add(1) else { break };
+            next = behind;
+            groups.seek(next)?;
         }
         union.start()
     }

@@ -443,23 +443,20 @@ mod tests {
 
     #[test]
     fn a_queue_holds_the_jobs_that_are_neither_done_nor_dead() {
-        let (held, oldest) = folded(story(), |table| {
-            let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
-            (queue.held(), queue.oldest_ready(&table).expect("memory"))
-        });
-        assert_eq!((held, oldest), (3, Some(21)));
+        assert_eq!(held_and_oldest(story()), (3, Some(21)));
     }
 
-    /// The oldest ready job of the queue q after all this.
-    fn oldest(story: Vec<Fact>) -> Option<u64> {
+    /// How many jobs the queue q holds after all this, and the oldest that is ready.
+    fn held_and_oldest(story: Vec<Fact>) -> (u64, Option<u64>) {
         folded(story, |table| {
             let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
-            queue.oldest_ready(&table).expect("memory")
+            (queue.held(), queue.oldest_ready(&table).expect("memory"))
         })
     }
 
     #[test]
     fn the_oldest_ready_job_is_found_whatever_is_delivered_first() {
+        let oldest = |story| held_and_oldest(story).1;
         let queue = || "q".to_owned();
         let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
         assert_eq!(oldest(vec![put(9), put(1), put(5)]), Some(1));

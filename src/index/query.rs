@@ -157,14 +157,9 @@ impl Plan {
                 Clause::Not(phrase) => excluded.extend(phrase_cursor(source, phrase, edit, order)?),
             }
         }
-        let (selective, wide): (Vec<&Piece>, Vec<&Piece>) =
-            self.pieces.iter().partition(|piece| is_selective(piece));
-        for piece in selective {
-            let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
-            parts.push(found);
-        }
-        for piece in wide {
-            if least(&parts) <= TEXTS_A_PIECE {
+        let selective = self.pieces.iter().filter(|piece| is_selective(piece));
+        for piece in selective.chain(self.pieces.iter().filter(|piece| !is_selective(piece))) {
+            if !is_selective(piece) && least(&parts) <= TEXTS_A_PIECE {
                 break;
             }
             let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
@@ -199,12 +194,12 @@ fn is_long(phrase: &Phrase) -> bool {
 fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
     // What stands alone in its script begins a word wherever it is; a mark may go on a word before.
     let alone = stands_alone(word);
-    let mark = words::words(&format!("\u{4e00}{word}")).last().is_none_or(|last| last != word);
+    let mark = begins_with_mark(word);
     let marks = || word.chars().all(|character| begins_with_mark(character.encode_utf8(&mut [0; 4])));
     let long = word.chars().count() >= PIECE_CHARACTERS;
     match (at_start, at_end) {
         // Marks stay together, whatever they follow.
-        (true, true) if mark && marks() => Some(Piece::Inside(word.to_owned())),
+        (true, true) if marks() => Some(Piece::Inside(word.to_owned())),
         (true, _) if mark => None,
         (_, true) if alone => Some(Piece::Alone(word.to_owned())),
         (true, false) if alone => Some(Piece::Word(word.to_owned())),

@@ -472,11 +472,8 @@ impl<'r> Position<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::run_writer::RunWriter;
-    use crate::storage::memory::Memory;
-    use crate::storage::{Open, Storage};
+    use crate::index::testing::file_of;
     use std::io;
-    use std::path::Path;
     use std::sync::atomic::AtomicU32;
 
     /// Offsets of as many records, a hundred bytes each.
@@ -489,13 +486,11 @@ mod tests {
     }
 
     fn written(meta: Meta, keys: u32, offsets: &[&dyn EachOffsets]) -> Arc<dyn File> {
-        let file = Memory::default().open(Path::new("/run"), Open::Create).expect("memory");
-        let mut writer = RunWriter::to_file(Arc::clone(&file), u64::from(keys));
-        for key in 0..keys {
-            writer.add(&[&[1], key.to_be_bytes().as_slice()].concat(), &[7; 100]).expect("memory");
-        }
-        writer.into_file(meta, offsets, false).expect("memory");
-        file
+        file_of(meta, u64::from(keys), offsets, |writer| {
+            for key in 0..keys {
+                writer.add(&[&[1], key.to_be_bytes().as_slice()].concat(), &[7; 100]).expect("memory");
+            }
+        })
     }
 
     #[test]

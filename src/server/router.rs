@@ -113,10 +113,12 @@ impl Router {
         }
     }
 
-    /// Has a read answered: a short one in this turn.
+    /// Has a read answered: a short one in this turn. It has its snapshot now, before a write behind it goes
+    /// to the writer.
     fn ask(&self, ticket: Ticket, read: Read) {
+        let snapshot = self.snapshot();
         if is_list(&read) {
-            let _ = self.readers.send(ToReader::Read { ticket, snapshot: self.snapshot(), read });
+            let _ = self.readers.send(ToReader::Read { ticket, snapshot, read });
         } else {
             self.gets.borrow_mut().push((ticket, read));
         }
@@ -209,8 +211,7 @@ impl Router {
             }
             Ok(Command::Local(local)) => {
                 let number = connection.replies.begin(id, 0);
-                let snapshot = self.published.load();
-                match local::answer(&local, &snapshot, &self.stats, &self.identity) {
+                match local::answer(&local, &self.snapshot(), &self.stats, &self.identity) {
                     Ok(fields) => self.answer(connection, number, &fields),
                     Err(error) => self.refuse(connection, number, &error),
                 }
@@ -274,7 +275,7 @@ impl Router {
             connection.life = Life::Closing;
             return;
         }
-        let snapshot = self.published.load();
+        let snapshot = self.snapshot();
         if let Err(error) = follow::check(&snapshot, &follow) {
             self.refuse(connection, number, &error);
             return;
@@ -384,12 +385,14 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::server::access::{Access, Rights};
-    use crossbeam_channel::{bounded, unbounded};
+    use crate::writer::ToWriter;
+    use crossbeam_channel::{Receiver, bounded, unbounded};
 
-    #[test]
-    fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_busy() {
+    type Made = (Router, Receiver<ToWriter>, Receiver<ToReader>, Receiver<Task>);
+
+    fn router(answering: usize) -> Made {
         let (writer, to_writer) = unbounded();
-        let (readers, _to_readers) = unbounded();
+        let (readers, to_readers) = unbounded();
         let (maintenance, to_maintenance) = bounded(1);
         let identity = Identity::new(Limits::default(), Access::default());
         let (published, stats) = (Arc::default(), Arc::default());
@@ -401,10 +404,36 @@ mod tests {
             stats,
             identity,
             stopping: Arc::new(AtomicBool::new(false)),
-            answering: 1,
+            answering,
             gets: RefCell::default(),
             snapshot: RefCell::default(),
         };
+        (router, to_writer, to_readers, to_maintenance)
+    }
+
+    #[test]
+    fn a_short_read_does_not_see_what_is_published_after_a_write_behind_it_was_sent() {
+        let (router, to_writer, to_readers, _) = router(2);
+        let mut connection = Connection::new(0, Rights::ALL);
+        let get = "{\"cmd\":\"kv.get\",\"key\":\"k\"}\n";
+        let set = "{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n";
+        connection.lines.push(format!("{get}{get}{set}").as_bytes());
+        router.begin_turn();
+        router.advance(1, &mut connection);
+        router.writer.flush();
+        assert_eq!(to_writer.len(), 1, "the write behind the reads is sent");
+        // The writer is quick.
+        router.published.publish(Arc::new(Snapshot { last: 1, ..Snapshot::default() }));
+        router.answer_gets(&mut Answers::default());
+        // Of two reads, one is the loop's and one a reader's: from the same snapshot.
+        let asked = to_readers.try_iter().next();
+        let Some(ToReader::Gets { snapshot, .. }) = asked else { panic!("a reader has its share") };
+        assert_eq!(snapshot.last, 0);
+    }
+
+    #[test]
+    fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_busy() {
+        let (router, to_writer, _to_readers, to_maintenance) = router(1);
         let (mut one, mut other) = (Connection::new(0, Rights::ALL), Connection::new(0, Rights::ALL));
         one.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n");
         other.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"ping\"}\n");

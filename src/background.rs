@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::error::Result;
 use crate::index::files::RunFiles;
@@ -20,6 +20,10 @@ use crate::writer::{Compaction, ToBackground, ToWriter};
 
 /// How long it waits before it tries again what failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it looks whether a run that was replaced is still read.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often at most, when there is nothing else to do. Whoever reads longer closes the file.
+const LOOKS: u32 = 50;
 
 /// What the background works with.
 pub struct Background {
@@ -37,7 +41,7 @@ impl Background {
     pub fn run(self, runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
-        let mut desk = Desk { runs, part: 0, put_off: VecDeque::new() };
+        let mut desk = Desk { runs, part: 0, put_off: VecDeque::new(), replaced: Replaced::default() };
         loop {
             while let Some(start) = due(&desk.runs, |run| run.meta().first > desk.part) {
                 if let Err(error) = self.tier(start, &mut desk, work) {
@@ -45,13 +49,14 @@ impl Background {
                     break;
                 }
             }
-            let Some(given) = desk.put_off.pop_front().or_else(|| work.recv().ok()) else { return };
+            let put_off = desk.put_off.pop_front();
+            let Some(given) = put_off.or_else(|| desk.replaced.receive(work)) else { return };
             match given {
                 ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk.runs),
                 ToBackground::Part(last) => desk.part = last,
                 ToBackground::Compacted(compaction) => {
                     desk.part = 0;
-                    self.take_compaction(*compaction, &mut desk.runs);
+                    self.take_compaction(*compaction, &mut desk);
                 }
             }
         }
@@ -70,9 +75,10 @@ impl Background {
 
     /// Puts the run of a compaction in the place of those that it covers, and removes their files. The
     /// log is compacted already: if this fails the next start makes the index anew.
-    fn take_compaction(&self, mut compaction: Compaction, runs: &mut Vec<Arc<Run>>) {
-        let behind = runs.drain(..).filter(|run| run.meta().first > compaction.run.meta().last);
-        *runs = std::iter::once(Arc::clone(&compaction.run)).chain(behind).collect();
+    fn take_compaction(&self, mut compaction: Compaction, desk: &mut Desk) {
+        let Desk { runs, replaced, .. } = desk;
+        let covered = runs.partition_point(|run| run.meta().first <= compaction.run.meta().last);
+        replaced.0.extend(runs.splice(..covered, [Arc::clone(&compaction.run)]));
         compaction.indexed = self.files.announce(runs).and_then(|()| self.files.remove_others());
         // When the writer is gone the daemon is stopping.
         let _ = self.writer.send(ToWriter::Compacted(Box::new(compaction)));
@@ -102,9 +108,11 @@ impl Background {
             }
         })?;
         let mut next = desk.runs.clone();
-        next.splice(start..old.len(), [Arc::clone(&merged)]);
+        let replaced: Vec<Arc<Run>> = next.splice(start..old.len(), [Arc::clone(&merged)]).collect();
         self.announce(&next, &merged)?;
-        self.files.remove(&old[start..]);
+        self.files.remove(&replaced);
+        desk.replaced.0.extend(replaced);
+        desk.replaced.close_unread();
         desk.runs = next;
         Ok(())
     }
@@ -127,4 +135,33 @@ struct Desk {
     part: u64,
     /// What came during a merge and must wait for its end, in order.
     put_off: VecDeque<ToBackground>,
+    replaced: Replaced,
+}
+
+/// Runs whose files are removed. The file system gives their room back when the last one that reads them
+/// is done, which may take it many milliseconds: that is to be this thread, and none that clients wait for.
+#[derive(Default)]
+struct Replaced(Vec<Arc<Run>>);
+
+impl Replaced {
+    /// Closes those that nobody else reads.
+    fn close_unread(&mut self) {
+        self.0.retain(|run| Arc::strong_count(run) > 1);
+    }
+
+    /// Waits for work; `None` when there will be none. Closes runs meanwhile.
+    fn receive(&mut self, work: &Receiver<ToBackground>) -> Option<ToBackground> {
+        for _ in 0..LOOKS {
+            self.close_unread();
+            if self.0.is_empty() {
+                break;
+            }
+            match work.recv_timeout(LOOK_AGAIN) {
+                Err(RecvTimeoutError::Timeout) => {}
+                given => return given.ok(),
+            }
+        }
+        self.0.clear();
+        work.recv().ok()
+    }
 }

@@ -209,10 +209,10 @@ impl RunFiles {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-        let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
-        let meta = fill(&mut writer)?;
         let synced = bytes >= self.synced_bytes;
-        writer.into_file(meta, offsets, synced)?;
+        let mut writer = RunWriter::to_file(Arc::clone(&file), keys, synced);
+        let meta = fill(&mut writer)?;
+        writer.into_file(meta, offsets)?;
         self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
     }

@@ -4,17 +4,19 @@
 mod common;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::{PATIENCE, TempDir, json, until};
+use common::{PATIENCE, TempDir, Value, json, until};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use msglogd::domain::command::Command;
 use msglogd::error::Code;
 use msglogd::snapshot::Published;
 use msglogd::stats::Stats;
-use msglogd::storage::Disk;
+use msglogd::storage::{Disk, File, Open, Storage};
 use msglogd::store::{self, Folders, Progress, Replayed};
 use msglogd::writer::syncer::{self, Work};
 use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
@@ -32,7 +34,71 @@ impl Progress for Silence {
     fn replayed(&mut self, _: Replayed) {}
 }
 
+/// A disk whose next sync, or whose writes of some bytes, fail when the test says so.
+#[derive(Clone, Default)]
+struct Flaky {
+    syncs_fail: Arc<AtomicBool>,
+    writes_fail: Arc<AtomicBool>,
+}
+
+struct FlakyFile(Arc<dyn File>, Flaky);
+
+fn fails(when: &AtomicBool) -> io::Result<()> {
+    if when.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+}
+
+impl File for FlakyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // Zeros are room made ahead, or put over what was written in part.
+        let zeros = bytes.iter().all(|byte| *byte == 0);
+        if zeros { Ok(()) } else { fails(&self.1.writes_fail) }.and_then(|()| self.0.write_at(bytes, offset))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        fails(&self.1.syncs_fail).and_then(|()| self.0.sync())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_length(length)
+    }
+}
+
+impl Storage for Flaky {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        Disk.open(path, how).map(|file| Arc::new(FlakyFile(file, self.clone())) as _)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        Disk.list(folder)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        Disk.create_folder(folder)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        Disk.sync_folder(folder)
+    }
+}
+
 struct Machine {
+    storage: Flaky,
     to_writer: Sender<ToWriter>,
     inbox: Receiver<ToWriter>,
     answers: Receiver<Answers>,
@@ -44,6 +110,11 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
+        Self::with_segments(1 << 20)
+    }
+
+    fn with_segments(segment_bytes: u64) -> Self {
+        let storage = Flaky::default();
         let folder = TempDir::new();
         let (published, (to_writer, inbox)) = (Arc::new(Published::default()), unbounded());
         let ((answered, answers), (syncer, disk)) = (unbounded(), syncer::pair());
@@ -58,24 +129,32 @@ impl Machine {
             flush_bytes: u64::MAX,
             syncer: Some(syncer),
         };
-        let opened = store::open(&(Arc::new(Disk) as _), &Folders::new(folder.path()), 1 << 20, &mut Silence);
+        let disk_of: Arc<dyn Storage> = Arc::new(storage.clone());
+        let opened = store::open(&disk_of, &Folders::new(folder.path()), segment_bytes, &mut Silence);
         let store = opened.unwrap_or_else(|failure| panic!("{failure}"));
         let writer = Writer::new(store, surroundings).expect("an empty store");
         let requests = inbox.clone();
         let writer = thread::spawn(move || writer.run(&requests));
-        Machine { to_writer, inbox, answers, published, disk, writer, folder }
+        Machine { storage, to_writer, inbox, answers, published, disk, writer, folder }
     }
 
     /// Sends a parcel that sets `count` keys, and waits until the writer has taken it.
     fn set(&self, count: u64, prefix: &str) {
-        let ask = |number| {
-            let key = format!("{prefix}{number}");
-            let line = json!({"cmd": "kv.set", "key": key, "value": 1, "if_seq": 0}).to_string();
+        let set =
+            |number| json!({"cmd": "kv.set", "key": format!("{prefix}{number}"), "value": 1, "if_seq": 0});
+        self.ask((0..count).map(set).collect());
+    }
+
+    /// Sends a parcel of these, numbered from 0, and waits until the writer has taken it.
+    fn ask(&self, requests: Vec<Value>) {
+        let ask = |(number, request): (u64, Value)| {
+            let line = request.to_string();
             let parsed = msglogd::protocol::request::parse(line.as_bytes());
             let Ok(Command::Write(request)) = parsed.command else { panic!("{line}") };
             Asked { ticket: Ticket { connection: 1, number }, uid: 0, request, bytes: line.len() }
         };
-        self.to_writer.send(ToWriter::Requests((0..count).map(ask).collect())).expect("a writer");
+        let parcel = (0..).zip(requests).map(ask).collect();
+        self.to_writer.send(ToWriter::Requests(parcel)).expect("a writer");
         until("the writer has taken the parcel", || self.inbox.is_empty().then_some(()));
     }
 
@@ -87,6 +166,13 @@ impl Machine {
     fn confirm(&self) {
         let file = self.disk.next().expect("a sync is asked for");
         self.disk.tell((file.sync(), Duration::ZERO));
+    }
+
+    /// Confirms what is on its way, and lets every later sync fail.
+    fn confirm_the_last(&self) {
+        self.disk.next().expect("a sync is asked for");
+        self.storage.syncs_fail.store(true, Ordering::SeqCst);
+        self.disk.tell((Ok(()), Duration::ZERO));
     }
 
     /// Lets the disk fail.
@@ -147,6 +233,34 @@ fn when_the_disk_fails_the_turn_is_unknown_and_what_was_decided_over_it_never_ha
     machine.set(1, "later");
     assert_eq!(codes(&machine.answers()), [Some(Code::ReadOnly)]);
     assert_eq!(machine.end(), MANY, "what was in the file is there after a restart, and no more");
+}
+
+#[test]
+fn when_a_segment_cannot_be_sealed_what_was_decided_meanwhile_never_happened() {
+    let machine = Machine::with_segments(4096);
+    machine.set(MANY, "k");
+    // Decided over the first, which fills its segment.
+    machine.set(MANY, "other");
+    machine.confirm_the_last();
+    assert!(codes(&machine.answers()).iter().all(Option::is_none), "the first is on disk");
+    let void = codes(&machine.answers());
+    assert_eq!(void, vec![Some(Code::ReadOnly); usize::try_from(MANY).expect("small")]);
+    assert_eq!(machine.published.load().last, MANY);
+    assert_eq!(machine.end(), MANY);
+}
+
+#[test]
+fn a_reserve_that_began_to_wait_over_what_the_disk_refused_is_refused_with_it() {
+    let machine = Machine::new();
+    machine.ask(vec![json!({"cmd": "queue.put", "queue": "q", "body": 1})]);
+    assert_eq!(codes(&machine.answers()), [None]);
+    machine.storage.writes_fail.store(true, Ordering::SeqCst);
+    let reserve = |wait_ms: u64| json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": wait_ms});
+    machine.ask(vec![reserve(0), reserve(600_000)]);
+    assert_eq!(codes(&machine.answers()), [Some(Code::ReadOnly); 2], "the job is ready again");
+    machine.storage.writes_fail.store(false, Ordering::SeqCst);
+    machine.ask(vec![reserve(600_000)]);
+    assert_eq!(codes(&machine.answers()), [None]);
 }
 
 #[test]

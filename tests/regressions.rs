@@ -54,6 +54,49 @@ fn a_client_that_hangs_up_with_replies_unread_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_client_that_hangs_up_with_a_request_that_waited_leaves_nothing_behind() {
+    let daemon = Daemon::start();
+    let mut other = daemon.connect();
+    for turn in 0..8 {
+        let queue = format!("q{turn}");
+        for _ in 0..12 {
+            let body = "x".repeat(1_000_000);
+            other.ok(json!({"cmd": "queue.put", "queue": queue, "body": body, "durable": false}));
+        }
+        let client = daemon.connect();
+        let reserve = json!({"cmd": "queue.reserve", "queue": queue, "max": 4}).to_string();
+        let lines = format!("{reserve}\n{reserve}\n{reserve}\n{{\"cmd\":\"ping\"}}\n");
+        client.stream().write_all(lines.as_bytes()).expect("it takes the lines");
+        client.close();
+    }
+    common::until("only this connection is left", || {
+        let stats = other.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["open"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_line_behind_bytes_with_descriptors_is_read_at_once() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsFd;
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.last_seq();
+    // Both pieces are there before the daemon reads.
+    daemon.signal(rustix::process::Signal::STOP);
+    let stream = client.stream();
+    let descriptors = [stream.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); 128];
+    let mut passed = SendAncillaryBuffer::new(&mut space);
+    assert!(passed.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let piece = std::io::IoSlice::new(b"{\"cmd\":");
+    sendmsg(&stream, &[piece], &mut passed, SendFlags::empty()).expect("a socket");
+    client.send_bytes("\"ping\"}\n");
+    daemon.signal(rustix::process::Signal::CONT);
+    client.read_ok();
+}
+
+#[test]
 fn all_reserves_of_a_batch_share_the_room_of_one_reply() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

@@ -100,6 +100,24 @@ fn a_client_that_does_not_read_does_not_hold_it_up() {
 }
 
 #[test]
+fn a_client_that_reads_slowly_gets_all_of_its_replies() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(900_000)}));
+    let lines = b"{\"cmd\":\"kv.get\",\"key\":\"large\"}\n".repeat(16);
+    client.stream().write_all(&lines).expect("the socket's buffer holds them");
+    daemon.signal(Signal::TERM);
+    // It takes longer than a client gets that does not read at all.
+    for reply in 0..16 {
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let line = client.line().unwrap_or_else(|| panic!("no reply {reply}; stderr: {}", daemon.stderr()));
+        assert_eq!(line.matches('x').count(), 900_000, "reply {reply}");
+    }
+    client.assert_closed();
+    assert_eq!(daemon.wait(), Some(0), "stderr: {}", daemon.stderr());
+}
+
+#[test]
 fn nobody_connects_to_a_stopped_daemon() {
     let mut daemon = Daemon::start();
     assert_eq!(daemon.stop(), Some(0));

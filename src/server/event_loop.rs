@@ -1,4 +1,4 @@
-//! The event loop: owns every socket, and is the only place that names mio.
+//! The event loop: owns every socket. Only it and `streams` name mio.
 //!
 //! It never waits for anything but events. Sockets are edge-triggered: each is read and written until
 //! the kernel has no more, but a greedy one only so often a turn, then it waits for the next.
@@ -18,6 +18,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::{Barrier, Connection, Life};
 use super::router::Router;
+use super::streams::{Client, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
 use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
@@ -40,17 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 const TURNED_AWAY_MAX: usize = 64;
 
-struct Client {
-    stream: UnixStream,
-    connection: Connection,
-    /// Whether the kernel may have more to read.
-    readable: bool,
-    /// Whether the end of what it sends has come, behind what is there to read.
-    end_came: bool,
-    /// What it held of the daemon's memory when it was last counted.
-    counted: usize,
-}
-
 /// The event loop.
 pub struct EventLoop {
     poll: Poll,
@@ -71,8 +61,8 @@ pub struct EventLoop {
     turned_away: VecDeque<(Instant, UnixStream)>,
     /// When accepting goes on after a shortage.
     accept_again: Option<Instant>,
-    /// When the stop is over, whoever still does not read.
-    stop_by: Option<Instant>,
+    /// Whether the daemon is stopping.
+    stopping: bool,
 }
 
 impl EventLoop {
@@ -108,7 +98,7 @@ impl EventLoop {
             buffer: vec![0; READ_BYTES],
             turned_away: VecDeque::new(),
             accept_again: None,
-            stop_by: None,
+            stopping: false,
         })
     }
 
@@ -133,25 +123,7 @@ impl EventLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => done?,
             }
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(router),
-                    WAKER => {}
-                    STOP => self.stop(router),
-                    RELOAD => self.reload(),
-                    Token(token) => {
-                        let Some(client) = self.clients.get_mut(&token) else { continue };
-                        client.end_came |= event.is_read_closed() || event.is_error();
-                        client.readable |= event.is_readable() || client.end_came;
-                        if event.is_write_closed() || event.is_error() {
-                            client.connection.gone = true;
-                            // Before any request of this turn could give it a lease.
-                            give_up_waiting(router, token, client);
-                        }
-                        self.ready.insert(token);
-                    }
-                }
-            }
+            self.take_events(router, &events);
             if self.accept_again.is_some_and(|again| again <= Instant::now()) {
                 self.accept_again = None;
                 self.accept(router);
@@ -165,13 +137,49 @@ impl EventLoop {
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
             }
+            if router.writer.anyone_waits() {
+                self.look_who_is_gone(router, &mut events)?;
+            }
             router.writer.flush();
             self.answer_gets(router);
             router.end_turn();
-            let late = self.stop_by.is_some_and(|by| by <= Instant::now());
-            if self.stop_by.is_some() && (self.clients.is_empty() || late) {
-                return Ok(());
+            if self.stopping {
+                self.leave_stuck(router);
+                if self.clients.is_empty() {
+                    return Ok(());
+                }
             }
+        }
+    }
+
+    /// Notes what there is to do.
+    fn take_events(&mut self, router: &Router, events: &Events) {
+        for event in events {
+            match event.token() {
+                LISTENER => self.accept(router),
+                WAKER => {}
+                STOP => self.stop(router),
+                RELOAD => self.reload(),
+                Token(token) => {
+                    let Some(client) = self.clients.get_mut(&token) else { continue };
+                    client.end_came |= event.is_read_closed() || event.is_error();
+                    client.readable |= event.is_readable() || client.end_came;
+                    if event.is_write_closed() || event.is_error() {
+                        client.connection.gone = true;
+                        // Before any request of this turn could give it a lease.
+                        give_up_waiting(router, token, client);
+                    }
+                    self.ready.insert(token);
+                }
+            }
+        }
+    }
+
+    /// Sees who hung up before a request of this turn was sent that may bring it a job.
+    fn look_who_is_gone(&mut self, router: &Router, events: &mut Events) -> io::Result<()> {
+        match self.poll.poll(events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            polled => polled.map(|()| self.take_events(router, events)),
         }
     }
 
@@ -180,7 +188,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let turned_away = self.turned_away.front().map(|(until, _)| *until);
-        let times = [self.accept_again, self.stop_by, self.pulse.due(), turned_away];
+        let stuck = if self.stopping { self.left_at() } else { None };
+        let times = [self.accept_again, stuck, self.pulse.due(), turned_away];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -231,8 +240,10 @@ impl EventLoop {
         router.stats.connections_accepted.add(1);
         router.stats.connections_open.set(self.clients.len() as u64 + 1);
         let connection = Connection::new(uid, rights);
-        self.clients
-            .insert(token, Client { stream, connection, readable: true, end_came: false, counted: 0 });
+        self.clients.insert(
+            token,
+            Client { stream, connection, readable: true, end_came: false, counted: 0, stuck: None },
+        );
         self.ready.insert(token);
     }
 
@@ -330,14 +341,19 @@ impl EventLoop {
             router.advance(token, &mut client.connection);
         }
         router.advance(token, &mut client.connection);
-        send(client);
+        let sent = send(client);
+        if self.stopping {
+            let now = Instant::now();
+            let full = !client.connection.replies.output().is_empty();
+            client.stuck = full.then(|| client.stuck.filter(|_| !sent).unwrap_or(now));
+        }
         if client.connection.follower.is_some() {
             self.followers.insert(token);
             router.feed(token, &mut client.connection);
         }
         // What was sent may have made room for requests that waited.
         let unsent = client.connection.replies.output().is_empty();
-        if unsent && client.connection.lines.held() > 0 {
+        if unsent && (client.connection.lines.held() > 0 || client.connection.held.is_some()) {
             router.advance(token, &mut client.connection);
         }
         if client.connection.gone {
@@ -417,6 +433,24 @@ impl EventLoop {
         }
     }
 
+    /// When the next client that does not read is left behind by the stop.
+    fn left_at(&self) -> Option<Instant> {
+        let since = self.clients.values().filter_map(|client| client.stuck).min()?;
+        Some(since + Duration::from_secs(STOP_SECONDS))
+    }
+
+    /// Leaves the clients behind that have not read for long.
+    fn leave_stuck(&mut self, router: &Router) {
+        while let Some(at) = self.left_at().filter(|at| *at <= Instant::now()) {
+            let late = |client: &Client| {
+                client.stuck.is_some_and(|since| since + Duration::from_secs(STOP_SECONDS) <= at)
+            };
+            let tokens: Vec<usize> =
+                self.clients.iter().filter(|(_, client)| late(client)).map(|(token, _)| *token).collect();
+            tokens.into_iter().for_each(|token| self.close(router, token));
+        }
+    }
+
     fn reload(&mut self) {
         swallow(&self.supervision.reload);
         (self.supervision.tell)(News::Reloading);
@@ -426,10 +460,9 @@ impl EventLoop {
     /// Begins the stop: nobody new, and nothing more from those who are there.
     fn stop(&mut self, router: &Router) {
         swallow(&self.supervision.stop);
-        if self.stop_by.is_some() {
+        if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_SECONDS));
         self.accept_again = None;
         (self.supervision.tell)(News::Stopping);
         if let Some(mut listener) = self.listener.take() {
@@ -465,58 +498,11 @@ fn swallow(mut stream: &StdStream) {
     let _ = stream.read(&mut [0; 16]);
 }
 
-fn read_once(client: &mut Client, buffer: &mut [u8]) {
-    match client.stream.read(buffer) {
-        Ok(0) => {
-            client.readable = false;
-            client.connection.ended = true;
-            if client.connection.stopping {
-                client.connection.lines.drop_unfinished();
-            } else {
-                client.connection.lines.end();
-            }
-        }
-        Ok(count) => {
-            // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what
-            // comes later is another event.
-            client.readable = count == buffer.len() || client.end_came;
-            if client.connection.life == Life::Open {
-                client.connection.lines.push(&buffer[..count]);
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-        Err(error) => {
-            client.readable = false;
-            if error.kind() != io::ErrorKind::WouldBlock {
-                client.connection.ended = true;
-                client.connection.gone = true;
-                client.connection.lines.end();
-            }
-        }
-    }
-}
-
 /// A client that is gone gets no lease, and nothing behind its reserve is begun.
 fn give_up_waiting(router: &Router, token: usize, client: &mut Client) {
     if let Some(Barrier::Reserve(_)) = client.connection.barrier {
         client.connection.barrier = None;
-        router.writer.tell(ToWriter::Gone(token));
+        router.writer.gone(token);
         client.connection.life = Life::Over;
-    }
-}
-
-/// Sends what the kernel takes.
-fn send(client: &mut Client) {
-    if client.connection.gone {
-        // Nobody reads it; what was asked is still done.
-        client.connection.replies.abandon_output();
-    }
-    while !client.connection.replies.output().is_empty() && !client.connection.gone {
-        match client.stream.write(client.connection.replies.output()) {
-            Ok(count) => client.connection.replies.sent(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(_) => client.connection.gone = true,
-        }
     }
 }

@@ -3,7 +3,8 @@
 //! - `access` decides who may do what.
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
 //! - `connection` is one client; `router` begins its requests in the order that the contract asks for.
-//! - `event_loop` is the only place that names mio; `workers` are the threads behind it.
+//! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
+//!   to the writer; `workers` are the threads behind it.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;
@@ -14,5 +15,6 @@ pub mod local;
 pub mod outbox;
 pub mod replies;
 pub mod router;
+pub mod streams;
 pub mod supervision;
 pub mod workers;

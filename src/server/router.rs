@@ -262,6 +262,7 @@ impl Router {
             }
             if reserve.wait_ms > 0 {
                 connection.barrier = Some(Barrier::Reserve(number));
+                self.writer.waits();
             }
         }
         connection.writes += 1;
@@ -324,6 +325,7 @@ impl Router {
         connection.writes = connection.writes.saturating_sub(1);
         if connection.barrier == Some(Barrier::Reserve(number)) {
             connection.barrier = None;
+            self.writer.waits_no_more();
         }
         match answer {
             Ok(fields) => self.answer(connection, number, fields),

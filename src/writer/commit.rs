@@ -72,11 +72,15 @@ impl Writer {
             }
             Err(error) => Err(self.give_up(&error, Code::OutcomeUnknown)),
         };
-        if let (Err(_), Some(open), Some(reason)) = (&done, &mut self.open, &self.broken) {
-            // What was decided meanwhile never happened, and its replies are not true.
-            open.answers.refuse_all(&Error::new(Code::ReadOnly, reason.as_str()));
-        }
         self.finish(turn, done);
+    }
+
+    /// Refuses all that was asked in a turn, and those who wait since it.
+    fn refuse_turn(&mut self, turn: &mut Turn, error: &Error) {
+        turn.answers.refuse_all(error);
+        for waiter in turn.waiting.drain(..).filter_map(|number| self.waiters.take(number)) {
+            turn.answers.refuse(waiter.ticket, error.clone());
+        }
     }
 
     /// Takes out of a turn's batch what the next one and others go on with.
@@ -89,7 +93,7 @@ impl Writer {
     fn finish(&mut self, mut turn: Turn, done: Result<()>) {
         let merged = std::mem::take(&mut turn.merged);
         if let Err(error) = &done {
-            turn.answers.refuse_all(error);
+            self.refuse_turn(&mut turn, error);
         }
         if done.is_ok() && self.broken.is_none() {
             self.show_turn(&turn, &merged);
@@ -109,6 +113,15 @@ impl Writer {
             (self.around.deliver)(turn.answers);
         }
         turn.changes.into_iter().for_each(|change| self.change_log(change));
+        // A sync may have failed here, or when the segment was sealed.
+        if let Some(reason) = &self.broken
+            && let Some(mut open) = self.open.take()
+        {
+            // What was decided meanwhile never happened, and no reply is true, be it a refusal.
+            let error = Error::new(Code::ReadOnly, reason.as_str());
+            self.refuse_turn(&mut open, &error);
+            self.open = Some(open);
+        }
         self.slow_down();
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Turn {
     pub(super) durable: bool,
     /// Jobs whose timers were taken, to set them again when nothing comes of it.
     pub(super) taken: Vec<(u64, u64)>,
+    /// Reserves that wait because of what was decided in it.
+    pub(super) waiting: Vec<u64>,
     pub(super) requests: usize,
     /// How many events came of it; set when the batch is closed.
     pub(super) events: usize,
@@ -59,6 +61,7 @@ impl Writer {
             answers: Answers::default(),
             durable: false,
             taken: Vec::new(),
+            waiting: Vec::new(),
             requests: 0,
             events: 0,
             bytes: 0,
@@ -102,6 +105,7 @@ impl Writer {
         self.stopping = true;
         for waiter in self.waiters.take_all() {
             turn.answers.say(waiter.ticket, b",\"jobs\":[]");
+            turn.durable |= waiter.durable;
         }
     }
 
@@ -159,7 +163,7 @@ impl Writer {
                     return;
                 }
                 let deadline = turn.now + Duration::from_millis(reserve.wait_ms);
-                self.waiters.add(Waiter { ticket, uid, reserve, durable, deadline });
+                turn.waiting.push(self.waiters.add(Waiter { ticket, uid, reserve, durable, deadline }));
             }
             (Ok(outcome), _) => {
                 turn.answers.say(ticket, &outcome.reply);

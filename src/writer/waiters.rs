@@ -43,13 +43,14 @@ impl Waiters {
         self.waiting.is_empty()
     }
 
-    /// Adds one at the end of its queue's line.
-    pub fn add(&mut self, waiter: Waiter) {
+    /// Adds one at the end of its queue's line. Answers its number.
+    pub fn add(&mut self, waiter: Waiter) -> u64 {
         let id = self.next;
         self.next += 1;
         self.deadlines.insert((waiter.deadline, id));
         self.queues.entry(waiter.reserve.queue.clone()).or_default().push_back(id);
         self.waiting.insert(id, waiter);
+        id
     }
 
     /// The first in a queue's line.
@@ -61,10 +62,11 @@ impl Waiters {
     /// Takes the first in a queue's line out.
     pub fn take_first(&mut self, queue: &str) -> Option<Waiter> {
         let id = *self.queues.get(queue)?.front()?;
-        self.remove(id)
+        self.take(id)
     }
 
-    fn remove(&mut self, id: u64) -> Option<Waiter> {
+    /// Takes one out by its number, if it still waits.
+    pub fn take(&mut self, id: u64) -> Option<Waiter> {
         let waiter = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiter.deadline, id));
         if let Some(line) = self.queues.get_mut(&waiter.reserve.queue) {
@@ -93,7 +95,7 @@ impl Waiters {
         if deadline > now {
             return None;
         }
-        self.remove(id)
+        self.take(id)
     }
 
     /// Forgets those of a connection that is gone.
@@ -105,7 +107,7 @@ impl Waiters {
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
-            self.remove(id);
+            self.take(id);
         }
     }
 
@@ -113,6 +115,6 @@ impl Waiters {
     pub fn take_all(&mut self) -> Vec<Waiter> {
         let mut ids: Vec<u64> = self.waiting.keys().copied().collect();
         ids.sort_unstable();
-        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+        ids.into_iter().filter_map(|id| self.take(id)).collect()
     }
 }

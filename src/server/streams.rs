@@ -1,0 +1,86 @@
+//! Reads from and writes to a client's socket, which never waits.
+
+use std::io::{self, IoSliceMut, Write};
+use std::time::Instant;
+
+use mio::net::UnixStream;
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
+
+use super::connection::{Connection, Life};
+
+/// A client and its socket.
+pub struct Client {
+    /// The socket.
+    pub stream: UnixStream,
+    /// What it asked, and what is due to it.
+    pub connection: Connection,
+    /// Whether the kernel may have more to read.
+    pub readable: bool,
+    /// Whether the end of what it sends has come, behind what is there to read.
+    pub end_came: bool,
+    /// What it held of the daemon's memory when it was last counted.
+    pub counted: usize,
+    /// Since when a daemon that stops could send it nothing of what it has for it.
+    pub stuck: Option<Instant>,
+}
+
+/// Reads once.
+pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
+    match receive(&client.stream, buffer) {
+        Ok((0, _)) => {
+            client.readable = false;
+            client.connection.ended = true;
+            if client.connection.stopping {
+                client.connection.lines.drop_unfinished();
+            } else {
+                client.connection.lines.end();
+            }
+        }
+        Ok((count, more)) => {
+            // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what
+            // comes later is another event.
+            client.readable = count == buffer.len() || more || client.end_came;
+            if client.connection.life == Life::Open {
+                client.connection.lines.push(&buffer[..count]);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => {
+            client.readable = false;
+            if error.kind() != io::ErrorKind::WouldBlock {
+                client.connection.ended = true;
+                client.connection.gone = true;
+                client.connection.lines.end();
+            }
+        }
+    }
+}
+
+/// Reads what there is. Also answers whether there may be more behind it though it is less than was asked
+/// for: a read ends behind bytes that descriptors were sent with, which are closed unseen.
+fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut nothing = RecvAncillaryBuffer::default();
+    let received = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut nothing, RecvFlags::empty())?;
+    Ok((received.bytes, received.flags.contains(ReturnFlags::CTRUNC)))
+}
+
+/// Sends what the kernel takes. Answers whether it took anything.
+pub fn send(client: &mut Client) -> bool {
+    let mut sent = false;
+    if client.connection.gone {
+        // Nobody reads it; what was asked is still done.
+        client.connection.replies.abandon_output();
+    }
+    while !client.connection.replies.output().is_empty() && !client.connection.gone {
+        match client.stream.write(client.connection.replies.output()) {
+            Ok(count) => {
+                client.connection.replies.sent(count);
+                sent = true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => client.connection.gone = true,
+        }
+    }
+    sent
+}

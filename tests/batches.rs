@@ -216,3 +216,24 @@ fn assert_never_half(reader: &mut Client) {
     let seqs: Vec<u64> = keys.column("keys", "seq").iter().filter_map(Value::as_u64).collect();
     assert!(seqs.is_empty() || (seqs.len() == 2 && seqs[1] == seqs[0] + 1), "half a batch\n{keys}");
 }
+
+#[test]
+fn the_first_member_that_fails_is_named_also_when_a_later_one_cannot_be_read() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let absent = json!({"cmd": "kv.delete", "key": "absent"});
+    let unread = [
+        json!({"cmd": "kv.set", "key": "k"}),
+        json!({"cmd": "no.such"}),
+        json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": 5}),
+        json!(7),
+    ];
+    for later in unread {
+        let batch = |commands: Vec<Value>| json!({"cmd": "batch", "commands": commands});
+        let reply = client.refused(batch(vec![set("k", 1), absent.clone(), later.clone()]), "not_found");
+        assert_eq!(reply["index"], 1, "{reply}");
+        let reply = client.ask(batch(vec![set("k", 1), later.clone(), absent.clone()]));
+        assert_eq!((&reply["ok"], &reply["index"]), (&json!(false), &json!(1)), "{reply}");
+        client.refused(json!({"cmd": "kv.get", "key": "k"}), "not_found");
+    }
+}

@@ -114,6 +114,59 @@ fn all_reserves_of_a_batch_share_the_room_of_one_reply() {
 }
 
 #[test]
+fn a_reply_with_jobs_is_no_longer_than_its_bound() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let bound = 4 << 20;
+    let put = |client: &mut common::Client, queue: &str, body: &str| {
+        client.ok(json!({"cmd": "queue.put", "queue": queue, "body": body, "durable": false}));
+    };
+    for length in [209_500, 209_600, 209_608, 209_700] {
+        let queue = format!("q{length}");
+        (0..21).for_each(|_| put(&mut client, &queue, &"x".repeat(length)));
+        let reserve = json!({"cmd": "queue.reserve", "queue": queue, "max": 1000});
+        let mut dry_run = reserve.clone();
+        dry_run["dry_run"] = json!(true);
+        for request in [dry_run, reserve] {
+            let reply = client.ask(request);
+            assert!(reply.json()["jobs"].as_array().is_some_and(|jobs| jobs.len() >= 19), "{length}");
+            assert!(reply.json().to_string().len() < bound, "{length}");
+        }
+    }
+    let small = vec![json!({"cmd": "queue.put", "queue": "small", "body": 1}); 1000];
+    for _ in 0..40 {
+        client.ok(json!({"cmd": "batch", "commands": small, "durable": false}));
+    }
+    let reserve = json!({"cmd": "queue.reserve", "queue": "small", "max": 1000});
+    for dry_run in [true, false] {
+        let reply =
+            client.ok(json!({"cmd": "batch", "commands": vec![reserve.clone(); 100], "dry_run": dry_run}));
+        let text = reply.json().to_string();
+        assert!(text.matches("expires_at").count() > 5000 && text.len() < bound, "{}", text.len());
+    }
+}
+
+#[test]
+fn a_long_word_or_phrase_that_almost_matches_everywhere_is_told_apart_at_once() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let mut post = |body: String| {
+        client.ok(json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body}));
+    };
+    (0..3).for_each(|less| post("x".repeat(1_000_000 - less)));
+    (0..3).for_each(|_| post(format!("b {}b", "aa ".repeat(330_000))));
+    // Each of these would take a minute or more if every place were looked at anew.
+    let mut found = |text: String| {
+        let reply = client.ok(json!({"cmd": "message.search", "text": text, "count": true, "limit": 1}));
+        reply["total"].as_u64()
+    };
+    assert_eq!(found("x".repeat(100_000)), Some(0));
+    assert_eq!(found("x".repeat(999_999)), Some(1));
+    assert_eq!(found(format!("\"b {}b\"", "aa ".repeat(250))), Some(0));
+    assert_eq!(found(format!("\"{}b\"", "aa ".repeat(250))), Some(3));
+}
+
+#[test]
 fn words_of_any_length_are_found_by_all_of_their_letters() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

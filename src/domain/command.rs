@@ -3,6 +3,7 @@
 use super::event::JobState;
 use super::messages::{Destination, Target};
 use super::text::Text;
+use crate::error::Error;
 use crate::time::Timestamp;
 
 /// One write.
@@ -103,6 +104,8 @@ pub enum Write {
     Batch {
         commands: Vec<Write>,
     },
+    /// A member of a batch that was refused when it was read: those before it are tried first.
+    Refused(Error),
     /// The daemon's own: the timer that event `revision` set for a job has run out.
     FallDue {
         job: u64,

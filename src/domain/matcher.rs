@@ -10,8 +10,14 @@ use super::words::{self, Token};
 pub struct Matcher {
     clauses: Vec<Needles>,
     body: Vec<u8>,
+    /// The words of a body, each between two spaces: see `space`.
+    spaced: Vec<u8>,
     scratch: String,
 }
+
+/// Places of a body where a phrase's longest word stands and the phrase does not, until the body is cut into
+/// words: looking at the words around each of very many places would take far longer.
+const MISSES: usize = 64;
 
 #[derive(Debug, Clone)]
 struct Needles {
@@ -39,36 +45,49 @@ impl Matcher {
             Clause::Any(phrases) => Needles { any: phrases.iter().map(Needle::new).collect(), wanted: true },
             Clause::Not(phrase) => Needles { any: vec![Needle::new(phrase)], wanted: false },
         });
-        Matcher { clauses: clauses.collect(), body: Vec::new(), scratch: String::new() }
+        let (body, spaced, scratch) = Default::default();
+        Matcher { clauses: clauses.collect(), body, spaced, scratch }
     }
 
     /// Whether `body` matches.
     pub fn matches(&mut self, body: &str) -> bool {
-        let ascii = body.is_ascii();
-        if ascii {
-            self.body.clear();
-            self.body.extend_from_slice(body.as_bytes());
-            self.body.make_ascii_lowercase();
-        } else {
+        if !body.is_ascii() {
             self.space(body);
+            let spaced = self.spaced.as_slice();
+            let found = |needle: &Needle| needle.spaced.find(spaced).is_some();
+            return self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted);
         }
-        let body = self.body.as_slice();
-        let found =
-            |needle: &Needle| if ascii { needle.is_in_ascii(body) } else { needle.is_in_spaced(body) };
-        self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted)
+        let mut lowered = std::mem::take(&mut self.body);
+        lowered.clear();
+        lowered.extend_from_slice(body.as_bytes());
+        lowered.make_ascii_lowercase();
+        let matches = self.matches_ascii(&lowered);
+        self.body = lowered;
+        matches
     }
 
     /// Whether a body matches that is lower-cased already and has only ASCII.
     #[must_use]
-    pub fn matches_ascii(&self, lowered: &[u8]) -> bool {
-        let found = |needle: &Needle| needle.is_in_ascii(lowered);
-        self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted)
+    pub fn matches_ascii(&mut self, lowered: &[u8]) -> bool {
+        let clauses = std::mem::take(&mut self.clauses);
+        let mut cut = false;
+        let mut found = |needle: &Needle| {
+            needle.is_in_ascii(lowered).unwrap_or_else(|| {
+                if !std::mem::replace(&mut cut, true) {
+                    self.space(&String::from_utf8_lossy(lowered));
+                }
+                needle.spaced.find(&self.spaced).is_some()
+            })
+        };
+        let matches = clauses.iter().all(|clause| clause.any.iter().any(&mut found) == clause.wanted);
+        self.clauses = clauses;
+        matches
     }
 
     /// Writes the words of a body into one buffer, each between two spaces. No word has a space in
     /// it, so a phrase is there exactly when it, written the same way, is a substring.
     fn space(&mut self, body: &str) {
-        let spaced = &mut self.body;
+        let spaced = &mut self.spaced;
         spaced.clear();
         spaced.push(b' ');
         words::tokens(body, &mut self.scratch, |token| {
@@ -96,21 +115,25 @@ impl Needle {
         }
     }
 
-    fn is_in_spaced(&self, spaced: &[u8]) -> bool {
-        self.spaced.find(spaced).is_some()
-    }
-
     /// In a lower-cased body of ASCII alone, where words are runs of letters and digits. Most bodies
-    /// are, and cutting all of one into words costs far more than looking at the words around a hit.
-    fn is_in_ascii(&self, body: &[u8]) -> bool {
-        let mut from = 0;
+    /// are, and cutting all of one into words costs far more than looking at the words around a hit. `None`
+    /// when there are so many that it does not.
+    fn is_in_ascii(&self, body: &[u8]) -> Option<bool> {
+        let (mut from, mut misses) = (0, 0);
         while let Some(found) = body.get(from..).and_then(|rest| self.longest.find(rest)) {
-            if self.stands_around(body, from + found) {
-                return true;
+            let start = from + found;
+            if self.stands_around(body, start) {
+                return Some(true);
             }
-            from += found + 1;
+            misses += 1;
+            if misses > MISSES && self.phrase.words.len() > 1 {
+                return None;
+            }
+            // No other place in the same run begins a word.
+            from =
+                start + body[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count().max(1);
         }
-        false
+        Some(false)
     }
 
     /// Whether the whole phrase is there, its longest word at `start`.
@@ -155,13 +178,15 @@ mod tests {
         fn a_body_of_ascii_matches_as_its_words_do(
             text in "-?\"?[ab.]{1,4}\\*?\"?( OR | | -)\"?[ab. ]{1,5}\\*?\"?",
             body in "[abAB. ]{0,20}",
+            times in prop_oneof![Just(1), Just(100)],
         ) {
+            let body = body.repeat(times);
             if let Ok(parsed) = parse(&text) {
                 let mut matcher = Matcher::new(&parsed);
                 let at_once = matcher.matches(&body);
                 matcher.space(&body);
                 let by_words = matcher.clauses.iter().all(|clause| {
-                    clause.any.iter().any(|needle| needle.is_in_spaced(&matcher.body)) == clause.wanted
+                    clause.any.iter().any(|needle| needle.spaced.find(&matcher.spaced).is_some()) == clause.wanted
                 });
                 prop_assert_eq!(at_once, by_words, "{} in {}", text, body);
             }

@@ -47,6 +47,9 @@ pub fn decide<'a>(
     spare: Outcome,
 ) -> Result<Outcome> {
     let mut draft = Draft::new(below, next_seq, circumstances, spare);
+    if request.dry_run {
+        draft.shows_events();
+    }
     if let Some(idempotency) = &request.idempotency
         && replay(&mut draft, idempotency)?
     {
@@ -144,14 +147,20 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<()> {
         Write::QueuePurge { queue, state } => queues::purge(draft, queue, state),
         Write::QueueDrop { queue } => queues::drop(draft, queue),
         Write::Batch { commands } => batch(draft, commands),
+        Write::Refused(error) => Err(error),
         Write::FallDue { job, revision } => queues::fall_due(draft, job, revision),
     }
 }
 
 /// All of the commands on one overlay, so that each sees the ones before it.
 fn batch(draft: &mut Draft<'_>, commands: Vec<Write>) -> Result<()> {
+    /// Most replies without jobs are no longer.
+    const MEMBER_BYTES: usize = 128;
     let mut results = vec![b'['];
+    let mut left = commands.len();
     for (index, command) in commands.into_iter().enumerate() {
+        draft.used_of_reply(results.len() + MEMBER_BYTES * left);
+        left -= 1;
         write(draft, command).map_err(|error| error.of_member(index))?;
         results.extend_from_slice(if index > 0 { b",{\"ok\":true" } else { b"{\"ok\":true" });
         results.append(draft.reply());

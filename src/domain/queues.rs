@@ -10,7 +10,6 @@ use super::table::{Draft, Facts, Table, malformed};
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};
 use crate::json::fields::{Fields, write_number};
-use crate::limits::REPLY_BYTES;
 
 /// Length of a lease's token.
 const LEASE_CHARACTERS: usize = 22;
@@ -78,7 +77,7 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             let record = draft.record(seq)?.ok_or_else(|| malformed("job"))?;
             let body = job_body(&record).ok_or_else(|| malformed("job"))?;
             // In a batch all reserves share the room, and the first job always has some.
-            if (leased > 0 || draft.reply_room < REPLY_BYTES) && jobs.len() + body.len() > draft.reply_room {
+            if !draft.takes_job(body.len()) {
                 break;
             }
             let (_, job) = require_job(draft, seq)?;
@@ -99,7 +98,6 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             leased += 1;
         }
     }
-    draft.reply_room = draft.reply_room.saturating_sub(jobs.len());
     let jobs = [b"[".as_slice(), &jobs, b"]"].concat();
     Fields(draft.reply()).raw("jobs", &jobs);
     Ok(leased)

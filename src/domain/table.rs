@@ -239,9 +239,20 @@ pub struct Draft<'a> {
     circumstances: Circumstances<'a>,
     first: u64,
     outcome: Outcome,
-    /// Bytes of leased jobs that the reply may still take.
-    pub reply_room: usize,
+    /// Bytes that the reply may still take of leased jobs.
+    reply_room: usize,
+    /// What a leased job takes of them besides its body.
+    job_bytes: usize,
+    /// Whether it has leased a job: the first one always has room.
+    leases: bool,
 }
+
+/// Bytes of a reply around its jobs.
+const AROUND_JOBS: usize = 64;
+/// A leased job in a reply has no more bytes than this, less its body, and its event in that of a dry run none
+/// more than that.
+const JOB_BYTES: usize = 160;
+const LEASED_BYTES: usize = 384;
 
 /// What a command that succeeded brings.
 #[derive(Debug, Default, Clone)]
@@ -295,7 +306,30 @@ impl<'a> Draft<'a> {
     /// An empty overlay; its first event will have the seq `first`. The buffers of `spare` are used again.
     pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>, spare: Outcome) -> Self {
         let outcome = Outcome { counts: below.counts(), ..spare.emptied() };
-        Draft { below, circumstances, first, outcome, reply_room: REPLY_BYTES }
+        let reply_room = REPLY_BYTES - AROUND_JOBS;
+        Draft { below, circumstances, first, outcome, reply_room, job_bytes: JOB_BYTES, leases: false }
+    }
+
+    /// The reply will show the events, too.
+    pub fn shows_events(&mut self) {
+        self.job_bytes = JOB_BYTES + LEASED_BYTES;
+    }
+
+    /// So many bytes of the reply are there already.
+    pub fn used_of_reply(&mut self, bytes: usize) {
+        let shown = self.outcome.events.len() * (self.job_bytes - JOB_BYTES);
+        self.reply_room = (REPLY_BYTES - AROUND_JOBS).saturating_sub(bytes + shown);
+    }
+
+    /// Whether the reply has room for a leased job with such a body; then it is taken.
+    pub fn takes_job(&mut self, body: usize) -> bool {
+        let bytes = body + self.job_bytes;
+        let takes = !self.leases || bytes <= self.reply_room;
+        if takes {
+            self.reply_room = self.reply_room.saturating_sub(bytes);
+            self.leases = true;
+        }
+        takes
     }
 
     /// The seq that the next event will have.

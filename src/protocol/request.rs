@@ -123,7 +123,15 @@ fn batch(arguments: Arguments<'_, '_>) -> Result<Write> {
     }
     let mut commands = Vec::with_capacity(members.len());
     for (index, raw) in members.into_iter().enumerate() {
-        commands.push(member(raw).map_err(|error| error.of_member(index))?);
+        match member(raw) {
+            Ok(command) => commands.push(command),
+            Err(error) if index == 0 => return Err(error.of_member(0)),
+            // One before it may fail, and the first that does is named.
+            Err(error) => {
+                commands.push(Write::Refused(error));
+                break;
+            }
+        }
     }
     Ok(Write::Batch { commands })
 }

@@ -79,7 +79,7 @@ impl Check {
         if lower_ascii_body(record, &mut self.body).ok_or_else(|| malformed("message"))? {
             let body = self.body.as_slice();
             let contains = self.substring.as_ref().is_none_or(|piece| piece.is_in_ascii(body));
-            return Ok(contains && self.text.as_ref().is_none_or(|text| text.matches_ascii(body)));
+            return Ok(contains && self.text.as_mut().is_none_or(|text| text.matches_ascii(body)));
         }
         let body = message_body(record).ok_or_else(|| malformed("message"))?;
         let contains = self.substring.as_mut().is_none_or(|piece| piece.is_in(&body));
@@ -200,8 +200,9 @@ impl Finder {
             // The post of an edited message may be compacted away; then its seq does not tell its time.
             let times = self.times.filter(|_| candidate.edited);
             if self.check.is_some() || times.is_some() {
-                *budget = budget.saturating_sub(1);
                 let record = records.current(candidate)?;
+                let long = record.map_or(0, <[u8]>::len) / LONG_BYTES;
+                *budget = budget.saturating_sub(1 + u32::try_from(long).unwrap_or(u32::MAX));
                 passes = record.map_or(Ok(false), |record| passes_all(&mut self.check, times, record))?;
             }
             if passes && !visit(Match { seq: candidate.seq, candidate, records: &mut *records })? {
@@ -257,6 +258,8 @@ pub struct Task {
 
 /// Messages whose texts one slice checks: about two milliseconds.
 const SLICE_MESSAGES: u32 = 2000;
+/// So many bytes of a long message count as another.
+const LONG_BYTES: usize = 1024;
 
 impl Task {
     /// `message.search` on one snapshot.

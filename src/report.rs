@@ -1,6 +1,8 @@
 //! Lines for the operator, on standard error. Where the journal reads them they begin with their
-//! priority, as sd-daemon(3) has it.
+//! priority, as sd-daemon(3) has it. A line that cannot be written is lost, and nothing else is: the disk may be
+//! full that it goes to, or its reader gone.
 
+use std::io::Write;
 use std::sync::LazyLock;
 
 /// systemd names the stream it connected; a shell in between may have sent standard error elsewhere.
@@ -16,12 +18,13 @@ pub fn is_journal() -> bool {
     *IS_JOURNAL
 }
 
-fn say(priority: u8, line: &str) {
+fn say(priority: u8, text: &str) {
+    let mut out = std::io::stderr().lock();
     if is_journal() {
         // Each line of a text is an entry of its own there.
-        line.lines().for_each(|line| eprintln!("<{priority}>{line}"));
+        text.lines().for_each(|line| drop(writeln!(out, "<{priority}>{line}")));
     } else {
-        eprintln!("msglogd: {line}");
+        let _ = writeln!(out, "msglogd: {text}");
     }
 }
 

@@ -137,6 +137,33 @@ fn assert_full_again(client: &mut Client) {
 }
 
 #[test]
+fn deletes_go_through_though_the_disk_filled_up_when_a_segment_was_to_be_begun() {
+    let name = "deletes_go_through_though_the_disk_filled_up_when_a_segment_was_to_be_begun";
+    // Where in a segment the disk is full differs.
+    for size in ["6000k", "6048k", "6100k", "6150k", "6200k"] {
+        let mut daemon = Daemon::stopped(&["--segment-bytes", "256K"]);
+        let Some(disk) = SmallDisk::mount(daemon.data(), size, name) else { return };
+        daemon.launch();
+        let mut client = daemon.connect();
+        for keys in (0..1000).collect::<Vec<u64>>().chunks(100) {
+            let set = |key: &u64| json!({"cmd": "kv.set", "key": format!("k{key}"), "value": 1});
+            client.ok(json!({"cmd": "batch", "commands": keys.iter().map(set).collect::<Vec<_>>()}));
+        }
+        until_full(&mut client);
+        let delete = |key: u64| json!({"cmd": "kv.delete", "key": format!("k{key}")});
+        (0..20).for_each(|key| drop(client.ok(delete(key))));
+        // It finds no room, and takes none from those who need it.
+        client.refused(json!({"cmd": "log.compact"}), "read_only");
+        (20..40).for_each(|key| drop(client.ok(delete(key))));
+        drop(client);
+        daemon.crash();
+        (40..50).for_each(|key| drop(daemon.connect().ok(delete(key))));
+        assert_eq!(daemon.stop(), Some(0), "{size}: {}", daemon.stderr());
+        drop(disk);
+    }
+}
+
+#[test]
 fn a_daemon_starts_on_a_full_disk_and_answers_reads() {
     let mut daemon = Daemon::stopped(&["--segment-bytes", "1M"]);
     let Some(disk) =

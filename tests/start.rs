@@ -209,3 +209,80 @@ fn the_allocator_gives_back_what_is_not_needed_unless_an_operator_has_set_it_up(
     child.wait().expect("a child of ours");
     assert_eq!((own.as_deref(), others), (Some("3"), None));
 }
+
+/// Starts it with a standard error that takes nothing.
+fn launch_unheard(daemon: &Daemon) -> std::process::Child {
+    let full = fs::File::options().write(true).open("/dev/full").expect("a device");
+    daemon.command().stdout(Stdio::null()).stderr(full).spawn().expect("msglogd starts")
+}
+
+#[test]
+fn what_nobody_can_hear_ends_no_daemon() {
+    let daemon = Daemon::stopped(&[]);
+    let mut child = launch_unheard(&daemon);
+    let mut client = until("it serves", || Client::connect(&daemon.socket()).ok());
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::HUP).expect("the signal is sent");
+    client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    drop(client);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("the signal is sent");
+    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    let mut segment = fs::read(&common::segments(&daemon.data())[0]).expect("a segment");
+    segment[20] ^= 1;
+    segment.extend_from_within(..);
+    fs::write(&common::segments(&daemon.data())[0], segment).expect("a segment");
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    assert_eq!(launch_unheard(&daemon).wait().expect("its end").code(), Some(65));
+}
+
+#[test]
+fn a_socket_path_may_be_as_long_as_the_system_takes() {
+    let folder = TempDir::new();
+    let path_of = |bytes: usize| {
+        let start = folder.path().as_os_str().len() + 1;
+        folder.join(&"s".repeat(bytes - start))
+    };
+    for bytes in [100, 106, 107] {
+        let path = path_of(bytes);
+        let mut command = msglogd();
+        command.arg("--data").arg(folder.join("data")).arg("--socket").arg(&path).stdout(Stdio::null());
+        let mut child = command.spawn().expect("msglogd starts");
+        let mut client = until("it serves", || Client::connect(&path).ok());
+        assert_eq!(client.last_seq(), 0, "{bytes}");
+        drop(client);
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("the signal is sent");
+        assert_eq!(child.wait().expect("its end").code(), Some(0));
+    }
+    let mut command = msglogd();
+    command.arg("--data").arg(folder.join("data")).arg("--socket").arg(path_of(108));
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    assert!(finished.stderr.contains("too long"), "{finished:?}");
+}
+
+#[test]
+fn an_empty_path_and_a_signed_mode_are_wrong_usage() {
+    for arguments in [["--data", ""], ["--socket", ""], ["--backup-dir", ""], ["--socket-mode", "+66"]] {
+        let finished = finish(msglogd().args(arguments));
+        assert_eq!(finished.code, Some(64), "{finished:?}");
+        assert!(finished.stderr.contains(arguments[0]), "{finished:?}");
+    }
+    let folder = TempDir::new();
+    fs::write(folder.join("file"), "").expect("a file");
+    let finished = finish(msglogd().arg("--data").arg(folder.join("file")));
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    assert!(finished.stderr.contains("is no folder"), "{finished:?}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let full = || fs::File::options().write(true).open("/dev/full").expect("a device");
+    let mut help = msglogd();
+    assert_eq!(help.arg("--help").stdout(full()).status().expect("it ends").code(), Some(74));
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    let mut check = msglogd();
+    let checked = check.arg("check").arg("--data").arg(daemon.data()).stdout(full()).status();
+    assert_eq!(checked.expect("it ends").code(), Some(74));
+}

@@ -180,8 +180,9 @@ pub fn text(value: OsString) -> Result<String> {
 pub fn unknown_option(option: &str, command: &str, options: &[&str]) -> Failure {
     let known = options.iter().copied().chain(GLOBALS.iter().map(|global| global.name));
     let meant = super::suggest::nearest(option, known);
-    let hint = meant.map_or(String::new(), |meant| format!("; did you mean `--{meant}`?"));
-    Failure::Usage(format!("`{command}` has no option `--{option}`{hint} See `msglog help {command}`."))
+    let hint = meant.map_or(".".to_owned(), |meant| format!("; did you mean `--{meant}`?"));
+    let topic = if command == "msglog" { String::new() } else { format!(" {command}") };
+    Failure::Usage(format!("`{command}` has no option `--{option}`{hint} See `msglog help{topic}`."))
 }
 
 /// A usage failure in what lexopt says.

@@ -9,10 +9,10 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (distance <= most).then_some(candidate)
 }
 
-/// `; did you mean ...?` with the nearest candidate, or nothing.
+/// `; did you mean ...?` with the nearest candidate, or a full stop.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"))
+    nearest(word, candidates).map_or(".".to_owned(), |meant| format!("; did you mean `{meant}`?"))
 }
 
 /// How many letters have to be put in, taken out, changed or swapped with their neighbour.

@@ -10,6 +10,7 @@ use crate::index::run::Run;
 use crate::log::compacted::Compacted;
 use crate::log::files::{check_beginning, open_segments};
 use crate::log::recovery::Failure;
+use crate::maintenance::checkpoint::{self, NEEDLESS};
 use crate::maintenance::pace::Pace;
 use crate::maintenance::verify::{self, Verified};
 use crate::progress::Progress;
@@ -33,25 +34,36 @@ pub fn run(data: &Path) -> Result<(), Exit> {
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     };
     let compacted = Compacted::read(&Disk, &folders.log).map_err(failed)?;
-    let segments = open_segments(&Disk, &folders.log, &compacted, Open::Read).map_err(failed)?;
+    let log_files = open_segments(&Disk, &folders.log, &compacted, Open::Read).map_err(failed)?;
     let progress = Progress::of_bytes("checking", bytes_of(&folders.log) + bytes_of(&folders.index));
     let mut pace = Pace::full().watched_by(progress.counter());
     let (runs, known) = check_runs(&folders.index, &mut pace)?;
-    let used = RunFiles::new(Arc::new(Disk), folders.index.clone()).read(&mut |_| ());
+    let mut lost = None;
+    let mut note = |error: &Error| lost = Some(error.clone());
+    let used = RunFiles::new(Arc::new(Disk), folders.index.clone()).read(&mut note);
+    let used = used.and_then(|used| lost.map_or(Ok(used), Err));
     let used = used.map_err(|error| damaged_index(&error, &folders.index))?;
     // A compaction ended after the log and before the index: its places are not to be compared.
     let is_old = used.first().is_some_and(|run| run.meta().generation != compacted.generation);
     let used = if is_old { Vec::new() } else { used };
     let last = used.last().map_or(0, |run| run.meta().last);
-    check_beginning(&segments, &folders.log, &compacted, known).map_err(failed)?;
+    let segments = log_files.segments.clone();
+    check_beginning(&segments, &folders.log, &compacted, known.max(log_files.known())).map_err(failed)?;
     let snapshot =
         Snapshot { runs: Arc::new(used), segments: Arc::new(segments), last, ..Snapshot::default() };
     let mut found = Verified::default();
     let recovered = verify::log(&snapshot, u64::MAX, &mut pace, &mut found);
     progress.finish();
     let recovered = recovered.map_err(failed)?;
+    log_files.check_end(recovered.last).map_err(failed)?;
     if compacted.last > 0 {
-        open_checkpoint(&Disk, &folders.log, &compacted, &mut |_| Ok(())).map_err(failed)?;
+        let opened = open_checkpoint(&Disk, &folders.log, &compacted, &mut |_| Ok(()));
+        opened.map_err(|failure| match failure {
+            Failure::Damage { ref path, .. } if checkpoint::is_needless(path, &snapshot.runs) => {
+                Exit::Damage(format!("damaged data: {failure}; {NEEDLESS}"))
+            }
+            failure => failed(failure),
+        })?;
     }
     let torn = recovered.torn_length().map_err(failed)?;
     if known > recovered.last {
@@ -66,14 +78,24 @@ pub fn run(data: &Path) -> Result<(), Exit> {
         )));
     }
     let Verified { segments, events, .. } = found;
-    print(&format!("{events} events in {segments} segments and {runs} index files: every checksum holds\n"));
+    print(&format!(
+        "{}, {} and {}: every checksum holds\n",
+        counted(events, "event"),
+        counted(segments, "segment"),
+        counted(runs as u64, "index file"),
+    ))?;
     if is_old {
-        print("the index is of the log before it was compacted: the next start makes it anew\n");
+        print("the index is of the log before it was compacted: the next start makes it anew\n")?;
     }
     if torn > 0 {
-        print(&format!("the log ends in {torn} bytes of a torn write, which the next start sets aside\n"));
+        print(&format!("the log ends in {torn} bytes of a torn write, which the next start sets aside\n"))?;
     }
     Ok(())
+}
+
+/// So many of something.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Bytes of the files in a folder; what cannot be asked counts for nothing.
@@ -89,7 +111,11 @@ fn damaged_index(error: &Error, folder: &Path) -> Exit {
 
 /// How many run files hold, and the last event that they know.
 fn check_runs(folder: &Path, pace: &mut Pace) -> Result<(usize, u64), Exit> {
-    let names = Disk.list(folder).map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?;
+    let names = match Disk.list(folder) {
+        // It may be removed at any time.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?,
+    };
     let (mut runs, mut known) = (0, 0);
     for name in
         names.iter().filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "run"))

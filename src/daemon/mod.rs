@@ -89,10 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(
     // Nothing this process makes is for others: data 0700 and 0600, the socket until its mode is set.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match options::parse(arguments, &crate::paths::process_environment) {
-        Ok(Action::Print(text)) => {
-            print(&text);
-            Ok(())
-        }
+        Ok(Action::Print(text)) => print(&text),
         Ok(Action::Serve(options)) => {
             allocator::give_back();
             serve(options)
@@ -104,9 +101,14 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(
 }
 
 /// Prints to standard output; a reader that went away is no failure.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Exit> {
     let mut out = io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Exit::Io(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn data_folder(options: &Options) -> Result<PathBuf, Exit> {
@@ -303,31 +305,43 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::Joi
     started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
 }
 
-/// Takes the lock of a folder that is there, while no daemon runs.
-fn lock_to_look(data: &Path) -> Result<fs::File, Exit> {
-    store::lock(data).map_err(|error| match error.kind() {
+/// Takes the lock of a folder that is there, while no daemon runs. Where there is none, as in a backup, none is
+/// made: the folder may be on a disk that is not to be written.
+fn lock_to_look(data: &Path) -> Result<Option<fs::File>, Exit> {
+    match store::lock(data, false) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && data.join("log").is_dir() => Ok(None),
+        Err(error) => Err(locked(data, &error, "a daemon", "stop it first")),
+    }
+}
+
+/// Takes the lock of a folder that is there, to change it while no daemon runs.
+fn lock_to_change(data: &Path) -> Result<fs::File, Exit> {
+    store::lock(data, true).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
+}
+
+/// Why the lock of a data folder was not taken.
+fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
+    match error.kind() {
         io::ErrorKind::WouldBlock => {
-            Exit::Busy(format!("a daemon has the data folder {}: stop it first", data.display()))
+            Exit::Busy(format!("{who} has the data folder {}: {what_to_do}", data.display()))
+        }
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            Exit::Io(format!("the data folder {} is no folder: name another with --data", data.display()))
         }
         _ => Exit::Io(format!("the data folder {}: {error}", data.display())),
-    })
+    }
 }
 
 /// Makes the data folder if need be, and takes its lock.
 fn take_data(data: &Path) -> Result<fs::File, Exit> {
-    let failed = |error: io::Error| Exit::Io(format!("the data folder {}: {error}", data.display()));
+    let failed = |error| locked(data, &error, "another daemon", "stop it, or name another with --data");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
     let mode = fs::metadata(data).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
-    store::lock(data).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => Exit::Busy(format!(
-            "another daemon has the data folder {}: stop it, or name another with --data",
-            data.display()
-        )),
-        _ => failed(error),
-    })
+    store::lock(data, true).map_err(failed)
 }
 
 /// The limits, with connections no more than descriptors allow.
@@ -369,7 +383,8 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
         report::notice(&format!("msglogd {version}: {events} events in {data}, listening on {socket}"));
     } else {
         let try_it = "echo '{\"cmd\":\"ping\"}'";
-        print(&format!(
+        // It serves, whoever reads this.
+        let _ = print(&format!(
             "msglogd {version}: {events} events in {data}\nlistening on {socket}\ntry: {try_it} | nc -N -U {socket}\n"
         ));
     }

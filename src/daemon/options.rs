@@ -26,22 +26,14 @@ pub const SPECS: &[Spec] = &[
     Spec { name: "allow-uid", value: "UIDS", doc: "users who may connect [all]" },
     Spec { name: "allow-gid", value: "GIDS", doc: "groups whose members may connect [all]" },
     Spec { name: "read-only-gid", value: "GIDS", doc: "groups whose members may only read [none]" },
-    Spec {
-        name: "admin-gid",
-        value: "GIDS",
-        doc: "groups whose members may verify, back up and compact [none]",
-    },
+    Spec { name: "admin-gid", value: "GIDS", doc: "groups that may verify, back up, compact [none]" },
     Spec { name: "backup-dir", value: "DIR", doc: "the one folder that backups go into [any]" },
     Spec { name: "max-line", value: "BYTES", doc: "longest request line [1M]" },
     Spec { name: "max-connections", value: "N", doc: "connections in all [4096]" },
     Spec { name: "max-connections-per-uid", value: "N", doc: "connections of one user [half of all]" },
     Spec { name: "max-buffered", value: "BYTES", doc: "lines and replies held for all clients [64M]" },
     Spec { name: "segment-bytes", value: "BYTES", doc: "size at which a log segment is sealed [64M]" },
-    Spec {
-        name: "compact-percent",
-        value: "N",
-        doc: "dead share at which the log is compacted; 0: never [50]",
-    },
+    Spec { name: "compact-percent", value: "N", doc: "dead share to compact the log at; 0: never [50]" },
     Spec { name: "compact-bytes", value: "BYTES", doc: "dead bytes below which it is not [16M]" },
 ];
 
@@ -144,10 +136,15 @@ pub fn parse(
 fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -> Result<(), String> {
     let text = || value.to_str().ok_or_else(|| "the value is not UTF-8".to_owned());
     match name {
+        "data" | "socket" | "backup-dir" if value.is_empty() => {
+            return Err("a path, and not nothing".to_owned());
+        }
         "data" => options.data = Some(PathBuf::from(value)),
         "socket" => options.socket = Some(PathBuf::from(value)),
         "socket-mode" => {
-            let mode = u32::from_str_radix(text()?, 8).ok().filter(|mode| *mode <= 0o777);
+            let digits = Some(text()?).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+            let mode = mode.filter(|mode| *mode <= 0o777);
             options.socket_mode = mode.ok_or("a mode is three octal digits such as 660")?;
         }
         "allow-uid" => options.access.allow_uids.extend(ids(text()?)?),

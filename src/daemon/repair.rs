@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Exit, print};
 use crate::limits::SEGMENT_BYTES_DEFAULT;
 use crate::log::recovery::Failure;
+use crate::maintenance::checkpoint::NEEDLESS;
 use crate::maintenance::repair::{self, Finding, Findings};
 use crate::storage::{Disk, Storage};
 use crate::store::{self, Folders, Progress, Replayed};
@@ -16,14 +17,24 @@ use crate::store::{self, Folders, Progress, Replayed};
 /// # Errors
 /// `Damage` when there is damage and nothing was done about it, `Busy` when a daemon has the folder, `Io`.
 pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
-    let _lock = super::lock_to_look(data)?;
+    let _lock = if carry_out { Some(super::lock_to_change(data)?) } else { super::lock_to_look(data)? };
     let folders = Folders::new(data);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let uid = crate::paths::own_uid();
-    let mut say = |finding: &Finding| print(&described(finding, carry_out));
-    let Findings { files, lost } = repair::look(&storage, &folders, uid, &mut say).map_err(failed)?;
+    let mut printed = Ok(());
+    let mut say = |finding: &Finding| {
+        if printed.is_ok() {
+            printed = print(&described(finding, carry_out));
+        }
+    };
+    let found = repair::look(&storage, &folders, uid, &mut say).map_err(failed)?;
+    printed?;
+    let Findings { files, lost, needless } = found;
+    if let Some(path) = needless {
+        return Err(Exit::Damage(format!("{}: this is damaged or missing; {NEEDLESS}", path.display())));
+    }
     if files == 0 {
-        print("the log is whole: there is nothing to repair\n");
+        print("the log is whole: there is nothing to repair\n")?;
     }
     if files == 0 && !carry_out {
         return Ok(());
@@ -40,8 +51,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     print(&format!(
         "events lost: {lost}; the log goes to event {}, and a daemon starts on it\n",
         opened.snapshot.last
-    ));
-    Ok(())
+    ))
 }
 
 fn failed(failure: Failure) -> Exit {
@@ -95,7 +105,8 @@ struct Quiet;
 
 impl Progress for Quiet {
     fn say(&mut self, line: &str) {
-        print(&format!("{line}\n"));
+        // What cannot be told now is told at the end.
+        let _ = print(&format!("{line}\n"));
     }
 
     fn replayed(&mut self, _: Replayed) {}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -60,10 +61,8 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
     refuse_if_answered(path)?;
     // The socket gets its mode under another name, and then its own name in one step: nobody can
     // connect before the mode is right.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    if temporary.as_os_str().len() >= ADDRESS_BYTES {
+    let temporary = path.with_file_name(format!(".{}", std::process::id()));
+    if path.as_os_str().len() >= ADDRESS_BYTES {
         let message = format!(
             "the socket's path is too long for the system: {}; name another with --socket",
             path.display()
@@ -72,7 +71,7 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
     }
     let _ = fs::remove_file(&temporary);
     // The process's mask lets nobody else in until then.
-    let listener = UnixListener::bind(&temporary).map_err(failed)?;
+    let listener = bind(&temporary).map_err(failed)?;
     let placed = fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))
         .and_then(|()| fs::symlink_metadata(&temporary))
         .and_then(|found| fs::rename(&temporary, path).map(|()| found));
@@ -85,6 +84,18 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
             Err(failed(error))
         }
     }
+}
+
+/// Binds a socket, also at a path that is longer than its own will be and does not fit an address.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return UnixListener::bind(path);
+    };
+    if path.as_os_str().len() < ADDRESS_BYTES {
+        return UnixListener::bind(path);
+    }
+    let folder = fs::File::open(folder)?;
+    UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
 }
 
 /// A socket file that nobody answers on may be replaced; anything else may not.

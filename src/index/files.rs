@@ -82,13 +82,17 @@ impl RunFiles {
         Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()))
     }
 
-    /// The names in the manifest, or in `recent`. Empty when there is none that is good.
-    fn names_in(&self, list: &str) -> Vec<String> {
-        let read = || {
-            let bytes = read_whole(self.storage.as_ref(), &self.folder.join(list)).ok()?;
-            serde_json::from_slice(check_line(bytes.strip_suffix(b"\n")?)?).ok()
+    /// The names in the manifest, or in `recent`. Empty when there is none.
+    fn names_in(&self, list: &str) -> Result<Vec<String>> {
+        let path = self.folder.join(list);
+        let damaged = |what: String| Error::corrupt(path.display().to_string(), 0, what);
+        let bytes = match read_whole(self.storage.as_ref(), &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(|error| damaged(error.to_string()))?,
         };
-        read().unwrap_or_default()
+        let names = bytes.strip_suffix(b"\n").and_then(check_line).map(serde_json::from_slice);
+        let names = names.ok_or_else(|| damaged("the list of run files fails its checksum".to_owned()))?;
+        names.map_err(|error| damaged(format!("the list of run files cannot be read: {error}")))
     }
 
     /// Opens the run files of the index, oldest first. Nothing is changed. `lost` is told why recent
@@ -100,10 +104,14 @@ impl RunFiles {
     pub fn read(&self, lost: &mut dyn FnMut(&Error)) -> Result<Vec<Arc<Run>>> {
         let mut runs: Vec<Arc<Run>> = Vec::new();
         let end = |runs: &[Arc<Run>]| runs.last().map_or(0, |run| run.meta().last);
-        for name in self.names_in(MANIFEST) {
+        for name in self.names_in(MANIFEST)? {
             runs.push(Arc::new(self.open_one(&name, end(&runs) + 1, true)?));
         }
-        for name in self.names_in(RECENT) {
+        let recent = self.names_in(RECENT).unwrap_or_else(|error| {
+            lost(&error);
+            Vec::new()
+        });
+        for name in recent {
             let next = end(&runs) + 1;
             let opened = self.open_one(&name, next, false);
             match opened.and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run)) {
@@ -117,23 +125,12 @@ impl RunFiles {
         Ok(runs)
     }
 
-    /// The same, and removes all files that are no part of the index.
-    ///
-    /// # Errors
-    /// As [`RunFiles::read`].
-    pub fn open(&self, lost: &mut dyn FnMut(&Error)) -> Result<Vec<Arc<Run>>> {
-        let runs = self.read(lost)?;
-        // What cannot be removed only takes room.
-        let _ = self.remove_others();
-        Ok(runs)
-    }
-
     /// Removes the files that are named nowhere. Nobody may be writing one.
     ///
     /// # Errors
     /// `read_only` when one cannot be removed.
     pub fn remove_others(&self) -> Result<()> {
-        let names = [self.names_in(MANIFEST), self.names_in(RECENT)].concat();
+        let names = [self.names_in(MANIFEST)?, self.names_in(RECENT).unwrap_or_default()].concat();
         let others = self.storage.list(&self.folder).map_err(|error| self.failed(&error))?;
         let ours =
             |name: &String| Path::new(name).extension().is_some_and(|end| end == "run" || end == "tmp");
@@ -285,7 +282,7 @@ mod tests {
             let files = RunFiles::new(Arc::new(Memory::default()), "/index".into()).sync_from(synced_bytes);
             let runs = [run_of(&files, 1, 1), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
             files.announce(&runs).expect("memory");
-            let named = |list: &str| files.names_in(list).len();
+            let named = |list: &str| files.names_in(list).map_or(0, |names| names.len());
             assert_eq!((named(MANIFEST), named(RECENT)), (in_manifest, 3 - in_manifest), "{synced_bytes}");
             assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
         }

@@ -5,12 +5,66 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compacted::Compacted;
-use super::recovery::Failure;
+use super::recovery::{Failure, missing_before};
 use super::segment::{self, Segment};
 use crate::storage::{Open, Storage};
 
+/// The files that make the log.
+pub struct LogFiles {
+    /// The segments, oldest first.
+    pub segments: Vec<Arc<Segment>>,
+    /// The name of the newest segment, where that is empty and no part of the log yet. A segment is begun when
+    /// all before it is on disk.
+    begun: Option<Arc<Segment>>,
+    /// Segments that are no part of the log.
+    empty: Vec<PathBuf>,
+}
+
+impl LogFiles {
+    /// The last event that was surely on disk when the newest segment was begun; 0 when nobody knows.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        self.begun.as_ref().map_or(0, |begun| begun.first - 1)
+    }
+
+    /// Checks that the log, which ends behind event `last`, goes as far as its newest segment says.
+    ///
+    /// # Errors
+    /// `Damage` when it does not.
+    pub fn check_end(&self, last: u64) -> Result<(), Failure> {
+        match &self.begun {
+            Some(begun) if begun.first > last + 1 => Err(missing_before(begun, last)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what is no part of the log, once it is known that the log is whole.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove_left_over(
+        &self,
+        storage: &dyn Storage,
+        folder: &Path,
+        compacted: &Compacted,
+    ) -> Result<(), Failure> {
+        for path in &self.empty {
+            storage.remove(path).map_err(|error| Failure::Io { path: path.clone(), error })?;
+        }
+        // What else is left and cannot be removed only takes room: nothing names it.
+        let names = storage.list(folder).unwrap_or_default();
+        for name in names.iter().filter(|name| name.ends_with(".log.tmp")) {
+            let _ = storage.remove(&folder.join(name));
+        }
+        if names.iter().any(|name| compacted.is_left_over(name)) {
+            let _ = compacted.remove_left_over(storage, folder);
+        }
+        Ok(())
+    }
+}
+
 /// Opens the segments of a folder, oldest first: those of the part that was compacted, and what
-/// follows it. Left-over files are removed when it is opened to be written.
+/// follows it. Nothing is changed.
 ///
 /// # Errors
 /// `Damage` when a segment of the compacted part or the one behind it is missing, `Io`.
@@ -19,7 +73,7 @@ pub fn open_segments(
     folder: &Path,
     compacted: &Compacted,
     how: Open,
-) -> Result<Vec<Arc<Segment>>, Failure> {
+) -> Result<LogFiles, Failure> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| Failure::Io { path, error }
@@ -43,26 +97,19 @@ pub fn open_segments(
         return Err(missing(&segment::path(folder, compacted.last + 1), compacted));
     }
     // A roll that failed half way leaves an empty segment, and the log went on in the one before.
-    let mut used = Vec::new();
+    let (mut used, mut empty) = (Vec::new(), Vec::new());
     for segment in &segments {
         let begins = segment.first == compacted.last + 1;
-        if segment.file.length().map_err(io(&segment.path))? > 0 || begins {
-            used.push(Arc::clone(segment));
-        } else if how == Open::Write && segments.len() > 1 {
-            storage.remove(&segment.path).map_err(io(&segment.path))?;
-        }
+        let used_or_not =
+            if begins || !is_empty(segment).map_err(io(&segment.path))? { &mut used } else { &mut empty };
+        used_or_not.push(Arc::clone(segment));
     }
-    // A log without its beginning may lack the list of what was compacted: what that named is no leftover.
-    let begins = segments.first().is_some_and(|oldest| oldest.first == 1);
-    if how == Open::Write && begins && names.iter().any(|name| compacted.is_left_over(name)) {
-        // What cannot be removed only takes room: nothing names it.
-        let _ = compacted.remove_left_over(storage, folder);
+    let begun = empty.last().cloned();
+    if used.is_empty() && !empty.is_empty() {
+        used.push(empty.remove(0));
     }
-    if used.is_empty() {
-        segments.truncate(1);
-        return Ok(segments);
-    }
-    Ok(used)
+    let empty = empty.iter().map(|segment| segment.path.clone()).collect();
+    Ok(LogFiles { segments: used, begun, empty })
 }
 
 /// Checks that the log has its beginning: an index may know what it no longer holds.
@@ -84,6 +131,23 @@ pub fn check_beginning(
     }
     let what = "the log begins with event 1, and this segment is missing".to_owned();
     Err(Failure::Damage { path: segment::path(folder, 1), offset: 0, what })
+}
+
+/// Whether a segment has nothing but the room that was made in it.
+fn is_empty(segment: &Segment) -> io::Result<bool> {
+    let (mut piece, mut place) = (vec![0; 64 << 10], 0);
+    loop {
+        // Most begin with a frame, and are read no further.
+        let length = if place == 0 { 1 } else { piece.len() };
+        let read = segment.file.read_at(&mut piece[..length], place)?;
+        if piece[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if read < length {
+            return Ok(true);
+        }
+        place += read as u64;
+    }
 }
 
 fn open(storage: &dyn Storage, path: PathBuf, how: Open) -> Result<Arc<Segment>, Failure> {
@@ -149,8 +213,11 @@ mod tests {
     /// The first seqs of the segments that make the log.
     fn opened(storage: &Memory, compacted: &Compacted, how: Open) -> Result<Vec<u64>, String> {
         let opened = open_segments(storage, Path::new(FOLDER), compacted, how);
-        let firsts = opened.map(|segments| segments.iter().map(|segment| segment.first).collect());
-        firsts.map_err(|failure| failure.to_string())
+        let opened = opened.map_err(|failure| failure.to_string())?;
+        if how == Open::Write {
+            opened.remove_left_over(storage, Path::new(FOLDER), compacted).expect("memory");
+        }
+        Ok(opened.segments.iter().map(|segment| segment.first).collect())
     }
 
     #[test]
@@ -165,6 +232,25 @@ mod tests {
         let storage = folder(&[(one, 0)]);
         assert_eq!(opened(&storage, &nothing, Open::Write), Ok(vec![1]), "the log has only begun");
         assert_eq!(opened(&folder(&[]), &nothing, Open::Write), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_empty_segment_tells_how_far_the_log_went_when_it_was_begun() {
+        let files = [("00000000000000000001.log", 5), ("00000000000000000009.log", 0)];
+        let (storage, nothing) = (folder(&files), Compacted::default());
+        let newest = storage.open(&Path::new(FOLDER).join(files[1].0), Open::Write).expect("memory");
+        newest.set_length(100_000).expect("memory");
+        let opened = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
+        assert_eq!((opened.known(), opened.segments.len()), (8, 1), "room that was made is nothing");
+        newest.write_at(b"x", 99_999).expect("memory");
+        let other = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
+        assert_eq!((other.known(), other.segments.len()), (0, 2));
+        // A roll that failed half way: the log went on in the segment before.
+        assert!(opened.check_end(8).is_ok() && opened.check_end(11).is_ok());
+        let said = opened.check_end(7).expect_err("event 8 is missing").to_string();
+        assert!(said.contains("00000000000000000009.log") && said.contains("from 8 to 8"), "{said}");
+        let opened = open_segments(&folder(&files[..1]), Path::new(FOLDER), &nothing, Open::Read);
+        assert!(opened.is_ok_and(|opened| opened.known() == 0 && opened.check_end(0).is_ok()));
     }
 
     #[test]
@@ -189,8 +275,8 @@ mod tests {
     fn a_log_without_its_beginning_is_refused() {
         let begins = |files: &[(&str, usize)], known| {
             let (storage, nothing) = (folder(files), Compacted::default());
-            let segments = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
-            check_beginning(&segments, Path::new(FOLDER), &nothing, known).is_ok()
+            let opened = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
+            check_beginning(&opened.segments, Path::new(FOLDER), &nothing, known).is_ok()
         };
         assert!(begins(&[], 0) && begins(&[("00000000000000000001.log", 5)], 9));
         assert!(!begins(&[], 1) && !begins(&[("00000000000000000002.log", 5)], 0));

@@ -112,16 +112,27 @@ pub fn read_until(
     if let Some(oldest) = segments.first()
         && oldest.first > last + 1
     {
-        return Err(missing(oldest, last));
+        return Err(missing_before(oldest, last));
     }
+    let mut begun = false;
     for (number, segment) in segments.iter().enumerate() {
         let newest = number + 1 == segments.len();
-        if !newest && segments[number + 1].first <= last + 1 && segments[number + 1].first > segment.first {
+        let known =
+            !newest && segments[number + 1].first <= last + 1 && segments[number + 1].first > segment.first;
+        if known && !begun {
             continue;
         }
         if segment.first > last + 1 {
-            return Err(missing(segment, last));
+            return Err(missing_before(segment, last));
         }
+        if begun && segment.first <= last {
+            let what = format!(
+                "this is no part of the log, which has event {} already in the file before: move it away",
+                segment.first
+            );
+            return Err(Failure::Damage { path: segment.path.clone(), offset: 0, what });
+        }
+        begun = true;
         let skip = start.offset.filter(|_| segment.first <= start.last);
         let mut scan = Scan::open(segment, skip)?;
         let end = scan.run(&mut last, until, visit)?;
@@ -139,7 +150,8 @@ pub fn read_until(
     Ok(Recovered { segments, last, position, length, unconfirmed, torn: None })
 }
 
-fn missing(segment: &Segment, last: u64) -> Failure {
+/// Events that a segment follows are not there.
+pub(super) fn missing_before(segment: &Segment, last: u64) -> Failure {
     let what = format!("the events from {} to {} are missing before it", last + 1, segment.first - 1);
     Failure::Damage { path: segment.path.clone(), offset: 0, what }
 }
@@ -509,6 +521,9 @@ mod tests {
         damage(&[(1, [one.clone(), frame(1, 2, 1)].concat())], 1, one.len(), "one behind 1 found");
         let sealed = [one.clone(), vec![0; 40]].concat();
         damage(&[(1, sealed), (3, two.clone())], 1, one.len(), "no frame");
+        let long = [one.clone(), two.clone()].concat();
+        damage(&[(1, long.clone()), (2, two.clone()), (4, frame(3, 4, 3))], 2, 0, "no part of the log");
+        damage(&[(1, long), (3, two.clone())], 3, 0, "no part of the log");
         damage(&[(1, one[..one.len() - 3].to_vec()), (3, two.clone())], 1, 0, "ends inside");
         let mut other = Vec::new();
         Header { v: 2, first: 3, last: 3, prev: 2, synced: 2, bytes: 0 }.write(&mut other);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::frame::{Header, VERSION};
 use super::segment::{self, Segment};
-use crate::storage::{Open, Storage, temporary_name};
+use crate::storage::{File, Open, Storage, temporary_name};
 
 /// Zero bytes written ahead of the log's end, so that a sync has no file size to record. More would save
 /// nothing, and the sync that takes them along would last for milliseconds.
@@ -25,6 +25,8 @@ pub struct LogWriter {
     folder: PathBuf,
     segment: Arc<Segment>,
     segment_bytes: u64,
+    /// From where on the next segment is to be begun.
+    full_at: u64,
     /// Where the next frame goes.
     position: u64,
     /// How far the file reaches, zeros included.
@@ -32,6 +34,14 @@ pub struct LogWriter {
     last: u64,
     synced: u64,
     frame: Vec<u8>,
+}
+
+/// The file of a segment that is to be begun.
+pub struct Prepared {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: Arc<dyn File>,
+    room: u64,
 }
 
 /// What went wrong with an append, and what it means.
@@ -55,8 +65,19 @@ impl LogWriter {
         room: u64,
         last: u64,
     ) -> Self {
-        let frame = Vec::new();
-        LogWriter { storage, folder, segment, segment_bytes, position, room, last, synced: last, frame }
+        let (frame, full_at) = (Vec::new(), segment_bytes);
+        LogWriter {
+            storage,
+            folder,
+            segment,
+            segment_bytes,
+            full_at,
+            position,
+            room,
+            last,
+            synced: last,
+            frame,
+        }
     }
 
     /// The segment that takes the next frame.
@@ -124,6 +145,8 @@ impl LogWriter {
         while self.room < target {
             let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(ZEROS.len());
             if self.segment.file.write_at(&ZEROS[..count], self.room).is_err() {
+                // Some of it may be there, and on a full disk it would not come back.
+                self.room = self.room.max(self.segment.file.length().unwrap_or(0));
                 return;
             }
             self.room += count as u64;
@@ -159,25 +182,47 @@ impl LogWriter {
     /// Whether the newest segment has grown past its bound.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.position >= self.segment_bytes
+        self.position >= self.full_at
     }
 
-    /// Begins the next segment. The newest must be trimmed before.
+    /// Makes the file of the next segment under a temporary name, with the room that is kept in it: the newest
+    /// one gives its own back only when a full disk has that.
+    ///
+    /// # Errors
+    /// What the system says; the newest segment then goes on, and is full again a little later.
+    pub fn prepare(&mut self) -> io::Result<Prepared> {
+        let path = segment::path(&self.folder, self.last + 1);
+        let temporary = temporary_name(&path);
+        let make = || {
+            let file = self.storage.open(&temporary, Open::Create)?;
+            let room = self.reserve();
+            let mut place = 0;
+            while place < room {
+                let count = usize::try_from(room - place).unwrap_or(usize::MAX).min(ZEROS.len());
+                file.write_at(&ZEROS[..count], place)?;
+                place += count as u64;
+            }
+            file.sync()?;
+            Ok(Prepared { path, temporary: temporary.clone(), file, room })
+        };
+        make().inspect_err(|_| {
+            // What cannot be removed takes room until the next start.
+            let _ = self.storage.remove(&temporary);
+            self.full_at = self.position + ROOM_BYTES;
+        })
+    }
+
+    /// Begins the next segment. The newest must be cut and synced before.
     ///
     /// # Errors
     /// What the system says; the old segment then goes on.
-    pub fn roll(&mut self) -> io::Result<()> {
-        let path = segment::path(&self.folder, self.last + 1);
-        let temporary = temporary_name(&path);
-        let file = self.storage.open(&temporary, Open::Create)?;
-        file.sync()?;
+    pub fn roll(&mut self, prepared: Prepared) -> io::Result<()> {
+        let Prepared { path, temporary, file, room } = prepared;
+        self.full_at = self.position + ROOM_BYTES;
         self.storage.rename(&temporary, &path)?;
         self.storage.sync_folder(&self.folder)?;
         self.segment = Arc::new(Segment { first: self.last + 1, path, file });
-        self.position = 0;
-        self.room = 0;
-        // What the old segment gave back is there now; a full disk may not have it later.
-        self.make_room(self.reserve());
+        (self.position, self.room, self.full_at) = (0, room, self.segment_bytes);
         Ok(())
     }
 
@@ -221,6 +266,11 @@ mod tests {
         let read = read(Vec::new(), Start::default(), &mut |_, _| Ok(())).expect("nothing");
         let (log, ..) = read.into_writer(&storage, Path::new("/log"), SEGMENT_BYTES).expect("memory");
         (storage, log)
+    }
+
+    fn roll(log: &mut LogWriter) -> io::Result<()> {
+        let prepared = log.prepare()?;
+        log.roll(prepared)
     }
 
     fn content(storage: &Arc<dyn Storage>, first: u64) -> Vec<u8> {
@@ -267,7 +317,7 @@ mod tests {
         assert!(!log.is_full());
         log.append(1, 7, &vec![b'x'; 1 << 20]).expect("memory");
         assert!(log.is_full());
-        log.trim().and_then(|()| log.roll()).expect("memory");
+        log.trim().and_then(|()| roll(&mut log)).expect("memory");
         assert_eq!((log.segment().first, log.is_full(), log.last()), (8, false, 7));
         assert_eq!(
             storage.list(Path::new("/log")).expect("memory"),

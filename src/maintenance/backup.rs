@@ -89,7 +89,7 @@ fn check(storage: &dyn Storage, snapshot: &Snapshot, folders: &Folders, pace: &m
         if compacted.last > 0 {
             open_checkpoint(storage, &folders.log, &compacted, &mut |bytes| pace.moved(bytes))?;
         }
-        let segments = open_segments(storage, &folders.log, &compacted, Open::Read)?;
+        let segments = open_segments(storage, &folders.log, &compacted, Open::Read)?.segments;
         read_until(segments, Start::default(), snapshot.last, &mut |segment, event| {
             pace.moved(event.json.len() as u64).map_err(|error| Failure::Io {
                 path: segment.path.clone(),

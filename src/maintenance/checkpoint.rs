@@ -65,6 +65,10 @@ impl Facts for Checkpoint {
     }
 }
 
+/// What is to be done about a checkpoint that a start does without.
+pub const NEEDLESS: &str = "the index has all of the table: a daemon starts on it, and `msglog log compact` makes the \
+                            checkpoint anew";
+
 /// Whether a start does without the checkpoint at `path`: these runs of the index follow from the same
 /// compaction, and every block of them is whole.
 #[must_use]

@@ -37,7 +37,7 @@ pub struct Finding {
 ///
 /// # Errors
 /// `Io`; `Damage` when another version of this program wrote the log, or what it says cannot be
-/// repaired, or need not be.
+/// repaired.
 pub fn look(
     storage: &Arc<dyn Storage>,
     folders: &Folders,
@@ -52,9 +52,7 @@ pub fn look(
     if let [Finding { path, untold: Some(_), .. }] = findings.as_slice()
         && checkpoint::is_needless(path, &repair.runs)
     {
-        let what = "the table's checkpoint is damaged or missing, and nothing else: a daemon starts all the \
-                    same, and log.compact makes it anew";
-        return Err(Failure::Damage { path: path.clone(), offset: 0, what: what.to_owned() });
+        return Ok(Findings { needless: Some(path.clone()), ..Findings::default() });
     }
     findings.iter().for_each(say);
     Ok(found)
@@ -112,8 +110,8 @@ impl Repair<'_> {
         let mut found = Findings::default();
         let compacted = self.list(&mut found, say)?;
         let at = self.compacted_part(&compacted, &mut found, say)?;
-        let known = self.runs.last().map_or(0, |run| run.meta().last);
-        let mut segments = self.segments_behind(&compacted)?;
+        let (mut segments, begun) = self.segments_behind(&compacted)?;
+        let known = self.runs.last().map_or(0, |run| run.meta().last).max(begun);
         let begins = compacted.last + 1;
         let is_missing = segments.first().is_none_or(|(first, _)| *first > begins)
             && (known > 0 || compacted.last > 0 || !segments.is_empty());
@@ -169,11 +167,13 @@ impl Repair<'_> {
         Ok(list)
     }
 
-    /// The segments behind the part that was compacted, each with the first seq in it.
-    fn segments_behind(&self, compacted: &Compacted) -> Result<Vec<(u64, PathBuf)>, Failure> {
+    /// The segments behind the part that was compacted, each with the first seq in it; and an event that
+    /// they were begun behind.
+    fn segments_behind(&self, compacted: &Compacted) -> Result<(Vec<(u64, PathBuf)>, u64), Failure> {
         let behind = Compacted::new(compacted.generation, compacted.last, Vec::new());
-        let segments = open_segments(self.storage, &self.folders.log, &behind, Open::Read)?;
-        Ok(segments.iter().map(|segment| (segment.first, segment.path.clone())).collect())
+        let files = open_segments(self.storage, &self.folders.log, &behind, Open::Read)?;
+        let segments = files.segments.iter().map(|segment| (segment.first, segment.path.clone()));
+        Ok((segments.collect(), files.known()))
     }
 
     /// Repairs the part that was compacted, or only looks at it. The time of its last event, as text.
@@ -229,12 +229,14 @@ pub(super) fn set_aside(storage: &dyn Storage, mended: &Mended, finding: &Findin
 const BEGINNING: &[u8] = b"1970-01-01T00:00:00.000000Z";
 
 /// What a look at the whole log found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// Segments and other files of the log that are damaged.
     pub files: u64,
     /// Events that are lost.
     pub lost: u64,
+    /// A checkpoint of the table that is damaged or missing, where nothing else is and the index has all of it.
+    pub needless: Option<PathBuf>,
 }
 
 impl Findings {

@@ -27,7 +27,7 @@ use crate::index::run::Run;
 use crate::index::tail::Tail;
 use crate::limits::{FLUSH_BYTES, TAILS};
 use crate::log::compacted::Compacted;
-use crate::log::files::{check_beginning, open_segments};
+use crate::log::files::{LogFiles, check_beginning, open_segments};
 use crate::log::recovery::{self, Failure, Start};
 use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
@@ -61,14 +61,16 @@ impl Folders {
     }
 }
 
-/// Takes the lock of a data folder; it is held as long as the file is open.
+/// Takes the lock of a data folder; it is held as long as the file is open. `make`: also where there is no
+/// file for it.
 ///
 /// # Errors
 /// `WouldBlock` when another process holds it.
-pub fn lock(data: &Path) -> std::io::Result<fs::File> {
+pub fn lock(data: &Path, make: bool) -> std::io::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(data.join("lock"))?;
+    options.read(true).write(make).create(make).truncate(false).mode(0o600);
+    let file = options.open(data.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(std::io::ErrorKind::WouldBlock.into()),
@@ -122,21 +124,32 @@ pub fn open(
     }
     storage.sync_folder(&folders.data).map_err(|error| Failure::Io { path: folders.data.clone(), error })?;
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
-    let lost = &mut |error: &Error| progress.say(&format!("{error}; what it held is read from the log"));
-    let opened = files.open(lost).and_then(|runs| {
+    let mut healed = false;
+    let lost = &mut |error: &Error| {
+        healed = true;
+        progress.say(&format!("{error}; what it held is read from the log"));
+    };
+    let opened = files.read(lost).and_then(|runs| {
         let mut replay = Replay::new(files.clone(), runs);
         let store = replay.open(storage, folders, segment_bytes, progress);
         replay.damaged_index.map_or(Ok(store), Err)
     });
-    opened.unwrap_or_else(|error| {
+    let (store, left_over) = opened.unwrap_or_else(|error| {
         progress.say(&format!("{error}; building the index anew from the log"));
-        let failed = |error: Error| {
+        healed = true;
+        Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
+    })?;
+    // Nothing is removed from a folder that no daemon starts on.
+    if healed {
+        files.announce(&store.snapshot.runs).map_err(|error| {
             let error = std::io::Error::other(error.message().to_owned());
             Failure::Io { path: folders.index.clone(), error }
-        };
-        files.announce(&[]).map_err(failed)?;
-        Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
-    })
+        })?;
+    }
+    // What cannot be removed only takes room.
+    let _ = files.remove_others();
+    left_over.remove_left_over(storage.as_ref(), &folders.log, &store.snapshot.compacted)?;
+    Ok(store)
 }
 
 /// The bytes that a replay has before it.
@@ -232,10 +245,11 @@ impl Replay {
         folders: &Folders,
         segment_bytes: u64,
         progress: &mut dyn Progress,
-    ) -> Result<Store, Failure> {
+    ) -> Result<(Store, LogFiles), Failure> {
         let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
-        let segments = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Write)?;
-        let known = self.runs.last().map_or(0, |run| run.meta().last);
+        let log_files = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Write)?;
+        let segments = log_files.segments.clone();
+        let known = self.runs.last().map_or(0, |run| run.meta().last).max(log_files.known());
         check_beginning(&segments, &folders.log, &compacted, known)?;
         if let Some(newest) = segments.last() {
             // A long replay writes run files: they may hold only what the log has on disk.
@@ -274,6 +288,7 @@ impl Replay {
             Ok(())
         })?;
         self.add()?;
+        log_files.check_end(recovered.last)?;
         let (log, segments, torn) = recovered.into_writer(storage, &folders.log, segment_bytes)?;
         if let Some((copy, bytes)) = torn {
             progress.say(&format!(
@@ -287,7 +302,7 @@ impl Replay {
         let last_at = snapshot.last_at;
         // The writer begins by reading this; damage there is healed now or never.
         Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
-        Ok(Store { log, snapshot, files: self.files.clone() })
+        Ok((Store { log, snapshot, files: self.files.clone() }, log_files))
     }
 
     /// Notes that the run files are of no use.

@@ -26,10 +26,11 @@ impl Writer {
             Error::new(Code::ReadOnly, format!("{}: the segment cannot be sealed: {error}", path.display()))
         };
         let before = Arc::clone(self.log.segment());
+        let next_file = self.log.prepare().map_err(|error| failed(&before.path, error))?;
         self.log.cut().map_err(|error| failed(&before.path, error))?;
         // A sync that fails ends all writing, here as well.
         self.sync()?;
-        self.log.roll().map_err(|error| failed(&before.path, error))?;
+        self.log.roll(next_file).map_err(|error| failed(&before.path, error))?;
         let mut next = Snapshot::clone(&self.snapshot);
         let mut segments = next.segments.as_ref().clone();
         segments.push(Arc::clone(self.log.segment()));

@@ -178,7 +178,7 @@ impl Daemon {
         tail.add(batch.take_added(&offsets), &next.runs, &next.tails).expect("memory");
         (self.hot, _) = batch.take_rest();
         if self.log.is_full() {
-            self.log.roll().expect("memory");
+            self.roll();
             let mut segments = next.segments.as_ref().clone();
             segments.push(Arc::clone(self.log.segment()));
             next.segments = Arc::new(segments);
@@ -278,6 +278,11 @@ impl Daemon {
         self.set_index(runs, self.snapshot.tails.as_ref().clone());
     }
 
+    fn roll(&mut self) {
+        let prepared = self.log.prepare().expect("memory");
+        self.log.roll(prepared).expect("memory");
+    }
+
     fn files(&self) -> RunFiles {
         RunFiles::new(Arc::clone(&self.storage), folders().index)
     }
@@ -290,7 +295,7 @@ impl Daemon {
         }
         if self.log.segment().first <= last {
             self.log.trim().expect("memory");
-            self.log.roll().expect("memory");
+            self.roll();
             let mut segments = self.snapshot.segments.as_ref().clone();
             segments.push(Arc::clone(self.log.segment()));
             let segments = Arc::new(segments);

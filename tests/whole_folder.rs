@@ -1,0 +1,212 @@
+//! Damage that shows only when the files of a data folder are looked at together.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use common::{Daemon, Finished, file_name, finish, json, msglogd, number, segments};
+
+/// A daemon that ended right after it had begun a segment, with its segments; the newest is empty.
+fn ended_behind_a_segment() -> (Daemon, Vec<PathBuf>) {
+    let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
+    let mut client = daemon.connect();
+    let value = "v".repeat(500);
+    while segments(&daemon.data()).len() < 3 {
+        client.ok(json!({"cmd": "kv.set", "key": "k", "value": value}));
+    }
+    drop(client);
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.stderr());
+    let files = segments(&daemon.data());
+    assert_eq!(files[2].metadata().expect("a segment").len(), 0);
+    // The index knows the events as well, and may go at any time.
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    (daemon, files)
+}
+
+/// The first seq of a segment.
+fn first(segment: &Path) -> u64 {
+    file_name(segment).trim_end_matches(".log").parse().expect("a seq")
+}
+
+/// Every file below a folder, with what it holds; but for the lock.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if file_name(&path) != "lock" {
+            found.insert(path.clone(), fs::read(&path).expect("a file"));
+        }
+    }
+    found
+}
+
+fn flip(path: &Path, place: usize) {
+    let mut bytes = fs::read(path).expect("a file");
+    bytes[place] ^= 1;
+    fs::write(path, bytes).expect("a file");
+}
+
+fn check(daemon: &Daemon) -> Finished {
+    finish(msglogd().arg("check").arg("--data").arg(daemon.data()))
+}
+
+fn repair(daemon: &Daemon, more: &[&str]) -> Finished {
+    finish(msglogd().arg("repair").args(more).arg("--data").arg(daemon.data()))
+}
+
+/// Neither a start nor a check takes the folder, and both name this file. Nothing is changed.
+#[track_caller]
+fn assert_refused(daemon: &Daemon, named: &Path) {
+    let before = files(&daemon.data());
+    for finished in [check(daemon), daemon.fails_to_start(), check(daemon)] {
+        assert_eq!(finished.code, Some(65), "{finished:?}");
+        assert!(finished.stderr.contains(&file_name(named)), "{finished:?}");
+    }
+    assert!(files(&daemon.data()) == before, "something was changed");
+}
+
+#[test]
+fn an_end_that_is_missing_before_an_empty_segment_is_damage() {
+    for keep in [0, 30, 2000] {
+        let (mut daemon, all) = ended_behind_a_segment();
+        let sealed = File::options().write(true).open(&all[1]).expect("a segment");
+        sealed.set_len(keep).expect("it can be cut");
+        // The newest says how far the log went.
+        assert_refused(&daemon, &all[2]);
+        let said = repair(&daemon, &[]);
+        assert_eq!(said.code, Some(65), "{said:?}");
+        let last = first(&all[2]) - 1;
+        assert!(said.stdout.contains(&format!("{last}")) && said.stdout.contains("lost"), "{said:?}");
+        assert_eq!(repair(&daemon, &["--yes"]).code, Some(0));
+        daemon.launch();
+        let mut client = daemon.connect();
+        assert_eq!(client.last_seq(), last, "no seq is given again");
+        assert_eq!(client.ok(json!({"cmd": "kv.set", "key": "next", "value": 1})).seq(), last + 1);
+    }
+}
+
+#[test]
+fn a_log_that_ends_with_an_empty_segment_goes_on() {
+    let (mut daemon, all) = ended_behind_a_segment();
+    assert_eq!(check(&daemon).code, Some(0));
+    daemon.launch();
+    assert_eq!(daemon.connect().last_seq(), first(&all[2]) - 1);
+    daemon.crash();
+    let set = daemon.connect().ok(json!({"cmd": "kv.set", "key": "next", "value": 1}));
+    assert_eq!(set.seq(), first(&all[2]));
+}
+
+#[test]
+fn a_copy_of_a_segment_under_another_number_is_named() {
+    let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
+    let mut client = daemon.connect();
+    for number in 0..60 {
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": "v".repeat(500)}));
+    }
+    drop(client);
+    daemon.stop();
+    let all = segments(&daemon.data());
+    let copy = daemon.data().join("log").join(format!("{:020}.log", first(&all[2]) + 1));
+    fs::copy(&all[1], &copy).expect("a copy");
+    let finished = check(&daemon);
+    assert_eq!(finished.code, Some(65), "{finished:?}");
+    assert!(finished.stderr.contains(&file_name(&copy)), "{finished:?}");
+    assert!(finished.stderr.contains("move it away"), "{finished:?}");
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    assert_refused(&daemon, &copy);
+    fs::remove_file(copy).expect("a copy");
+    assert_eq!(check(&daemon).code, Some(0));
+}
+
+/// A stopped daemon whose log was compacted, with an index behind it.
+fn compacted() -> Daemon {
+    let mut daemon = Daemon::with(&["--segment-bytes", "16K"]);
+    let mut client = daemon.connect();
+    for number in 0..300 {
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{}", number % 40), "value": "v".repeat(300)}));
+    }
+    client.ok(json!({"cmd": "log.compact"}));
+    client.ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
+    let runs = number(&client.ok(json!({"cmd": "stats"})).json()["index"], "file_runs");
+    assert!(runs > 0, "there is an index");
+    drop(client);
+    daemon.stop();
+    daemon
+}
+
+fn checkpoint(daemon: &Daemon) -> PathBuf {
+    let all = files(&daemon.data()).into_keys();
+    let mut checkpoints = all.filter(|path| path.extension().is_some_and(|end| end == "checkpoint"));
+    checkpoints.next().expect("a checkpoint")
+}
+
+#[test]
+fn a_start_that_is_refused_removes_nothing() {
+    let daemon = compacted();
+    let checkpoint = checkpoint(&daemon);
+    flip(&checkpoint, 100);
+    for list in ["manifest", "recent"] {
+        let path = daemon.data().join("index").join(list);
+        if path.exists() {
+            flip(&path, 3);
+        }
+    }
+    let before = files(&daemon.data());
+    let finished = daemon.fails_to_start();
+    assert_eq!(finished.code, Some(65), "{finished:?}");
+    assert!(files(&daemon.data()) == before, "something was changed: {finished:?}");
+}
+
+#[test]
+fn a_damaged_list_of_run_files_is_found_by_a_check_and_healed_by_a_start() {
+    let mut tried = 0;
+    for list in ["manifest", "recent"] {
+        let mut daemon = compacted();
+        let path = daemon.data().join("index").join(list);
+        if !path.exists() {
+            continue;
+        }
+        tried += 1;
+        flip(&path, 3);
+        let finished = check(&daemon);
+        assert_eq!(finished.code, Some(65), "{finished:?}");
+        assert!(finished.stderr.contains(list), "{finished:?}");
+        let before = daemon.stderr();
+        daemon.launch();
+        let said = daemon.stderr()[before.len()..].to_owned();
+        assert!(said.contains(list), "{said}");
+        assert_eq!(daemon.connect().ok(json!({"cmd": "kv.get", "key": "later"}))["value"], 1);
+        daemon.restart();
+        daemon.stop();
+        assert_eq!(check(&daemon).code, Some(0));
+    }
+    assert!(tried > 0, "there is a list");
+}
+
+#[test]
+fn a_checkpoint_that_nobody_needs_is_told_to_be_made_anew() {
+    let daemon = compacted();
+    let checkpoint = checkpoint(&daemon);
+    flip(&checkpoint, 100);
+    for finished in [check(&daemon), repair(&daemon, &[])] {
+        assert_eq!(finished.code, Some(65), "{finished:?}");
+        let said = &finished.stderr;
+        assert!(said.contains(&file_name(&checkpoint)) && said.contains("msglog log compact"), "{said}");
+        assert!(!said.contains("backup") && !said.contains("msglogd repair"), "{said}");
+    }
+}
+
+#[test]
+fn a_check_needs_no_lock_and_makes_none() {
+    let mut daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    daemon.stop();
+    let lock = daemon.data().join("lock");
+    fs::remove_file(&lock).expect("a lock");
+    assert_eq!(check(&daemon).code, Some(0));
+    assert!(!lock.exists());
+}

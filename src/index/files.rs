@@ -178,7 +178,9 @@ impl RunFiles {
     ) -> Result<Arc<Run>> {
         let bytes = runs.iter().map(|run| run.bytes()).sum();
         let offsets: Vec<&dyn EachOffsets> = runs.iter().map(|run| run.as_ref() as _).collect();
-        self.make(name, merge::keys(runs), bytes, &offsets, |writer| merge_into(runs, bottom, writer, pause))
+        self.make(name, merge::keys(runs), bytes, &offsets, pause, |writer, pause| {
+            merge_into(runs, bottom, writer, pause)
+        })
     }
 
     /// Makes a run file of a tail that no event is added to any more.
@@ -187,11 +189,13 @@ impl RunFiles {
     /// `read_only` when it cannot be written.
     pub fn write(&self, tail: &Tail, bottom: bool) -> Result<Arc<Run>> {
         let name = name_of(&tail.meta()?);
-        self.make(&name, tail.keys(), tail.held_bytes(), &[tail], |writer| tail.write_entries(bottom, writer))
+        let (keys, bytes) = (tail.keys(), tail.held_bytes());
+        self.make(&name, keys, bytes, &[tail], &mut || {}, |writer, _| tail.write_entries(bottom, writer))
     }
 
     /// Makes a run file of that name from at most so many keys and terms, which `fill` writes; about
-    /// `bytes` are expected, and that decides whether it is synced. `offsets` say where the records lie.
+    /// `bytes` are expected, and that decides whether it is synced. `offsets` say where the records lie. `pause`
+    /// is called now and then, for other work.
     ///
     /// # Errors
     /// `read_only` when it cannot be written, and what `fill` says.
@@ -201,15 +205,16 @@ impl RunFiles {
         keys: u64,
         bytes: u64,
         offsets: &[&dyn EachOffsets],
-        fill: impl FnOnce(&mut RunWriter) -> Result<Meta>,
+        pause: &mut dyn FnMut(),
+        fill: impl FnOnce(&mut RunWriter, &mut dyn FnMut()) -> Result<Meta>,
     ) -> Result<Arc<Run>> {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
+        let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
+        let meta = fill(&mut writer, pause)?;
         let synced = bytes >= self.synced_bytes;
-        let mut writer = RunWriter::to_file(Arc::clone(&file), keys, synced);
-        let meta = fill(&mut writer)?;
-        writer.into_file(meta, offsets)?;
+        writer.into_file(meta, offsets, synced, pause)?;
         self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
     }
@@ -271,12 +276,12 @@ mod tests {
         let run_of = |files: &RunFiles, first: u64, keys: u32| {
             let meta = Meta { first, last: first, dense_from: first + 1, ..Meta::default() };
             let name = name_of(&meta);
-            let fill = |writer: &mut RunWriter| {
+            let fill = |writer: &mut RunWriter, _: &mut dyn FnMut()| {
                 let mut keys = (0..keys).map(|key| [&[1], key.to_be_bytes().as_slice()].concat());
                 keys.try_for_each(|key| writer.add(&key, &[7; 100])).expect("memory");
                 Ok(meta)
             };
-            files.make(&name, u64::from(keys), 0, &[], fill).expect("memory")
+            files.make(&name, u64::from(keys), 0, &[], &mut || {}, fill).expect("memory")
         };
         for (synced_bytes, in_manifest) in [(0, 3), (10_000, 2), (1 << 30, 0)] {
             let files = RunFiles::new(Arc::new(Memory::default()), "/index".into()).sync_from(synced_bytes);

@@ -57,6 +57,9 @@ struct Groups {
 
 const PIECE_BYTES: usize = 12;
 
+/// Lists between two pauses.
+const PAUSE_LISTS: usize = 256;
+
 #[derive(Debug)]
 struct Piece {
     steps: [u8; PIECE_BYTES],
@@ -102,15 +105,20 @@ impl Grams {
         }
     }
 
-    /// Writes the lists. Answers whether there are any.
+    /// Writes the lists. Answers whether there are any. `pause` is called now and then, for other work.
     ///
     /// # Errors
     /// What the system says.
-    pub fn write(self, writer: &mut RunWriter) -> std::io::Result<bool> {
+    pub fn write(self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> std::io::Result<bool> {
         let mut all: Vec<u32> = self.found.keys().copied().collect();
         all.sort_unstable();
         let (mut out, mut steps) = (PostingsWriter::default(), Vec::new());
-        for (gram, groups) in all.iter().filter_map(|gram| self.found.get_key_value(gram)) {
+        for (number, (gram, groups)) in
+            all.iter().filter_map(|gram| self.found.get_key_value(gram)).enumerate()
+        {
+            if number % PAUSE_LISTS == 0 {
+                pause();
+            }
             steps.clear();
             let mut next = groups.first;
             while let Some(piece) = self.pieces.get(next as usize) {

@@ -83,7 +83,7 @@ impl Rebuild {
             ..Meta::default()
         };
         let (name, bottom) = (self.next_name(), self.pieces.is_empty());
-        let piece = self.files.make(&name, keys(&contents), 0, &[], |writer| {
+        let piece = self.files.make(&name, keys(&contents), 0, &[], &mut || {}, |writer, _| {
             write_entries(&contents, *first, bottom, &mut meta, writer)?;
             let mut out = PlacesWriter::default();
             let mut push = |(seq, offset): &(u64, u32)| out.push(writer, *seq, *offset);
@@ -150,7 +150,7 @@ mod tests {
     /// The checkpoint of a table as of event `last`.
     fn checkpoint(files: &RunFiles, last: u64) -> Arc<Run> {
         let meta = Meta { first: 1, last, dense_from: last + 1, generation: 3, ..Meta::default() };
-        files.make("checkpoint", 1, 0, &[], |_| Ok(meta)).expect("memory")
+        files.make("checkpoint", 1, 0, &[], &mut || {}, |_, _| Ok(meta)).expect("memory")
     }
 
     fn memory() -> (Arc<dyn Storage>, RunFiles) {

@@ -29,13 +29,9 @@ struct Sink {
     file: Arc<dyn File>,
     buffer: Vec<u8>,
     written: u64,
-    /// Where the part that was not synced begins. `None` for a file that is not synced.
-    synced: Option<u64>,
 }
 
 const SINK_BYTES: usize = 256 << 10;
-/// A large file is synced piece by piece: a sync of the log waits for all that the disk was given before.
-const SYNCED_AT_ONCE_BYTES: u64 = 2 << 20;
 
 /// Writes a run, entry by entry in the order of the keys.
 pub struct RunWriter {
@@ -52,13 +48,11 @@ pub struct RunWriter {
 }
 
 impl RunWriter {
-    /// A run in a new file, with at most so many keys of the table and terms together. `sync`: the file is
-    /// synced.
+    /// A run in a new file, with at most so many keys of the table and terms together.
     #[must_use]
-    pub fn to_file(file: Arc<dyn File>, keys: u64, sync: bool) -> Self {
-        let synced = sync.then_some(0);
+    pub fn to_file(file: Arc<dyn File>, keys: u64) -> Self {
         RunWriter {
-            sink: Sink { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0, synced },
+            sink: Sink { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 },
             block: BlockBuilder::default(),
             first_key: Vec::new(),
             index: BlockIndex::default(),
@@ -135,14 +129,20 @@ impl RunWriter {
         self.sink.spill()
     }
 
-    /// Finishes a run file. Where the records lie is taken over from
-    /// `pieces`, which follow each other.
+    /// Finishes a run file, and syncs it if `sync` says so. Where the records lie is taken over from
+    /// `pieces`, which follow each other. `pause` is called now and then, for other work.
     ///
     /// # Errors
     /// `read_only` when it cannot be written, `corrupt` when one of `pieces` cannot be read.
-    pub fn into_file(mut self, mut meta: Meta, pieces: &[&dyn EachOffsets]) -> Result<()> {
+    pub fn into_file(
+        mut self,
+        mut meta: Meta,
+        pieces: &[&dyn EachOffsets],
+        sync: bool,
+        pause: &mut dyn FnMut(),
+    ) -> Result<()> {
         let grams = std::mem::take(&mut self.grams);
-        meta.grams = grams.write(&mut self).map_err(|error| cannot_write(&error))?;
+        meta.grams = grams.write(&mut self, pause).map_err(|error| cannot_write(&error))?;
         if !self.block.is_empty() {
             self.close_block().map_err(|error| cannot_write(&error))?;
         }
@@ -150,6 +150,7 @@ impl RunWriter {
         let mut left = Vec::new();
         for piece in pieces {
             piece.each_offsets(&mut |bytes| {
+                pause();
                 left.extend_from_slice(bytes);
                 let whole = left.len() / (4 * BLOCK_OFFSETS) * (4 * BLOCK_OFFSETS);
                 left.drain(..whole).as_slice().chunks(4 * BLOCK_OFFSETS).for_each(|block| {
@@ -159,11 +160,11 @@ impl RunWriter {
             })?;
         }
         left.chunks(4 * BLOCK_OFFSETS).for_each(|block| write_piece(block, &mut self.sink.buffer));
-        self.write_end(meta, offsets_place).map_err(|error| cannot_write(&error))
+        self.write_end(meta, offsets_place, sync).map_err(|error| cannot_write(&error))
     }
 
     /// Writes what a run has in memory while it is open, piece by piece: it is here once already.
-    fn write_end(mut self, mut meta: Meta, offsets_place: u64) -> std::io::Result<()> {
+    fn write_end(mut self, mut meta: Meta, offsets_place: u64, sync: bool) -> std::io::Result<()> {
         let mut hash = crc32fast::Hasher::new();
         let mut places = vec![offsets_place, self.sink.position()];
         self.filter.fold(self.filtered);
@@ -192,7 +193,7 @@ impl RunWriter {
         self.sink.put(&piece, &mut hash)?;
         self.sink.buffer.extend_from_slice(&hash.finalize().to_le_bytes());
         self.sink.buffer.extend_from_slice(MAGIC);
-        self.sink.finish()
+        self.sink.finish(sync)
     }
 }
 
@@ -222,22 +223,11 @@ impl Sink {
         self.file.write_at(&self.buffer, self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        self.sync_from(SYNCED_AT_ONCE_BYTES)
+        Ok(())
     }
 
-    /// Syncs if so many bytes are not, and should be.
-    fn sync_from(&mut self, bytes: u64) -> std::io::Result<()> {
-        match self.synced {
-            Some(synced) if self.written - synced >= bytes => {
-                self.synced = Some(self.written);
-                self.file.sync()
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn finish(&mut self) -> std::io::Result<()> {
+    fn finish(&mut self, sync: bool) -> std::io::Result<()> {
         self.write()?;
-        self.sync_from(0)
+        if sync { self.file.sync() } else { Ok(()) }
     }
 }

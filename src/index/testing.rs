@@ -29,8 +29,8 @@ pub fn file_of(
     fill: impl FnOnce(&mut RunWriter),
 ) -> Arc<dyn File> {
     let file = Memory::default().open(Path::new("/run"), Open::Create).expect("memory");
-    let mut writer = RunWriter::to_file(Arc::clone(&file), keys, false);
+    let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
     fill(&mut writer);
-    writer.into_file(meta, offsets).expect("memory");
+    writer.into_file(meta, offsets, false, &mut || {}).expect("memory");
     file
 }

@@ -27,6 +27,12 @@ impl LogFiles {
         self.begun.as_ref().map_or(0, |begun| begun.first - 1)
     }
 
+    /// The newest segment, where it is empty.
+    #[must_use]
+    pub fn begun(&self) -> Option<PathBuf> {
+        self.begun.as_ref().map(|begun| begun.path.clone())
+    }
+
     /// Checks that the log, which ends behind event `last`, goes as far as its newest segment says.
     ///
     /// # Errors

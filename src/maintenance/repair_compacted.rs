@@ -232,14 +232,14 @@ impl<'p> Part<'p> {
         };
         table.store_queues();
         let file = self.storage.open(path, Open::Create).map_err(failed)?;
-        let (mut out, mut payload) = (RunWriter::to_file(file, 0, true), Vec::new());
+        let (mut out, mut payload) = (RunWriter::to_file(file, 0), Vec::new());
         table.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
             write_value(&mut payload, Some(value));
             out.add(key, &payload).map_err(failed)?;
             Ok(true)
         })?;
         let generation = self.compacted.generation + 1;
-        out.into_file(Meta { generation, counts: table.counts(), ..meta }, &[])
+        out.into_file(Meta { generation, counts: table.counts(), ..meta }, &[], true, &mut || {})
     }
 
     /// Folds what is left into an empty table.

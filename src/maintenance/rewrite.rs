@@ -123,7 +123,7 @@ impl Rewriter {
         let failed = |error| io(path.clone())(error);
         let file = self.storage.open(&path, Open::Create).map_err(failed)?;
         // Nothing is looked up in it, so it needs no filter.
-        let mut out = RunWriter::to_file(Arc::clone(&file), 0, true);
+        let mut out = RunWriter::to_file(Arc::clone(&file), 0);
         let (mut liveness, mut payload) = (Liveness::new(snapshot), Vec::new());
         snapshot.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
             pace.moved((key.len() + value.len()) as u64)?;
@@ -143,7 +143,7 @@ impl Rewriter {
             counts: snapshot.counts(),
             ..Meta::default()
         };
-        out.into_file(meta, &[])?;
+        out.into_file(meta, &[], true, &mut || {})?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &Arc::default(), true)?))
     }
 

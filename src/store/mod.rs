@@ -190,14 +190,15 @@ impl Road {
 
 /// Checks that the log, read from its beginning, reaches an event that the index knows: what is in run
 /// files was on disk in the log before.
-fn reaches(segments: &[Arc<Segment>], known: u64) -> Result<(), Failure> {
-    let read = recovery::read(segments.to_vec(), Start::default(), &mut |_, _| Ok(()))?;
+fn reaches(files: &LogFiles, known: u64) -> Result<(), Failure> {
+    let read = recovery::read(files.segments.clone(), Start::default(), &mut |_, _| Ok(()))?;
     if read.last >= known {
         return Ok(());
     }
     let what = format!("the log ends behind event {}, and the index knows event {known}", read.last);
-    let path = read.segments.last().map_or_else(PathBuf::new, |newest| newest.path.clone());
-    Err(Failure::Damage { path, offset: read.end(), what })
+    let newest = || read.segments.last().map(|newest| (newest.path.clone(), read.end()));
+    let (path, offset) = files.begun().map(|path| (path, 0)).or_else(newest).unwrap_or_default();
+    Err(Failure::Damage { path, offset, what })
 }
 
 /// Folds the events of the log into the index.
@@ -273,7 +274,7 @@ impl Replay {
             // The place that the index gives must hold that event: else one of both is damaged, and
             // the log tells which when it is read from its beginning.
             if let Err(error) = segment.read(start.last, offset, None) {
-                reaches(&segments, start.last)?;
+                reaches(&log_files, start.last)?;
                 return Err(self.index_failed(error));
             }
         }

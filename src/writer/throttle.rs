@@ -2,8 +2,8 @@
 //!
 //! The background works at a lower priority, so a writer that never waited would leave it behind for as long
 //! as there are requests, and the tails would grow without bound. Past a bound the writer waits in proportion
-//! to what it added and to how far the bound is passed: so nothing ever stops, and one megabyte past it about
-//! half of the time is the background's.
+//! to what it added and to the square of how far the bound is passed: so nothing ever stops, one megabyte past
+//! it half of the time is the background's, and three megabytes past it nine tenths are.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const BYTES_A_RUN_FILE: u64 = 128 << 10;
 /// Waits shorter than this are put together: each costs a wake-up.
 const WAIT_LEAST: Duration = Duration::from_micros(500);
 /// No wait is longer, so that reads of what was just written, and syncs, stay in time.
-const WAIT_MOST: Duration = Duration::from_millis(20);
+const WAIT_MOST: Duration = Duration::from_millis(50);
 
 /// Knows what was added since the last wait.
 #[derive(Debug, Default)]
@@ -35,7 +35,8 @@ impl Throttle {
             return None;
         }
         let work_us = added * ADDING_A_KIBIBYTE_US / 1024;
-        self.due += Duration::from_micros(work_us.saturating_mul(past) >> 20);
+        let share = past.saturating_mul(past) >> 20;
+        self.due += Duration::from_micros(work_us.saturating_mul(share) >> 20);
         let wait = self.due.min(WAIT_MOST);
         (wait >= WAIT_LEAST).then(|| {
             self.due -= wait;
@@ -64,9 +65,9 @@ mod tests {
         throttle.wait(SLOW_BYTES, 0);
         let megabytes = [0, 1, 2].map(|number| waited(&mut throttle, SLOW_BYTES + (number << 20), 1024, 0));
         assert!(megabytes.is_sorted(), "{megabytes:?}");
-        // About half of the work itself, then three halves of it.
-        assert!((5..15).contains(&megabytes[0].as_millis()), "{megabytes:?}");
-        assert!((20..40).contains(&megabytes[1].as_millis()), "{megabytes:?}");
+        // About a third of the work itself, then seven thirds of it.
+        assert!((4..10).contains(&megabytes[0].as_millis()), "{megabytes:?}");
+        assert!((40..60).contains(&megabytes[1].as_millis()), "{megabytes:?}");
         let files = waited(&mut Throttle::default(), 0, 1024, SLOW_RUN_FILES + 8);
         assert!((10..30).contains(&files.as_millis()), "{files:?}");
     }

@@ -100,8 +100,11 @@ pub const CACHED_BLOCKS: usize = 512;
 pub const CACHED_BLOCK_BYTES: usize = 8 << 10;
 /// A write with `durable:false` is synced at the latest after this.
 pub const SYNC_DELAY_MS: u64 = 100;
-/// Clients that do not read their replies are left this long after a stop began.
+/// Clients that do not read their replies are left when a stop has waited for them so long.
 pub const STOP_SECONDS: u64 = 5;
+/// Clients that read slowly are left this long after a stop began: less than those who stop a service wait
+/// before they kill it.
+pub const STOP_MOST_SECONDS: u64 = 30;
 /// Requests waiting in long polls, all connections together.
 pub const WAITING_RESERVES: usize = 65_536;
 

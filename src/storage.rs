@@ -120,6 +120,12 @@ pub fn replace(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<(
     storage.sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// Whether a file is one that was not whole yet.
+#[must_use]
+pub fn is_temporary(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "tmp")
+}
+
 /// The name a file has until it is whole.
 #[must_use]
 pub fn temporary_name(path: &Path) -> PathBuf {

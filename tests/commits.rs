@@ -34,14 +34,15 @@ impl Progress for Silence {
     fn replayed(&mut self, _: Replayed) {}
 }
 
-/// A disk whose next sync, or whose writes of some bytes, fail when the test says so.
+/// A disk whose syncs of segments, or whose writes of what is no zeros, fail when the test says so.
 #[derive(Clone, Default)]
 struct Flaky {
     syncs_fail: Arc<AtomicBool>,
     writes_fail: Arc<AtomicBool>,
 }
 
-struct FlakyFile(Arc<dyn File>, Flaky);
+/// The file, and whether it is a segment that was begun.
+struct FlakyFile(Arc<dyn File>, Flaky, bool);
 
 fn fails(when: &AtomicBool) -> io::Result<()> {
     if when.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
@@ -59,7 +60,7 @@ impl File for FlakyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        fails(&self.1.syncs_fail).and_then(|()| self.0.sync())
+        if self.2 { fails(&self.1.syncs_fail) } else { Ok(()) }.and_then(|()| self.0.sync())
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -73,7 +74,8 @@ impl File for FlakyFile {
 
 impl Storage for Flaky {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        Disk.open(path, how).map(|file| Arc::new(FlakyFile(file, self.clone())) as _)
+        let begun = path.extension().is_some_and(|end| end == "log");
+        Disk.open(path, how).map(|file| Arc::new(FlakyFile(file, self.clone(), begun)) as _)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

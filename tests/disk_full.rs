@@ -174,6 +174,7 @@ fn a_daemon_starts_on_a_full_disk_and_answers_reads() {
     daemon.launch();
     let mut client = daemon.connect();
     store(&mut client);
+    client.ok(json!({"cmd": "log.compact"}));
     disk.fill();
     until_full(&mut client);
     let last = client.last_seq();
@@ -183,6 +184,21 @@ fn a_daemon_starts_on_a_full_disk_and_answers_reads() {
         assert_eq!(client.last_seq(), last);
         client.ok(json!({"cmd": "message.search", "text": "hello"}));
     }
+    // A list of run files that a power loss took, and what a compaction left: a start heals what it can.
+    daemon.kill();
+    let lists = ["manifest", "recent"].map(|list| daemon.data().join("index").join(list));
+    let list = lists.iter().find(|list| list.exists()).expect("an index");
+    let mut bytes = fs::read(list).expect("a list");
+    bytes[3] ^= 1;
+    fs::OpenOptions::new()
+        .write(true)
+        .open(list)
+        .and_then(|mut file| file.write_all(&bytes))
+        .expect("a list");
+    daemon.launch();
+    let mut client = daemon.connect();
+    assert_eq!(client.last_seq(), last);
+    client.ok(json!({"cmd": "message.search", "text": "hello"}));
     disk.make_room();
     daemon.connect().ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
 }

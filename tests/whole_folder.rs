@@ -122,6 +122,32 @@ fn a_copy_of_a_segment_under_another_number_is_named() {
     assert_eq!(check(&daemon).code, Some(0));
 }
 
+#[test]
+fn a_segment_that_reads_as_zeros_between_others_is_not_taken_for_nothing() {
+    let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
+    let mut client = daemon.connect();
+    for number in 0..60 {
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": "v".repeat(500)}));
+    }
+    drop(client);
+    daemon.stop();
+    let all = segments(&daemon.data());
+    let length = all[1].metadata().expect("a segment").len();
+    for length in [length, 0] {
+        fs::write(&all[1], vec![0; usize::try_from(length).expect("small")]).expect("a segment");
+        assert_eq!(check(&daemon).code, Some(65));
+        let before = files(&daemon.data());
+        let index = daemon.data().join("index");
+        let _ = fs::remove_dir_all(&index);
+        let finished = daemon.fails_to_start();
+        assert_eq!(finished.code, Some(65), "{finished:?}");
+        let log = |all: BTreeMap<PathBuf, Vec<u8>>| -> Vec<(PathBuf, Vec<u8>)> {
+            all.into_iter().filter(|(path, _)| !path.starts_with(&index)).collect()
+        };
+        assert!(log(files(&daemon.data())) == log(before), "something was changed");
+    }
+}
+
 /// A stopped daemon whose log was compacted, with an index behind it.
 fn compacted() -> Daemon {
     let mut daemon = Daemon::with(&["--segment-bytes", "16K"]);

@@ -48,7 +48,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     let used = if is_old { Vec::new() } else { used };
     let last = used.last().map_or(0, |run| run.meta().last);
     let segments = log_files.segments.clone();
-    check_beginning(&segments, &folders.log, &compacted, known.max(log_files.known())).map_err(failed)?;
+    check_beginning(&segments, &folders.log, &compacted, known).map_err(failed)?;
     let snapshot =
         Snapshot { runs: Arc::new(used), segments: Arc::new(segments), last, ..Snapshot::default() };
     let mut found = Verified::default();

@@ -61,7 +61,8 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
     refuse_if_answered(path)?;
     // The socket gets its mode under another name, and then its own name in one step: nobody can
     // connect before the mode is right.
-    let temporary = path.with_file_name(format!(".{}", std::process::id()));
+    let name = path.file_name().unwrap_or_default().display();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     if path.as_os_str().len() >= ADDRESS_BYTES {
         let message = format!(
             "the socket's path is too long for the system: {}; name another with --socket",

@@ -317,7 +317,7 @@ impl<'a> Draft<'a> {
 
     /// So many bytes of the reply are there already.
     pub fn used_of_reply(&mut self, bytes: usize) {
-        let shown = self.outcome.events.len() * (self.job_bytes - JOB_BYTES);
+        let shown = if self.job_bytes > JOB_BYTES { self.outcome.records.len() } else { 0 };
         self.reply_room = (REPLY_BYTES - AROUND_JOBS).saturating_sub(bytes + shown);
     }
 

@@ -23,7 +23,7 @@ use super::tail::Tail;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
-use crate::storage::{Open, Storage, read_whole, replace, temporary_name};
+use crate::storage::{Open, Storage, is_temporary, read_whole, replace, temporary_name};
 
 /// The folder of run files.
 #[derive(Clone)]
@@ -125,6 +125,14 @@ impl RunFiles {
         Ok(runs)
     }
 
+    /// Removes what a write left that did not end. Nobody may be writing.
+    pub fn remove_temporaries(&self) {
+        let names = self.storage.list(&self.folder).unwrap_or_default();
+        for name in names.iter().filter(|name| is_temporary(name)) {
+            self.remove_leftover(name);
+        }
+    }
+
     /// Removes the files that are named nowhere. Nobody may be writing one.
     ///
     /// # Errors
@@ -133,7 +141,7 @@ impl RunFiles {
         let names = [self.names_in(MANIFEST)?, self.names_in(RECENT).unwrap_or_default()].concat();
         let others = self.storage.list(&self.folder).map_err(|error| self.failed(&error))?;
         let ours =
-            |name: &String| Path::new(name).extension().is_some_and(|end| end == "run" || end == "tmp");
+            |name: &String| is_temporary(name) || Path::new(name).extension().is_some_and(|end| end == "run");
         let mut removed = Ok(());
         for other in others.iter().filter(|name| ours(name) && !names.contains(name)) {
             removed = self.storage.remove(&self.folder.join(other)).and(removed);

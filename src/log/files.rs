@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compacted::Compacted;
-use super::recovery::{Failure, missing_before};
+use super::recovery::{self, Failure, Start, missing_before};
 use super::segment::{self, Segment};
-use crate::storage::{Open, Storage};
+use crate::storage::{Open, Storage, is_temporary};
 
 /// The files that make the log.
 pub struct LogFiles {
@@ -44,28 +44,19 @@ impl LogFiles {
         }
     }
 
-    /// Removes what is no part of the log, once it is known that the log is whole.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn remove_left_over(
-        &self,
-        storage: &dyn Storage,
-        folder: &Path,
-        compacted: &Compacted,
-    ) -> Result<(), Failure> {
+    /// Removes what is no part of the log, once it is known that the log is whole. What cannot be removed only
+    /// takes room: nothing names it.
+    pub fn remove_left_over(&self, storage: &dyn Storage, folder: &Path, compacted: &Compacted) {
         for path in &self.empty {
-            storage.remove(path).map_err(|error| Failure::Io { path: path.clone(), error })?;
+            let _ = storage.remove(path);
         }
-        // What else is left and cannot be removed only takes room: nothing names it.
         let names = storage.list(folder).unwrap_or_default();
-        for name in names.iter().filter(|name| name.ends_with(".log.tmp")) {
+        for name in names.iter().filter(|name| is_temporary(name)) {
             let _ = storage.remove(&folder.join(name));
         }
         if names.iter().any(|name| compacted.is_left_over(name)) {
             let _ = compacted.remove_left_over(storage, folder);
         }
-        Ok(())
     }
 }
 
@@ -103,14 +94,23 @@ pub fn open_segments(
         return Err(missing(&segment::path(folder, compacted.last + 1), compacted));
     }
     // A roll that failed half way leaves an empty segment, and the log went on in the one before.
-    let (mut used, mut empty) = (Vec::new(), Vec::new());
+    let (mut used, mut empty): (Vec<Arc<Segment>>, Vec<Arc<Segment>>) = (Vec::new(), Vec::new());
     for segment in &segments {
         let begins = segment.first == compacted.last + 1;
         let used_or_not =
             if begins || !is_empty(segment).map_err(io(&segment.path))? { &mut used } else { &mut empty };
         used_or_not.push(Arc::clone(segment));
     }
-    let begun = empty.last().cloned();
+    let newest = used.last().map_or(0, |newest| newest.first);
+    let begun = empty.last().filter(|begun| begun.first > newest).cloned();
+    // One between others may have lost what it held: then the one before does not go past it.
+    let is_lost = |lost: &Arc<Segment>| {
+        let before = used.iter().rfind(|before| before.first < lost.first);
+        lost.first < newest && !before.is_some_and(|before| goes_to(before, lost.first))
+    };
+    let lost: Vec<Arc<Segment>> = empty.extract_if(.., |segment| is_lost(segment)).collect();
+    used.extend(lost);
+    used.sort_by_key(|segment| segment.first);
     if used.is_empty() && !empty.is_empty() {
         used.push(empty.remove(0));
     }
@@ -137,6 +137,13 @@ pub fn check_beginning(
     }
     let what = "the log begins with event 1, and this segment is missing".to_owned();
     Err(Failure::Damage { path: segment::path(folder, 1), offset: 0, what })
+}
+
+/// Whether a segment holds an event, or a later one.
+fn goes_to(segment: &Arc<Segment>, seq: u64) -> bool {
+    let start = Start { last: segment.first - 1, offset: None };
+    let read = recovery::read(vec![Arc::clone(segment)], start, &mut |_, _| Ok(()));
+    read.is_ok_and(|read| read.last >= seq)
 }
 
 /// Whether a segment has nothing but the room that was made in it.
@@ -185,7 +192,8 @@ pub fn set_aside(
 ) -> io::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for name in storage.list(folder)? {
-        if segment::first_of(&name).is_none() && !compacted.names(&name) {
+        // The next segment is made under a name of its own while this looks.
+        if segment::first_of(&name).is_none() && !compacted.names(&name) && !is_temporary(&name) {
             let bytes = storage.open(&folder.join(&name), Open::Read)?.length()?;
             found.push((name, bytes));
         }
@@ -221,7 +229,7 @@ mod tests {
         let opened = open_segments(storage, Path::new(FOLDER), compacted, how);
         let opened = opened.map_err(|failure| failure.to_string())?;
         if how == Open::Write {
-            opened.remove_left_over(storage, Path::new(FOLDER), compacted).expect("memory");
+            opened.remove_left_over(storage, Path::new(FOLDER), compacted);
         }
         Ok(opened.segments.iter().map(|segment| segment.first).collect())
     }
@@ -293,7 +301,9 @@ mod tests {
         let part = "00000000000000000001-2.log";
         let compacted = Compacted::new(2, 12, vec![part.to_owned()]);
         let checkpoint = compacted.checkpoint();
-        let files = [(part, 5), (checkpoint.as_str(), 7), ("compacted", 9), ("a.torn", 3), ("b.damaged", 4)];
+        let next = "00000000000000000013.log.tmp";
+        let (part, checkpoint) = ((part, 5), (checkpoint.as_str(), 7));
+        let files = [part, checkpoint, ("compacted", 9), ("a.torn", 3), ("b.damaged", 4), (next, 5)];
         let mut found = set_aside(&folder(&files), Path::new(FOLDER), &compacted).expect("memory");
         found.sort();
         assert_eq!(found, [("a.torn".to_owned(), 3), ("b.damaged".to_owned(), 4)]);

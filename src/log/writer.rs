@@ -191,6 +191,7 @@ impl LogWriter {
     /// # Errors
     /// What the system says; the newest segment then goes on, and is full again a little later.
     pub fn prepare(&mut self) -> io::Result<Prepared> {
+        self.full_at = self.position + ROOM_BYTES;
         let path = segment::path(&self.folder, self.last + 1);
         let temporary = temporary_name(&path);
         let make = || {
@@ -205,11 +206,13 @@ impl LogWriter {
             file.sync()?;
             Ok(Prepared { path, temporary: temporary.clone(), file, room })
         };
-        make().inspect_err(|_| {
-            // What cannot be removed takes room until the next start.
-            let _ = self.storage.remove(&temporary);
-            self.full_at = self.position + ROOM_BYTES;
-        })
+        // What cannot be removed takes room until the next start.
+        make().inspect_err(|_| drop(self.storage.remove(&temporary)))
+    }
+
+    /// Removes the file of a segment that is not begun.
+    pub fn discard(&self, prepared: &Prepared) {
+        let _ = self.storage.remove(&prepared.temporary);
     }
 
     /// Begins the next segment. The newest must be cut and synced before.
@@ -217,9 +220,9 @@ impl LogWriter {
     /// # Errors
     /// What the system says; the old segment then goes on.
     pub fn roll(&mut self, prepared: Prepared) -> io::Result<()> {
-        let Prepared { path, temporary, file, room } = prepared;
-        self.full_at = self.position + ROOM_BYTES;
-        self.storage.rename(&temporary, &path)?;
+        let renamed = self.storage.rename(&prepared.temporary, &prepared.path);
+        renamed.inspect_err(|_| self.discard(&prepared))?;
+        let Prepared { path, file, room, .. } = prepared;
         self.storage.sync_folder(&self.folder)?;
         self.segment = Arc::new(Segment { first: self.last + 1, path, file });
         (self.position, self.room, self.full_at) = (0, room, self.segment_bytes);
@@ -333,6 +336,22 @@ mod tests {
                 + content(&storage, 1).iter().position(|byte| *byte == b'\n').expect("a header") as u64
                 + 1
         );
+    }
+
+    #[test]
+    fn a_segment_that_is_not_begun_leaves_no_file_and_is_not_made_again_at_once() {
+        let (storage, mut log) = log();
+        log.append(1, 1, &vec![b'y'; 1 << 20]).expect("memory");
+        assert!(log.is_full());
+        let prepared = log.prepare().expect("memory");
+        assert!(!log.is_full());
+        log.discard(&prepared);
+        assert_eq!(storage.list(Path::new("/log")).expect("memory").len(), 1);
+        log.append(2, 2, &vec![b'y'; 1 << 20]).expect("memory");
+        assert!(log.is_full());
+        log.trim().and_then(|()| roll(&mut log)).expect("memory");
+        assert!(!log.is_full());
+        assert_eq!(log.room, log.reserve());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::streams::{Client, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
 use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
-use crate::limits::STOP_SECONDS;
+use crate::limits::{STOP_MOST_SECONDS, STOP_SECONDS};
 use crate::protocol::reply::write_error;
 use crate::writer::{Answers, Ticket, ToWriter};
 
@@ -61,8 +61,8 @@ pub struct EventLoop {
     turned_away: VecDeque<(Instant, UnixStream)>,
     /// When accepting goes on after a shortage.
     accept_again: Option<Instant>,
-    /// Whether the daemon is stopping.
-    stopping: bool,
+    /// When a stop is over at the latest, once one has begun.
+    stop_by: Option<Instant>,
 }
 
 impl EventLoop {
@@ -98,7 +98,7 @@ impl EventLoop {
             buffer: vec![0; READ_BYTES],
             turned_away: VecDeque::new(),
             accept_again: None,
-            stopping: false,
+            stop_by: None,
         })
     }
 
@@ -143,9 +143,9 @@ impl EventLoop {
             router.writer.flush();
             self.answer_gets(router);
             router.end_turn();
-            if self.stopping {
+            if let Some(stop_by) = self.stop_by {
                 self.leave_stuck(router);
-                if self.clients.is_empty() {
+                if self.clients.is_empty() || stop_by <= Instant::now() {
                     return Ok(());
                 }
             }
@@ -188,8 +188,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let turned_away = self.turned_away.front().map(|(until, _)| *until);
-        let stuck = if self.stopping { self.left_at() } else { None };
-        let times = [self.accept_again, stuck, self.pulse.due(), turned_away];
+        let stuck = self.stop_by.and_then(|_| self.left_at());
+        let times = [self.accept_again, self.stop_by, stuck, self.pulse.due(), turned_away];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -342,7 +342,7 @@ impl EventLoop {
         }
         router.advance(token, &mut client.connection);
         let sent = send(client);
-        if self.stopping {
+        if self.stop_by.is_some() {
             let now = Instant::now();
             let full = !client.connection.replies.output().is_empty();
             client.stuck = full.then(|| client.stuck.filter(|_| !sent).unwrap_or(now));
@@ -395,6 +395,7 @@ impl EventLoop {
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
         send(client);
+        self.ready.insert(token);
         let held = client.connection.held_bytes();
         self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
         if client.connection.is_over() {
@@ -460,9 +461,10 @@ impl EventLoop {
     /// Begins the stop: nobody new, and nothing more from those who are there.
     fn stop(&mut self, router: &Router) {
         swallow(&self.supervision.stop);
-        if std::mem::replace(&mut self.stopping, true) {
+        if self.stop_by.is_some() {
             return;
         }
+        self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_MOST_SECONDS));
         self.accept_again = None;
         (self.supervision.tell)(News::Stopping);
         if let Some(mut listener) = self.listener.take() {

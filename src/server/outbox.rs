@@ -12,8 +12,8 @@ use crate::writer::{Asked, ToWriter};
 pub struct Outbox {
     sender: Sender<ToWriter>,
     parcel: RefCell<Parcel>,
-    /// Parcels that are full and not sent yet.
-    full: RefCell<Vec<Vec<Asked>>>,
+    /// What is to be sent before it.
+    unsent: RefCell<Vec<ToWriter>>,
     /// Reserves that wait.
     waiting: Cell<usize>,
 }
@@ -28,7 +28,7 @@ impl Outbox {
     /// An empty one.
     #[must_use]
     pub fn new(sender: Sender<ToWriter>) -> Self {
-        Outbox { sender, parcel: RefCell::default(), full: RefCell::default(), waiting: Cell::new(0) }
+        Outbox { sender, parcel: RefCell::default(), unsent: RefCell::default(), waiting: Cell::new(0) }
     }
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
@@ -37,22 +37,27 @@ impl Outbox {
         parcel.bytes += asked.bytes;
         parcel.requests.push(asked);
         if parcel.requests.len() >= PARCEL_REQUESTS || parcel.bytes >= PARCEL_BYTES {
-            self.full.borrow_mut().push(std::mem::take(&mut *parcel).requests);
             drop(parcel);
+            self.close_parcel();
             if !self.anyone_waits() {
                 self.flush();
             }
         }
     }
 
-    /// Sends all parcels. The loop must do this before it sleeps; where reserves wait it must first see who
+    fn close_parcel(&self) {
+        let Parcel { requests, .. } = self.parcel.take();
+        if !requests.is_empty() {
+            self.unsent.borrow_mut().push(ToWriter::Requests(requests));
+        }
+    }
+
+    /// Sends what there is. The loop must do this before it sleeps; where reserves wait it must first see who
     /// is gone.
     pub fn flush(&self) {
-        let last = self.parcel.take().requests;
-        for requests in self.full.take().into_iter().chain([last]).filter(|requests| !requests.is_empty()) {
-            // When the writer is gone the daemon is stopping.
-            let _ = self.sender.send(ToWriter::Requests(requests));
-        }
+        self.close_parcel();
+        // When the writer is gone the daemon is stopping.
+        self.unsent.take().into_iter().for_each(|message| drop(self.sender.send(message)));
     }
 
     /// Tells the writer something, behind all that was asked before.
@@ -81,15 +86,25 @@ impl Outbox {
     /// others asked since, which could bring it a job.
     pub fn gone(&self, connection: usize) {
         self.waits_no_more();
-        let parcels = self.full.take().into_iter().chain([self.parcel.take().requests]);
-        let mut before: Vec<Asked> = parcels.flatten().collect();
-        let reserve = before.iter().rposition(|asked| asked.ticket.connection == connection);
-        let behind = before.split_off(reserve.map_or(0, |place| place + 1));
-        if !before.is_empty() {
-            let _ = self.sender.send(ToWriter::Requests(before));
+        self.close_parcel();
+        let mut unsent = self.unsent.borrow_mut();
+        let place = |message: &ToWriter| match message {
+            ToWriter::Requests(requests) => {
+                requests.iter().rposition(|asked| asked.ticket.connection == connection)
+            }
+            _ => None,
+        };
+        let reserve = unsent.iter().enumerate().rev().find_map(|(at, message)| Some((at, place(message)?)));
+        // One that went to the writer in a turn before is waiting there.
+        let Some((at, place)) = reserve else { return unsent.insert(0, ToWriter::Gone(connection)) };
+        let behind = match &mut unsent[at] {
+            ToWriter::Requests(requests) => requests.split_off(place + 1),
+            _ => Vec::new(),
+        };
+        unsent.insert(at + 1, ToWriter::Gone(connection));
+        if !behind.is_empty() {
+            unsent.insert(at + 2, ToWriter::Requests(behind));
         }
-        let _ = self.sender.send(ToWriter::Gone(connection));
-        behind.into_iter().for_each(|asked| self.ask(asked));
     }
 }
 
@@ -153,7 +168,7 @@ mod tests {
         outbox.gone(4);
         outbox.flush();
         let gone = |connection| (vec![], Some(connection));
-        assert_eq!(told(&writer), [(vec![1, 2], None), gone(2), gone(4), (vec![3], None)]);
+        assert_eq!(told(&writer), [gone(4), (vec![1, 2], None), gone(2), (vec![3], None)]);
         assert!(!outbox.anyone_waits());
     }
 }

@@ -129,26 +129,25 @@ pub fn open(
         healed = true;
         progress.say(&format!("{error}; what it held is read from the log"));
     };
+    // Room that a start may need; nothing of it was ever a part of the index.
+    files.remove_temporaries();
     let opened = files.read(lost).and_then(|runs| {
         let mut replay = Replay::new(files.clone(), runs);
         let store = replay.open(storage, folders, segment_bytes, progress);
         replay.damaged_index.map_or(Ok(store), Err)
     });
-    let (store, left_over) = opened.unwrap_or_else(|error| {
+    let store = opened.unwrap_or_else(|error| {
         progress.say(&format!("{error}; building the index anew from the log"));
         healed = true;
         Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
     })?;
-    // Nothing is removed from a folder that no daemon starts on.
-    if healed {
-        files.announce(&store.snapshot.runs).map_err(|error| {
-            let error = std::io::Error::other(error.message().to_owned());
-            Failure::Io { path: folders.index.clone(), error }
-        })?;
+    // Nothing is removed from a folder that no daemon starts on. What cannot be removed only takes room.
+    let announced = if healed { files.announce(&store.snapshot.runs) } else { Ok(()) };
+    match announced {
+        Ok(()) => drop(files.remove_others()),
+        // The disk may be full: the next start heals it again.
+        Err(error) => progress.say(&format!("the index is not written yet: {error}")),
     }
-    // What cannot be removed only takes room.
-    let _ = files.remove_others();
-    left_over.remove_left_over(storage.as_ref(), &folders.log, &store.snapshot.compacted)?;
     Ok(store)
 }
 
@@ -246,11 +245,11 @@ impl Replay {
         folders: &Folders,
         segment_bytes: u64,
         progress: &mut dyn Progress,
-    ) -> Result<(Store, LogFiles), Failure> {
+    ) -> Result<Store, Failure> {
         let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
         let log_files = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Write)?;
         let segments = log_files.segments.clone();
-        let known = self.runs.last().map_or(0, |run| run.meta().last).max(log_files.known());
+        let known = self.runs.last().map_or(0, |run| run.meta().last);
         check_beginning(&segments, &folders.log, &compacted, known)?;
         if let Some(newest) = segments.last() {
             // A long replay writes run files: they may hold only what the log has on disk.
@@ -290,6 +289,8 @@ impl Replay {
         })?;
         self.add()?;
         log_files.check_end(recovered.last)?;
+        // The log is whole: what is no part of it may go, before a full disk has to take anything.
+        log_files.remove_left_over(storage.as_ref(), &folders.log, &compacted);
         let (log, segments, torn) = recovered.into_writer(storage, &folders.log, segment_bytes)?;
         if let Some((copy, bytes)) = torn {
             progress.say(&format!(
@@ -303,7 +304,7 @@ impl Replay {
         let last_at = snapshot.last_at;
         // The writer begins by reading this; damage there is healed now or never.
         Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
-        Ok((Store { log, snapshot, files: self.files.clone() }, log_files))
+        Ok(Store { log, snapshot, files: self.files.clone() })
     }
 
     /// Notes that the run files are of no use.

@@ -221,6 +221,7 @@ impl Writer {
         let snapshot = Arc::new(store.snapshot);
         let tail = snapshot.tails.last().cloned();
         let tail = tail.ok_or_else(|| Error::new(Code::Internal, "a store was opened without a tail"))?;
+        let held = snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
         around.stats.index(&snapshot.runs, &snapshot.tails);
         around.published.publish(Arc::clone(&snapshot));
         Ok(Writer {
@@ -231,7 +232,7 @@ impl Writer {
             flying: None,
             few_before: true,
             pulses: Vec::new(),
-            throttle: Throttle::default(),
+            throttle: Throttle::from(held),
             timers,
             waiters: Waiters::default(),
             random: Randomness::default(),

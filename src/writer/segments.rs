@@ -27,9 +27,9 @@ impl Writer {
         };
         let before = Arc::clone(self.log.segment());
         let next_file = self.log.prepare().map_err(|error| failed(&before.path, error))?;
-        self.log.cut().map_err(|error| failed(&before.path, error))?;
+        let cut = self.log.cut().map_err(|error| failed(&before.path, error));
         // A sync that fails ends all writing, here as well.
-        self.sync()?;
+        cut.and_then(|()| self.sync()).inspect_err(|_| self.log.discard(&next_file))?;
         self.log.roll(next_file).map_err(|error| failed(&before.path, error))?;
         let mut next = Snapshot::clone(&self.snapshot);
         let mut segments = next.segments.as_ref().clone();

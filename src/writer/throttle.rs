@@ -26,6 +26,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
+    /// The tails hold so many bytes, none of which the writer added.
+    #[must_use]
+    pub fn from(bytes: u64) -> Self {
+        Throttle { bytes, ..Throttle::default() }
+    }
+
     /// How long to wait now that the tails hold so many bytes and there are so many run files.
     pub fn wait(&mut self, bytes: u64, files: u64) -> Option<Duration> {
         let added = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));

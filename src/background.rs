@@ -52,7 +52,7 @@ impl Background {
             let put_off = desk.put_off.pop_front();
             let Some(given) = put_off.or_else(|| desk.replaced.receive(work)) else { return };
             match given {
-                ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk.runs),
+                ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk, work),
                 ToBackground::Part(last) => desk.part = last,
                 ToBackground::Compacted(compaction) => {
                     desk.part = 0;
@@ -62,14 +62,24 @@ impl Background {
         }
     }
 
-    fn flush_until_done(&self, tail: &Tail, runs: &mut Vec<Arc<Run>>) {
+    /// Makes a file of a tail, sooner or later. A compaction that covers the tail makes that needless: it may be
+    /// what gives the disk room again.
+    fn flush_until_done(&self, tail: &Tail, desk: &mut Desk, work: &Receiver<ToBackground>) {
         let mut said = false;
-        while let Err(error) = self.flush(tail, runs) {
+        while let Err(error) = self.flush(tail, &mut desk.runs) {
             if !said {
                 report::warning(&format!("the index stays in memory for now: {error}"));
                 said = true;
             }
-            std::thread::sleep(RETRY);
+            match work.recv_timeout(RETRY) {
+                Ok(ToBackground::Compacted(compaction)) if compaction.run.meta().last >= tail.last() => {
+                    return desk.put_in_front(compaction);
+                }
+                Ok(other) => desk.put_off.push_back(other),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The daemon is stopping.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 
@@ -102,7 +112,7 @@ impl Background {
                 && let Ok(given) = work.try_recv()
             {
                 match given {
-                    ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk.runs),
+                    ToBackground::Flush(tail) => self.flush_until_done(&tail, desk, work),
                     other => desk.put_off.push_back(other),
                 }
             }
@@ -138,6 +148,20 @@ struct Desk {
     replaced: Replaced,
 }
 
+impl Desk {
+    /// A compaction comes next, instead of the tails that it covers.
+    fn put_in_front(&mut self, compaction: Box<Compaction>) {
+        let last = compaction.run.meta().last;
+        self.put_off.retain(|work| match work {
+            ToBackground::Flush(tail) => tail.last() > last,
+            // It ends with the compaction.
+            ToBackground::Part(_) => false,
+            ToBackground::Compacted(_) => true,
+        });
+        self.put_off.push_front(ToBackground::Compacted(compaction));
+    }
+}
+
 /// Runs whose files are removed. The file system gives their room back when the last one that reads them
 /// is done, which may take it many milliseconds: that is to be this thread, and none that clients wait for.
 #[derive(Default)]
@@ -163,5 +187,84 @@ impl Replaced {
         }
         self.0.clear();
         work.recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::domain::table::{Changes, Counts};
+    use crate::domain::testing;
+    use crate::index::tail::Added;
+    use crate::storage::memory::Memory;
+    use crate::storage::{File, Open, Storage};
+    use crossbeam_channel::{bounded, unbounded};
+
+    /// Where a file gets no other name while this is set.
+    #[derive(Default)]
+    struct Stubborn(Memory, AtomicBool);
+
+    impl Storage for Stubborn {
+        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+            self.0.open(path, how)
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+            self.0.list(folder)
+        }
+
+        fn create_folder(&self, folder: &Path) -> io::Result<()> {
+            self.0.create_folder(folder)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            if self.1.load(Ordering::SeqCst) {
+                return Err(io::Error::other("the disk is full"));
+            }
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.0.remove(path)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            self.0.sync_folder(folder)
+        }
+    }
+
+    #[test]
+    fn a_compaction_is_taken_though_the_tail_that_it_covers_cannot_be_written() {
+        let storage = Arc::new(Stubborn::default());
+        let tail = Arc::new(Tail::new(1));
+        let event = testing::events().next().expect("an event");
+        let (changes, counts) = (Changes::default(), Counts::default());
+        tail.add(Added { events: &[event], offsets: &[0], changes, counts, deleted: Vec::new() });
+        let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
+        let run = files.write(&tail, true).expect("memory");
+        storage.1.store(true, Ordering::SeqCst);
+
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let background = Background { files, writer, stats: Arc::default() };
+        let background = std::thread::spawn(move || background.run(Vec::new(), &work));
+        let (done, _done) = bounded(1);
+        let (segments, compacted) = (Vec::new(), Arc::default());
+        let compaction = Compaction { segments, run, compacted, indexed: Ok(()), done };
+        for work in
+            [ToBackground::Part(1), ToBackground::Flush(tail), ToBackground::Compacted(Box::new(compaction))]
+        {
+            to_background.send(work).expect("it lives");
+        }
+        let first = told.recv_timeout(Duration::from_secs(30)).expect("it is taken");
+        let ToWriter::Compacted(compaction) = first else { panic!("nothing else was done") };
+        assert!(compaction.indexed.is_err(), "the list of run files is the old one");
+        drop(to_background);
+        background.join().expect("it ends");
+        let left = storage.list(Path::new("/index")).expect("memory");
+        assert!(left.iter().all(|name| !name.ends_with("tmp")), "{left:?}");
     }
 }

@@ -113,10 +113,13 @@ pub fn read_whole(storage: &dyn Storage, path: &Path) -> io::Result<Vec<u8>> {
 /// What the system says; then the old file is still there.
 pub fn replace(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
-    let file = storage.open(&temporary, Open::Create)?;
-    file.write_at(bytes, 0)?;
-    file.sync()?;
-    storage.rename(&temporary, path)?;
+    let write = || {
+        let file = storage.open(&temporary, Open::Create)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        storage.rename(&temporary, path)
+    };
+    write().inspect_err(|_| drop(storage.remove(&temporary)))?;
     storage.sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 

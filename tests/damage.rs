@@ -234,3 +234,52 @@ fn nothing_damaged_is_ever_served() {
     let read = client.ok(json!({"cmd": "kv.get", "key": "later"}));
     assert_eq!(read["value"], 1, "the daemon goes on\n{read}");
 }
+
+#[test]
+fn a_chat_that_the_index_cannot_list_is_not_deleted_and_costs_nobody_else_anything() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let app = client.ok(json!({"cmd": "app.create", "name": "a"})).string("token");
+    client.ok(json!({"cmd": "chat.create", "app": app}));
+    for some in 0..40 {
+        let post = |number: u32| {
+            let words: Vec<String> = (0..100).map(|word| format!("w{some}x{number}x{word}")).collect();
+            json!({"cmd": "message.post", "app": app, "chat": 1, "originator": "o", "body": words.join(" ")})
+        };
+        let posts: Vec<_> = (0..100).map(post).collect();
+        client.ok(json!({"cmd": "batch", "commands": posts, "durable": false}));
+    }
+    // One run file, so large that a start does not read all of it.
+    client.ok(json!({"cmd": "log.compact"}));
+    drop(client);
+    daemon.stop();
+    let index = fs::read_dir(daemon.data().join("index")).expect("an index");
+    let mut paths = index.map(|entry| entry.expect("an entry").path());
+    let run = paths.find(|path| path.extension().is_some_and(|end| end == "run")).expect("a run");
+    let bytes = fs::read(&run).expect("a run");
+    assert!(bytes.len() > 4 << 20, "{}", bytes.len());
+    let places = bytes.windows(8).enumerate().filter(|(_, piece)| *piece == &app.as_bytes()[..8]);
+    let places: Vec<usize> = places.map(|(place, _)| place).collect();
+    let mut refused = 0;
+    // The chat's messages are listed behind what the table says of it.
+    for place in places.iter().rev() {
+        let mut copy = Daemon::stopped_on(&daemon.data());
+        overwrite(&copy.data().join("index").join(file_name(&run)), *place, &[bytes[*place] ^ 1]);
+        copy.launch();
+        let mut client = copy.connect();
+        let reply = client.ask(json!({"cmd": "chat.delete", "app": app, "chat": 1}));
+        if reply["ok"] != true {
+            assert_eq!(reply["error"], "corrupt", "{reply}");
+            refused += 1;
+        }
+        client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+        let deleted = reply["ok"] == true;
+        copy.crash();
+        let stored = copy.connect().ok(json!({"cmd": "log.read", "types": ["chat.deleted"]}));
+        assert_eq!(stored.list("events").len(), usize::from(deleted), "{stored}");
+        if refused > 0 {
+            return;
+        }
+    }
+    panic!("none of {places:?} is of the chat's messages");
+}

@@ -218,12 +218,17 @@ impl RunFiles {
     ) -> Result<Arc<Run>> {
         let path = self.folder.join(name);
         let temporary = temporary_name(&path);
-        let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-        let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
-        let meta = fill(&mut writer, pause)?;
         let synced = bytes >= self.synced_bytes;
-        writer.into_file(meta, offsets, synced, pause)?;
-        self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
+        let write = || {
+            let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
+            let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
+            let meta = fill(&mut writer, pause)?;
+            writer.into_file(meta, offsets, synced, pause)?;
+            self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
+            Ok(file)
+        };
+        // A full disk needs the room that a part of the file takes.
+        let file = write().inspect_err(|_: &Error| drop(self.storage.remove(&temporary)))?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
     }
 
@@ -241,6 +246,7 @@ impl RunFiles {
         let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
         file.write_at(&line_of(recent)?, 0)
             .and_then(|()| self.storage.rename(&temporary, &path))
+            .inspect_err(|_| drop(self.storage.remove(&temporary)))
             .map_err(|error| self.failed(&error))
     }
 

@@ -194,8 +194,10 @@ pub fn set_aside(
     for name in storage.list(folder)? {
         // The next segment is made under a name of its own while this looks.
         if segment::first_of(&name).is_none() && !compacted.names(&name) && !is_temporary(&name) {
-            let bytes = storage.open(&folder.join(&name), Open::Read)?.length()?;
-            found.push((name, bytes));
+            match storage.open(&folder.join(&name), Open::Read).and_then(|file| file.length()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                length => found.push((name, length?)),
+            }
         }
     }
     Ok(found)

@@ -238,8 +238,10 @@ impl LogWriter {
     /// # Errors
     /// What the system says.
     pub fn trim(&mut self) -> io::Result<()> {
-        self.cut()?;
-        self.sync()
+        // What was acknowledged is synced, whatever comes of the rest.
+        let cut = self.cut();
+        self.sync()?;
+        cut
     }
 
     /// Cuts the room made ahead off the newest segment.

@@ -14,8 +14,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
@@ -30,6 +31,9 @@ use crate::writer::{Compaction, ToBackground, ToWriter};
 
 use super::pace::Pace;
 use super::rewrite::{Rewriter, Rewritten, Tally};
+
+/// How often a compaction that waits for the index looks whether the daemon is stopping.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Compacts the log of a daemon.
 pub struct Compactor {
@@ -88,7 +92,14 @@ impl Compactor {
         let compaction =
             Compaction { segments, run, compacted: Arc::clone(&compacted), indexed: Ok(()), done };
         self.background.send(ToBackground::Compacted(Box::new(compaction))).map_err(|_| stopping())?;
-        let indexed = published.recv().map_err(|_| stopping())?;
+        let indexed = loop {
+            match published.recv_timeout(LOOK_AGAIN) {
+                Ok(indexed) => break indexed,
+                // The next start makes the index anew.
+                Err(RecvTimeoutError::Timeout) => pace.check()?,
+                Err(RecvTimeoutError::Disconnected) => return Err(stopping()),
+            }
+        };
         let log = &self.folders.log;
         let removed = compacted.remove_left_over(self.storage.as_ref(), log);
         self.stats.compactions.add(1);

@@ -31,8 +31,10 @@ pub fn find(storage: &dyn Storage, folder: &Path) -> std::result::Result<Option<
     for (generation, last) in made {
         if let Some(segments) = chain(storage, folder, &names, generation, last)? {
             let found = Compacted::new(generation, last, segments);
-            if open_checkpoint(storage, folder, &found, &mut |_| Ok(())).is_ok() {
-                return Ok(Some(found));
+            match open_checkpoint(storage, folder, &found, &mut |_| Ok(())) {
+                Ok(_) => return Ok(Some(found)),
+                Err(Failure::Damage { .. }) => {}
+                Err(unreadable) => return Err(unreadable),
             }
         }
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::codec::hex;
@@ -88,7 +88,10 @@ impl Destination {
         let temporary = PathBuf::from(format!("{}.{}.tmp", name.to_string_lossy(), hex(&random)));
         let failed = |error: Errno| refused(&format!("a folder beside {to} cannot be made"), error.into());
         mkdirat(&parent, &temporary, Mode::RWXU).map_err(failed)?;
-        let folder = open_folder(&parent, &temporary, OFlags::NOFOLLOW).map_err(failed)?;
+        let folder = open_folder(&parent, &temporary, OFlags::NOFOLLOW).map_err(|error| {
+            let _ = unlinkat(&parent, &temporary, AtFlags::REMOVEDIR);
+            failed(error)
+        })?;
         let (shown, name) = (to.to_owned(), PathBuf::from(name));
         Ok(Destination { shown, parent, name, temporary, folder, finished: false })
     }
@@ -105,13 +108,20 @@ impl Destination {
     /// `conflict` when something else came to be there; `read_only`.
     pub fn finish(mut self) -> Result<()> {
         match rustix::fs::renameat(&self.parent, &self.temporary, &self.parent, &self.name) {
-            Ok(()) => self.finished = true,
+            Ok(()) => {}
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {
                 return Err(conflict(format!("{} came to be there meanwhile", self.shown)));
             }
             Err(error) => return Err(refused(&self.shown, error.into())),
         }
-        rustix::fs::fsync(&self.parent).map_err(|error| refused(&self.shown, error.into()))
+        if let Err(error) = rustix::fs::fsync(&self.parent) {
+            // It may be gone after a power loss: then it is no backup, and it must not be in the way of the next.
+            let back = rustix::fs::renameat(&self.parent, &self.name, &self.parent, &self.temporary);
+            self.finished = back.is_err();
+            return Err(refused(&self.shown, error.into()));
+        }
+        self.finished = true;
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::index::run::Run;
 use crate::log::compacted::Compacted;
 use crate::log::recovery::{Failure, Start, read_until};
 use crate::log::segment::Segment;
-use crate::storage::{Open, Storage};
+use crate::storage::{File, Open, Storage};
 
 /// What went wrong.
 pub enum Trouble {
@@ -57,12 +57,26 @@ pub fn open_checkpoint(
         }
         Err(error) => return Err(Failure::Io { path, error }),
     };
+    // What cannot be read now may be read later: only what is read and wrong is damage.
+    readable(file.as_ref()).map_err(|error| Failure::Io { path: path.clone(), error })?;
     // It is read once, from end to end: nothing is worth keeping.
     let run = Run::open(file, &path.display().to_string(), &Arc::default(), true);
     run.and_then(|run| run.verify(moved).map(|()| run)).map_err(|error| {
         let what = format!("the table's checkpoint: {}", error.message());
         Failure::Damage { path, offset: error.offset().unwrap_or(0), what }
     })
+}
+
+/// Reads all of a file, for whether it can be read.
+fn readable(file: &dyn File) -> std::io::Result<()> {
+    let (mut piece, mut place) = (vec![0; 256 << 10], 0);
+    loop {
+        let read = file.read_at(&mut piece, place)?;
+        if read < piece.len() {
+            return Ok(());
+        }
+        place += read as u64;
+    }
 }
 
 impl Part<'_> {

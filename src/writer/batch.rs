@@ -9,7 +9,7 @@ use crate::domain::event::{Event, Fact};
 use crate::domain::jobs::Queue;
 use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit, tag};
 use crate::error::Result;
-use crate::index::tail::Added;
+use crate::index::tail::{Added, Removal};
 use crate::log::frame::write_line;
 use crate::snapshot::Snapshot;
 
@@ -95,8 +95,9 @@ impl Batch {
     }
 
     /// Takes what is to be added to the tail; `offsets` are the places of the lines in their segment. The
-    /// queues are brought into their stored form here, once for all that happened to them.
-    pub fn take_added<'b>(&'b mut self, offsets: &'b [u32]) -> Added<'b> {
+    /// queues are brought into their stored form here, once for all that happened to them. `deleted`: see
+    /// [`Added::deleted`].
+    pub fn take_added<'b>(&'b mut self, offsets: &'b [u32], deleted: Vec<Removal>) -> Added<'b> {
         self.kept = true;
         let (mut changes, hot) = (std::mem::take(&mut self.changes), self.hot.get_mut());
         hot.change(&changes);
@@ -104,7 +105,7 @@ impl Batch {
             changes.0.insert(Queue::key(id), queue.as_ref().map(Queue::value));
             hot.note_queue(id, queue);
         }
-        Added { events: &self.events, offsets, changes, counts: self.counts }
+        Added { events: &self.events, offsets, changes, counts: self.counts, deleted }
     }
 }
 

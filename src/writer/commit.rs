@@ -163,8 +163,8 @@ impl Writer {
         let places = turn.batch.starts().iter().map(|place| u32::try_from(start + *place as u64));
         let offsets = places.collect::<std::result::Result<Vec<u32>, _>>();
         let offsets = offsets.map_err(|_| Error::new(Code::Internal, "a segment is over 4 GiB"));
-        let Snapshot { runs, tails, .. } = self.snapshot.as_ref();
-        let added = offsets.and_then(|offsets| self.tail.add(turn.batch.take_added(&offsets), runs, tails));
+        let deleted = std::mem::take(&mut turn.deleted);
+        let added = offsets.map(|offsets| self.tail.add(turn.batch.take_added(&offsets, deleted)));
         if let Err(error) = added {
             // The frame is in the file and cannot be shown: nothing more may follow it.
             return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown));

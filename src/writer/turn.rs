@@ -12,7 +12,9 @@ use crate::domain::event::{Event, Fact};
 use crate::domain::table::{Circumstances, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
+use crate::index::tail::{Removal, deleted_by};
 use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, WAITING_RESERVES};
+use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
 /// What is decided together.
@@ -26,6 +28,8 @@ pub(super) struct Turn {
     pub(super) durable: bool,
     /// Jobs whose timers were taken, to set them again when nothing comes of it.
     pub(super) taken: Vec<(u64, u64)>,
+    /// What went with chats and applications that it deletes.
+    pub(super) deleted: Vec<Removal>,
     /// Reserves that wait because of what was decided in it.
     pub(super) waiting: Vec<u64>,
     pub(super) requests: usize,
@@ -61,6 +65,7 @@ impl Writer {
             answers: Answers::default(),
             durable: false,
             taken: Vec::new(),
+            deleted: Vec::new(),
             waiting: Vec::new(),
             requests: 0,
             events: 0,
@@ -118,6 +123,11 @@ impl Writer {
         let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;
         if !dry_run {
             self.find_room(turn, &outcome, gives_room)?;
+            // Files are read for it, which may fail: that is to be this request's affair alone.
+            let Snapshot { runs, tails, .. } = self.snapshot.as_ref();
+            let deleted = outcome.events.iter().map(|event| deleted_by(event, runs, tails));
+            let deleted = deleted.collect::<Result<Vec<Option<Removal>>>>()?;
+            turn.deleted.extend(deleted.into_iter().flatten());
             let readied = if self.waiters.is_empty() { Vec::new() } else { readied_queues(&outcome.events) };
             turn.batch.keep(&mut outcome);
             for queue in readied {

@@ -58,6 +58,17 @@ struct Inner {
     counts: Counts,
 }
 
+impl Inner {
+    /// Appends the messages with a term of posts or one of edits. `first`: the seq of the first event.
+    fn messages_with(&self, first: u64, [posts, edits]: &[Vec<u8>; 2], messages: &mut Vec<u64>) {
+        let dictionary = &self.contents.dictionary;
+        if let Some(term) = dictionary.find(posts) {
+            messages.extend(dictionary.items(&term).map(|event| first + u64::from(event)));
+        }
+        messages.extend(self.contents.edited_with(edits, u32::MAX));
+    }
+}
+
 /// Events that follow those of a tail, and what came of them.
 pub struct Added<'a> {
     /// The events, in order.
@@ -68,6 +79,39 @@ pub struct Added<'a> {
     pub changes: Changes,
     /// How many there are of what, behind them.
     pub counts: Counts,
+    /// For each event that deletes a chat or an application, see [`deleted_by`].
+    pub deleted: Vec<Removal>,
+}
+
+/// An event that deletes a chat or an application, by its seq, and the messages that go with it, as far as they
+/// were there before its batch.
+pub type Removal = (u64, Vec<u64>);
+
+/// What an event deletes with a chat or an application: a term of posts, and one of edits.
+fn deleted_terms(event: &Event) -> Option<[Vec<u8>; 2]> {
+    let (kind, bytes) = match &event.fact {
+        Fact::ChatDeleted { app, chat } => (Kind::Chat, chat_bytes(app, *chat)),
+        Fact::AppDeleted { token } => (Kind::App, token.as_bytes().to_vec()),
+        _ => return None,
+    };
+    Some([false, true].map(|edit| term(kind, edit, &bytes)))
+}
+
+/// The messages that an event deletes with a chat or an application, of all that is in `runs` and `tails`; of
+/// posts and of edits, because a merge drops the post of a message that was edited. `None` for other events.
+///
+/// # Errors
+/// `corrupt`.
+pub fn deleted_by(event: &Event, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<Option<Removal>> {
+    let Some(terms) = deleted_terms(event) else { return Ok(None) };
+    let mut messages = Vec::new();
+    for run in runs {
+        for term in &terms {
+            messages.extend(postings::all(run, term)?);
+        }
+    }
+    tails.iter().for_each(|tail| tail.read().messages_with(tail.first, &terms, &mut messages));
+    Ok(Some((event.seq, messages)))
 }
 
 impl Tail {
@@ -113,29 +157,23 @@ impl Tail {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a batch. No snapshot sees it before its last event is one of this batch. `runs` and `tails`
-    /// are what is older.
-    ///
-    /// # Errors
-    /// `corrupt` when the messages of a deleted chat cannot be listed.
-    pub fn add(&self, added: Added<'_>, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<()> {
-        let Added { events, offsets, changes, counts } = added;
-        let Some(last) = events.last() else { return Ok(()) };
+    /// Adds a batch. No snapshot sees it before its last event is one of this batch.
+    pub fn add(&self, added: Added<'_>) {
+        let Added { events, offsets, changes, counts, mut deleted } = added;
+        let Some(last) = events.last() else { return };
         let number = |event: &Event| u32::try_from(event.seq - self.first).unwrap_or(u32::MAX);
         for some in events.chunks(ADDED_AT_ONCE) {
             let mut inner = self.write();
             for event in some {
-                let deleted = match &event.fact {
-                    Fact::ChatDeleted { app, chat } => Some((Kind::Chat, chat_bytes(app, *chat))),
-                    Fact::AppDeleted { token } => Some((Kind::App, token.as_bytes().to_vec())),
-                    _ => None,
-                };
-                if let Some((kind, bytes)) = deleted {
-                    // Reading run files takes time: others go on meanwhile.
-                    drop(inner);
-                    let messages = self.messages_with(kind, &bytes, runs, tails)?;
-                    inner = self.write();
-                    inner.contents.deletions.push((number(event), messages));
+                if let Some(terms) = deleted_terms(event) {
+                    let known = deleted.iter_mut().find(|(seq, _)| *seq == event.seq);
+                    let mut messages =
+                        known.map(|(_, messages)| std::mem::take(messages)).unwrap_or_default();
+                    // Those of its own batch came since.
+                    inner.messages_with(self.first, &terms, &mut messages);
+                    messages.sort_unstable();
+                    messages.dedup();
+                    inner.contents.deletions.push((number(event), messages.into()));
                 }
                 inner.contents.add(event, number(event));
             }
@@ -156,35 +194,6 @@ impl Tail {
         let held = inner.contents.held_bytes() + 4 * inner.offsets.len();
         self.held.store(held as u64, Ordering::Relaxed);
         self.events.store(inner.offsets.len() as u64, Ordering::Release);
-        Ok(())
-    }
-
-    /// All messages with a term, of posts and of edits, because a merge drops the post of a message that
-    /// was edited; ascending.
-    fn messages_with(
-        &self,
-        kind: Kind,
-        bytes: &[u8],
-        runs: &[Arc<Run>],
-        tails: &[Arc<Tail>],
-    ) -> Result<Arc<[u64]>> {
-        let (posts, edits) = (term(kind, false, bytes), term(kind, true, bytes));
-        let mut messages = Vec::new();
-        for run in runs {
-            messages.extend(postings::all(run, &posts)?);
-            messages.extend(postings::all(run, &edits)?);
-        }
-        for tail in tails.iter().map(AsRef::as_ref).filter(|tail| tail.first < self.first).chain([self]) {
-            let Inner { contents, .. } = &*tail.read();
-            if let Some(term) = contents.dictionary.find(&posts) {
-                let items = contents.dictionary.items(&term);
-                messages.extend(items.map(|event| tail.first + u64::from(event)));
-            }
-            messages.extend(contents.edited_with(&edits, u32::MAX));
-        }
-        messages.sort_unstable();
-        messages.dedup();
-        Ok(messages.into())
     }
 
     /// How many keys and terms a file of it has to write.
@@ -243,8 +252,14 @@ mod tests {
         for (number, event) in (1_u32..).zip(&events) {
             let counts = Counts { messages: u64::from(number), ..Counts::default() };
             let (offsets, changes) = ([100 * number], Changes::default());
-            let added = Added { events: std::slice::from_ref(event), offsets: &offsets, changes, counts };
-            tail.add(added, &[], &[]).expect("memory");
+            let added = Added {
+                events: std::slice::from_ref(event),
+                offsets: &offsets,
+                changes,
+                counts,
+                deleted: Vec::new(),
+            };
+            tail.add(added);
         }
         let expected = Meta {
             first: 4,

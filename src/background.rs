@@ -77,8 +77,7 @@ impl Background {
                 }
                 Ok(other) => desk.put_off.push_back(other),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The daemon is stopping.
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(RETRY),
             }
         }
     }

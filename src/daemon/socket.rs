@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::Exit;
 use super::options::Options;
 use crate::paths;
@@ -95,7 +97,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     if path.as_os_str().len() < ADDRESS_BYTES {
         return UnixListener::bind(path);
     }
-    let folder = fs::File::open(folder)?;
+    let folder = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
 }
 

@@ -317,7 +317,9 @@ impl<'a> Draft<'a> {
 
     /// So many bytes of the reply are there already.
     pub fn used_of_reply(&mut self, bytes: usize) {
-        let shown = if self.job_bytes > JOB_BYTES { self.outcome.records.len() } else { 0 };
+        // Each event has a comma behind it.
+        let events = self.outcome.records.len() + self.outcome.events.len();
+        let shown = if self.job_bytes > JOB_BYTES { events } else { 0 };
         self.reply_room = (REPLY_BYTES - AROUND_JOBS).saturating_sub(bytes + shown);
     }
 

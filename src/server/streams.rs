@@ -1,10 +1,9 @@
 //! Reads from and writes to a client's socket, which never waits.
 
-use std::io::{self, IoSliceMut, Write};
+use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use mio::net::UnixStream;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
 use super::connection::{Connection, Life};
 
@@ -26,8 +25,8 @@ pub struct Client {
 
 /// Reads once.
 pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
-    match receive(&client.stream, buffer) {
-        Ok((0, _)) => {
+    match client.stream.read(buffer) {
+        Ok(0) => {
             client.readable = false;
             client.connection.ended = true;
             if client.connection.stopping {
@@ -36,10 +35,12 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
                 client.connection.lines.end();
             }
         }
-        Ok((count, more)) => {
-            // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what
-            // comes later is another event.
-            client.readable = count == buffer.len() || more || client.end_came;
+        Ok(count) => {
+            // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what comes
+            // later is another event. One that ends inside a line is asked again: a read also ends behind
+            // bytes that descriptors were sent with.
+            let more = count == buffer.len() || buffer[..count].last() != Some(&b'\n');
+            client.readable = more || client.end_came;
             if client.connection.life == Life::Open {
                 client.connection.lines.push(&buffer[..count]);
             }
@@ -54,14 +55,6 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
             }
         }
     }
-}
-
-/// Reads what there is. Also answers whether there may be more behind it though it is less than was asked
-/// for: a read ends behind bytes that descriptors were sent with, which are closed unseen.
-fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
-    let mut nothing = RecvAncillaryBuffer::default();
-    let received = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut nothing, RecvFlags::empty())?;
-    Ok((received.bytes, received.flags.contains(ReturnFlags::CTRUNC)))
 }
 
 /// Sends what the kernel takes. Answers whether it took anything.

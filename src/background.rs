@@ -62,9 +62,9 @@ impl Background {
         }
     }
 
-    /// Makes a file of a tail, sooner or later. A compaction that covers the tail makes that needless: it may be
-    /// what gives the disk room again.
-    fn flush_until_done(&self, tail: &Tail, desk: &mut Desk, work: &Receiver<ToBackground>) {
+    /// Makes a file of a tail, sooner or later; but a compaction goes before it, as it may be what gives the disk
+    /// room again.
+    fn flush_until_done(&self, tail: &Arc<Tail>, desk: &mut Desk, work: &Receiver<ToBackground>) {
         let mut said = false;
         while let Err(error) = self.flush(tail, &mut desk.runs) {
             if !said {
@@ -72,7 +72,8 @@ impl Background {
                 said = true;
             }
             match work.recv_timeout(RETRY) {
-                Ok(ToBackground::Compacted(compaction)) if compaction.run.meta().last >= tail.last() => {
+                Ok(ToBackground::Compacted(compaction)) => {
+                    desk.put_off.push_front(ToBackground::Flush(Arc::clone(tail)));
                     return desk.put_in_front(compaction);
                 }
                 Ok(other) => desk.put_off.push_back(other),
@@ -148,7 +149,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// A compaction comes next, instead of the tails that it covers.
+    /// A compaction comes next, and takes the place of the tails that it covers.
     fn put_in_front(&mut self, compaction: Box<Compaction>) {
         let last = compaction.run.meta().last;
         self.put_off.retain(|work| match work {

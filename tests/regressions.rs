@@ -133,6 +133,13 @@ fn a_reply_with_jobs_is_no_longer_than_its_bound() {
             assert!(reply.json().to_string().len() < bound, "{length}");
         }
     }
+    let strange = "\u{1}".repeat(256);
+    for _ in 0..12 {
+        let put = json!({"cmd": "queue.put", "queue": strange, "body": "x".repeat(3500)});
+        client.ok(json!({"cmd": "batch", "commands": vec![put; 100], "durable": false}));
+    }
+    let reserve = json!({"cmd": "queue.reserve", "queue": strange, "max": 1000, "dry_run": true});
+    assert!(client.ok(reserve).json().to_string().len() < bound);
     let small = vec![json!({"cmd": "queue.put", "queue": "small", "body": 1}); 1000];
     for _ in 0..40 {
         client.ok(json!({"cmd": "batch", "commands": small, "durable": false}));

@@ -77,7 +77,7 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             let record = draft.record(seq)?.ok_or_else(|| malformed("job"))?;
             let body = job_body(&record).ok_or_else(|| malformed("job"))?;
             // In a batch all reserves share the room, and the first job always has some.
-            if !draft.takes_job(body.len()) {
+            if !draft.takes_job(name, body.len()) {
                 break;
             }
             let (_, job) = require_job(draft, seq)?;

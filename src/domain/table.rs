@@ -250,9 +250,11 @@ pub struct Draft<'a> {
 /// Bytes of a reply around its jobs.
 const AROUND_JOBS: usize = 64;
 /// A leased job in a reply has no more bytes than this, less its body, and its event in that of a dry run none
-/// more than that.
+/// more than that, less the queue's name.
 const JOB_BYTES: usize = 160;
-const LEASED_BYTES: usize = 384;
+const LEASED_BYTES: usize = 320;
+/// A byte of a queue's name may be written as an escape of so many.
+const ESCAPE_BYTES: usize = 6;
 
 /// What a command that succeeded brings.
 #[derive(Debug, Default, Clone)]
@@ -323,9 +325,10 @@ impl<'a> Draft<'a> {
         self.reply_room = (REPLY_BYTES - AROUND_JOBS).saturating_sub(bytes + shown);
     }
 
-    /// Whether the reply has room for a leased job with such a body; then it is taken.
-    pub fn takes_job(&mut self, body: usize) -> bool {
-        let bytes = body + self.job_bytes;
+    /// Whether the reply has room for a leased job of this queue with such a body; then it is taken.
+    pub fn takes_job(&mut self, queue: &str, body: usize) -> bool {
+        let name = if self.job_bytes > JOB_BYTES { ESCAPE_BYTES * queue.len() } else { 0 };
+        let bytes = body + self.job_bytes + name;
         let takes = !self.leases || bytes <= self.reply_room;
         if takes {
             self.reply_room = self.reply_room.saturating_sub(bytes);

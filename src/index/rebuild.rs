@@ -126,8 +126,15 @@ impl Rebuild {
     }
 
     /// Removes the files that it made on the way.
-    pub fn remove_pieces(&self) {
-        self.names.iter().for_each(|name| self.files.remove_leftover(name));
+    fn remove_pieces(&mut self) {
+        self.names.drain(..).for_each(|name| self.files.remove_leftover(&name));
+    }
+}
+
+impl Drop for Rebuild {
+    /// One that failed leaves no files: a full disk needs their room.
+    fn drop(&mut self) {
+        self.remove_pieces();
     }
 }
 

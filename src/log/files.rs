@@ -54,7 +54,9 @@ impl LogFiles {
         for name in names.iter().filter(|name| is_temporary(name)) {
             let _ = storage.remove(&folder.join(name));
         }
-        if names.iter().any(|name| compacted.is_left_over(name)) {
+        // A log without its beginning may lack the list of what was compacted: what that named is no leftover.
+        let begins = self.segments.first().is_some_and(|oldest| oldest.first == 1);
+        if begins && names.iter().any(|name| compacted.is_left_over(name)) {
             let _ = compacted.remove_left_over(storage, folder);
         }
     }

@@ -100,11 +100,27 @@ impl Part<'_> {
         }
     }
 
+    /// Removes what the compaction took the place of, if its own part, whose checkpoint is whole, is so, too: on a
+    /// disk that is nearly full the index needs that room.
+    fn give_room(&self, part: &[Arc<Segment>]) {
+        let Part { storage, folder, compacted, .. } = self;
+        let names = storage.list(folder).unwrap_or_default();
+        if !names.iter().any(|name| compacted.is_left_over(name)) {
+            return;
+        }
+        let read = read_until(part.to_vec(), Start::default(), compacted.last, &mut |_, _| Ok(()));
+        if read.is_ok_and(|read| read.last == compacted.last) {
+            // What cannot be removed only takes room.
+            let _ = compacted.remove_left_over(storage.as_ref(), folder);
+        }
+    }
+
     fn rebuild(&self, files: &RunFiles, progress: &mut dyn Progress) -> Result<Arc<Run>, Trouble> {
         let last = self.compacted.last;
         let checkpoint = open_checkpoint(self.storage.as_ref(), self.folder, self.compacted, &mut |_| Ok(()));
         let checkpoint = checkpoint.map_err(Trouble::Log)?;
         let part: Vec<_> = self.segments.iter().filter(|segment| segment.first <= last).cloned().collect();
+        self.give_room(&part);
         let road = Road::new(&part, Start::default()).map_err(Trouble::Log)?;
         let mut rebuild = Rebuild::new(files.clone());
         let (mut events, mut index) = (0, None);

@@ -100,8 +100,8 @@ fn a_log_that_ends_with_an_empty_segment_goes_on() {
     assert_eq!(set.seq(), first(&all[2]));
 }
 
-#[test]
-fn a_copy_of_a_segment_under_another_number_is_named() {
+/// A stopped daemon with several segments.
+fn ended() -> (Daemon, Vec<PathBuf>) {
     let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
     let mut client = daemon.connect();
     for number in 0..60 {
@@ -110,6 +110,12 @@ fn a_copy_of_a_segment_under_another_number_is_named() {
     drop(client);
     daemon.stop();
     let all = segments(&daemon.data());
+    (daemon, all)
+}
+
+#[test]
+fn a_copy_of_a_segment_under_another_number_is_named() {
+    let (daemon, all) = ended();
     let copy = daemon.data().join("log").join(format!("{:020}.log", first(&all[2]) + 1));
     fs::copy(&all[1], &copy).expect("a copy");
     let finished = check(&daemon);
@@ -124,14 +130,7 @@ fn a_copy_of_a_segment_under_another_number_is_named() {
 
 #[test]
 fn a_segment_that_reads_as_zeros_between_others_is_not_taken_for_nothing() {
-    let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
-    let mut client = daemon.connect();
-    for number in 0..60 {
-        client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": "v".repeat(500)}));
-    }
-    drop(client);
-    daemon.stop();
-    let all = segments(&daemon.data());
+    let (daemon, all) = ended();
     let length = all[1].metadata().expect("a segment").len();
     for length in [length, 0] {
         fs::write(&all[1], vec![0; usize::try_from(length).expect("small")]).expect("a segment");

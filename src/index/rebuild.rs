@@ -118,23 +118,18 @@ impl Rebuild {
     /// # Errors
     /// `corrupt` or `read_only` from a run file.
     pub fn finish(&mut self, checkpoint: Arc<Run>) -> Result<Arc<Run>> {
-        self.finish_piece()?;
-        let runs: Vec<Arc<Run>> = self.pieces.iter().cloned().chain([checkpoint]).collect();
-        let run = self.files.merge(&runs, true, &mut || {});
+        let run = self.finish_piece().and_then(|()| {
+            let runs: Vec<Arc<Run>> = self.pieces.iter().cloned().chain([checkpoint]).collect();
+            self.files.merge(&runs, true, &mut || {})
+        });
         self.remove_pieces();
         run
     }
 
-    /// Removes the files that it made on the way.
-    fn remove_pieces(&mut self) {
+    /// Removes the files that it made on the way: one that fails must leave none, for a full disk needs their
+    /// room.
+    pub fn remove_pieces(&mut self) {
         self.names.drain(..).for_each(|name| self.files.remove_leftover(&name));
-    }
-}
-
-impl Drop for Rebuild {
-    /// One that failed leaves no files: a full disk needs their room.
-    fn drop(&mut self) {
-        self.remove_pieces();
     }
 }
 

@@ -101,6 +101,7 @@ impl Rewriter {
         });
         let segments = made.and_then(|run| Ok((copy.writer.finish().map_err(io(folder.clone()))?, run)));
         let (segments, run) = segments.inspect_err(|_| {
+            copy.rebuild.remove_pieces();
             self.give_up(&plan, copy.writer.segments(), None);
         })?;
         let names =

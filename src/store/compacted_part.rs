@@ -142,8 +142,11 @@ impl Part<'_> {
                 failure
             })
         });
-        let recovered = read.map_err(|failure| index.map_or(Trouble::Log(failure), Trouble::Index))?;
+        let recovered = read
+            .map_err(|failure| index.map_or(Trouble::Log(failure), Trouble::Index))
+            .inspect_err(|_| rebuild.remove_pieces())?;
         if recovered.last != last {
+            rebuild.remove_pieces();
             let what = format!("the compacted part ends behind event {}, and goes to {last}", recovered.last);
             let path = recovered.segments.last().map_or(self.folder.to_owned(), |newest| newest.path.clone());
             return Err(Trouble::Log(Failure::Damage { path, offset: recovered.end(), what }));

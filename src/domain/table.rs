@@ -241,17 +241,17 @@ pub struct Draft<'a> {
     outcome: Outcome,
     /// Bytes that the reply may still take of leased jobs.
     reply_room: usize,
-    /// What a leased job takes of them besides its body.
-    job_bytes: usize,
+    /// Whether the reply will show the events, too.
+    shows_events: bool,
     /// Whether it has leased a job: the first one always has room.
     leases: bool,
 }
 
 /// Bytes of a reply around its jobs.
 const AROUND_JOBS: usize = 64;
-/// A leased job in a reply has no more bytes than this, less its body, and its event in that of a dry run none
-/// more than that, less the queue's name.
+/// A leased job in a reply has no more bytes than this, less its body.
 const JOB_BYTES: usize = 160;
+/// Its event in the reply to a dry run has no more than this, less the queue's name.
 const LEASED_BYTES: usize = 320;
 /// A byte of a queue's name may be written as an escape of so many.
 const ESCAPE_BYTES: usize = 6;
@@ -309,26 +309,26 @@ impl<'a> Draft<'a> {
     pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>, spare: Outcome) -> Self {
         let outcome = Outcome { counts: below.counts(), ..spare.emptied() };
         let reply_room = REPLY_BYTES - AROUND_JOBS;
-        Draft { below, circumstances, first, outcome, reply_room, job_bytes: JOB_BYTES, leases: false }
+        Draft { below, circumstances, first, outcome, reply_room, shows_events: false, leases: false }
     }
 
     /// The reply will show the events, too.
     pub fn shows_events(&mut self) {
-        self.job_bytes = JOB_BYTES + LEASED_BYTES;
+        self.shows_events = true;
     }
 
     /// So many bytes of the reply are there already.
     pub fn used_of_reply(&mut self, bytes: usize) {
         // Each event has a comma behind it.
         let events = self.outcome.records.len() + self.outcome.events.len();
-        let shown = if self.job_bytes > JOB_BYTES { events } else { 0 };
+        let shown = if self.shows_events { events } else { 0 };
         self.reply_room = (REPLY_BYTES - AROUND_JOBS).saturating_sub(bytes + shown);
     }
 
     /// Whether the reply has room for a leased job of this queue with such a body; then it is taken.
     pub fn takes_job(&mut self, queue: &str, body: usize) -> bool {
-        let name = if self.job_bytes > JOB_BYTES { ESCAPE_BYTES * queue.len() } else { 0 };
-        let bytes = body + self.job_bytes + name;
+        let event = if self.shows_events { LEASED_BYTES + ESCAPE_BYTES * queue.len() } else { 0 };
+        let bytes = body + JOB_BYTES + event;
         let takes = !self.leases || bytes <= self.reply_room;
         if takes {
             self.reply_room = self.reply_room.saturating_sub(bytes);

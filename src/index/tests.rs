@@ -14,7 +14,7 @@ use super::merge::meta_of;
 use super::query::{Candidate, Candidates, Plan};
 use super::run::Run;
 use super::source::Source;
-use super::tail::{Added, Tail, deleted_by};
+use super::tail::{Added, Tail, removals};
 use super::terms::{Kind, chat_bytes};
 use crate::domain::command::Order;
 use crate::domain::event::{Address, Event, Fact, Message};
@@ -154,8 +154,9 @@ impl Store {
         let offsets = [u32::try_from(100 * *last).expect("small")];
         let counts = Counts { messages: *last, ..Counts::default() };
         let changes = Changes::default();
-        let deleted = deleted_by(&event, runs, tails).expect("memory").into_iter().collect();
-        let added = Added { events: &[event], offsets: &offsets, changes, counts, deleted };
+        let events = [event];
+        let deleted = removals(&events, runs, tails).expect("memory");
+        let added = Added { events: &events, offsets: &offsets, changes, counts, deleted };
         tails.last().expect("a tail").add(added);
     }
 

@@ -142,15 +142,13 @@ impl LogWriter {
     /// have room for the frame.
     fn make_room(&mut self, end: u64) {
         let target = (end + ROOM_BYTES).min(self.segment_bytes.max(end));
-        while self.room < target {
-            let count = usize::try_from(target - self.room).unwrap_or(usize::MAX).min(ZEROS.len());
-            if self.segment.file.write_at(&ZEROS[..count], self.room).is_err() {
-                // Some of it may be there, and on a full disk it would not come back.
-                self.room = self.room.max(self.segment.file.length().unwrap_or(0));
-                return;
-            }
-            self.room += count as u64;
-        }
+        let file = &self.segment.file;
+        let reached = match write_zeros(file.as_ref(), self.room, target) {
+            Ok(()) => target,
+            // Some of it may be there, and on a full disk it would not come back.
+            Err(_) => file.length().unwrap_or(0),
+        };
+        self.room = self.room.max(reached);
     }
 
     /// Puts zeros over a frame that was written in part. The room stays: on a full disk it would not come
@@ -197,12 +195,7 @@ impl LogWriter {
         let make = || {
             let file = self.storage.open(&temporary, Open::Create)?;
             let room = self.reserve();
-            let mut place = 0;
-            while place < room {
-                let count = usize::try_from(room - place).unwrap_or(usize::MAX).min(ZEROS.len());
-                file.write_at(&ZEROS[..count], place)?;
-                place += count as u64;
-            }
+            write_zeros(file.as_ref(), 0, room)?;
             file.sync()?;
             Ok(Prepared { path, temporary: temporary.clone(), file, room })
         };
@@ -253,6 +246,16 @@ impl LogWriter {
         self.room = self.position;
         Ok(())
     }
+}
+
+/// Writes zeros into a file.
+fn write_zeros(file: &dyn File, mut from: u64, to: u64) -> io::Result<()> {
+    while from < to {
+        let count = usize::try_from(to - from).unwrap_or(usize::MAX).min(ZEROS.len());
+        file.write_at(&ZEROS[..count], from)?;
+        from += count as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -57,11 +57,18 @@ pub fn open_checkpoint(
         }
         Err(error) => return Err(Failure::Io { path, error }),
     };
-    // What cannot be read now may be read later: only what is read and wrong is damage.
-    readable(file.as_ref()).map_err(|error| Failure::Io { path: path.clone(), error })?;
     // It is read once, from end to end: nothing is worth keeping.
-    let run = Run::open(file, &path.display().to_string(), &Arc::default(), true);
-    run.and_then(|run| run.verify(moved).map(|()| run)).map_err(|error| {
+    let shown = path.display().to_string();
+    let mut check = || {
+        let run = Run::open(Arc::clone(&file), &shown, &Arc::default(), true);
+        run.and_then(|run| run.verify(moved).map(|()| run))
+    };
+    let checked = match check() {
+        Ok(run) => return Ok(run),
+        // Only what can be read and is wrong all the same is damage.
+        Err(_) => readable(file.as_ref()).map(|()| check()),
+    };
+    checked.map_err(|error| Failure::Io { path: path.clone(), error })?.map_err(|error| {
         let what = format!("the table's checkpoint: {}", error.message());
         Failure::Damage { path, offset: error.offset().unwrap_or(0), what }
     })

@@ -24,7 +24,7 @@ use crate::domain::table::{Counts, Facts};
 use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
-use crate::index::tail::{Removal, Tail, deleted_by};
+use crate::index::tail::{Tail, removals};
 use crate::limits::{FLUSH_BYTES, TAILS};
 use crate::log::compacted::Compacted;
 use crate::log::files::{LogFiles, check_beginning, open_segments};
@@ -370,9 +370,8 @@ impl Replay {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let offsets = std::mem::take(&mut self.offsets);
         self.counts = batch.counts();
-        let deleted = batch.events().iter().map(|event| deleted_by(event, &self.runs, &self.tails));
-        let deleted: Result<Vec<Option<Removal>>, Error> = deleted.collect();
-        let deleted = deleted.map_err(|error| self.index_failed(error))?.into_iter().flatten().collect();
+        let deleted = removals(batch.events(), &self.runs, &self.tails);
+        let deleted = deleted.map_err(|error| self.index_failed(error))?;
         if let Some(tail) = self.tails.last() {
             tail.add(batch.take_added(&offsets, deleted));
         }

@@ -12,7 +12,7 @@ use crate::domain::event::{Event, Fact};
 use crate::domain::table::{Circumstances, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
-use crate::index::tail::{Removal, deleted_by};
+use crate::index::tail::{Removal, removals};
 use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, WAITING_RESERVES};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -125,9 +125,7 @@ impl Writer {
             self.find_room(turn, &outcome, gives_room)?;
             // Files are read for it, which may fail: that is to be this request's affair alone.
             let Snapshot { runs, tails, .. } = self.snapshot.as_ref();
-            let deleted = outcome.events.iter().map(|event| deleted_by(event, runs, tails));
-            let deleted = deleted.collect::<Result<Vec<Option<Removal>>>>()?;
-            turn.deleted.extend(deleted.into_iter().flatten());
+            turn.deleted.append(&mut removals(&outcome.events, runs, tails)?);
             let readied = if self.waiters.is_empty() { Vec::new() } else { readied_queues(&outcome.events) };
             turn.batch.keep(&mut outcome);
             for queue in readied {

@@ -19,7 +19,7 @@ use msglogd::error::Result;
 use msglogd::index::files::RunFiles;
 use msglogd::index::levels::due;
 use msglogd::index::run::Run;
-use msglogd::index::tail::{Tail, deleted_by};
+use msglogd::index::tail::{Tail, removals};
 use msglogd::limits::FLUSH_BYTES;
 use msglogd::log::writer::LogWriter;
 use msglogd::maintenance::pace::Pace;
@@ -175,8 +175,7 @@ impl Daemon {
         let places = batch.starts().iter().map(|place| u32::try_from(start + *place as u64));
         let offsets: Vec<u32> = places.map(|place| place.expect("a small segment")).collect();
         let tail = next.tails.last().expect("a tail");
-        let deleted = batch.events().iter().map(|event| deleted_by(event, &next.runs, &next.tails));
-        let deleted = deleted.filter_map(|deleted| deleted.expect("memory")).collect();
+        let deleted = removals(batch.events(), &next.runs, &next.tails).expect("memory");
         tail.add(batch.take_added(&offsets, deleted));
         (self.hot, _) = batch.take_rest();
         if self.log.is_full() {

@@ -79,7 +79,7 @@ pub struct Added<'a> {
     pub changes: Changes,
     /// How many there are of what, behind them.
     pub counts: Counts,
-    /// For each event that deletes a chat or an application, see [`deleted_by`].
+    /// For each event that deletes a chat or an application, see [`removals`].
     pub deleted: Vec<Removal>,
 }
 
@@ -97,12 +97,18 @@ fn deleted_terms(event: &Event) -> Option<[Vec<u8>; 2]> {
     Some([false, true].map(|edit| term(kind, edit, &bytes)))
 }
 
-/// The messages that an event deletes with a chat or an application, of all that is in `runs` and `tails`; of
-/// posts and of edits, because a merge drops the post of a message that was edited. `None` for other events.
+/// What goes with the chats and applications that events delete, of all that is in `runs` and `tails`. Asked for
+/// at every write, of which hardly any deletes one.
 ///
 /// # Errors
 /// `corrupt`.
-pub fn deleted_by(event: &Event, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<Option<Removal>> {
+pub fn removals(events: &[Event], runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<Vec<Removal>> {
+    events.iter().filter_map(|event| removal(event, runs, tails).transpose()).collect()
+}
+
+/// The messages that an event deletes with a chat or an application; of posts and of edits, because a merge
+/// drops the post of a message that was edited. `None` for other events.
+fn removal(event: &Event, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<Option<Removal>> {
     let Some(terms) = deleted_terms(event) else { return Ok(None) };
     let mut messages = Vec::new();
     for run in runs {

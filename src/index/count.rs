@@ -57,14 +57,15 @@ impl Windows {
                 length => lengths.push(length),
             }
         }
-        let dead = changed_since(sources, number, edit, Order::Oldest)?;
+        let changed = changed_since(sources, number, edit, Order::Oldest)?;
         let shortest = lengths.iter().copied().min().unwrap_or(0);
         // Of edits a tail has also some that are not current.
         let exact = !edit || matches!(source, Source::Run(_));
-        if terms.len() == 1 && dead.is_empty() && exact {
+        if terms.len() == 1 && changed.is_empty() && exact {
             return Ok(shortest);
         }
-        let Source::Run(run) = source else { return walk(source, terms, &lengths, dead) };
+        let Source::Run(run) = source else { return walk(source, terms, &lengths, changed) };
+        let dead = all_of(changed, if edit { (0, u64::MAX) } else { source.range() })?;
         let mut order: Vec<usize> = (0..terms.len()).collect();
         order.sort_unstable_by_key(|place| lengths[*place]);
         let mut lists = Vec::with_capacity(terms.len());
@@ -72,14 +73,19 @@ impl Windows {
             let Some(list) = List::open(run, &terms[place])? else { return Ok(0) };
             lists.push(list);
         }
-        if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
-            return self.look_up(lists, dead);
+        if let [list] = lists.as_mut_slice()
+            && shortest > FAR_LONGER * dead.len() as u64
+        {
+            return Ok(shortest - held(list, &dead)?);
         }
-        self.count_in_windows(lists.into_iter().map(Some).collect(), dead)
+        if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
+            return self.look_up(lists, &dead);
+        }
+        self.count_in_windows(lists.into_iter().map(Some).collect(), &dead)
     }
 
     /// Looks the postings of the first list, the shortest, up in the others.
-    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: Vec<Boxed<'_>>) -> Result<u64> {
+    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: &[u64]) -> Result<u64> {
         let Some((shortest, others)) = lists.split_first_mut() else { return Ok(0) };
         let mut total = 0;
         let mut here = true;
@@ -95,24 +101,15 @@ impl Windows {
                         continue 'next;
                     }
                 }
-                for cursor in &mut dead {
-                    cursor.seek(*seq)?;
-                    if cursor.current() == Some(*seq) {
-                        continue 'next;
-                    }
-                }
-                total += 1;
+                dead = &dead[dead.partition_point(|other| other < seq)..];
+                total += u64::from(dead.first() != Some(seq));
             }
             here = shortest.advance()?;
         }
         Ok(total)
     }
 
-    fn count_in_windows(
-        &mut self,
-        mut lists: Vec<Option<List<'_>>>,
-        mut dead: Vec<Boxed<'_>>,
-    ) -> Result<u64> {
+    fn count_in_windows(&mut self, mut lists: Vec<Option<List<'_>>>, dead: &[u64]) -> Result<u64> {
         let (mut total, mut next) = (0, 0);
         // A window begins where every list has something left.
         while let Some(low) =
@@ -126,13 +123,10 @@ impl Windows {
                 fill(list, low, &mut self.one, &mut self.spare)?;
                 self.common.iter_mut().zip(&self.one).for_each(|(common, one)| *common &= one);
             }
-            for cursor in &mut dead {
-                cursor.seek(low)?;
-                while let Some(seq) = cursor.current().filter(|seq| *seq < low + WINDOW_SEQS) {
-                    let place = usize::try_from(seq - low).unwrap_or(0);
-                    self.common[place / 64] &= !(1 << (place % 64));
-                    cursor.seek(seq + 1)?;
-                }
+            let here = &dead[dead.partition_point(|seq| *seq < low)..];
+            for seq in here.iter().take_while(|seq| **seq < low + WINDOW_SEQS) {
+                let place = usize::try_from(seq - low).unwrap_or(0);
+                self.common[place / 64] &= !(1 << (place % 64));
             }
             next = low + WINDOW_SEQS;
             // Most words are empty, and to ask that costs less than to count.
@@ -141,6 +135,33 @@ impl Windows {
         }
         Ok(total)
     }
+}
+
+/// What the cursors, which walk oldest first, have from `low` to `high` together, ascending.
+fn all_of(cursors: Vec<Boxed<'_>>, (low, high): (u64, u64)) -> Result<Vec<u64>> {
+    let (mut all, several) = (Vec::new(), cursors.len() > 1);
+    for mut cursor in cursors {
+        cursor.seek(low)?;
+        cursor.take_before(high.saturating_add(1), &mut all)?;
+    }
+    if several {
+        #[expect(clippy::stable_sort_primitive, reason = "it finds what is in order already")]
+        all.sort();
+        all.dedup();
+    }
+    Ok(all)
+}
+
+/// How many of some seqs, ascending, a list has.
+fn held(list: &mut List<'_>, seqs: &[u64]) -> Result<u64> {
+    let mut held = 0;
+    for seq in seqs {
+        if !list.go_on(*seq)? {
+            break;
+        }
+        held += u64::from(list.holds(*seq));
+    }
+    Ok(held)
 }
 
 /// Sets the bits of a list's postings in the window from `low` on. The list is left at its first
@@ -213,10 +234,12 @@ mod tests {
         prop_oneof![many, prop::collection::btree_set(1..LAST, 1..60), Just(BTreeSet::from([LAST - 1]))]
     }
 
-    /// How many messages are in all lists, and how many of them are left when some are dead.
-    fn counted([one, other, third]: [&BTreeSet<u64>; 3], dead: &BTreeSet<u64>) -> (u64, u64) {
-        let lists: [(Kind, &[u8], _); 3] =
-            [(Kind::Originator, b"o", one), (Kind::Recipient, b"r", other), (Kind::App, b"a", third)];
+    /// How many messages are in all of up to three lists, and how many of them are left when some are dead.
+    fn counted(lists: &[&BTreeSet<u64>], dead: &BTreeSet<u64>) -> (u64, u64) {
+        let terms: [(Kind, &[u8]); 3] =
+            [(Kind::Originator, b"o"), (Kind::Recipient, b"r"), (Kind::App, b"a")];
+        let lists: Vec<_> =
+            terms.iter().zip(lists).map(|((kind, bytes), seqs)| (*kind, *bytes, *seqs)).collect();
         let posts = run_of(&lists, 1, None);
         let changed = dead.first().copied().zip(dead.last().copied());
         let changes = run_of(&[(Kind::Deleted, b"", dead)], LAST + 1, changed);
@@ -233,8 +256,8 @@ mod tests {
         let few = BTreeSet::from([1, 2, 8, 7001, 65_535, 70_001, 70_002, 140_001]);
         let all = few.intersection(&many).count() as u64;
         let dead = BTreeSet::from([1, 2, 70_001, 140_000]);
-        assert_eq!(counted([&few, &many, &many], &dead), (all, all - 2));
-        assert_eq!(counted([&many, &few, &many], &BTreeSet::from([140_001])), (all, all - 1));
+        assert_eq!(counted(&[&few, &many, &many], &dead), (all, all - 2));
+        assert_eq!(counted(&[&many, &few, &many], &BTreeSet::from([140_001])), (all, all - 1));
     }
 
     #[test]
@@ -243,7 +266,7 @@ mod tests {
         let (all, border) = (many.len() as u64, 1 + WINDOW_SEQS);
         assert!(many.contains(&border));
         for dead in [border - 8, border, border + 8] {
-            assert_eq!(counted([&many, &many, &many], &BTreeSet::from([dead])), (all, all - 1), "{dead}");
+            assert_eq!(counted(&[&many, &many, &many], &BTreeSet::from([dead])), (all, all - 1), "{dead}");
         }
     }
 
@@ -260,9 +283,14 @@ mod tests {
                 one.iter().copied().filter(|seq| other.contains(seq) && third.contains(seq)).collect();
             // Some that are there, also where few are.
             let dead: BTreeSet<u64> = dead.into_iter().chain(all.iter().copied().take(hit)).collect();
-            let (there, live) = counted([&one, &other, &third], &dead);
+            let (there, live) = counted(&[&one, &other, &third], &dead);
             prop_assert_eq!(there, all.len() as u64);
             prop_assert_eq!(live, all.difference(&dead).count() as u64);
+            for some_dead in [&dead, &third] {
+                let (there, live) = counted(&[&one], some_dead);
+                prop_assert_eq!(there, one.len() as u64);
+                prop_assert_eq!(live, one.difference(some_dead).count() as u64);
+            }
         }
     }
 }

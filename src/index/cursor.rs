@@ -3,6 +3,8 @@
 //! A cursor speaks in *ranks*, which ascend in the direction of the walk: the seq itself when the
 //! oldest come first, its complement when the newest do. So AND, OR and NOT are written once.
 
+use std::sync::Arc;
+
 use super::postings::List;
 use super::run::Run;
 use crate::domain::command::Order;
@@ -31,6 +33,18 @@ pub trait Cursor {
     /// About how many items it has, where that is known; else very many.
     fn size(&self) -> u64 {
         u64::MAX
+    }
+
+    /// Appends the ranks of the items before `end` that are left, and goes there.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {
+        while let Some(current) = self.current().filter(|current| *current < end) {
+            out.push(current);
+            self.seek(current + 1)?;
+        }
+        Ok(())
     }
 }
 
@@ -173,6 +187,73 @@ impl Cursor for Gathered {
     }
 }
 
+/// A list that lies in memory for others, too: seqs, ascending.
+pub struct Listed {
+    seqs: Arc<[u64]>,
+    order: Order,
+    /// How many were passed.
+    passed: usize,
+}
+
+impl Listed {
+    /// Stands at the first.
+    #[must_use]
+    pub fn new(seqs: Arc<[u64]>, order: Order) -> Self {
+        Listed { seqs, order, passed: 0 }
+    }
+
+    /// The rank at a place in the direction of the walk.
+    fn at(&self, place: usize) -> Option<u64> {
+        let index = match self.order {
+            Order::Oldest => place,
+            Order::Newest => self.seqs.len().checked_sub(place + 1)?,
+        };
+        self.seqs.get(index).map(|seq| rank(self.order, *seq))
+    }
+}
+
+impl Cursor for Listed {
+    fn size(&self) -> u64 {
+        self.seqs.len() as u64
+    }
+
+    fn current(&self) -> Option<u64> {
+        self.at(self.passed)
+    }
+
+    /// In steps that double, then between the last two (Bentley and Yao 1976): most are not far.
+    fn seek(&mut self, target: u64) -> Result<()> {
+        let before = |place: usize| self.at(place).is_some_and(|rank| rank < target);
+        if !before(self.passed) {
+            return Ok(());
+        }
+        let (mut low, mut step) = (self.passed, 1);
+        while before(low + step) {
+            low += step;
+            step *= 2;
+        }
+        let mut high = low + step;
+        low += 1;
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if before(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.passed = low;
+        Ok(())
+    }
+
+    fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {
+        let start = self.passed;
+        self.seek(end)?;
+        out.extend((start..self.passed).filter_map(|place| self.at(place)));
+        Ok(())
+    }
+}
+
 /// What is in all of them.
 pub struct And<'r> {
     parts: Vec<Boxed<'r>>,
@@ -290,5 +371,39 @@ impl Cursor for Not<'_> {
     fn seek(&mut self, target: u64) -> Result<()> {
         self.wanted.seek(target)?;
         self.pass_excluded()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn a_list_is_walked_in_either_direction_in_steps_of_any_length(
+            seqs in prop::collection::btree_set(0_u64..2000, 0..300),
+            steps in prop::collection::vec((1_u64..600, any::<bool>()), 0..40),
+            newest: bool,
+        ) {
+            let order = if newest { Order::Newest } else { Order::Oldest };
+            let ranks: BTreeSet<u64> = seqs.iter().map(|seq| rank(order, *seq)).collect();
+            let mut listed = Listed::new(seqs.into_iter().collect(), order);
+            let mut at = 0;
+            for (step, taken) in steps {
+                prop_assert_eq!(listed.current(), ranks.range(at..).next().copied());
+                let Some(current) = listed.current() else { break };
+                let next = current.saturating_add(step);
+                let mut found = Vec::new();
+                if taken {
+                    listed.take_before(next, &mut found).expect("memory");
+                    prop_assert_eq!(found, ranks.range(at..next).copied().collect::<Vec<_>>());
+                } else {
+                    listed.seek(next).expect("memory");
+                }
+                at = next;
+            }
+        }
     }
 }

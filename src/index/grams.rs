@@ -1,14 +1,15 @@
 //! Grams: which groups of a run's words hold three bytes that follow each other.
 //!
 //! A *group* is what lies between two restarts of a block: sixteen entries, whose keys are words that lie
-//! close to each other in the dictionary. Each gram of the words of posts is a term whose postings are
-//! numbers of groups. A word's terminator counts as its last byte, so that ends of words are found, too.
+//! close to each other in the dictionary. Each gram of the words, of posts and of edits, is a term whose
+//! postings are numbers of groups. A word's terminator counts as its last byte, so that ends of words are found, too.
 //! So a piece of a word leads to the few groups whose words may hold it, and the dictionary need not be
 //! read.
 //!
 //! A term that may stand for longer words is in one more list, with all others like it.
 
-use hashbrown::HashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::block::common_prefix;
 use super::cursor::{And, Boxed, Or, Postings};
@@ -25,50 +26,41 @@ pub const GRAM_BYTES: usize = 3;
 /// Stands for all words that may be cut. No text has these bytes.
 const CUT: [u8; GRAM_BYTES] = [u8::MAX; GRAM_BYTES];
 
-/// No piece.
-const NONE: u32 = u32::MAX;
-
-/// Gathers the grams of a run while its words are written.
+/// Gathers the grams of a run while its words are written. They are sorted batch by batch, and the batches
+/// merged at the end: to keep a list for each gram would mean to wait for memory at nearly every one.
 #[derive(Debug, Default)]
 pub struct Grams {
-    /// By the bytes of the gram as a number, so that the order is the same.
-    found: HashMap<u32, Groups>,
-    pieces: Vec<Piece>,
-    /// A step, while it is added.
-    step: Vec<u8>,
+    /// Grams and groups as they came: the bytes of the gram as a number, so that the order is the same, before
+    /// the number of the group.
+    open: Vec<u64>,
+    /// The first group in `open`.
+    first: u64,
+    batches: Vec<Batch>,
     /// The word before, and its group.
     before: Vec<u8>,
     group: Option<u64>,
 }
 
-/// Numbers of groups, ascending: what each has more than the one before, as varints in linked pieces. Many
-/// lists grow side by side, and one with room of its own for each would leave memory in splinters.
-#[derive(Debug)]
-struct Groups {
-    /// One more than the last group.
-    last: u64,
-    /// The first and the newest of the pieces that are full.
-    first: u32,
-    newest: u32,
-    /// What follows them, and how much that is: most steps are added here, beside the rest.
-    open: [u8; PIECE_BYTES],
-    filled: u8,
-}
+/// Bits of a group's number, behind the 24 of its gram.
+const GROUP_BITS: u32 = 40;
 
-const PIECE_BYTES: usize = 12;
+/// Grams in a batch, at most: half of them are soon found to be there already.
+const BATCH_GRAMS: usize = 1 << 15;
+
+/// Grams in order. Of each there is what its number has more than the one before, then what each of its groups
+/// has more than the one before, and a zero; all varints.
+#[derive(Debug)]
+struct Batch {
+    /// The first group has so much less than its number says.
+    first: u64,
+    bytes: Vec<u8>,
+}
 
 /// Lists between two pauses.
 const PAUSE_LISTS: usize = 256;
 
-#[derive(Debug)]
-struct Piece {
-    steps: [u8; PIECE_BYTES],
-    /// The piece behind, if there is one.
-    next: u32,
-}
-
-fn number_of([first, second, third]: [u8; GRAM_BYTES]) -> u32 {
-    u32::from_be_bytes([0, first, second, third])
+fn number_of([first, second, third]: [u8; GRAM_BYTES]) -> u64 {
+    u64::from(u32::from_be_bytes([0, first, second, third]))
 }
 
 impl Grams {
@@ -81,72 +73,77 @@ impl Grams {
         self.before.clear();
         self.before.extend_from_slice(word);
         self.group = Some(group);
-        for gram in new.array_windows_of().chain(cut.then_some(CUT)) {
-            self.give(gram, group);
+        if self.open.is_empty() {
+            self.first = group;
+        }
+        let grams = new.array_windows_of().chain(cut.then_some(CUT));
+        self.open.extend(grams.map(|gram| number_of(gram) << GROUP_BITS | group));
+        if self.open.len() >= BATCH_GRAMS {
+            self.close_batch();
         }
     }
 
-    fn give(&mut self, gram: [u8; GRAM_BYTES], group: u64) {
-        let Grams { found, pieces, step, .. } = self;
-        let empty = || Groups { last: 0, first: NONE, newest: NONE, open: [0; PIECE_BYTES], filled: 0 };
-        let groups = found.entry(number_of(gram)).or_insert_with(empty);
-        if groups.last == group + 1 {
-            return;
-        }
-        step.clear();
-        write_varint(step, group + 1 - groups.last);
-        groups.last = group + 1;
-        for byte in step {
-            if usize::from(groups.filled) == PIECE_BYTES {
-                groups.close_piece(pieces);
+    fn close_batch(&mut self) {
+        self.open.sort_unstable();
+        self.open.dedup();
+        let mut bytes = Vec::with_capacity(2 * self.open.len());
+        let mut gram = 0;
+        for same in self.open.chunk_by(|one, next| one >> GROUP_BITS == next >> GROUP_BITS) {
+            let mut behind = self.first;
+            for (place, one) in same.iter().enumerate() {
+                if place == 0 {
+                    write_varint(&mut bytes, (one >> GROUP_BITS) - gram);
+                    gram = one >> GROUP_BITS;
+                }
+                let group = one & ((1 << GROUP_BITS) - 1);
+                write_varint(&mut bytes, group + 1 - behind);
+                behind = group + 1;
             }
-            groups.open[usize::from(groups.filled)] = *byte;
-            groups.filled += 1;
+            bytes.push(0);
         }
+        bytes.shrink_to_fit();
+        self.batches.push(Batch { first: self.first, bytes });
+        self.open.clear();
     }
 
     /// Writes the lists. Answers whether there are any. `pause` is called now and then, for other work.
     ///
     /// # Errors
     /// What the system says.
-    pub fn write(self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> std::io::Result<bool> {
-        let mut all: Vec<u32> = self.found.keys().copied().collect();
-        all.sort_unstable();
-        let (mut out, mut steps) = (PostingsWriter::default(), Vec::new());
-        for (number, (gram, groups)) in
-            all.iter().filter_map(|gram| self.found.get_key_value(gram)).enumerate()
-        {
-            if number % PAUSE_LISTS == 0 {
+    pub fn write(mut self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> std::io::Result<bool> {
+        self.close_batch();
+        self.open = Vec::new();
+        let mut steps: Vec<&[u8]> = self.batches.iter().map(|batch| batch.bytes.as_slice()).collect();
+        let mut next = BinaryHeap::new();
+        for (number, steps) in steps.iter_mut().enumerate() {
+            next.extend(read_varint(steps).map(|gram| Reverse((gram, number))));
+        }
+        let any = !next.is_empty();
+        let (mut out, mut lists) = (PostingsWriter::default(), 0);
+        while let Some(Reverse((gram, _))) = next.peek().copied() {
+            if lists % PAUSE_LISTS == 0 {
                 pause();
             }
-            steps.clear();
-            let mut next = groups.first;
-            while let Some(piece) = self.pieces.get(next as usize) {
-                steps.extend_from_slice(&piece.steps);
-                next = piece.next;
+            lists += 1;
+            let term = term(Kind::Gram, false, &gram.to_be_bytes()[8 - GRAM_BYTES..]);
+            // One more than the last group: the same one may be in two batches that follow each other.
+            let mut last = 0;
+            while let Some(Reverse((_, number))) = next.peek().copied().filter(|Reverse(next)| next.0 == gram)
+            {
+                next.pop();
+                let mut behind = self.batches[number].first;
+                while let Some(step) = read_varint(&mut steps[number]).filter(|step| *step > 0) {
+                    behind += step;
+                    if behind > last {
+                        out.push(writer, &term, behind - 1)?;
+                        last = behind;
+                    }
+                }
+                next.extend(read_varint(&mut steps[number]).map(|more| Reverse((gram + more, number))));
             }
-            steps.extend_from_slice(&groups.open[..usize::from(groups.filled)]);
-            let (mut steps, mut behind) = (steps.as_slice(), 0);
-            let numbers = std::iter::from_fn(|| {
-                behind += read_varint(&mut steps)?;
-                Some(behind - 1)
-            });
-            out.write(writer, &term(Kind::Gram, false, &gram.to_be_bytes()[1..]), numbers)?;
+            out.finish(writer, &term)?;
         }
-        Ok(!all.is_empty())
-    }
-}
-
-impl Groups {
-    /// Puts the piece that is full behind the others.
-    fn close_piece(&mut self, pieces: &mut Vec<Piece>) {
-        let place = u32::try_from(pieces.len()).unwrap_or(NONE);
-        pieces.push(Piece { steps: self.open, next: NONE });
-        match pieces.get_mut(self.newest as usize) {
-            Some(newest) => newest.next = place,
-            None => self.first = place,
-        }
-        (self.newest, self.filled) = (place, 0);
+        Ok(any)
     }
 }
 
@@ -239,12 +236,17 @@ mod tests {
             ),
             piece in prop_oneof!["[ab]{1,6}", "[\u{e9}\u{6771}a]{1,3}"],
             ends: bool,
+            edit: bool,
         ) {
             let words: BTreeMap<String, BTreeSet<u64>> = words;
-            let run = file_run(2000, words.len() as u64, |writer| {
+            let run = file_run(2000, 2 * words.len() as u64, |writer| {
                 let mut out = PostingsWriter::default();
-                for (word, seqs) in &words {
-                    out.write(writer, &word_term(false, word), seqs.iter().copied()).expect("memory");
+                for of_edits in [false, true] {
+                    for (word, seqs) in &words {
+                        // Messages that are not found by the words of the other form.
+                        let seqs = seqs.iter().map(|seq| if of_edits == edit { *seq } else { *seq + 5000 });
+                        out.write(writer, &word_term(of_edits, word), seqs).expect("memory");
+                    }
                 }
             });
             let wanted = |word: &[u8]| {
@@ -258,7 +260,7 @@ mod tests {
             let terminated = format!("{piece}\0");
             let part = if ends { terminated.as_bytes() } else { piece.as_bytes() };
             let mut union =
-                Union::of_words(&run, &word_prefix(false, ""), part, Order::Oldest, &wanted).expect("whole");
+                Union::of_words(&run, &word_prefix(edit, ""), part, Order::Oldest, &wanted).expect("whole");
             let mut found = BTreeSet::new();
             while let Some(seq) = union.current() {
                 found.insert(seq);

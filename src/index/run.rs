@@ -14,8 +14,8 @@
 //!
 //! A run is written once and then only read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::block::{BLOCK_GROUPS, BlockPlace};
 pub use super::block::{value_in, write_value};
@@ -31,7 +31,7 @@ use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN05";
+pub const MAGIC: &[u8; 8] = b"MLGRUN06";
 
 /// Whether these bytes of a run file end as another version of this program ends one.
 #[must_use]
@@ -77,8 +77,13 @@ pub struct Run {
     offsets: u64,
     filter: Filter,
     windows: Vec<Window>,
+    /// The messages that its events edited, and those that they deleted: see `source`.
+    changed: [Listing; 2],
     bytes: u64,
 }
+
+/// A list of seqs, once somebody asked for it; `None` when it is too long to have in memory.
+pub(super) type Listing = OnceLock<Option<Arc<[u64]>>>;
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -225,6 +230,16 @@ impl Run {
         &self.windows
     }
 
+    /// The messages that its events edited, or those that they deleted.
+    pub(super) fn changed(&self, deleted: bool) -> &Listing {
+        &self.changed[usize::from(deleted)]
+    }
+
+    /// The first of the groups that may hold `key` or what is behind it; see `grams`.
+    pub(super) fn group_of(&self, key: &[u8]) -> u64 {
+        self.index.beginning_before(key, true).saturating_sub(1) as u64 * BLOCK_GROUPS as u64
+    }
+
     /// A piece with a checksum behind it, from the cache if it is there. `keep`: it is likely to be asked
     /// for again.
     pub(super) fn piece(&self, piece: Piece, keep: bool) -> Result<Block> {
@@ -258,6 +273,7 @@ impl Run {
             offsets: 0,
             filter: Filter::default(),
             windows: Vec::new(),
+            changed: Default::default(),
             bytes,
         };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;

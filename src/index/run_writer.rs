@@ -95,7 +95,7 @@ impl RunWriter {
             self.filter.add(filter::hash(key));
             self.filtered += 1;
         }
-        if key.first() == Some(&Kind::Word.tag(false))
+        if key.first().is_some_and(|tag| [false, true].map(|edit| Kind::Word.tag(edit)).contains(tag))
             && let Some((term, _)) = split_key(key)
         {
             let group = self.index.len() * BLOCK_GROUPS + self.block.group();

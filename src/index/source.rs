@@ -4,7 +4,9 @@
 //! were posted in its range, those of older messages that were edited in it, and says which messages
 //! its events changed.
 
-use super::cursor::{Boxed, Postings, boxed};
+use std::sync::Arc;
+
+use super::cursor::{Boxed, Listed, Postings, boxed};
 use super::pairs::cursor::Adjacent;
 use super::postings;
 use super::run::Run;
@@ -13,6 +15,10 @@ use super::terms::{Kind, may_be_cut, term};
 use super::union::Union;
 use crate::domain::command::Order;
 use crate::error::Result;
+
+/// Changed messages of a run that stay in memory, at most: every search asks for them. There are so many only
+/// in the few large runs.
+const CHANGED_KEPT: u64 = 1 << 15;
 
 /// A piece of the index.
 #[derive(Clone, Copy)]
@@ -130,9 +136,9 @@ impl<'s> Source<'s> {
         match self {
             Source::Run(run) => {
                 if !(own && edits) {
-                    dead.extend(Postings::open(run, &term(Kind::Edited, false, b""), order)?.and_then(boxed));
+                    dead.extend(changed_in(run, Kind::Edited, order)?);
                 }
-                dead.extend(Postings::open(run, &term(Kind::Deleted, false, b""), order)?.and_then(boxed));
+                dead.extend(changed_in(run, Kind::Deleted, order)?);
             }
             // It gives no edits that are not current.
             Source::Tail(_) if own && edits => {}
@@ -149,6 +155,49 @@ impl<'s> Source<'s> {
                 run.meta().changed.is_some_and(|(lowest, highest)| lowest <= high && highest >= low)
             }
             Source::Tail(view) => view.touches(low, high),
+        }
+    }
+}
+
+/// The messages that the events of a run edited, or deleted, by the kind of their term.
+fn changed_in(run: &Run, kind: Kind, order: Order) -> Result<Option<Boxed<'_>>> {
+    let term = term(kind, false, b"");
+    let listing = run.changed(kind == Kind::Deleted);
+    if listing.get().is_none() {
+        let few = postings::count(run, &term)? <= CHANGED_KEPT;
+        // Another reader may have been quicker, with the same list.
+        let _ = listing.set(if few { Some(postings::all(run, &term)?.into()) } else { None });
+    }
+    match listing.get() {
+        Some(Some(seqs)) => Ok(boxed(Listed::new(Arc::clone(seqs), order))),
+        _ => Ok(Postings::open(run, &term, order)?.and_then(boxed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::postings_writer::PostingsWriter;
+    use crate::index::run::Meta;
+    use crate::index::testing::file_run_of;
+
+    #[test]
+    fn changed_messages_are_the_same_whether_they_stay_in_memory_or_are_too_many() {
+        for (count, kept) in [(1, true), (CHANGED_KEPT, true), (CHANGED_KEPT + 1, false)] {
+            let meta = Meta { first: 200_001, last: 200_002, dense_from: 200_003, ..Meta::default() };
+            let run = file_run_of(meta, 1, |writer| {
+                let mut postings = PostingsWriter::default();
+                let seqs = (1..=count).map(|number| 3 * number);
+                postings.write(writer, &term(Kind::Deleted, false, b""), seqs).expect("memory");
+            });
+            for again in [false, true] {
+                let (mut dead, mut seqs) = (Vec::new(), Vec::new());
+                Source::Run(&run).changed(false, false, Order::Oldest, &mut dead).expect("whole");
+                assert_eq!(dead.len(), 1, "nothing was edited");
+                dead[0].take_before(u64::MAX, &mut seqs).expect("whole");
+                assert_eq!(seqs, (1..=count).map(|number| 3 * number).collect::<Vec<_>>(), "{again}");
+            }
+            assert_eq!(run.changed(true).get().map(Option::is_some), Some(kept));
         }
     }
 }

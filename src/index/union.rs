@@ -12,7 +12,6 @@ use super::cursor::{Cursor, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::postings::{Chunk, chunk_of, decode, split_key};
 use super::run::{Position, Run};
-use super::terms::is_of_edits;
 use crate::domain::command::Order;
 use crate::error::{Code, Error, Result};
 
@@ -140,12 +139,11 @@ impl<'r> Union<'r> {
         order: Order,
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Self> {
-        let of_edits = prefix.first().is_none_or(|tag| is_of_edits(*tag));
         // What holds two bytes, and goes on behind them if only with its terminator, holds a gram that begins
         // with them.
         let short = part.len() < GRAM_BYTES;
         let known = !short || part.len() == GRAM_BYTES - 1 && part.last() != Some(&0);
-        if of_edits || !run.meta().grams || !known {
+        if !run.meta().grams || !known {
             return Union::of_prefix(run, prefix, order, &mut |word| wanted(word));
         }
         let groups = if short {
@@ -156,14 +154,21 @@ impl<'r> Union<'r> {
         let mut union = Union::new(run, order);
         let mut place = Position::new(run);
         let Some(mut groups) = grams::with_cut(run, groups)? else { return union.start() };
-        let mut next = 0;
+        // Words of posts and of edits lie apart.
+        let mut next = run.group_of(prefix);
+        groups.seek(next)?;
         // Whatever a damaged list says, this goes on or ends.
         while let Some(group) = groups.current().filter(|group| *group >= next) {
             let mut left = if place.seek_group(group)? { RESTART_ENTRIES } else { 0 };
             while left > 0 && place.advance_in_block() {
                 left -= 1;
                 let Some((term, rest)) = split_key(place.key()) else { continue };
-                let Some(word) = term.strip_prefix(prefix) else { continue };
+                let Some(word) = term.strip_prefix(prefix) else {
+                    if term > prefix {
+                        return union.start();
+                    }
+                    continue;
+                };
                 if wanted(word.split_last().map_or(word, |(_, word)| word)) {
                     union.add(term, rest, place.payload())?;
                 }

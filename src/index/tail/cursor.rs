@@ -2,7 +2,6 @@
 
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::sync::Arc;
 
 use super::contents::Contents;
 use super::dictionary::Term;
@@ -204,45 +203,6 @@ impl Cursor for Changed<'_> {
     fn seek(&mut self, target: u64) -> Result<()> {
         if self.current.is_some_and(|current| current < target) {
             self.current = next_changed(&self.view.tail.read().contents, self.view.upto, self.order, target);
-        }
-        Ok(())
-    }
-}
-
-/// Messages that went with their chat or application.
-pub struct Deleted {
-    messages: Arc<[u64]>,
-    order: Order,
-    /// How many were passed.
-    passed: usize,
-}
-
-impl Deleted {
-    /// Stands at the first.
-    #[must_use]
-    pub fn new(messages: Arc<[u64]>, order: Order) -> Self {
-        Deleted { messages, order, passed: 0 }
-    }
-}
-
-impl Cursor for Deleted {
-    fn current(&self) -> Option<u64> {
-        let index = match self.order {
-            Order::Oldest => self.passed,
-            Order::Newest => self.messages.len().checked_sub(self.passed + 1)?,
-        };
-        self.messages.get(index).map(|seq| rank(self.order, *seq))
-    }
-
-    fn seek(&mut self, target: u64) -> Result<()> {
-        if self.current().is_some_and(|current| current < target) {
-            let seq = rank(self.order, target);
-            self.passed = match self.order {
-                Order::Oldest => self.messages.partition_point(|message| *message < seq),
-                Order::Newest => {
-                    self.messages.len() - self.messages.partition_point(|message| *message <= seq)
-                }
-            };
         }
         Ok(())
     }

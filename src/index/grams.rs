@@ -35,6 +35,8 @@ pub struct Grams {
     open: Vec<u64>,
     /// The first group in `open`.
     first: u64,
+    /// Room to sort in.
+    spare: Vec<u64>,
     batches: Vec<Batch>,
     /// The word before, and its group.
     before: Vec<u8>,
@@ -43,6 +45,10 @@ pub struct Grams {
 
 /// Bits of a group's number, behind the 24 of its gram.
 const GROUP_BITS: u32 = 40;
+
+/// Half of the bits of a gram.
+const DIGIT_BITS: u32 = 12;
+const DIGITS: usize = 1 << DIGIT_BITS;
 
 /// Grams in a batch, at most: half of them are soon found to be there already.
 const BATCH_GRAMS: usize = 1 << 15;
@@ -84,7 +90,7 @@ impl Grams {
     }
 
     fn close_batch(&mut self) {
-        self.open.sort_unstable();
+        self.sort();
         self.open.dedup();
         let mut bytes = Vec::with_capacity(2 * self.open.len());
         let mut gram = 0;
@@ -106,13 +112,35 @@ impl Grams {
         self.open.clear();
     }
 
+    /// Sorts by gram, half of its bits after the other; the groups of each are in order already (Hollerith's
+    /// radix sort).
+    fn sort(&mut self) {
+        let Grams { open, spare, .. } = self;
+        spare.resize(open.len(), 0);
+        for shift in [GROUP_BITS, GROUP_BITS + DIGIT_BITS] {
+            let digit = |one: u64| usize::try_from(one >> shift).unwrap_or(0) % DIGITS;
+            let mut places = [0_u32; DIGITS];
+            open.iter().for_each(|one| places[digit(*one)] += 1);
+            let mut before = 0;
+            for place in &mut places {
+                before += std::mem::replace(place, before);
+            }
+            for one in &*open {
+                let place = &mut places[digit(*one)];
+                spare[*place as usize] = *one;
+                *place += 1;
+            }
+            std::mem::swap(open, spare);
+        }
+    }
+
     /// Writes the lists. Answers whether there are any. `pause` is called now and then, for other work.
     ///
     /// # Errors
     /// What the system says.
     pub fn write(mut self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> std::io::Result<bool> {
         self.close_batch();
-        self.open = Vec::new();
+        (self.open, self.spare) = (Vec::new(), Vec::new());
         let mut steps: Vec<&[u8]> = self.batches.iter().map(|batch| batch.bytes.as_slice()).collect();
         let mut next = BinaryHeap::new();
         for (number, steps) in steps.iter_mut().enumerate() {

@@ -138,6 +138,8 @@ impl TermBuffers {
         let each_word = word;
         let TermBuffers { escaped, words } = self;
         let (of_words, of_symbols) = (Kind::Word.tag(edit), Kind::Symbol.tag(edit));
+        // A text has few different symbols, and most of them many times.
+        let mut given = 0_u128;
         words::tokens(&message.body, words, |token| match token {
             Token::Word(word) => {
                 each_word(word);
@@ -145,6 +147,11 @@ impl TermBuffers {
                 each(of_words, kept(word).as_bytes());
             }
             Token::Symbol(symbol) => {
+                let bit = if symbol.is_ascii() { 1 << u32::from(symbol) } else { 0 };
+                if given & bit != 0 {
+                    return;
+                }
+                given |= bit;
                 escaped.clear();
                 write_escaped(escaped, &symbol_bytes(symbol));
                 each(of_symbols, escaped);

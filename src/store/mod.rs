@@ -384,7 +384,7 @@ impl Replay {
         let Some(full) = self.tails.last().filter(|tail| tail.held_bytes() >= FLUSH_BYTES) else {
             return Ok(());
         };
-        self.tails.push(Arc::new(Tail::new(full.last() + 1)));
+        self.tails.push(Arc::new(Tail::behind(full)));
         if self.tails.len() <= TAILS {
             return Ok(());
         }

@@ -237,7 +237,8 @@ impl Writer {
 
     /// Leaves the tail to the background, to be written to a file, and begins a new one.
     pub(super) fn hand_over_tail(&mut self) {
-        let full = std::mem::replace(&mut self.tail, Arc::new(Tail::new(self.snapshot.last + 1)));
+        let next = Arc::new(Tail::behind(&self.tail));
+        let full = std::mem::replace(&mut self.tail, next);
         let mut next = Snapshot::clone(&self.snapshot);
         let mut tails = next.tails.as_ref().clone();
         tails.push(Arc::clone(&self.tail));

@@ -32,6 +32,7 @@ use crate::domain::table::{Changes, Counts};
 use crate::error::{Code, Error, Result};
 use crate::time::Timestamp;
 use contents::Contents;
+use dictionary::Dictionary;
 use view::View;
 
 /// Events, or keys of the table, that are added without letting a reader in.
@@ -125,6 +126,14 @@ impl Tail {
     #[must_use]
     pub fn new(first: u64) -> Self {
         Tail { first, inner: RwLock::default(), events: AtomicU64::new(0), held: AtomicU64::new(0) }
+    }
+
+    /// An empty tail that follows another, and is likely to grow as large.
+    #[must_use]
+    pub fn behind(full: &Tail) -> Self {
+        let new = Tail::new(full.last() + 1);
+        new.write().contents.dictionary = Dictionary::with_room_of(&full.read().contents.dictionary);
+        new
     }
 
     /// The seq of its first event.

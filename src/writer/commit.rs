@@ -128,8 +128,10 @@ impl Writer {
     /// Lets everyone see what was appended.
     fn show_turn(&mut self, turn: &Turn, merged: &[Arc<Run>]) {
         let (synced, last) = (self.log.synced(), self.log.last());
-        let delay = Duration::from_millis(SYNC_DELAY_MS);
-        self.sync_due = (last > synced).then(|| self.sync_due.unwrap_or(turn.now + delay));
+        // A full tail waits for the disk to have what it holds, and the writer soon for the tail.
+        let delay = if self.tail_is_full() { 0 } else { SYNC_DELAY_MS };
+        let due = turn.now + Duration::from_millis(delay);
+        self.sync_due = (last > synced).then(|| self.sync_due.map_or(due, |before| before.min(due)));
         if turn.events > 0 || self.snapshot.synced != synced || !merged.is_empty() {
             self.publish(Snapshot { synced, ..Snapshot::clone(&self.snapshot) }, merged);
         }
@@ -217,9 +219,13 @@ impl Writer {
         }
     }
 
+    fn tail_is_full(&self) -> bool {
+        self.tail.held_bytes() >= self.around.flush_bytes
+    }
+
     /// Hands the tail to the background when it holds much.
     pub(super) fn flush(&mut self) {
-        let full = self.tail.held_bytes() >= self.around.flush_bytes && self.snapshot.tails.len() < TAILS;
+        let full = self.tail_is_full() && self.snapshot.tails.len() < TAILS;
         // Only what the log has on disk may be on disk in the index.
         if full && self.snapshot.synced == self.snapshot.last && self.broken.is_none() {
             self.hand_over_tail();

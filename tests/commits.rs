@@ -18,7 +18,7 @@ use msglogd::snapshot::Published;
 use msglogd::stats::Stats;
 use msglogd::storage::{Disk, File, Open, Storage};
 use msglogd::store::{self, Folders, Progress, Replayed};
-use msglogd::writer::syncer::{self, Work};
+use msglogd::writer::syncer::{self, Syncer, Work};
 use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
 
 /// More requests than the writer syncs by itself.
@@ -112,10 +112,11 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        Self::with_segments(1 << 20)
+        Self::with(1 << 20, u64::MAX, Some)
     }
 
-    fn with_segments(segment_bytes: u64) -> Self {
+    /// With segments and tails of so many bytes. `syncer`: what the writer has of it.
+    fn with(segment_bytes: u64, flush_bytes: u64, syncer_of: fn(Syncer) -> Option<Syncer>) -> Self {
         let storage = Flaky::default();
         let folder = TempDir::new();
         let (published, (to_writer, inbox)) = (Arc::new(Published::default()), unbounded());
@@ -128,8 +129,8 @@ impl Machine {
             background: Box::new(|_| {}),
             sealed: Box::new(|| {}),
             uid: 0,
-            flush_bytes: u64::MAX,
-            syncer: Some(syncer),
+            flush_bytes,
+            syncer: syncer_of(syncer),
         };
         let disk_of: Arc<dyn Storage> = Arc::new(storage.clone());
         let opened = store::open(&disk_of, &Folders::new(folder.path()), segment_bytes, &mut Silence);
@@ -239,7 +240,7 @@ fn when_the_disk_fails_the_turn_is_unknown_and_what_was_decided_over_it_never_ha
 
 #[test]
 fn when_a_segment_cannot_be_sealed_what_was_decided_meanwhile_never_happened() {
-    let machine = Machine::with_segments(4096);
+    let machine = Machine::with(4096, u64::MAX, Some);
     machine.set(MANY, "k");
     // Decided over the first, which fills its segment.
     machine.set(MANY, "other");
@@ -274,4 +275,21 @@ fn an_end_waits_for_what_is_on_its_way() {
     machine.confirm();
     assert_eq!(machine.answers().list.len() as u64, MANY);
     assert_eq!(machine.end(), MANY);
+}
+
+#[test]
+fn a_full_tail_is_synced_at_once_though_nothing_in_it_waits_for_the_disk() {
+    let lazily = |machine: &Machine, key: &str| {
+        let set = json!({"cmd": "kv.set", "key": key, "value": 1, "durable": false});
+        machine.ask(vec![set]);
+        assert_eq!(codes(&machine.answers()), [None]);
+        machine.published.load()
+    };
+    // Every event fills it.
+    let machine = Machine::with(1 << 20, 1, |_| None);
+    lazily(&machine, "first");
+    let seen = lazily(&machine, "second");
+    assert_eq!(seen.last, 2);
+    assert!(seen.synced >= 1, "the first is on disk before the second is told");
+    assert!(seen.tails.len() > 1, "it is on its way to a file");
 }

@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::{Barrier, Connection, Life};
 use super::router::Router;
-use super::streams::{Client, read_once, send};
+use super::streams::{Client, await_room, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
 use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
@@ -231,8 +231,7 @@ impl EventLoop {
             return self.turn_away(router, stream, &Error::new(Code::Busy, message));
         }
         let token = self.next_token;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut stream, Token(token), interest).is_err() {
+        if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_err() {
             return;
         }
         *of_uid += 1;
@@ -242,7 +241,15 @@ impl EventLoop {
         let connection = Connection::new(uid, rights);
         self.clients.insert(
             token,
-            Client { stream, connection, readable: true, end_came: false, counted: 0, stuck: None },
+            Client {
+                stream,
+                connection,
+                readable: true,
+                awaits_room: false,
+                end_came: false,
+                counted: 0,
+                stuck: None,
+            },
         );
         self.ready.insert(token);
     }
@@ -355,6 +362,9 @@ impl EventLoop {
         let unsent = client.connection.replies.output().is_empty();
         if unsent && (client.connection.lines.held() > 0 || client.connection.held.is_some()) {
             router.advance(token, &mut client.connection);
+        }
+        if await_room(client, !unsent, self.poll.registry(), Token(token)).is_err() {
+            client.connection.gone = true;
         }
         if client.connection.gone {
             give_up_waiting(router, token, client);

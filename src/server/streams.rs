@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
 
 use super::connection::{Connection, Life};
 
@@ -15,6 +16,8 @@ pub struct Client {
     pub connection: Connection,
     /// Whether the kernel may have more to read.
     pub readable: bool,
+    /// Whether the kernel is to say when it takes more.
+    pub awaits_room: bool,
     /// Whether the end of what it sends has come, behind what is there to read.
     pub end_came: bool,
     /// What it held of the daemon's memory when it was last counted.
@@ -76,4 +79,18 @@ pub fn send(client: &mut Client) -> bool {
         }
     }
     sent
+}
+
+/// Has the kernel say when it takes more, if it did not take all; and only then: else it would say so every time
+/// that a client has read a reply, and wake the event loop for nothing.
+///
+/// # Errors
+/// What the system says.
+pub fn await_room(client: &mut Client, left: bool, registry: &Registry, token: Token) -> io::Result<()> {
+    if left == client.awaits_room {
+        return Ok(());
+    }
+    client.awaits_room = left;
+    let interest = if left { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+    registry.reregister(&mut client.stream, token, interest)
 }

@@ -11,7 +11,7 @@ use super::count::count_at_once;
 use super::cursor::rank;
 use super::files::RunFiles;
 use super::merge::meta_of;
-use super::query::{Candidate, Candidates, Plan};
+use super::query::{Candidate, Candidates, Plan, changed_since};
 use super::run::Run;
 use super::source::Source;
 use super::tail::{Added, Tail, removals};
@@ -226,6 +226,26 @@ impl Store {
     }
 }
 
+/// What is said to have changed is the same whether it is taken at once or walked, up to any place.
+fn check_changed(sources: &[Source<'_>], order: Order, place: u64) -> Result<(), TestCaseError> {
+    let end = rank(order, place);
+    for number in 0..sources.len() {
+        let mut at_once = changed_since(sources, number, false, order).expect("memory");
+        let walked = changed_since(sources, number, false, order).expect("memory");
+        for (cursor, mut other) in at_once.iter_mut().zip(walked) {
+            let (mut taken, mut passed) = (Vec::new(), Vec::new());
+            cursor.take_before(end, &mut taken).expect("memory");
+            while let Some(current) = other.current().filter(|current| *current < end) {
+                passed.push(current);
+                other.seek(current + 1).expect("memory");
+            }
+            prop_assert_eq!(taken, passed);
+            prop_assert_eq!(cursor.current(), other.current());
+        }
+    }
+    Ok(())
+}
+
 impl Seen {
     fn sources(&self) -> Vec<Source<'_>> {
         let views = self.tails.iter().filter_map(|tail| tail.view(self.last));
@@ -297,7 +317,7 @@ impl Seen {
             let all = self.live.values().filter(|live| matches(&live.message)).count();
             prop_assert_eq!(total, all as u64);
         }
-        Ok(())
+        check_changed(&sources, order, low)
     }
 
     /// What says which events a piece covers, and where their records lie.

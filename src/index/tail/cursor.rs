@@ -206,4 +206,29 @@ impl Cursor for Changed<'_> {
         }
         Ok(())
     }
+
+    fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {
+        let View { tail, upto } = self.view;
+        let inner = tail.read();
+        let changed = &inner.contents.changed;
+        let start = self.current.unwrap_or(u64::MAX).min(end);
+        let seen =
+            |((message, event), _): (&(u64, u32), _)| (*event <= upto).then(|| rank(self.order, *message));
+        let first = out.len();
+        match self.order {
+            Order::Oldest => out.extend(changed.range((start, 0)..(end, 0)).filter_map(seen)),
+            Order::Newest => {
+                let (low, high) = (rank(self.order, end), rank(self.order, start));
+                out.extend(changed.range((low, u32::MAX)..=(high, u32::MAX)).rev().filter_map(seen));
+            }
+        }
+        // A message may have changed several times.
+        let mut taken = out.split_off(first);
+        taken.dedup();
+        out.append(&mut taken);
+        if self.current.is_some() {
+            self.current = next_changed(&inner.contents, upto, self.order, end.max(start));
+        }
+        Ok(())
+    }
 }

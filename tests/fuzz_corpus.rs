@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use msglogd::index::files::RunFiles;
+use msglogd::index::run::MAGIC;
 use msglogd::storage::{Open, Storage, read_whole};
 use msglogd::store::{self, Folders, Progress, Replayed};
 use support_in_process as support;
@@ -66,6 +67,15 @@ fn no_segment_in_the_corpus_is_read_or_mended_wrong() {
 #[test]
 fn no_run_file_in_the_corpus_does_harm() {
     replay("run_file", run_file::check);
+    // A file of another version is refused at its last byte, and would show nothing.
+    let today = |entry: fs::DirEntry| fs::read(entry.path()).expect("a file").ends_with(MAGIC);
+    let entries = fs::read_dir(corpus("run_file")).expect("a corpus");
+    let (mut all, mut current) = (0, 0);
+    for entry in entries {
+        all += 1;
+        current += usize::from(today(entry.expect("an entry")));
+    }
+    assert!(current > all / 2, "{current} of {all} are of this version: set their last bytes");
 }
 
 struct Quiet;

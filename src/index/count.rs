@@ -7,7 +7,7 @@
 
 use super::cursor::{And, Boxed, Not};
 use super::postings::List;
-use super::query::{Plan, changed_since};
+use super::query::{Plan, changed_since, holds_forms_of};
 use super::source::Source;
 use crate::domain::command::Order;
 use crate::error::Result;
@@ -65,7 +65,7 @@ impl Windows {
             return Ok(shortest);
         }
         let Source::Run(run) = source else { return walk(source, terms, &lengths, changed) };
-        let dead = all_of(changed, if edit { (0, u64::MAX) } else { source.range() })?;
+        let dead = all_of(changed, holds_forms_of(source, edit))?;
         let mut order: Vec<usize> = (0..terms.len()).collect();
         order.sort_unstable_by_key(|place| lengths[*place]);
         let mut lists = Vec::with_capacity(terms.len());

@@ -155,39 +155,7 @@ impl Cursor for Postings<'_> {
     }
 }
 
-/// A set that was gathered.
-pub struct Gathered {
-    ranks: Vec<u64>,
-    at: usize,
-}
-
-impl Gathered {
-    /// From seqs in whatever order.
-    #[must_use]
-    pub fn new(mut seqs: Vec<u64>, order: Order) -> Self {
-        seqs.iter_mut().for_each(|seq| *seq = rank(order, *seq));
-        seqs.sort_unstable();
-        seqs.dedup();
-        Gathered { ranks: seqs, at: 0 }
-    }
-}
-
-impl Cursor for Gathered {
-    fn size(&self) -> u64 {
-        self.ranks.len() as u64
-    }
-
-    fn current(&self) -> Option<u64> {
-        self.ranks.get(self.at).copied()
-    }
-
-    fn seek(&mut self, target: u64) -> Result<()> {
-        self.at += self.ranks.get(self.at..).unwrap_or_default().partition_point(|rank| *rank < target);
-        Ok(())
-    }
-}
-
-/// A list that lies in memory for others, too: seqs, ascending.
+/// Seqs in memory, ascending, which others may have, too.
 pub struct Listed {
     seqs: Arc<[u64]>,
     order: Order,
@@ -200,6 +168,14 @@ impl Listed {
     #[must_use]
     pub fn new(seqs: Arc<[u64]>, order: Order) -> Self {
         Listed { seqs, order, passed: 0 }
+    }
+
+    /// Of seqs in whatever order.
+    #[must_use]
+    pub fn gathered(mut seqs: Vec<u64>, order: Order) -> Self {
+        seqs.sort_unstable();
+        seqs.dedup();
+        Listed::new(seqs.into(), order)
     }
 
     /// The rank at a place in the direction of the walk.

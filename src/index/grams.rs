@@ -2,9 +2,9 @@
 //!
 //! A *group* is what lies between two restarts of a block: sixteen entries, whose keys are words that lie
 //! close to each other in the dictionary. Each gram of the words, of posts and of edits, is a term whose
-//! postings are numbers of groups. A word's terminator counts as its last byte, so that ends of words are found, too.
-//! So a piece of a word leads to the few groups whose words may hold it, and the dictionary need not be
-//! read.
+//! postings are numbers of groups. A word's terminator counts as its last byte, so that ends of words are
+//! found, too. So a piece of a word leads to the few groups whose words may hold it, and the dictionary need
+//! not be read.
 //!
 //! A term that may stand for longer words is in one more list, with all others like it.
 
@@ -95,12 +95,11 @@ impl Grams {
         let mut bytes = Vec::with_capacity(2 * self.open.len());
         let mut gram = 0;
         for same in self.open.chunk_by(|one, next| one >> GROUP_BITS == next >> GROUP_BITS) {
+            let next = same[0] >> GROUP_BITS;
+            write_varint(&mut bytes, next - gram);
+            gram = next;
             let mut behind = self.first;
-            for (place, one) in same.iter().enumerate() {
-                if place == 0 {
-                    write_varint(&mut bytes, (one >> GROUP_BITS) - gram);
-                    gram = one >> GROUP_BITS;
-                }
+            for one in same {
                 let group = one & ((1 << GROUP_BITS) - 1);
                 write_varint(&mut bytes, group + 1 - behind);
                 behind = group + 1;

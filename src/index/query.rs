@@ -378,6 +378,12 @@ impl<'r> Candidates<'r> {
     }
 }
 
+/// The seqs of the messages whose forms a piece holds: posts lie in its range, edits are of messages anywhere
+/// before.
+pub(super) fn holds_forms_of(source: Source<'_>, edits: bool) -> (u64, u64) {
+    if edits { (0, u64::MAX) } else { source.range() }
+}
+
 /// The messages that later events changed: their postings in piece `number` are dead.
 pub(super) fn changed_since<'r>(
     sources: &'r [Source<'r>],
@@ -386,8 +392,7 @@ pub(super) fn changed_since<'r>(
     order: Order,
 ) -> Result<Vec<Boxed<'r>>> {
     let mut dead: Vec<Boxed<'r>> = Vec::new();
-    // Edits in a piece are of messages anywhere before; posts lie in its range.
-    let (low, high) = if edits { (0, u64::MAX) } else { sources[number].range() };
+    let (low, high) = holds_forms_of(sources[number], edits);
     for (later, source) in sources.iter().enumerate().skip(number) {
         if source.touches(low, high) {
             source.changed(later == number, edits, order, &mut dead)?;

@@ -9,7 +9,7 @@ use super::grams::Grams;
 use super::pairs::rows::{self, RowsWriter, Window, write_piece};
 use super::postings::split_key;
 use super::run::{BLOCK_OFFSETS, MAGIC, Meta};
-use super::terms::{Kind, is_of_grams};
+use super::terms::{is_of_grams, is_of_words};
 use crate::codec::write_varint;
 use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
@@ -95,7 +95,7 @@ impl RunWriter {
             self.filter.add(filter::hash(key));
             self.filtered += 1;
         }
-        if key.first().is_some_and(|tag| [false, true].map(|edit| Kind::Word.tag(edit)).contains(tag))
+        if is_of_words(key)
             && let Some((term, _)) = split_key(key)
         {
             let group = self.index.len() * BLOCK_GROUPS + self.block.group();

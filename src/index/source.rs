@@ -161,16 +161,16 @@ impl<'s> Source<'s> {
 
 /// The messages that the events of a run edited, or deleted, by the kind of their term.
 fn changed_in(run: &Run, kind: Kind, order: Order) -> Result<Option<Boxed<'_>>> {
-    let term = term(kind, false, b"");
+    let term = || term(kind, false, b"");
     let listing = run.changed(kind == Kind::Deleted);
     if listing.get().is_none() {
-        let few = postings::count(run, &term)? <= CHANGED_KEPT;
+        let few = postings::count(run, &term())? <= CHANGED_KEPT;
         // Another reader may have been quicker, with the same list.
-        let _ = listing.set(if few { Some(postings::all(run, &term)?.into()) } else { None });
+        let _ = listing.set(if few { Some(postings::all(run, &term())?.into()) } else { None });
     }
     match listing.get() {
         Some(Some(seqs)) => Ok(boxed(Listed::new(Arc::clone(seqs), order))),
-        _ => Ok(Postings::open(run, &term, order)?.and_then(boxed)),
+        _ => Ok(Postings::open(run, &term(), order)?.and_then(boxed)),
     }
 }
 

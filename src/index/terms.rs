@@ -52,6 +52,12 @@ pub fn is_of_posts(tag: u8) -> bool {
     tag < Kind::Type.tag(false) && tag.is_multiple_of(2)
 }
 
+/// Whether a term is a word, of posts or of edits.
+#[must_use]
+pub fn is_of_words(term: &[u8]) -> bool {
+    term.first().is_some_and(|tag| [Kind::Word.tag(false), Kind::Word.tag(true)].contains(tag))
+}
+
 /// Whether a term is a gram of words.
 #[must_use]
 pub fn is_of_grams(term: &[u8]) -> bool {

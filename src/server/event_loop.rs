@@ -359,11 +359,11 @@ impl EventLoop {
             router.feed(token, &mut client.connection);
         }
         // What was sent may have made room for requests that waited.
-        let unsent = client.connection.replies.output().is_empty();
-        if unsent && (client.connection.lines.held() > 0 || client.connection.held.is_some()) {
+        let all_sent = client.connection.replies.output().is_empty();
+        if all_sent && (client.connection.lines.held() > 0 || client.connection.held.is_some()) {
             router.advance(token, &mut client.connection);
         }
-        if await_room(client, !unsent, self.poll.registry(), Token(token)).is_err() {
+        if await_room(client, !all_sent, self.poll.registry(), Token(token)).is_err() {
             client.connection.gone = true;
         }
         if client.connection.gone {
@@ -374,7 +374,7 @@ impl EventLoop {
             return;
         }
         if (client.readable && client.connection.wants_bytes(line_bytes))
-            || (!client.connection.replies.output().is_empty() && unsent)
+            || (!client.connection.replies.output().is_empty() && all_sent)
         {
             self.ready.insert(token);
         }

@@ -243,8 +243,8 @@ impl Writer {
 
     /// Leaves the tail to the background, to be written to a file, and begins a new one.
     pub(super) fn hand_over_tail(&mut self) {
-        let next = Arc::new(Tail::behind(&self.tail));
-        let full = std::mem::replace(&mut self.tail, next);
+        let full = Arc::clone(&self.tail);
+        self.tail = Arc::new(Tail::behind(&full));
         let mut next = Snapshot::clone(&self.snapshot);
         let mut tails = next.tails.as_ref().clone();
         tails.push(Arc::clone(&self.tail));

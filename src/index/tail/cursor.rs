@@ -181,18 +181,18 @@ impl<'t> Changed<'t> {
     /// Stands at the first.
     #[must_use]
     pub fn open(view: View<'t>, contents: &Contents, order: Order) -> Self {
-        Changed { view, order, current: next_changed(contents, view.upto, order, 0) }
+        Changed { view, order, current: changed_from(contents, view.upto, order, 0).next() }
     }
 }
 
-/// The first message, as a rank, at `target` or behind it that something happened to by event `upto`.
-fn next_changed(contents: &Contents, upto: u32, order: Order, target: u64) -> Option<u64> {
-    let seen = |(message, event): &(u64, u32)| (*event <= upto).then(|| rank(order, *message));
+/// The messages, as ranks in order, from `target` on that something happened to by event `upto`. One that changed
+/// several times comes as often.
+fn changed_from(contents: &Contents, upto: u32, order: Order, target: u64) -> impl Iterator<Item = u64> {
     let seq = rank(order, target);
-    match order {
-        Order::Oldest => contents.changed.range((seq, 0)..).find_map(|(key, _)| seen(key)),
-        Order::Newest => contents.changed.range(..=(seq, u32::MAX)).rev().find_map(|(key, _)| seen(key)),
-    }
+    let later = (order == Order::Oldest).then(|| contents.changed.range((seq, 0)..));
+    let earlier = (order == Order::Newest).then(|| contents.changed.range(..=(seq, u32::MAX)).rev());
+    let all = later.into_iter().flatten().chain(earlier.into_iter().flatten());
+    all.filter(move |((_, event), _)| *event <= upto).map(move |((message, _), _)| rank(order, *message))
 }
 
 impl Cursor for Changed<'_> {
@@ -202,32 +202,24 @@ impl Cursor for Changed<'_> {
 
     fn seek(&mut self, target: u64) -> Result<()> {
         if self.current.is_some_and(|current| current < target) {
-            self.current = next_changed(&self.view.tail.read().contents, self.view.upto, self.order, target);
+            let inner = self.view.tail.read();
+            self.current = changed_from(&inner.contents, self.view.upto, self.order, target).next();
         }
         Ok(())
     }
 
     fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {
-        let View { tail, upto } = self.view;
-        let inner = tail.read();
-        let changed = &inner.contents.changed;
-        let start = self.current.unwrap_or(u64::MAX).min(end);
-        let seen =
-            |((message, event), _): (&(u64, u32), _)| (*event <= upto).then(|| rank(self.order, *message));
-        let first = out.len();
-        match self.order {
-            Order::Oldest => out.extend(changed.range((start, 0)..(end, 0)).filter_map(seen)),
-            Order::Newest => {
-                let (low, high) = (rank(self.order, end), rank(self.order, start));
-                out.extend(changed.range((low, u32::MAX)..=(high, u32::MAX)).rev().filter_map(seen));
+        let Some(first) = self.current.take() else { return Ok(()) };
+        let inner = self.view.tail.read();
+        let mut before = None;
+        for found in changed_from(&inner.contents, self.view.upto, self.order, first) {
+            if found >= end {
+                self.current = Some(found);
+                break;
             }
-        }
-        // A message may have changed several times.
-        let mut taken = out.split_off(first);
-        taken.dedup();
-        out.append(&mut taken);
-        if self.current.is_some() {
-            self.current = next_changed(&inner.contents, upto, self.order, end.max(start));
+            if before.replace(found) != Some(found) {
+                out.push(found);
+            }
         }
         Ok(())
     }

@@ -71,7 +71,9 @@ pub const PARCEL_REQUESTS: usize = 32;
 /// Request bytes that the event loop hands to the writer at once.
 pub const PARCEL_BYTES: usize = 256 << 10;
 /// Short reads that the event loop hands to a reader at once.
-pub const PARCEL_GETS: usize = 8;
+pub const PARCEL_GETS: usize = 64;
+/// So many short reads the event loop answers without help: to wake a reader costs more.
+pub const OWN_GETS: usize = 16;
 /// Time that the event loop spends in one turn on answers whose data is in memory; the readers give the
 /// others.
 pub const ANSWERS_A_TURN_US: u64 = 100;

@@ -6,7 +6,8 @@ use crate::domain::event::Event;
 use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit, malformed};
 use crate::error::Result;
 use crate::index::filter;
-use crate::index::run::{Position, Run, value_in};
+use crate::index::position::Position;
+use crate::index::run::{Run, value_in};
 use crate::index::source::Source;
 use crate::index::tail::Tail;
 use crate::index::tail::view::{View, Walk};
@@ -66,24 +67,30 @@ impl Snapshot {
         in_files.or_else(|| self.views().next().map(|view| view.first_at())).unwrap_or(self.last_at)
     }
 
-    /// Where the record of `seq` lies in its segment, and the next one's if it is known.
-    fn offset(&self, seq: u64) -> Result<Option<(u32, Option<u32>)>> {
-        if let Some(view) = self.views().rev().find(|view| view.first() <= seq) {
-            return Ok(view.place(seq));
-        }
-        let index = self.runs.partition_point(|run| run.meta().last < seq);
-        self.runs.get(index).map_or(Ok(None), |run| run.place(seq))
-    }
-
     /// Where the index says that a record lies. `None` when it is not in the log.
     ///
     /// # Errors
     /// `corrupt`.
     pub fn place(&self, seq: u64) -> Result<Option<Place<'_>>> {
+        self.place_by(seq, Run::place)
+    }
+
+    /// The same, with the way to ask a run for the offset of the record, and the next one's if it is known.
+    fn place_by(
+        &self,
+        seq: u64,
+        in_run: impl Fn(&Run, u64) -> Result<Option<(u32, Option<u32>)>>,
+    ) -> Result<Option<Place<'_>>> {
         if seq == 0 || seq > self.last {
             return Ok(None);
         }
-        let Some((offset, next)) = self.offset(seq)? else { return Ok(None) };
+        let found = if let Some(view) = self.views().rev().find(|view| view.first() <= seq) {
+            view.place(seq)
+        } else {
+            let index = self.runs.partition_point(|run| run.meta().last < seq);
+            self.runs.get(index).map_or(Ok(None), |run| in_run(run, seq))?
+        };
+        let Some((offset, next)) = found else { return Ok(None) };
         // The next record's place helps only when it lies behind in the same file.
         let next = next.filter(|next| *next > offset).map(u64::from);
         let segment = holding(&self.segments, seq);
@@ -142,10 +149,10 @@ impl Snapshot {
 
 impl Facts for Snapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(value) = self.views().rev().find_map(|view| view.value(key)) {
+        let hash = filter::hash(key);
+        if let Some(value) = self.views().rev().find_map(|view| view.value(key, hash)) {
             return Ok(value);
         }
-        let hash = filter::hash(key);
         for run in self.runs.iter().rev() {
             if let Some(value) = run.value(key, hash)? {
                 return Ok(value);
@@ -189,6 +196,12 @@ impl Facts for Snapshot {
     }
 
     fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
+        // A record proves itself to be the one that is sought, so where it lies need not be proved before.
+        if let Ok(Some(place)) = self.place_by(seq, Run::unproved_place)
+            && let Ok(record) = place.segment.read(seq, place.offset, place.next)
+        {
+            return Ok(Some(record));
+        }
         let Some(place) = self.place(seq)? else { return Ok(None) };
         place.segment.read(seq, place.offset, place.next).map(Some)
     }

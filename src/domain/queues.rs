@@ -1,5 +1,9 @@
 //! Queues: put, reserve, ack, nack, extend and what an operator does with them.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use sha2::{Digest, Sha256};
 
 use super::chats::random_word;
@@ -59,8 +63,8 @@ pub fn put(draft: &mut Draft<'_>, queue: String, body: String, delay_ms: u64, pr
 #[must_use]
 pub fn job_body(record: &[u8]) -> Option<&[u8]> {
     // Nothing before it can hold these bytes: quotes inside names are escaped.
-    const BODY: &[u8] = b",\"body\":";
-    let start = memchr::memmem::find(record, BODY)? + BODY.len();
+    static BODY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"body\":"));
+    let start = BODY.find(record)? + BODY.needle().len();
     record.get(start..record.len().checked_sub(1)?)
 }
 

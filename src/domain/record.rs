@@ -215,12 +215,16 @@ fn after_uid(rest: &[u8]) -> Option<&[u8]> {
 /// When a message was posted, from the event that holds its current form.
 #[must_use]
 pub fn message_time(event: &[u8]) -> Option<Timestamp> {
+    let quoted = raw_time(message_parts(event)?.0)?;
+    Timestamp::parse(std::str::from_utf8(quoted.get(1..quoted.len() - 1)?).ok()?)
+}
+
+/// The raw time of an event, quotes included.
+#[must_use]
+pub fn raw_time(event: &[u8]) -> Option<&[u8]> {
     // Before it stands only the seq.
-    const AT: &[u8] = b",\"at\":\"";
-    let (first, _) = message_parts(event)?;
-    let start = memchr::memmem::find(first, AT)? + AT.len();
-    let text = first.get(start..)?;
-    Timestamp::parse(std::str::from_utf8(text.get(..memchr::memchr(b'"', text)?)?).ok()?)
+    let time = event.get(memchr::memchr(b',', event)?..)?.strip_prefix(b",\"at\":")?;
+    time.get(..memchr::memchr(b'"', time.get(1..)?)? + 2)
 }
 
 /// A message's body as JSON, and what follows it.

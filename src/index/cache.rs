@@ -23,8 +23,9 @@ pub struct BlockCache {
 struct Set {
     slots: Vec<Slot>,
     hand: usize,
-    /// Blocks that were read once, lately: only the second time they are kept.
-    seen: [(u64, u64); SEEN_A_SET],
+    /// Marks of blocks that were read once, lately: only the second time they are kept. Another block with
+    /// the same mark may be kept the first time.
+    seen: [u32; SEEN_A_SET],
     next_seen: usize,
 }
 
@@ -48,17 +49,19 @@ impl BlockCache {
         self.next_run.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn set(&self, run: u64, place: u64) -> &Mutex<Set> {
-        // Blocks lie some four kibibytes apart: the low bits say little. Fibonacci hashing (Knuth).
-        let mixed = (place ^ run.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        &self.sets[usize::try_from(mixed).unwrap_or(0) % self.sets.len()]
+    /// The set of a block, and its mark there, which is never 0.
+    fn set(&self, run: u64, place: u64) -> (&Mutex<Set>, u32) {
+        // Blocks lie some kibibytes apart: the low bits say little. Fibonacci hashing (Knuth).
+        let mixed = (place ^ run.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let set = usize::try_from(mixed >> 32).unwrap_or(0) % self.sets.len();
+        (&self.sets[set], u32::try_from(mixed >> 20 & 0xffff_ffff).unwrap_or(0) | 1)
     }
 
     /// The block of a run that begins at `place`, if it is here.
     #[must_use]
     pub fn find(&self, run: u64, place: u64) -> Option<Arc<[u8]>> {
         // What a panic elsewhere left is whole: slots are replaced in one step.
-        let mut set = self.set(run, place).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set(run, place).0.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = set.slots.iter_mut().find(|slot| slot.place == place && slot.run == run)?;
         slot.asked_for = true;
         Some(Arc::clone(&slot.block))
@@ -70,17 +73,18 @@ impl BlockCache {
         if block.len() > CACHED_BLOCK_BYTES {
             return;
         }
-        let slot = Slot { run, place, block: Arc::clone(block), asked_for: false };
-        let mut set = self.set(run, place).lock().unwrap_or_else(PoisonError::into_inner);
+        let (set, mark) = self.set(run, place);
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         if set.slots.iter().any(|slot| slot.place == place && slot.run == run) {
             return;
         }
-        if !set.seen.contains(&(run, place + 1)) {
+        if !set.seen.contains(&mark) {
             let next = set.next_seen;
-            set.seen[next] = (run, place + 1);
+            set.seen[next] = mark;
             set.next_seen = (next + 1) % SEEN_A_SET;
             return;
         }
+        let slot = Slot { run, place, block: Arc::clone(block), asked_for: false };
         if set.slots.len() < SLOTS_A_SET {
             set.slots.push(slot);
             return;

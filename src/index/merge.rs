@@ -8,9 +8,10 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::block::beginning;
+use super::position::Position;
 use super::postings::{self, chunk_of, decode, split_key};
 use super::postings_writer::PostingsWriter;
-use super::run::{Meta, Position, Run, value_in};
+use super::run::{Meta, Run, value_in};
 use super::run_writer::{RunWriter, cannot_write};
 use super::terms::{Kind, is_of_edits, is_of_grams, is_of_posts, term};
 use crate::domain::table::FIRST_POSTINGS_TAG;

@@ -12,7 +12,8 @@
 //! A chunk's records lie in one segment. A part of the log that was not compacted has every seq, so
 //! there a run has an array of offsets instead: see [`Run::place`].
 
-use super::run::{Position, Run};
+use super::position::Position;
+use super::run::Run;
 use super::run_writer::RunWriter;
 use super::terms::{Kind, term};
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};

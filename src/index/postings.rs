@@ -16,7 +16,8 @@
 //! length of the list.
 
 use super::packed;
-use super::run::{Position, Run};
+use super::position::Position;
+use super::run::Run;
 use crate::codec::{read_ordered, read_varint, write_ordered};
 use crate::error::{Code, Error, Result};
 

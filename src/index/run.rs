@@ -17,7 +17,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::block::{BLOCK_GROUPS, BlockPlace};
+use super::block::BLOCK_GROUPS;
 pub use super::block::{value_in, write_value};
 use super::block_index::{BlockIndex, read_index};
 use super::cache::BlockCache;
@@ -44,9 +44,12 @@ pub fn is_of_another_version(bytes: &[u8]) -> bool {
 pub(super) const PLACES: usize = 5;
 /// Offsets in a block.
 pub(super) const BLOCK_OFFSETS: usize = 1024;
+/// A record that seems to be as long as this is not read without a proof of that.
+const UNPROVED_BYTES: u32 = 64 << 10;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
 /// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.
+#[derive(Default)]
 pub struct Block(Arc<[u8]>);
 
 impl std::ops::Deref for Block {
@@ -123,12 +126,37 @@ impl Run {
             let found = places::first_at_or_after(self, seq)?;
             return Ok(found.filter(|place| place.seq == seq).map(|place| (place.offset, place.next)));
         }
+        let (piece, index) = self.offset_at(seq);
+        Ok(offset_in(&self.piece(piece, true)?, index))
+    }
+
+    /// The same without proof, for who sees from the record itself whether it is the right one: then no
+    /// whole block of offsets need be read and summed for one of them. `None` also when that cannot be.
+    ///
+    /// # Errors
+    /// `corrupt` when the file cannot be read there.
+    pub fn unproved_place(&self, seq: u64) -> Result<Option<(u32, Option<u32>)>> {
+        if seq < self.meta.first.max(self.meta.dense_from) || seq > self.meta.last {
+            return Ok(None);
+        }
+        let ((place, length), index) = self.offset_at(seq);
+        if let Some(block) = self.cache.find(self.number, place) {
+            return Ok(offset_in(&Block(block), index));
+        }
+        let mut two = [0; 8];
+        let two = &mut two[..8.min(length - 4 * index)];
+        self.read(place + 4 * index as u64, two)?;
+        // The length of a record that nobody vouches for must not be believed in.
+        let near = |(offset, next): &(u32, Option<u32>)| {
+            next.is_none_or(|next| next.wrapping_sub(*offset) < UNPROVED_BYTES)
+        };
+        Ok(offset_in(two, 0).filter(near))
+    }
+
+    /// The block of offsets that has the one of a seq of the dense part, and which it is there.
+    fn offset_at(&self, seq: u64) -> (Piece, usize) {
         let index = usize::try_from(seq - self.meta.dense_from).unwrap_or(usize::MAX);
-        let block = self.piece(self.offset_piece(index / BLOCK_OFFSETS), true)?;
-        let (offsets, _) = block.as_chunks::<4>();
-        let number = |at: usize| offsets.get(at).map(|four| u32::from_le_bytes(*four));
-        // The last one of a block does not know where the next record begins.
-        Ok(number(index % BLOCK_OFFSETS).map(|offset| (offset, number(index % BLOCK_OFFSETS + 1))))
+        (self.offset_piece(index / BLOCK_OFFSETS), index % BLOCK_OFFSETS)
     }
 
     /// The first seq at `seq` or behind it that has a record, as far as the run goes.
@@ -162,22 +190,6 @@ impl Run {
     #[must_use]
     pub fn may_hold(&self, term: &[u8]) -> bool {
         is_of_grams(term) || self.filter.may_hold(filter::hash(term))
-    }
-
-    /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was
-    /// removed here.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn value(&self, key: &[u8], hash: u64) -> Result<Option<Option<Vec<u8>>>> {
-        if !self.filter.may_hold(hash) {
-            return Ok(None);
-        }
-        let mut place = Position::new(self);
-        if !place.seek(key)? || place.key() != key {
-            return Ok(None);
-        }
-        Ok(Some(value_in(place.payload()).map(<[u8]>::to_vec)))
     }
 
     /// Reads bytes that may have to wait for the disk.
@@ -216,7 +228,7 @@ impl Run {
     }
 
     /// A block, from the cache if it is there. `keep`: it is likely to be asked for again.
-    fn block(&self, number: usize, keep: bool) -> Result<Block> {
+    pub(super) fn block(&self, number: usize, keep: bool) -> Result<Block> {
         self.piece(self.block_piece(number), keep)
     }
 
@@ -233,6 +245,16 @@ impl Run {
     /// The messages that its events edited, or those that they deleted.
     pub(super) fn changed(&self, deleted: bool) -> &Listing {
         &self.changed[usize::from(deleted)]
+    }
+
+    /// Its blocks: the first key of each, and where it lies.
+    pub(super) fn blocks(&self) -> &BlockIndex {
+        &self.index
+    }
+
+    /// Whether its table may hold a key with this hash. `false` is certain.
+    pub(super) fn may_hold_hash(&self, hash: u64) -> bool {
+        self.filter.may_hold(hash)
     }
 
     /// The first of the groups that may hold `key` or what is behind it; see `grams`.
@@ -373,6 +395,13 @@ impl Run {
     }
 }
 
+/// An offset in a block of them, and the next one: the last one of a block does not know where the next
+/// record begins.
+fn offset_in(block: &[u8], index: usize) -> Option<(u32, Option<u32>)> {
+    let number = |at: usize| block.as_chunks::<4>().0.get(at).map(|four| u32::from_le_bytes(*four));
+    number(index).map(|offset| (offset, number(index + 1)))
+}
+
 impl EachOffsets for Run {
     fn each_offsets(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut pieces = self.offset_pieces();
@@ -380,114 +409,10 @@ impl EachOffsets for Run {
     }
 }
 
-/// A place in a run.
-pub struct Position<'r> {
-    run: &'r Run,
-    number: usize,
-    block: Block,
-    place: BlockPlace,
-}
-
-impl<'r> Position<'r> {
-    /// Nowhere yet.
-    #[must_use]
-    pub fn new(run: &'r Run) -> Self {
-        Position { run, number: usize::MAX, block: Block(Arc::default()), place: BlockPlace::default() }
-    }
-
-    /// The entry's key.
-    #[must_use]
-    pub fn key(&self) -> &[u8] {
-        &self.place.key
-    }
-
-    /// The entry's payload.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        self.block.get(self.place.payload.clone()).unwrap_or_default()
-    }
-
-    fn load(&mut self, number: usize, keep: bool) -> Result<()> {
-        if self.number != number {
-            self.block = self.run.block(number, keep)?;
-            self.number = number;
-        }
-        self.place.rewind();
-        Ok(())
-    }
-
-    /// Goes to the first entry whose key is not smaller. `false` when there is none.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn seek(&mut self, key: &[u8]) -> Result<bool> {
-        if self.run.index.blocks.is_empty() {
-            return Ok(false);
-        }
-        self.load(self.run.index.beginning_before(key, true).saturating_sub(1), true)?;
-        if self.place.seek(&self.block, key).is_some() {
-            return Ok(true);
-        }
-        self.next_block()
-    }
-
-    /// Goes before the first entry of a group of a block. `false` when there is none. See `grams`.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn seek_group(&mut self, group: u64) -> Result<bool> {
-        let (block, group) = (group / BLOCK_GROUPS as u64, group % BLOCK_GROUPS as u64);
-        let block = usize::try_from(block).unwrap_or(usize::MAX);
-        if block >= self.run.index.blocks.len() {
-            return Ok(false);
-        }
-        self.load(block, true)?;
-        Ok(self.place.go_to(&self.block, usize::try_from(group).unwrap_or(0)).is_some())
-    }
-
-    /// Goes to the next entry, in this block only.
-    pub fn advance_in_block(&mut self) -> bool {
-        self.place.next(&self.block).is_some()
-    }
-
-    /// Goes to the next entry. `false` when there is none.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn advance(&mut self) -> Result<bool> {
-        if self.place.next(&self.block).is_some() {
-            return Ok(true);
-        }
-        self.next_block()
-    }
-
-    fn next_block(&mut self) -> Result<bool> {
-        if self.number + 1 >= self.run.index.blocks.len() {
-            return Ok(false);
-        }
-        // Whoever walks through blocks may walk through many, once: they must not push out others.
-        self.load(self.number + 1, false)?;
-        Ok(self.place.next(&self.block).is_some())
-    }
-
-    /// Goes to the last entry whose key is smaller. `false` when there is none.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn seek_before(&mut self, key: &[u8]) -> Result<bool> {
-        match self.run.index.beginning_before(key, false) {
-            0 => Ok(false),
-            blocks => {
-                self.load(blocks - 1, true)?;
-                Ok(self.place.seek_before(&self.block, key).is_some())
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::position::Position;
     use crate::index::testing::file_of;
     use std::io;
     use std::sync::atomic::AtomicU32;
@@ -514,7 +439,8 @@ mod tests {
         let (keys, events) = (10_000, 5000);
         let meta = Meta { first: 11, last: 10 + u64::from(events), dense_from: 11, ..Meta::default() };
         let offsets: [&dyn EachOffsets; 2] = [&Offsets(3000), &Offsets(2000)];
-        let run = Run::open(written(meta, keys, &offsets), "/index/one.run", &Arc::default(), true);
+        let file = written(meta, keys, &offsets);
+        let run = Run::open(Arc::clone(&file), "/index/one.run", &Arc::default(), true);
         let run = run.expect("a whole file");
         let mut bytes = 0;
         run.verify(&mut |moved| {
@@ -531,10 +457,15 @@ mod tests {
             open = place.advance().expect("whole");
         }
         assert!(!open);
+        let anew = Run::open(file, "/index/two.run", &Arc::default(), true);
+        let anew = anew.expect("a whole file");
         for number in 0..events {
             let (offset, next) = run.place(11 + u64::from(number)).expect("whole").expect("its place");
             assert_eq!(offset, 100 * if number < 3000 { number } else { number - 3000 });
             assert_eq!(next.is_none(), number % 1024 == 1023 || number == events - 1, "{number}");
+            let unproved = anew.unproved_place(11 + u64::from(number)).expect("whole");
+            // The next one lies in another segment: what seems to be the length of the record is none.
+            assert_eq!(unproved, Some((offset, next)).filter(|_| number != 2999), "{number}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder};
+use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder, TABLE_BLOCK_BYTES};
 use super::block_index::BlockIndex;
 use super::filter::{self, Filter};
 use super::grams::Grams;
@@ -91,7 +91,8 @@ impl RunWriter {
             self.first_key.clear();
             self.first_key.extend_from_slice(key);
         }
-        if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
+        let in_table = key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG);
+        if in_table {
             self.filter.add(filter::hash(key));
             self.filtered += 1;
         }
@@ -102,7 +103,8 @@ impl RunWriter {
             self.grams.add(&term[1..], group as u64);
         }
         self.block.add(key, payload);
-        if self.block.len() >= BLOCK_BYTES || self.block.group() >= BLOCK_GROUPS {
+        let enough = if in_table { TABLE_BLOCK_BYTES } else { BLOCK_BYTES };
+        if self.block.len() >= enough || self.block.group() >= BLOCK_GROUPS {
             self.close_block()?;
         }
         Ok(())

@@ -10,8 +10,9 @@ use std::collections::BinaryHeap;
 use super::block::RESTART_ENTRIES;
 use super::cursor::{Cursor, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
+use super::position::Position;
 use super::postings::{Chunk, chunk_of, decode, split_key};
-use super::run::{Position, Run};
+use super::run::Run;
 use crate::domain::command::Order;
 use crate::error::{Code, Error, Result};
 

@@ -1,5 +1,6 @@
 //! A segment: one file of the log. Anyone who has its handle may read it while it grows.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +53,11 @@ impl Segment {
     /// # Errors
     /// `corrupt` when the record fails its checksum or is another one.
     pub fn read(&self, seq: u64, offset: u64, next: Option<u64>) -> Result<Vec<u8>> {
-        self.read_near(seq, offset, next, &mut Window::default()).map(<[u8]>::to_vec)
+        let mut window = Window::default();
+        let json = self.locate(seq, offset, next, &mut window)?;
+        window.bytes.truncate(json.end);
+        window.bytes.drain(..json.start);
+        Ok(window.bytes)
     }
 
     /// The same, out of a window that is moved there if need be. It takes in what lies beside, in the
@@ -67,6 +72,12 @@ impl Segment {
         next: Option<u64>,
         window: &'w mut Window,
     ) -> Result<&'w [u8]> {
+        let json = self.locate(seq, offset, next, window)?;
+        Ok(window.bytes.get(json).unwrap_or_default())
+    }
+
+    /// Where the JSON lies in the window, once it has it.
+    fn locate(&self, seq: u64, offset: u64, next: Option<u64>, window: &mut Window) -> Result<Range<usize>> {
         let damaged = |what: String| Error::corrupt(self.path.display().to_string(), offset, what);
         let mut length =
             next.and_then(|next| usize::try_from(next.checked_sub(offset)?).ok()).unwrap_or(GUESS_BYTES);
@@ -89,8 +100,7 @@ impl Segment {
             let Some(json) = check_line(&rest[..end]).filter(|json| seq_of(json) == Some(seq)) else {
                 return Err(damaged(format!("the record of event {seq} fails its checksum")));
             };
-            let json = start + end - json.len()..start + end;
-            return Ok(window.bytes.get(json).unwrap_or_default());
+            return Ok(start + end - json.len()..start + end);
         }
     }
 }

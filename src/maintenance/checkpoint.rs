@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::domain::table::{Counts, Facts, Visit};
 use crate::error::Result;
-use crate::index::run::{Meta, Position, Run, value_in};
+use crate::index::position::Position;
+use crate::index::run::{Meta, Run, value_in};
 use crate::log::compacted::Compacted;
 use crate::log::recovery::Failure;
 use crate::storage::Storage;

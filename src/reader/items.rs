@@ -1,10 +1,14 @@
 //! The things that replies hold, as JSON. What the log holds as JSON is cut out of its record.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::domain::chats::{self, Chat};
 use crate::domain::event::JobState;
 use crate::domain::jobs::{Job, Queue, place};
 use crate::domain::queues::job_body;
-use crate::domain::record::message_parts;
+use crate::domain::record::{message_parts, raw_time};
 use crate::domain::table::{Facts, malformed};
 use crate::error::Result;
 use crate::json::fields::{Fields, write_number};
@@ -30,18 +34,10 @@ pub fn message(record: &[u8], out: &mut Vec<u8>) -> Result<()> {
 /// `internal` when the record is of something else.
 pub fn key_value(record: &[u8]) -> Result<(&[u8], &[u8])> {
     // Quotes inside the key are escaped, so nothing before the value can hold these bytes.
-    const VALUE: &[u8] = b",\"value\":";
-    let value = memchr::memmem::find(record, VALUE)
-        .and_then(|start| record.get(start + VALUE.len()..record.len() - 1));
-    time(record).zip(value).ok_or_else(|| malformed("value"))
-}
-
-/// The raw time of a record, quotes included.
-fn time(record: &[u8]) -> Option<&[u8]> {
-    const AT: &[u8] = b",\"at\":";
-    let start = memchr::memmem::find(record, AT)? + AT.len();
-    let length = memchr::memchr(b'"', record.get(start + 1..)?)? + 2;
-    record.get(start..start + length)
+    static VALUE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"value\":"));
+    let value =
+        VALUE.find(record).and_then(|start| record.get(start + VALUE.needle().len()..record.len() - 1));
+    raw_time(record).zip(value).ok_or_else(|| malformed("value"))
 }
 
 /// An application.
@@ -85,7 +81,7 @@ pub fn chat(snapshot: &Snapshot, app: &str, number: u64, chat: &Chat) -> Result<
 pub fn formula(snapshot: &Snapshot, seq: u64) -> Result<Vec<u8>> {
     const FORMULA: &[u8] = b",\"formula\":";
     let record = snapshot.record(seq)?.ok_or_else(|| malformed("formula"))?;
-    let at = time(&record).ok_or_else(|| malformed("formula"))?;
+    let at = raw_time(&record).ok_or_else(|| malformed("formula"))?;
     let start = memchr::memmem::find(&record, FORMULA).ok_or_else(|| malformed("formula"))?;
     let mut out = vec![b'{'];
     out.extend_from_slice(&record[start + 1..record.len() - 1]);
@@ -111,7 +107,7 @@ pub fn queue(snapshot: &Snapshot, queue: &Queue) -> Result<Vec<u8>> {
         Some(seq) => snapshot.record(seq)?,
         None => None,
     };
-    if let Some(at) = oldest.as_deref().and_then(time) {
+    if let Some(at) = oldest.as_deref().and_then(raw_time) {
         fields.raw("oldest_at", at);
     }
     out.push(b'}');
@@ -125,7 +121,7 @@ pub fn queue(snapshot: &Snapshot, queue: &Queue) -> Result<Vec<u8>> {
 pub fn job(snapshot: &Snapshot, seq: u64) -> Result<Vec<u8>> {
     let (_, job) = Job::find(snapshot, seq)?.ok_or_else(|| malformed("job"))?;
     let record = snapshot.record(seq)?.ok_or_else(|| malformed("job"))?;
-    let (at, body) = time(&record).zip(job_body(&record)).ok_or_else(|| malformed("job"))?;
+    let (at, body) = raw_time(&record).zip(job_body(&record)).ok_or_else(|| malformed("job"))?;
     let mut out = b"{\"job\":".to_vec();
     write_number(&mut out, seq);
     let mut fields = Fields(&mut out);

@@ -274,7 +274,7 @@ impl EventLoop {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
                 FromWorkers::Answers(answers) => self.take_answers(router, &answers),
-                FromWorkers::Gets(answers) => {
+                FromWorkers::Gets { answers, .. } => {
                     for (ticket, answer) in &answers.list {
                         self.take_read(router, *ticket, answers.fields(answer));
                     }
@@ -321,12 +321,27 @@ impl EventLoop {
         }
     }
 
-    /// Gives this turn's short reads their answers, or to the readers.
+    /// Gives this turn's short reads their answers, or to the readers, and sends what is there.
     fn answer_gets(&mut self, router: &Router) {
         let mut own = Answers::default();
         router.answer_gets(&mut own);
         for (ticket, answer) in &own.list {
             self.take_read(router, *ticket, own.fields(answer));
+        }
+        for (Ticket { connection, .. }, _) in &own.list {
+            self.send_early(router, *connection);
+        }
+    }
+
+    /// Sends to a client that has nothing to do but to read: then it need not be served in a turn of its own.
+    fn send_early(&mut self, router: &Router, token: usize) {
+        if self.stop_by.is_some() || !self.ready.contains(&token) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        if client.is_idle() && send(client) && client.connection.replies.output().is_empty() {
+            self.ready.remove(&token);
+            self.count(router, token);
         }
     }
 

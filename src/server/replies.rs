@@ -27,6 +27,8 @@ pub struct Replies {
 }
 
 const KEPT_BYTES: usize = 16 << 10;
+/// What a reply without an `id` has around its fields.
+const FRAME_BYTES: usize = "{\"ok\":true}\n".len();
 
 impl Replies {
     /// A request was begun: its number on the connection.
@@ -51,8 +53,9 @@ impl Replies {
         self.slots.get(place)?.id.as_deref()
     }
 
-    /// Takes the reply to a request: `write` appends its line, given the request's `id`.
-    pub fn answer(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>, Option<&str>)) {
+    /// Takes the reply to a request: `write` appends its line, some more than `bytes` long, given the request's
+    /// `id`.
+    pub fn answer(&mut self, number: u64, bytes: usize, write: impl FnOnce(&mut Vec<u8>, Option<&str>)) {
         let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else {
             return;
         };
@@ -70,7 +73,7 @@ impl Replies {
                 self.first += 1;
             }
         } else {
-            let mut line = Vec::new();
+            let mut line = Vec::with_capacity(bytes + FRAME_BYTES);
             write(&mut line, slot.id.as_deref());
             self.waiting_bytes += line.len();
             slot.line = Some(line);
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     fn say(replies: &mut Replies, number: u64, text: &str) {
-        replies.answer(number, |out, id| {
+        replies.answer(number, text.len(), |out, id| {
             out.extend_from_slice(id.unwrap_or("-").as_bytes());
             out.extend_from_slice(text.as_bytes());
             out.push(b'\n');

@@ -21,7 +21,8 @@ use crate::domain::command::{Command, Follow, Local, Maintenance, Read, Write, W
 use crate::error::{Code, Error};
 use crate::limits::{
     ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT,
-    MAINTENANCE_WAITING, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, RESERVED_JOB_BYTES, UNSENT_BYTES,
+    MAINTENANCE_WAITING, OWN_GETS, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, RESERVED_JOB_BYTES,
+    UNSENT_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -133,7 +134,8 @@ impl Router {
             return;
         }
         let snapshot = self.snapshot();
-        let mut others = list.split_off(list.len().div_ceil(self.answering));
+        let share = list.len().div_ceil(self.answering).max(OWN_GETS);
+        let mut others = list.split_off(share.min(list.len()));
         while !others.is_empty() {
             let rest = others.split_off(others.len().min(PARCEL_GETS));
             self.send_gets(&snapshot, std::mem::replace(&mut others, rest));
@@ -360,14 +362,14 @@ impl Router {
     /// Takes a reply's fields.
     pub fn answer(&self, connection: &mut Connection, number: u64, fields: &[u8]) {
         self.stats.requests.add(1);
-        connection.replies.answer(number, |out, id| write_ok(out, id, fields));
+        connection.replies.answer(number, fields.len(), |out, id| write_ok(out, id, fields));
     }
 
     /// Takes a refusal.
     pub fn refuse(&self, connection: &mut Connection, number: u64, error: &Error) {
         self.stats.requests.add(1);
         self.stats.errors.add(1);
-        connection.replies.answer(number, |out, id| write_error(out, id, error));
+        connection.replies.answer(number, 0, |out, id| write_error(out, id, error));
     }
 
     /// Ends a connection with one last line.
@@ -419,7 +421,7 @@ mod tests {
         let mut connection = Connection::new(0, Rights::ALL);
         let get = "{\"cmd\":\"kv.get\",\"key\":\"k\"}\n";
         let set = "{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n";
-        connection.lines.push(format!("{get}{get}{set}").as_bytes());
+        connection.lines.push((get.repeat(OWN_GETS + 1) + set).as_bytes());
         router.begin_turn();
         router.advance(1, &mut connection);
         router.writer.flush();
@@ -427,7 +429,7 @@ mod tests {
         // The writer is quick.
         router.published.publish(Arc::new(Snapshot { last: 1, ..Snapshot::default() }));
         router.answer_gets(&mut Answers::default());
-        // Of two reads, one is the loop's and one a reader's: from the same snapshot.
+        // Some of the reads are the loop's and one is a reader's: from the same snapshot.
         let asked = to_readers.try_iter().next();
         let Some(ToReader::Gets { snapshot, .. }) = asked else { panic!("a reader has its share") };
         assert_eq!(snapshot.last, 0);

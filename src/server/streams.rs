@@ -26,6 +26,19 @@ pub struct Client {
     pub stuck: Option<Instant>,
 }
 
+impl Client {
+    /// Whether there is nothing to do for it but to send replies.
+    pub fn is_idle(&self) -> bool {
+        let Connection { lines, held, life, follower, gone, .. } = &self.connection;
+        let open = *life == Life::Open && !gone && !self.connection.ended;
+        open && !self.readable
+            && !self.awaits_room
+            && lines.held() == 0
+            && held.is_none()
+            && follower.is_none()
+    }
+}
+
 /// Reads once.
 pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
     match client.stream.read(buffer) {

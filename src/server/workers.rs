@@ -15,7 +15,7 @@ use crate::stats::Stats;
 use crate::writer::{Answers, Ticket};
 
 /// Replies to short reads are delivered after this, though there are more to come.
-const DELIVER_AFTER: Duration = Duration::from_micros(100);
+const DELIVER_AFTER: Duration = Duration::from_micros(500);
 
 /// What a reader is asked.
 pub enum ToReader {
@@ -62,7 +62,12 @@ pub enum FromWorkers {
     /// The replies of a batch.
     Answers(Answers),
     /// The replies to short reads.
-    Gets(Answers),
+    Gets {
+        /// The replies.
+        answers: Answers,
+        /// What was asked, for the event loop to drop: see [`Answers::spent`].
+        spent: Vec<(Ticket, Read)>,
+    },
     /// The reply to a read.
     Read {
         /// Whose reply it is.
@@ -136,20 +141,19 @@ fn answer_gets(
 ) {
     let mut answers = Answers::default();
     let (mut before, mut delivered) = (started, started);
-    for (ticket, read) in list {
-        answers.write(ticket, |out| reader::write_answer(snapshot, &read, out));
+    for (ticket, read) in &list {
+        answers.write(*ticket, |out| reader::write_answer(snapshot, read, out));
         let now = Instant::now();
         stats.reads.add(1);
         stats.read_time.note(now - before);
         before = now;
         if now - delivered > DELIVER_AFTER {
             delivered = now;
-            mailbox.deliver(FromWorkers::Gets(std::mem::take(&mut answers)));
+            let answers = std::mem::take(&mut answers);
+            mailbox.deliver(FromWorkers::Gets { answers, spent: Vec::new() });
         }
     }
-    if !answers.list.is_empty() {
-        mailbox.deliver(FromWorkers::Gets(answers));
-    }
+    mailbox.deliver(FromWorkers::Gets { answers, spent: list });
 }
 
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use crate::index::filter::{self, Filter};
+
 /// A value as of an event; `None` when the key was removed.
 type Version = (u32, Option<Box<[u8]>>);
 
@@ -13,6 +15,9 @@ type Version = (u32, Option<Box<[u8]>>);
 #[derive(Debug, Default)]
 pub struct Values {
     keys: BTreeMap<Vec<u8>, Versions>,
+    /// Of the keys, once there are some: most look-ups are for keys of older pieces, and a way through
+    /// the map costs a cache miss for every other key that it compares.
+    filter: Filter,
     bytes: usize,
 }
 
@@ -37,6 +42,8 @@ impl Versions {
 
 /// What a key takes beside its bytes and its value's: its part of a node, and two allocations.
 const KEY_BYTES: usize = 120;
+/// As many small keys fill a tail.
+const FILTERED_KEYS: u64 = 8192;
 
 impl Values {
     /// Sets the value of a key, or with `None` removes it, as of an event. Events ascend.
@@ -48,15 +55,23 @@ impl Values {
             let before = std::mem::replace(&mut versions.newest, version);
             versions.before.push(before);
         } else {
+            if self.keys.is_empty() {
+                self.filter = Filter::with_room(FILTERED_KEYS);
+                self.bytes += self.filter.bytes();
+            }
+            self.filter.add(filter::hash(&key));
             self.bytes += key.len() + KEY_BYTES;
             self.keys.insert(key, Versions::new(version));
         }
     }
 
-    /// The value of a key as of event `upto`: `Some(None)` when it was removed, `None` when it was not
-    /// touched by then.
+    /// The value of a key, whose hash by `filter::hash` is given, as of event `upto`: `Some(None)` when it
+    /// was removed, `None` when it was not touched by then.
     #[must_use]
-    pub fn get(&self, key: &[u8], upto: u32) -> Option<Option<&[u8]>> {
+    pub fn get(&self, key: &[u8], hash: u64, upto: u32) -> Option<Option<&[u8]>> {
+        if !self.filter.may_hold(hash) {
+            return None;
+        }
         self.keys.get(key)?.as_of(upto).map(|(_, value)| value.as_deref())
     }
 
@@ -119,7 +134,7 @@ mod tests {
             for (upto, view) in (0..).zip(&views) {
                 for (key, _) in &sets {
                     let expected = view.get(key.as_bytes()).map(|value| value.as_deref());
-                    prop_assert_eq!(values.get(key.as_bytes(), upto), expected);
+                    prop_assert_eq!(values.get(key.as_bytes(), filter::hash(key.as_bytes()), upto), expected);
                 }
                 let range = values.range(Bound::Included(from.as_bytes()), to.as_bytes(), upto);
                 let found: Vec<_> = range.collect();

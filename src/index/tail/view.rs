@@ -82,11 +82,12 @@ impl<'t> View<'t> {
         Some((*offsets.get(number)?, offsets.get(number + 1).copied()))
     }
 
-    /// The value of a table's key: `Some(None)` when it was removed here.
+    /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was removed
+    /// here.
     #[must_use]
-    pub fn value(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+    pub fn value(&self, key: &[u8], hash: u64) -> Option<Option<Vec<u8>>> {
         let inner = self.tail.read();
-        inner.contents.values.get(key, self.upto).map(|value| value.map(<[u8]>::to_vec))
+        inner.contents.values.get(key, hash, self.upto).map(|value| value.map(<[u8]>::to_vec))
     }
 
     /// Some entries of the table behind a bound and below `to`, in order. Fewer than were asked for are

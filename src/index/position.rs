@@ -1,0 +1,128 @@
+//! A position: where a walk through the entries of a run is.
+
+use super::block::{BLOCK_GROUPS, BlockPlace};
+use super::run::{Block, Run, value_in};
+use crate::error::Result;
+
+/// A place in a run.
+pub struct Position<'r> {
+    run: &'r Run,
+    number: usize,
+    block: Block,
+    place: BlockPlace,
+}
+
+impl Run {
+    /// The value of a table's key, whose hash by `filter::hash` is given: `Some(None)` when it was
+    /// removed here.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn value(&self, key: &[u8], hash: u64) -> Result<Option<Option<Vec<u8>>>> {
+        if !self.may_hold_hash(hash) {
+            return Ok(None);
+        }
+        let mut place = Position::new(self);
+        if !place.seek(key)? || place.key() != key {
+            return Ok(None);
+        }
+        Ok(Some(value_in(place.payload()).map(<[u8]>::to_vec)))
+    }
+}
+
+impl<'r> Position<'r> {
+    /// Nowhere yet.
+    #[must_use]
+    pub fn new(run: &'r Run) -> Self {
+        Position { run, number: usize::MAX, block: Block::default(), place: BlockPlace::default() }
+    }
+
+    /// The entry's key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.place.key
+    }
+
+    /// The entry's payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.block.get(self.place.payload.clone()).unwrap_or_default()
+    }
+
+    fn load(&mut self, number: usize, keep: bool) -> Result<()> {
+        if self.number != number {
+            self.block = self.run.block(number, keep)?;
+            self.number = number;
+        }
+        self.place.rewind();
+        Ok(())
+    }
+
+    /// Goes to the first entry whose key is not smaller. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek(&mut self, key: &[u8]) -> Result<bool> {
+        if self.run.blocks().len() == 0 {
+            return Ok(false);
+        }
+        self.load(self.run.blocks().beginning_before(key, true).saturating_sub(1), true)?;
+        if self.place.seek(&self.block, key).is_some() {
+            return Ok(true);
+        }
+        self.next_block()
+    }
+
+    /// Goes before the first entry of a group of a block. `false` when there is none. See `grams`.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek_group(&mut self, group: u64) -> Result<bool> {
+        let (block, group) = (group / BLOCK_GROUPS as u64, group % BLOCK_GROUPS as u64);
+        let block = usize::try_from(block).unwrap_or(usize::MAX);
+        if block >= self.run.blocks().len() {
+            return Ok(false);
+        }
+        self.load(block, true)?;
+        Ok(self.place.go_to(&self.block, usize::try_from(group).unwrap_or(0)).is_some())
+    }
+
+    /// Goes to the next entry, in this block only.
+    pub fn advance_in_block(&mut self) -> bool {
+        self.place.next(&self.block).is_some()
+    }
+
+    /// Goes to the next entry. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn advance(&mut self) -> Result<bool> {
+        if self.place.next(&self.block).is_some() {
+            return Ok(true);
+        }
+        self.next_block()
+    }
+
+    fn next_block(&mut self) -> Result<bool> {
+        if self.number + 1 >= self.run.blocks().len() {
+            return Ok(false);
+        }
+        // Whoever walks through blocks may walk through many, once: they must not push out others.
+        self.load(self.number + 1, false)?;
+        Ok(self.place.next(&self.block).is_some())
+    }
+
+    /// Goes to the last entry whose key is smaller. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn seek_before(&mut self, key: &[u8]) -> Result<bool> {
+        match self.run.blocks().beginning_before(key, false) {
+            0 => Ok(false),
+            blocks => {
+                self.load(blocks - 1, true)?;
+                Ok(self.place.seek_before(&self.block, key).is_some())
+            }
+        }
+    }
+}

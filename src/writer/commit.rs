@@ -34,8 +34,8 @@ impl Writer {
     /// and then [`Writer::land`] finishes it.
     pub(super) fn commit(&mut self, mut turn: Turn) {
         self.answer_late(&mut turn);
-        let few = turn.requests <= FEW_REQUESTS;
-        let alone = std::mem::replace(&mut self.few_before, few) && few;
+        let before = std::mem::replace(&mut self.requests_before, turn.requests);
+        let alone = before.max(turn.requests) <= FEW_REQUESTS;
         let wrote = !turn.batch.events().is_empty() && self.broken.is_none();
         let start = match if wrote { self.append(&turn).map(Some) } else { Ok(None) } {
             Ok(start) => start,

@@ -7,12 +7,13 @@
 //! - `turn` is what is decided together, in a `batch`; `hot` has values that were read lately, `timers`
 //!   and `waiters` what comes due and who waits.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
-//! - `throttle` says how long to wait when the background is behind.
+//! - `throttle` says how long to wait when the background is behind, `patience` how to wait for a request.
 //! - `segments` goes on to the next file of the log.
 
 pub mod batch;
 mod commit;
 pub mod hot;
+mod patience;
 mod segments;
 pub mod syncer;
 mod throttle;
@@ -41,6 +42,7 @@ use crate::store::Store;
 use crate::time::Timestamp;
 use commit::Flying;
 use hot::HotValues;
+use patience::Patience;
 use syncer::Syncer;
 use throttle::Throttle;
 use timers::Timers;
@@ -190,8 +192,9 @@ pub struct Writer {
     /// What is being decided.
     open: Option<Turn>,
     flying: Option<Flying>,
-    /// Whether the turn before had few requests.
-    few_before: bool,
+    /// How many requests the turn before had.
+    requests_before: usize,
+    patience: Patience,
     /// To be called when nothing is on its way to the disk: who waits for them hears if that hangs.
     pulses: Vec<Box<dyn FnOnce() + Send>>,
     throttle: Throttle,
@@ -230,7 +233,8 @@ impl Writer {
             snapshot,
             open: None,
             flying: None,
-            few_before: true,
+            requests_before: 0,
+            patience: Patience::new(),
             pulses: Vec::new(),
             throttle: Throttle::from(held),
             timers,
@@ -276,10 +280,14 @@ impl Writer {
 
     /// Waits for something to do, and begins a turn with it.
     fn wait(&mut self, inbox: &Receiver<ToWriter>) {
+        if let Some(first) = self.patience.stay_awake(inbox, self.requests_before) {
+            return self.gather(first, inbox);
+        }
         let first = match self.next_deadline() {
             Some(deadline) => inbox.recv_deadline(deadline),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
+        self.patience.woke_up();
         match first {
             Ok(first) => self.gather(first, inbox),
             Err(RecvTimeoutError::Timeout) => self.open = Some(self.begin_turn()),

@@ -2,6 +2,7 @@
 
 use memchr::memmem::Finder;
 
+use super::half_lowered;
 use super::text::{Clause, Phrase, Text};
 use super::words::{self, Token};
 
@@ -30,6 +31,8 @@ struct Needles {
 #[derive(Debug, Clone)]
 struct Needle {
     phrase: Phrase,
+    /// Whether all of its words are ASCII.
+    ascii: bool,
     /// The longest of its words, and where it stands in the phrase.
     longest: Finder<'static>,
     place: usize,
@@ -51,28 +54,26 @@ impl Matcher {
 
     /// Whether `body` matches.
     pub fn matches(&mut self, body: &str) -> bool {
-        if !body.is_ascii() {
-            self.space(body);
-            let spaced = self.spaced.as_slice();
-            let found = |needle: &Needle| needle.spaced.find(spaced).is_some();
-            return self.clauses.iter().all(|clause| clause.any.iter().any(found) == clause.wanted);
-        }
         let mut lowered = std::mem::take(&mut self.body);
         lowered.clear();
         lowered.extend_from_slice(body.as_bytes());
         lowered.make_ascii_lowercase();
-        let matches = self.matches_ascii(&lowered);
+        let matches = self.matches_half_lowered(&lowered);
         self.body = lowered;
         matches
     }
 
-    /// Whether a body matches that is lower-cased already and has only ASCII.
+    /// Whether a body matches whose ASCII is lower-cased already.
     #[must_use]
-    pub fn matches_ascii(&mut self, lowered: &[u8]) -> bool {
+    pub fn matches_half_lowered(&mut self, lowered: &[u8]) -> bool {
         let clauses = std::mem::take(&mut self.clauses);
+        let ascii = lowered.is_ascii();
+        let hides_ascii = !ascii && half_lowered::hides_ascii(lowered);
         let mut cut = false;
         let mut found = |needle: &Needle| {
-            needle.is_in_ascii(lowered).unwrap_or_else(|| {
+            let may_tell = ascii || (needle.ascii && !hides_ascii);
+            let told = if may_tell { needle.is_in(lowered) } else { None };
+            told.unwrap_or_else(|| {
                 if !std::mem::replace(&mut cut, true) {
                     self.space(&String::from_utf8_lossy(lowered));
                 }
@@ -109,21 +110,24 @@ impl Needle {
         let (place, word) = longest.map_or((0, ""), |(place, word)| (place, word.as_str()));
         Needle {
             phrase: phrase.clone(),
+            ascii: spaced.is_ascii(),
             longest: Finder::new(word).into_owned(),
             place,
             spaced: Finder::new(&spaced).into_owned(),
         }
     }
 
-    /// In a lower-cased body of ASCII alone, where words are runs of letters and digits. Most bodies
-    /// are, and cutting all of one into words costs far more than looking at the words around a hit. `None`
-    /// when there are so many that it does not.
-    fn is_in_ascii(&self, body: &[u8]) -> Option<bool> {
-        let (mut from, mut misses) = (0, 0);
+    /// In a body whose ASCII is lower-cased. Among ASCII, words are runs of letters and digits, and cutting all
+    /// of a body into words costs far more than looking at the words around a hit. `None` when there are so
+    /// many hits that it does not, or something else stands around one.
+    fn is_in(&self, body: &[u8]) -> Option<bool> {
+        let (mut from, mut misses, mut unclear) = (0, 0, false);
         while let Some(found) = body.get(from..).and_then(|rest| self.longest.find(rest)) {
             let start = from + found;
-            if self.stands_around(body, start) {
-                return Some(true);
+            match self.stands_around(body, start) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => unclear = true,
             }
             misses += 1;
             if misses > MISSES && self.phrase.words.len() > 1 {
@@ -133,37 +137,51 @@ impl Needle {
             from =
                 start + body[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count().max(1);
         }
-        Some(false)
+        if unclear { None } else { Some(false) }
     }
 
-    /// Whether the whole phrase is there, its longest word at `start`.
-    fn stands_around(&self, body: &[u8], start: usize) -> bool {
-        let (before, rest) = body.split_at(start);
+    /// Whether the whole phrase is there, its longest word at `start`. `None` when that depends on something
+    /// that is not ASCII.
+    fn stands_around(&self, body: &[u8], start: usize) -> Option<bool> {
+        let (mut before, mut rest) = body.split_at(start);
         let (earlier, later) = self.phrase.words.split_at(self.place);
-        let ends_here = |rest: &[u8]| !rest.first().is_some_and(u8::is_ascii_alphanumeric);
-        if before.last().is_some_and(u8::is_ascii_alphanumeric) {
-            return false;
+        if goes_on(before.last())? {
+            return Some(false);
         }
-        let mut before = before;
         for word in earlier.iter().rev() {
-            let end = before.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
-            let Some(rest) = before[..end].strip_suffix(word.as_bytes()) else { return false };
-            if rest.last().is_some_and(u8::is_ascii_alphanumeric) {
-                return false;
+            let end = before.iter().rposition(|byte| !separates(*byte)).map_or(0, |last| last + 1);
+            goes_on(before[..end].last())?;
+            let Some(rest) = before[..end].strip_suffix(word.as_bytes()) else { return Some(false) };
+            if goes_on(rest.last())? {
+                return Some(false);
             }
             before = rest;
         }
-        let mut rest = rest;
         for (place, word) in later.iter().enumerate() {
-            let begin = rest.iter().position(u8::is_ascii_alphanumeric).unwrap_or(rest.len());
-            let Some(behind) = rest[begin..].strip_prefix(word.as_bytes()) else { return false };
+            let begin = rest.iter().position(|byte| !separates(*byte)).unwrap_or(rest.len());
+            goes_on(rest.get(begin))?;
+            let Some(behind) = rest[begin..].strip_prefix(word.as_bytes()) else { return Some(false) };
             let is_prefix = self.phrase.prefix && place + 1 == later.len();
-            if !is_prefix && !ends_here(behind) {
-                return false;
+            if !is_prefix && goes_on(behind.first())? {
+                return Some(false);
             }
             rest = behind;
         }
-        true
+        Some(true)
+    }
+}
+
+/// Whether a byte is ASCII and of no word.
+fn separates(byte: u8) -> bool {
+    byte.is_ascii() && !byte.is_ascii_alphanumeric()
+}
+
+/// Whether a word goes on with the byte beside it. `None` when that is not ASCII.
+fn goes_on(beside: Option<&u8>) -> Option<bool> {
+    match beside {
+        Some(byte) if byte.is_ascii() => Some(byte.is_ascii_alphanumeric()),
+        Some(_) => None,
+        None => Some(false),
     }
 }
 
@@ -175,9 +193,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_of_ascii_matches_as_its_words_do(
-            text in "-?\"?[ab.]{1,4}\\*?\"?( OR | | -)\"?[ab. ]{1,5}\\*?\"?",
-            body in "[abAB. ]{0,20}",
+        fn a_body_matches_as_its_words_do(
+            text in "-?\"?[abk\u{e9}.]{1,4}\\*?\"?( OR | | -)\"?[abk. ]{1,5}\\*?\"?",
+            body in "([abAB. ]{0,20}|[abAB. ]{0,9}[abKi\u{212a}\u{130}\u{e9}\u{c9}\u{301}\u{4e00}\u{2026}. ]{0,9})",
             times in prop_oneof![Just(1), Just(100)],
         ) {
             let body = body.repeat(times);

@@ -10,6 +10,7 @@ pub mod event;
 pub mod forget;
 pub mod formulas;
 pub mod formulas_makeup;
+mod half_lowered;
 pub mod jobs;
 pub mod kv;
 pub mod liveness;

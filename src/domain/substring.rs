@@ -2,11 +2,13 @@
 
 use memchr::memmem::Finder;
 
-use super::words;
+use super::{half_lowered, words};
 
 /// Finds a substring in bodies, both lower-cased, across words and symbols.
 pub struct Substring {
     needle: Finder<'static>,
+    /// Whether it is in a text whose ASCII alone is lower-cased if it is in the lower case.
+    kept: bool,
     lowered: String,
 }
 
@@ -14,15 +16,17 @@ impl Substring {
     /// Prepares a needle that [`words::lower`] made. An empty one is in every body.
     #[must_use]
     pub fn new(needle_lower: &str) -> Self {
-        Substring { needle: Finder::new(needle_lower).into_owned(), lowered: String::new() }
+        let (needle, kept) = (Finder::new(needle_lower).into_owned(), half_lowered::keeps(needle_lower));
+        Substring { needle, kept, lowered: String::new() }
     }
 
-    /// Whether it may be in the body of a record of ASCII, as that is stored: a quick look before the body is
-    /// read. `room` is for what the record is lower-cased into.
+    /// Whether it may be in the body of a record, as that is stored: a quick look before the body is read.
+    /// `room` is for what the record is lower-cased into.
     #[must_use]
     pub fn may_be_in(&self, record: &[u8], room: &mut Vec<u8>) -> bool {
         let is_escaped = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-        if self.needle.needle().iter().any(is_escaped) {
+        let escaped = self.needle.needle().iter().any(is_escaped);
+        if escaped || !self.is_kept_in(record) {
             return true;
         }
         room.clear();
@@ -31,10 +35,17 @@ impl Substring {
         self.needle.find(room).is_some()
     }
 
-    /// Whether it is in a body that is lower-cased already and has only ASCII.
-    #[must_use]
-    pub fn is_in_ascii(&self, lowered: &[u8]) -> bool {
-        self.needle.find(lowered).is_some()
+    /// Whether it is in the lower case of a text exactly when it is there once the ASCII is lower-cased.
+    fn is_kept_in(&self, text: &[u8]) -> bool {
+        text.is_ascii() || (self.kept && !half_lowered::hides_ascii(text))
+    }
+
+    /// Whether it is in a body whose ASCII is lower-cased already.
+    pub fn is_in_half_lowered(&mut self, lowered: &[u8]) -> bool {
+        if self.is_kept_in(lowered) {
+            return self.needle.find(lowered).is_some();
+        }
+        self.is_in(&String::from_utf8_lossy(lowered))
     }
 
     /// Whether it is in `body`.
@@ -74,12 +85,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_substring_is_found_exactly_when_the_lower_cased_text_has_it(
-            body in "[aAbB\u{c9}\u{130}\u{212a} ]{0,12}",
-            needle in "[aAbB\u{c9}k\u{307} ]{0,3}",
+            body in "[aAbB\u{c9}\u{130}\u{212a}\u{4e00} ]{0,12}",
+            needle in "[aAbB\u{c9}k\u{307}\u{4e00} ]{0,3}",
         ) {
             let needle = words::lower(&needle);
             let expected = words::lower(&body).contains(&needle);
-            prop_assert_eq!(Substring::new(&needle).is_in(&body), expected);
+            let mut piece = Substring::new(&needle);
+            prop_assert_eq!(piece.is_in(&body), expected);
+            prop_assert_eq!(piece.is_in_half_lowered(body.to_ascii_lowercase().as_bytes()), expected);
         }
     }
 }

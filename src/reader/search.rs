@@ -8,7 +8,7 @@ use super::records::Records;
 use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
 use crate::domain::matcher::Matcher;
-use crate::domain::record::{lower_ascii_body, message_body, message_time};
+use crate::domain::record::{lower_body, message_body, message_time};
 use crate::domain::substring::Substring;
 use crate::domain::table::malformed;
 use crate::error::Result;
@@ -71,15 +71,14 @@ struct Check {
 impl Check {
     fn passes(&mut self, record: &[u8]) -> Result<bool> {
         if let Some(piece) = &self.substring
-            && record.is_ascii()
             && !piece.may_be_in(record, &mut self.body)
         {
             return Ok(false);
         }
-        if lower_ascii_body(record, &mut self.body).ok_or_else(|| malformed("message"))? {
+        if lower_body(record, &mut self.body).ok_or_else(|| malformed("message"))? {
             let body = self.body.as_slice();
-            let contains = self.substring.as_ref().is_none_or(|piece| piece.is_in_ascii(body));
-            return Ok(contains && self.text.as_mut().is_none_or(|text| text.matches_ascii(body)));
+            let contains = self.substring.as_mut().is_none_or(|piece| piece.is_in_half_lowered(body));
+            return Ok(contains && self.text.as_mut().is_none_or(|text| text.matches_half_lowered(body)));
         }
         let body = message_body(record).ok_or_else(|| malformed("message"))?;
         let contains = self.substring.as_mut().is_none_or(|piece| piece.is_in(&body));

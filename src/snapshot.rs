@@ -75,7 +75,14 @@ impl Snapshot {
         self.place_by(seq, Run::place)
     }
 
-    /// The same, with the way to ask a run for the offset of the record, and the next one's if it is known.
+    /// The same without proof, for who sees from the record itself whether it is the right one. `None` also
+    /// when that is not known without proof.
+    #[must_use]
+    pub fn unproved_place(&self, seq: u64) -> Option<Place<'_>> {
+        self.place_by(seq, Run::unproved_place).ok()?
+    }
+
+    /// With the way to ask a run for the offset of the record, and the next one's if it is known.
     fn place_by(
         &self,
         seq: u64,
@@ -196,8 +203,7 @@ impl Facts for Snapshot {
     }
 
     fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
-        // A record proves itself to be the one that is sought, so where it lies need not be proved before.
-        if let Ok(Some(place)) = self.place_by(seq, Run::unproved_place)
+        if let Some(place) = self.unproved_place(seq)
             && let Ok(record) = place.segment.read(seq, place.offset, place.next)
         {
             return Ok(Some(record));

@@ -60,24 +60,18 @@ impl Segment {
         Ok(window.bytes)
     }
 
-    /// The same, out of a window that is moved there if need be. It takes in what lies beside, in the
-    /// direction that it was moved in before, when it was not moved far.
+    /// The same, out of a window that is moved there if need be: where in it the JSON lies. The window takes in
+    /// what lies beside, in the direction that it was moved in before, when it was not moved far.
     ///
     /// # Errors
     /// As [`Segment::read`].
-    pub fn read_near<'w>(
+    pub fn locate(
         &self,
         seq: u64,
         offset: u64,
         next: Option<u64>,
-        window: &'w mut Window,
-    ) -> Result<&'w [u8]> {
-        let json = self.locate(seq, offset, next, window)?;
-        Ok(window.bytes.get(json).unwrap_or_default())
-    }
-
-    /// Where the JSON lies in the window, once it has it.
-    fn locate(&self, seq: u64, offset: u64, next: Option<u64>, window: &mut Window) -> Result<Range<usize>> {
+        window: &mut Window,
+    ) -> Result<Range<usize>> {
         let damaged = |what: String| Error::corrupt(self.path.display().to_string(), offset, what);
         let mut length =
             next.and_then(|next| usize::try_from(next.checked_sub(offset)?).ok()).unwrap_or(GUESS_BYTES);
@@ -121,6 +115,12 @@ impl Window {
     /// Forgets what it holds: the next record is of another segment.
     pub fn forget(&mut self) {
         self.bytes.clear();
+    }
+
+    /// A part of it.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> &[u8] {
+        self.bytes.get(range).unwrap_or_default()
     }
 
     fn end(&self) -> u64 {

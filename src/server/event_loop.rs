@@ -32,9 +32,9 @@ const STOP: Token = Token(2);
 const RELOAD: Token = Token(3);
 const FIRST_CONNECTION: usize = 16;
 
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 16 << 10;
 /// Reads of one socket in one turn.
-const READS_A_TURN: usize = 4;
+const READS_A_TURN: usize = 1;
 /// Pause after the system would give no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the socket of a client that was not let in stays, and how many of them.

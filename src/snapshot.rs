@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::event::Event;
+use crate::domain::kv;
 use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit, malformed};
 use crate::error::Result;
 use crate::index::filter;
@@ -102,6 +103,22 @@ impl Snapshot {
         let next = next.filter(|next| *next > offset).map(u64::from);
         let segment = holding(&self.segments, seq);
         Ok(segment.map(|segment| Place { segment, offset: u64::from(offset), next }))
+    }
+
+    /// The record of an event that lay at `place` when it was written. `None` when it is not in the log.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn record_at(&self, seq: u64, place: Option<kv::Place>) -> Result<Option<Vec<u8>>> {
+        if let Some((offset, length)) = place.filter(|_| seq > self.compacted.last)
+            && let Some(segment) = holding(&self.segments, seq)
+            && let (offset, length) = (u64::from(offset), u64::from(length))
+            // A record proves itself to be the one that is sought.
+            && let Ok(record) = segment.read(seq, offset, Some(offset + length))
+        {
+            return Ok(Some(record));
+        }
+        self.record(seq)
     }
 
     /// The first event at `seq` or behind it that is in the log: others were compacted away.

@@ -191,6 +191,31 @@ fn live_events_keep_their_seqs_and_pages_go_over_the_gaps() {
 }
 
 #[test]
+fn keys_are_found_where_compaction_put_them_though_files_of_the_index_say_where_they_lay() {
+    const KEYS: usize = 6000;
+    let mut daemon = Daemon::with(&["--segment-bytes", "256K"]);
+    let mut client = daemon.connect();
+    for number in 0..2 * KEYS {
+        client.ok(set(&format!("key-{}", number % KEYS), number));
+    }
+    let in_files =
+        |client: &mut Client| common::number(&client.ok(json!({"cmd": "stats"}))["index"], "file_runs");
+    until("the first keys are in a file", || (in_files(&mut client) > 0).then_some(()));
+    let all_are_there = |daemon: &Daemon| {
+        let mut client = daemon.connect();
+        for key in 0..KEYS {
+            let found = client.ok(json!({"cmd": "kv.get", "key": format!("key-{key}")}));
+            assert_eq!((&found["value"], found.seq()), (&json!(KEYS + key), (KEYS + key + 1) as u64));
+        }
+    };
+    all_are_there(&daemon);
+    compact(&mut client);
+    all_are_there(&daemon);
+    check(&mut daemon);
+    all_are_there(&daemon);
+}
+
+#[test]
 fn followers_go_over_a_compaction_and_get_what_comes_once_and_in_order() {
     let daemon = Daemon::with(&["--segment-bytes", "4K"]);
     let mut client = daemon.connect();

@@ -1,8 +1,12 @@
-//! Key-value: a key of the table is the seq of the event that last set it.
+//! Key-value: a key of the table is the seq of the event that last set it. Once it is in a file of the index
+//! it also has where that event's line begins and how long it is, so that one read brings the value.
+
+use std::borrow::Cow;
 
 use super::event::Fact;
 use super::lost;
-use super::table::{Draft, Facts, Table, number_in, number_value, tag};
+use super::table::{Draft, Facts, Table, malformed, number_in, number_value, tag};
+use crate::codec::{read_varint, write_varint};
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;
 
@@ -10,6 +14,41 @@ use crate::json::fields::Fields;
 #[must_use]
 pub fn table_key(key: &str) -> Vec<u8> {
     [&[tag::KEY], key.as_bytes()].concat()
+}
+
+/// Where the line of an event begins in its segment, and how many bytes there are up to the next one.
+pub type Place = (u32, u32);
+
+/// A value of the table as a file of the index has it: a key's has its event's place behind the seq, where that is
+/// known.
+#[must_use]
+pub fn with_place<'v>(
+    key: &[u8],
+    value: &'v [u8],
+    place: impl FnOnce(u64) -> Option<Place>,
+) -> Cow<'v, [u8]> {
+    let seq = if key.first() == Some(&tag::KEY) { number_in(value).ok() } else { None };
+    let Some((offset, length)) = seq.and_then(place) else { return Cow::Borrowed(value) };
+    let mut placed = value.to_vec();
+    write_varint(&mut placed, u64::from(offset));
+    write_varint(&mut placed, u64::from(length));
+    Cow::Owned(placed)
+}
+
+/// The seq of the event that last set a key, and its place if that is known. It lies elsewhere once the log was
+/// compacted.
+///
+/// # Errors
+/// What reading the table says.
+pub fn seq_and_place(facts: &dyn Facts, key: &str) -> Result<Option<(u64, Option<Place>)>> {
+    let Some(value) = facts.get(&table_key(key))? else { return Ok(None) };
+    read_value(&value).map(Some).ok_or_else(|| malformed("number"))
+}
+
+fn read_value(mut value: &[u8]) -> Option<(u64, Option<Place>)> {
+    let seq = read_varint(&mut value)?;
+    let mut number = || u32::try_from(read_varint(&mut value)?).ok();
+    Some((seq, number().zip(number())))
 }
 
 /// The seq of the event that last set a key.
@@ -86,4 +125,23 @@ pub fn apply(seq: u64, fact: &Fact, table: &mut dyn Table) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_a_file_has_the_place_of_its_event_and_nothing_else_has() {
+        let value = number_value(700);
+        let placed = |key: &[u8], place| with_place(key, &value, |seq| Some(place).filter(|_| seq == 700));
+        let there = placed(&table_key("k"), (100_000, 90));
+        assert_eq!(
+            (read_value(&there), number_in(&there).ok()),
+            (Some((700, Some((100_000, 90)))), Some(700))
+        );
+        assert_eq!(read_value(&value), Some((700, None)));
+        assert_eq!(placed(&[tag::FORMULA, b'k'], (1, 2)), value);
+        assert_eq!(with_place(&table_key("k"), &value, |_| None), value);
+    }
 }

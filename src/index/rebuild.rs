@@ -84,7 +84,7 @@ impl Rebuild {
         };
         let (name, bottom) = (self.next_name(), self.pieces.is_empty());
         let piece = self.files.make(&name, keys(&contents), 0, &[], &mut || {}, |writer, _| {
-            write_entries(&contents, *first, bottom, &mut meta, writer)?;
+            write_entries(&contents, &[], *first, bottom, &mut meta, writer)?;
             let mut out = PlacesWriter::default();
             let mut push = |(seq, offset): &(u64, u32)| out.push(writer, *seq, *offset);
             places

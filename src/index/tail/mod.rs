@@ -243,7 +243,8 @@ impl Tail {
     /// `read_only` when they cannot be written.
     pub fn write_entries(&self, bottom: bool, writer: &mut RunWriter) -> Result<Meta> {
         let mut meta = self.meta()?;
-        write::write_entries(&self.read().contents, self.first, bottom, &mut meta, writer)?;
+        let Inner { contents, offsets, .. } = &*self.read();
+        write::write_entries(contents, offsets, self.first, bottom, &mut meta, writer)?;
         Ok(meta)
     }
 }

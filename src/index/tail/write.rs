@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::contents::{Change, Contents};
+use crate::domain::kv;
 use crate::error::Result;
 use crate::index::postings_writer::PostingsWriter;
 use crate::index::run::{Meta, write_value};
 use crate::index::run_writer::{RunWriter, cannot_write};
 use crate::index::terms::{Kind, is_of_edits, is_of_posts, term};
+
+/// What ends further behind the beginning of a line is not taken for its end.
+const LONG_BYTES: u32 = 64 << 10;
 
 /// How many keys and terms there are to write.
 #[must_use]
@@ -15,23 +19,26 @@ pub fn keys(contents: &Contents) -> u64 {
     (contents.values.keys() + contents.dictionary.terms()) as u64
 }
 
-/// Writes all entries but the places. `first` is the seq of the first event. `bottom`: there is no older
+/// Writes all entries but the places. `first` is the seq of the first event, and `offsets` has where the line of
+/// each begins, if that is to stand with the keys. `bottom`: there is no older
 /// run, so that keys that were removed can be left out. Sets what the description says of changes.
 ///
 /// # Errors
 /// `read_only` when it cannot be written.
 pub fn write_entries(
     contents: &Contents,
+    offsets: &[u32],
     first: u64,
     bottom: bool,
     meta: &mut Meta,
     writer: &mut RunWriter,
 ) -> Result<()> {
-    write(contents, first, bottom, meta, writer).map_err(|error| cannot_write(&error))
+    write(contents, offsets, first, bottom, meta, writer).map_err(|error| cannot_write(&error))
 }
 
 fn write(
     contents: &Contents,
+    offsets: &[u32],
     first: u64,
     bottom: bool,
     meta: &mut Meta,
@@ -43,7 +50,8 @@ fn write(
     writer.finish_columns()?;
     let mut payload = Vec::new();
     for (key, value) in contents.values.newest().filter(|(_, value)| !bottom || value.is_some()) {
-        write_value(&mut payload, value);
+        let placed = value.map(|value| kv::with_place(key, value, |seq| place(offsets, first, seq)));
+        write_value(&mut payload, placed.as_deref());
         writer.add(key, &payload)?;
     }
     let mut changes = changes_before(contents, first).into_iter().peekable();
@@ -75,6 +83,14 @@ fn write(
         lists.write(writer, &other, messages.into_iter())?;
     }
     Ok(())
+}
+
+/// Where the line of an event begins and how long it is, unless it is the last of its segment or of all.
+fn place(offsets: &[u32], first: u64, seq: u64) -> Option<kv::Place> {
+    let number = usize::try_from(seq.checked_sub(first)?).ok()?;
+    let offset = *offsets.get(number)?;
+    let length = offsets.get(number + 1)?.checked_sub(offset)?;
+    (length <= LONG_BYTES).then_some((offset, length))
 }
 
 fn note(meta: &mut Meta, messages: &[u64]) {

@@ -171,8 +171,12 @@ impl Snapshot {
     }
 }
 
-impl Facts for Snapshot {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+impl Snapshot {
+    /// The value of a table's key, in a file of the index with the place of its event: see `kv`.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let hash = filter::hash(key);
         if let Some(value) = self.views().rev().find_map(|view| view.value(key, hash)) {
             return Ok(value);
@@ -183,6 +187,16 @@ impl Facts for Snapshot {
             }
         }
         Ok(None)
+    }
+}
+
+impl Facts for Snapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut value = self.stored(key)?;
+        if let Some(value) = &mut value {
+            value.truncate(kv::without_place(key, value).len());
+        }
+        Ok(value)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
@@ -205,7 +219,7 @@ impl Facts for Snapshot {
                 let walk = &mut walks[index];
                 let Some((_, value)) = walk.current().filter(|(found, _)| *found == key) else { continue };
                 if newest && let Some(value) = value {
-                    going = visit(&key, value)?;
+                    going = visit(&key, kv::without_place(&key, value))?;
                 }
                 newest = false;
                 if !walk.advance(to)? {

@@ -35,20 +35,25 @@ pub fn with_place<'v>(
     Cow::Owned(placed)
 }
 
-/// The seq of the event that last set a key, and its place if that is known. It lies elsewhere once the log was
-/// compacted.
-///
-/// # Errors
-/// What reading the table says.
-pub fn seq_and_place(facts: &dyn Facts, key: &str) -> Result<Option<(u64, Option<Place>)>> {
-    let Some(value) = facts.get(&table_key(key))? else { return Ok(None) };
-    read_value(&value).map(Some).ok_or_else(|| malformed("number"))
+/// A value as the table has it, less the place that a file of the index has with it.
+#[must_use]
+pub fn without_place<'v>(key: &[u8], value: &'v [u8]) -> &'v [u8] {
+    let mut rest = value;
+    match key.first() {
+        Some(&tag::KEY) if read_varint(&mut rest).is_some() => &value[..value.len() - rest.len()],
+        _ => value,
+    }
 }
 
-fn read_value(mut value: &[u8]) -> Option<(u64, Option<Place>)> {
-    let seq = read_varint(&mut value)?;
+/// What the value of a key in a file of the index says: the seq, and the place if it has one. The event lies
+/// elsewhere once the log was compacted.
+///
+/// # Errors
+/// `internal` when there is no seq.
+pub fn seq_and_place(mut value: &[u8]) -> Result<(u64, Option<Place>)> {
+    let seq = read_varint(&mut value).ok_or_else(|| malformed("number"))?;
     let mut number = || u32::try_from(read_varint(&mut value)?).ok();
-    Some((seq, number().zip(number())))
+    Ok((seq, number().zip(number())))
 }
 
 /// The seq of the event that last set a key.
@@ -136,11 +141,10 @@ mod tests {
         let value = number_value(700);
         let placed = |key: &[u8], place| with_place(key, &value, |seq| Some(place).filter(|_| seq == 700));
         let there = placed(&table_key("k"), (100_000, 90));
-        assert_eq!(
-            (read_value(&there), number_in(&there).ok()),
-            (Some((700, Some((100_000, 90)))), Some(700))
-        );
-        assert_eq!(read_value(&value), Some((700, None)));
+        assert_eq!(seq_and_place(&there).ok(), Some((700, Some((100_000, 90)))));
+        assert_eq!(seq_and_place(&value).ok(), Some((700, None)));
+        assert_eq!(without_place(&table_key("k"), &there), value);
+        assert_eq!(without_place(&[tag::FORMULA, b'k'], &there), &*there);
         assert_eq!(placed(&[tag::FORMULA, b'k'], (1, 2)), value);
         assert_eq!(with_place(&table_key("k"), &value, |_| None), value);
     }

@@ -500,7 +500,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_ascii_of_a_body_is_lowered_as_it_is_read(body in "([ -~\\n\\t\\\\\"/]|[\u{0}-\u{1f}\u{e9}\u{130}]){0,30}") {
+        fn the_ascii_of_a_body_is_lowered_as_it_is_read(
+            body in "([ -~\\n\\t\\\\\"/]|[\u{0}-\u{1f}\u{e9}\u{130}]){0,30}",
+        ) {
             let address = Address::Recipient("r".into());
             let at = Timestamp(1_700_000_000_000_000);
             let fact = Fact::MessagePosted(Message { address, originator: None, body });

@@ -78,7 +78,8 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
 
 fn kv_get(snapshot: &Snapshot, key: &str, out: &mut Vec<u8>) -> Result<()> {
     let missing = || Error::not_found("there is no such key");
-    let (seq, place) = kv::seq_and_place(snapshot, key)?.ok_or_else(missing)?;
+    let stored = snapshot.stored(&kv::table_key(key))?.ok_or_else(missing)?;
+    let (seq, place) = kv::seq_and_place(&stored)?;
     let record = snapshot.record_at(seq, place)?.ok_or_else(missing)?;
     let (at, value) = items::key_value(&record)?;
     Fields(out).text("key", key).raw("value", value).number("seq", seq).raw("at", at);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use msglogd::domain::event::Event;
+use msglogd::domain::kv;
 use msglogd::domain::liveness::Liveness;
-use msglogd::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Table, Visit};
+use msglogd::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Table, Visit, tag};
 use msglogd::error::Result;
 use msglogd::snapshot::Snapshot;
 
@@ -34,13 +35,22 @@ impl Fold {
 
     /// The snapshot holds just this.
     pub fn assert_same(&self, snapshot: &Snapshot) {
-        let mut found = Entries::new();
+        let (mut found, mut placed) = (Entries::new(), Vec::new());
         snapshot
             .scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
                 found.insert(key.to_vec(), value.to_vec());
+                if key.first() == Some(&tag::KEY) {
+                    let stored = snapshot.stored(key)?.expect("it was just there");
+                    let (seq, place) = kv::seq_and_place(&stored)?;
+                    placed.extend(place.map(|(offset, _)| (seq, offset)));
+                }
                 Ok(true)
             })
             .expect("the table can be read");
+        for (seq, offset) in placed.into_iter().filter(|(seq, _)| *seq > snapshot.compacted.last) {
+            let place = snapshot.place(seq).expect("it can be read").map(|place| place.offset);
+            assert_eq!(place, Some(u64::from(offset)), "event {seq} lies where its key says");
+        }
         assert_eq!(snapshot.counts(), self.counts, "the counts are those of the log");
         for (key, value) in &self.entries {
             let shown = String::from_utf8_lossy(key);

@@ -1,15 +1,12 @@
 //! Queues: put, reserve, ack, nack, extend and what an operator does with them.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-
 use sha2::{Digest, Sha256};
 
 use super::chats::random_word;
 use super::event::{Event, Fact, JobState};
 use super::jobs::{CLASSES, Job, Queue, ReadyClass, place};
 use super::lost;
+use super::record::behind_body_key;
 use super::table::{Draft, Facts, Table, malformed};
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};
@@ -62,10 +59,8 @@ pub fn put(draft: &mut Draft<'_>, queue: String, body: String, delay_ms: u64, pr
 /// The raw JSON of a job's body, from the record of its put.
 #[must_use]
 pub fn job_body(record: &[u8]) -> Option<&[u8]> {
-    // Nothing before it can hold these bytes: quotes inside names are escaped.
-    static BODY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"body\":"));
-    let start = BODY.find(record)? + BODY.needle().len();
-    record.get(start..record.len().checked_sub(1)?)
+    let rest = behind_body_key(record)?;
+    rest.get(..rest.len().checked_sub(1)?)
 }
 
 /// `queue.reserve`; answers how many jobs it leased.

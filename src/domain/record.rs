@@ -231,7 +231,12 @@ pub fn raw_time(event: &[u8]) -> Option<&[u8]> {
 fn body_value(event: &[u8]) -> Option<&[u8]> {
     let (first, second) = message_parts(event)?;
     let fields = if second.is_empty() { first } else { second };
-    // Originator and addresses come first and have their quotes escaped, so this is the key.
+    behind_body_key(fields)
+}
+
+/// What follows the key of a message's or a job's body.
+pub(super) fn behind_body_key(fields: &[u8]) -> Option<&[u8]> {
+    // Names come before it and have their quotes escaped, so this is the key.
     static BODY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"body\":"));
     fields.get(BODY.find(fields)? + BODY.needle().len()..)
 }

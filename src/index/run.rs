@@ -45,7 +45,7 @@ pub(super) const PLACES: usize = 5;
 /// Offsets in a block.
 pub(super) const BLOCK_OFFSETS: usize = 1024;
 /// A record that seems to be as long as this is not read without a proof of that.
-const UNPROVED_BYTES: u32 = 64 << 10;
+pub(super) const UNPROVED_BYTES: u32 = 64 << 10;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
 /// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.

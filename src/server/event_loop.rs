@@ -328,9 +328,10 @@ impl EventLoop {
         for (ticket, answer) in &own.list {
             self.take_read(router, *ticket, own.fields(answer));
         }
-        for (Ticket { connection, .. }, _) in &own.list {
-            self.send_early(router, *connection);
-        }
+        // The reads of a connection follow each other.
+        let mut tokens: Vec<usize> = own.list.iter().map(|(ticket, _)| ticket.connection).collect();
+        tokens.dedup();
+        tokens.into_iter().for_each(|token| self.send_early(router, token));
     }
 
     /// Sends to a client that has nothing to do but to read: then it need not be served in a turn of its own.

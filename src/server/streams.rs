@@ -29,8 +29,8 @@ pub struct Client {
 impl Client {
     /// Whether there is nothing to do for it but to send replies.
     pub fn is_idle(&self) -> bool {
-        let Connection { lines, held, life, follower, gone, .. } = &self.connection;
-        let open = *life == Life::Open && !gone && !self.connection.ended;
+        let Connection { lines, held, life, follower, gone, ended, .. } = &self.connection;
+        let open = *life == Life::Open && !gone && !ended;
         open && !self.readable
             && !self.awaits_room
             && lines.held() == 0

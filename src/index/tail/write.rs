@@ -6,12 +6,9 @@ use super::contents::{Change, Contents};
 use crate::domain::kv;
 use crate::error::Result;
 use crate::index::postings_writer::PostingsWriter;
-use crate::index::run::{Meta, write_value};
+use crate::index::run::{Meta, UNPROVED_BYTES, write_value};
 use crate::index::run_writer::{RunWriter, cannot_write};
 use crate::index::terms::{Kind, is_of_edits, is_of_posts, term};
-
-/// What ends further behind the beginning of a line is not taken for its end.
-const LONG_BYTES: u32 = 64 << 10;
 
 /// How many keys and terms there are to write.
 #[must_use]
@@ -20,8 +17,8 @@ pub fn keys(contents: &Contents) -> u64 {
 }
 
 /// Writes all entries but the places. `first` is the seq of the first event, and `offsets` has where the line of
-/// each begins, if that is to stand with the keys. `bottom`: there is no older
-/// run, so that keys that were removed can be left out. Sets what the description says of changes.
+/// each begins, if that is to stand with the keys. `bottom`: there is no older run, so that keys that were removed
+/// can be left out. Sets what the description says of changes.
 ///
 /// # Errors
 /// `read_only` when it cannot be written.
@@ -90,7 +87,7 @@ fn place(offsets: &[u32], first: u64, seq: u64) -> Option<kv::Place> {
     let number = usize::try_from(seq.checked_sub(first)?).ok()?;
     let offset = *offsets.get(number)?;
     let length = offsets.get(number + 1)?.checked_sub(offset)?;
-    (length <= LONG_BYTES).then_some((offset, length))
+    (length < UNPROVED_BYTES).then_some((offset, length))
 }
 
 fn note(meta: &mut Meta, messages: &[u64]) {

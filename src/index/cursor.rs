@@ -61,11 +61,18 @@ pub struct Postings<'r> {
     list: List<'r>,
     order: Order,
     size: u64,
-    /// The decoded chunk, ascending by seq.
+    /// The seq it stands at.
+    current: Option<u64>,
+    /// Seeks in this chunk so far.
+    seeks: usize,
+    /// The chunk's postings, ascending, once it was sought in often; those that are not passed are the first
+    /// `left` when newest come first, the last `left` otherwise.
     seqs: Vec<u64>,
-    /// Items not yet passed: the first `left` when newest come first, the last `left` otherwise.
     left: usize,
 }
+
+/// Seeks in a chunk that together take as long as to decode it.
+const SEEKS_DECODED: usize = 8;
 
 impl<'r> Postings<'r> {
     /// Stands at the first item. `None` when the run does not hold the term.
@@ -80,22 +87,16 @@ impl<'r> Postings<'r> {
         let Some(list) = list else { return Ok(None) };
         let chunk = list.chunk();
         // At the first chunk it is not known how many follow.
-        let size = if order == Order::Newest { chunk.before + chunk.count } else { u64::MAX };
-        let mut cursor = Postings { list, order, size, seqs: Vec::new(), left: 0 };
-        cursor.load()?;
-        Ok(Some(cursor))
-    }
-
-    fn load(&mut self) -> Result<()> {
-        self.seqs.clear();
-        self.list.decode(&mut self.seqs)?;
-        self.left = self.seqs.len();
-        Ok(())
+        let (size, first) = match order {
+            Order::Newest => (chunk.before + chunk.count, chunk.last),
+            Order::Oldest => (u64::MAX, chunk.first),
+        };
+        Ok(Some(Postings { list, order, size, current: Some(first), seeks: 0, seqs: Vec::new(), left: 0 }))
     }
 
     /// Goes to the chunk that holds the first item at `target` or behind it. `false`: there is none.
-    fn seek_chunk(&mut self, target: u64) -> Result<bool> {
-        let seq = rank(self.order, target);
+    fn seek_chunk(&mut self, seq: u64) -> Result<bool> {
+        self.seeks = 0;
         if self.order == Order::Oldest {
             return self.list.seek(seq);
         }
@@ -105,16 +106,29 @@ impl<'r> Postings<'r> {
         self.list.seek_before(seq)
     }
 
-    /// Passes the items of the decoded chunk that come before `target`.
-    fn pass(&mut self, target: u64) {
-        let seq = rank(self.order, target);
-        self.left = match self.order {
+    /// The first item of the chunk from `seq` on.
+    fn in_chunk(&mut self, seq: u64) -> Result<Option<u64>> {
+        self.seeks += 1;
+        if self.seeks < SEEKS_DECODED {
+            return self.list.next_from(seq, self.order);
+        }
+        if self.seeks == SEEKS_DECODED {
+            self.seqs.clear();
+            self.list.decode(&mut self.seqs)?;
+            self.left = self.seqs.len();
+        }
+        let index = match self.order {
             Order::Oldest => {
                 let start = self.seqs.len() - self.left;
-                self.left - self.seqs[start..].partition_point(|each| *each < seq)
+                self.left -= self.seqs[start..].partition_point(|each| *each < seq);
+                self.seqs.len().checked_sub(self.left)
             }
-            Order::Newest => self.seqs[..self.left].partition_point(|each| *each <= seq),
+            Order::Newest => {
+                self.left = self.seqs[..self.left].partition_point(|each| *each <= seq);
+                self.left.checked_sub(1)
+            }
         };
+        Ok(index.and_then(|index| self.seqs.get(index).copied()))
     }
 }
 
@@ -124,33 +138,19 @@ impl Cursor for Postings<'_> {
     }
 
     fn current(&self) -> Option<u64> {
-        let index = match self.order {
-            Order::Oldest => self.seqs.len().checked_sub(self.left)?,
-            Order::Newest => self.left.checked_sub(1)?,
-        };
-        self.seqs.get(index).map(|seq| rank(self.order, *seq))
+        self.current.map(|seq| rank(self.order, seq))
     }
 
     fn seek(&mut self, target: u64) -> Result<()> {
-        match self.current() {
-            Some(current) if current >= target => return Ok(()),
-            Some(_) => {
-                self.pass(target);
-                if self.left > 0 {
-                    return Ok(());
-                }
-            }
-            None if !self.seqs.is_empty() => return Ok(()),
-            None => {}
+        if self.current().is_none_or(|current| current >= target) {
+            return Ok(());
         }
-        if self.seek_chunk(target)? {
-            self.load()?;
-            self.pass(target);
-        } else {
-            // Something must be left to tell the end from the beginning.
-            self.seqs = vec![0];
-            self.left = 0;
-        }
+        let (seq, chunk) = (rank(self.order, target), self.list.chunk());
+        let here = match self.order {
+            Order::Oldest => seq <= chunk.last,
+            Order::Newest => seq >= chunk.first,
+        };
+        self.current = if here || self.seek_chunk(seq)? { self.in_chunk(seq)? } else { None };
         Ok(())
     }
 }

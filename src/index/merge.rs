@@ -8,8 +8,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::block::beginning;
+use super::chunk::{chunk_of, decode};
 use super::position::Position;
-use super::postings::{self, chunk_of, decode, split_key};
+use super::postings::{self, split_key};
 use super::postings_writer::PostingsWriter;
 use super::run::{Meta, Run, value_in};
 use super::run_writer::{RunWriter, cannot_write};

@@ -3,8 +3,8 @@
 //! - `block` packs sorted entries; `run` is a file of blocks with an index; `run_writer` writes one;
 //!   `position` walks through its entries; `filter` tells of most keys that a run does not hold them;
 //!   `cache` keeps blocks that were read lately.
-//! - `postings` lists the seqs of a term, in chunks that are entries of the run; `packed` is how,
-//!   and `postings_writer` writes them.
+//! - `postings` lists the seqs of a term in a run; a `chunk` of them is an entry, `packed` is how, and
+//!   `postings_writer` writes them.
 //! - `grams` tells which words of a run hold a piece.
 //! - `pairs` tells which messages may have two words next to each other.
 //! - `places` tells where records lie in a part of the log that was compacted.
@@ -17,6 +17,7 @@
 pub mod block;
 mod block_index;
 pub mod cache;
+pub mod chunk;
 pub mod count;
 pub mod cursor;
 pub mod files;

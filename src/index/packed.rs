@@ -80,55 +80,56 @@ pub fn read(bytes: &[u8], count: usize, span: u64, mut each: impl FnMut(u64)) ->
     (place == count).then_some(())
 }
 
-/// Whether `wanted` is among `count` numbers below `span`.
+/// Of `count` numbers below `span` the last that is `wanted` or less, and the first that is `wanted` or more.
 #[must_use]
-pub fn contains(bytes: &[u8], count: usize, span: u64, wanted: u64) -> bool {
+pub fn beside(bytes: &[u8], count: usize, span: u64, wanted: u64) -> (Option<u64>, Option<u64>) {
     let low = low_bits(count, span);
-    let Some((lows, highs)) = bytes.split_at_checked(low_bytes(count, low)) else { return false };
+    let Some((lows, highs)) = bytes.split_at_checked(low_bytes(count, low)) else { return (None, None) };
     if count == 0 || low > 56 {
-        return false;
+        return (None, None);
     }
     let mask = (1_u64 << low) - 1;
-    // Numbers with these high bits stand behind so many zeros.
-    let mut zeros = wanted >> low;
-    let mut place = 0;
-    let mut ends = highs.chunks(8).map(|eight| load(eight, 0));
-    let mut word = loop {
-        let Some(word) = ends.next() else { return false };
-        let here = u64::from(word.count_zeros());
-        if zeros <= here {
-            break word;
-        }
-        zeros -= here;
-        place += word.count_ones() as usize;
+    let number = |high: u64, place: usize| {
+        let at = place * low as usize;
+        high << low | (load(lows, at / 8) >> (at % 8) & mask)
     };
-    let mut left = 64;
-    while zeros > 0 {
-        let ones = word.trailing_ones();
-        place += ones as usize;
-        word = word.checked_shr(ones + 1).unwrap_or(0);
-        left -= ones + 1;
-        zeros -= 1;
-    }
-    loop {
-        let ones = word.trailing_ones().min(left);
-        for _ in 0..ones {
-            let at = place * low as usize;
-            if place >= count {
-                return false;
+    // The high bits of a number are how many zeros stand before it.
+    let sought = wanted >> low;
+    // Of the last number that has less in its high bits: these, and its place.
+    let mut less = None;
+    let (mut zeros, mut place) = (0, 0);
+    for eight in highs.chunks(8) {
+        let mut word = load(eight, 0);
+        let here = u64::from(word.count_zeros());
+        if zeros + here < sought {
+            if word != 0 {
+                place += word.count_ones() as usize;
+                less = Some((zeros + here - u64::from(word.leading_zeros()), place - 1));
             }
-            let found = load(lows, at / 8) >> (at % 8) & mask;
-            if found >= wanted & mask {
-                return found == wanted & mask;
+            zeros += here;
+            continue;
+        }
+        let mut passed = 0;
+        while word != 0 && place < count {
+            let high = zeros + u64::from(word.trailing_zeros()) - passed;
+            if high >= sought {
+                let found = number(high, place);
+                if found >= wanted {
+                    let before = less.map(|(high, place)| number(high, place));
+                    return (if found == wanted { Some(found) } else { before }, Some(found));
+                }
             }
+            less = Some((high, place));
+            word &= word - 1;
             place += 1;
+            passed += 1;
         }
-        if ones < left {
-            return false;
+        if place >= count {
+            break;
         }
-        let Some(next) = ends.next() else { return false };
-        (word, left) = (next, 64);
+        zeros += here;
     }
+    (less.map(|(high, place)| number(high, place)), None)
 }
 
 /// Eight bytes from a place on, zeros behind the end.
@@ -161,9 +162,12 @@ mod tests {
             prop_assert_eq!(out.len(), bytes(numbers.len(), span));
             let mut read_again = Vec::new();
             read(&out, numbers.len(), span, |number| read_again.push(number)).expect("whole");
-            let beside = numbers.iter().flat_map(|number| [number.saturating_sub(1), *number, number + 1]);
-            for number in beside.filter(|number| *number < span) {
-                prop_assert_eq!(contains(&out, numbers.len(), span, number), numbers.contains(&number));
+            let near = numbers.iter().flat_map(|number| [number.saturating_sub(1), *number, number + 1]);
+            for number in near.chain([0, span / 2]).filter(|number| *number < span) {
+                let before = numbers.iter().rfind(|other| **other <= number);
+                let behind = numbers.iter().find(|other| **other >= number);
+                let found = beside(&out, numbers.len(), span, number);
+                prop_assert_eq!(found, (before.copied(), behind.copied()), "{}", number);
             }
             prop_assert_eq!(read_again, numbers);
         }
@@ -171,7 +175,7 @@ mod tests {
         #[test]
         fn other_bytes_are_no_panic(bytes: Vec<u8>, count in 0_usize..300, span: u64) {
             let _ = read(&bytes, count, span, |_| {});
-            let _ = contains(&bytes, count, span, span / 2);
+            let _ = beside(&bytes, count, span, span / 2);
         }
     }
 }

@@ -1,153 +1,13 @@
-//! Postings: the seqs of a term, ascending, in chunks that are entries of a run.
+//! Postings: the seqs of a term in a run, ascending, in chunks; see `chunk`.
 //!
-//! ```text
-//! key:     the term (ending in its terminator), then the chunk's last seq, ordered
-//! payload: nothing at all where a term has one posting; else
-//!          count  varint   postings in this chunk, at most 256: twice that, and one more when there
-//!                          are earlier chunks of the term in this run
-//!          before varint   postings in those, if there are any
-//!          span   varint   last seq minus first
-//!          nothing when they are consecutive; when more than one of 16 is there
-//!          a bit for each seq from first to last, lowest first; else
-//!          those between the first and the last, `packed`
-//! ```
-//!
-//! So seeking in a list is seeking in the run, and `before + count` of the last chunk is the
-//! length of the list.
+//! Seeking in a list is seeking in the run, and `before + count` of the last chunk is the length of the list.
 
-use super::packed;
+use super::chunk::{self, Chunk, chunk_head};
 use super::position::Position;
 use super::run::Run;
-use crate::codec::{read_ordered, read_varint, write_ordered};
-use crate::error::{Code, Error, Result};
-
-/// Postings in a chunk, at the most.
-pub const CHUNK_POSTINGS: usize = 256;
-/// Postings in each chunk of a list that has several, at the least; only the last may have fewer. So chunks
-/// of some length can be taken over as they are when lists become one.
-pub(super) const CHUNK_LEAST: usize = CHUNK_POSTINGS / 2;
-
-/// A chunk, less its postings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chunk {
-    /// Postings of the term before this chunk.
-    pub before: u64,
-    /// Postings in it.
-    pub count: u64,
-    /// The first.
-    pub first: u64,
-    /// The last.
-    pub last: u64,
-}
-
-impl Chunk {
-    /// Whether it surely is all of its list. Of a list that goes on every chunk says that it may.
-    #[must_use]
-    pub fn is_whole_list(&self) -> bool {
-        self.before == 0 && self.count < CHUNK_LEAST as u64
-    }
-}
-
-fn malformed() -> Error {
-    Error::new(Code::Internal, "a chunk of postings cannot be read: please report this")
-}
-
-/// Reads a chunk's head, and what follows it.
-fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
-    let last = read_ordered(&mut &*key_rest)?;
-    let mut bytes = payload;
-    if bytes.is_empty() {
-        return Some((Chunk { before: 0, count: 1, first: last, last }, 0));
-    }
-    let count = read_varint(&mut bytes)?;
-    let before = if count & 1 == 0 { 0 } else { read_varint(&mut bytes)? };
-    let span = read_varint(&mut bytes)?;
-    let chunk = Chunk { before, count: count >> 1, first: last.checked_sub(span)?, last };
-    let sane = chunk.count <= CHUNK_POSTINGS as u64 && before.checked_add(chunk.count).is_some();
-    sane.then_some((chunk, payload.len() - bytes.len()))
-}
-
-/// Whether a chunk's postings are consecutive, so that its head says all.
-pub(super) fn is_without_gaps(count: u64, span: u64) -> bool {
-    count.checked_sub(1) == Some(span)
-}
-
-/// Whether a chunk is stored as bits: up to twice the room, and far quicker to count by.
-pub(super) fn is_bits(count: u64, span: u64) -> bool {
-    span < 16 * count
-}
-
-fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
-    if is_without_gaps(chunk.count, chunk.last - chunk.first) {
-        out.extend(chunk.first..=chunk.last);
-        return Some(());
-    }
-    if is_bits(chunk.count, chunk.last - chunk.first) {
-        return decode_bits(chunk, deltas, out);
-    }
-    let (first, last) = (chunk.first, chunk.last);
-    out.push(first);
-    if chunk.count == 1 {
-        return Some(());
-    }
-    let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
-    packed::read(deltas, between, last - first, |more| out.push(first.saturating_add(more)))?;
-    out.push(last);
-    Some(())
-}
-
-fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
-    let start = out.len();
-    for (place, byte) in bits.iter().enumerate() {
-        let (mut byte, base) = (*byte, chunk.first.checked_add(8 * place as u64)?);
-        while byte != 0 {
-            out.push(base.checked_add(u64::from(byte.trailing_zeros()))?);
-            byte &= byte - 1;
-        }
-    }
-    let whole = (out.len() - start) as u64 == chunk.count && out.last() == Some(&chunk.last);
-    whole.then_some(())
-}
-
-/// Sets the bits of a chunk's postings in a window that begins with the seq `low`. The chunk must lie
-/// in it.
-fn mark(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<()> {
-    let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
-    let to = usize::try_from(chunk.last - low).ok()?;
-    if is_without_gaps(chunk.count, chunk.last - chunk.first) {
-        for place in from..=to {
-            *window.get_mut(place / 64)? |= 1 << (place % 64);
-        }
-        return Some(());
-    }
-    if is_bits(chunk.count, chunk.last - chunk.first) {
-        for (place, bytes) in deltas.chunks(8).enumerate() {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            let (bits, at) = (u64::from_le_bytes(eight), from + 64 * place);
-            *window.get_mut(at / 64)? |= bits << (at % 64);
-            if at % 64 > 0
-                && let carried = bits >> (64 - at % 64)
-                && carried != 0
-            {
-                *window.get_mut(at / 64 + 1)? |= carried;
-            }
-        }
-        return Some(());
-    }
-    window.get(to / 64)?;
-    let mut set = |place: usize| {
-        if let Some(word) = window.get_mut(place / 64) {
-            *word |= 1 << (place % 64);
-        }
-    };
-    set(from);
-    set(to);
-    let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
-    packed::read(deltas, between, chunk.last - chunk.first, |more| {
-        set(from + usize::try_from(more).unwrap_or(usize::MAX / 2));
-    })
-}
+use crate::codec::write_ordered;
+use crate::domain::command::Order;
+use crate::error::Result;
 
 /// Walks the postings of one term in one run, chunk by chunk.
 pub struct List<'r> {
@@ -193,7 +53,7 @@ impl<'r> List<'r> {
 
     fn read_head(&mut self) -> Result<bool> {
         let Some(rest) = self.place.key().strip_prefix(self.term.as_slice()) else { return Ok(false) };
-        (self.chunk, self.deltas) = head(rest, self.place.payload()).ok_or_else(malformed)?;
+        (self.chunk, self.deltas) = chunk_head(rest, self.place.payload())?;
         Ok(true)
     }
 
@@ -238,7 +98,7 @@ impl<'r> List<'r> {
     /// # Errors
     /// `internal` when the chunk makes no sense.
     pub fn decode(&self, out: &mut Vec<u64>) -> Result<()> {
-        decode(self.chunk, self.postings(), out)
+        chunk::decode(self.chunk, self.postings(), out)
     }
 }
 
@@ -250,7 +110,7 @@ impl List<'_> {
     pub fn mark(&self, low: u64, window: &mut [u64], spare: &mut Vec<u64>) -> Result<()> {
         let end = low + 64 * window.len() as u64;
         if self.chunk.first >= low && self.chunk.last < end {
-            return mark(self.chunk, self.postings(), low, window).ok_or_else(malformed);
+            return chunk::mark(self.chunk, self.postings(), low, window);
         }
         spare.clear();
         self.decode(spare)?;
@@ -266,21 +126,18 @@ impl List<'_> {
     /// Whether `seq` is among the chunk's postings.
     #[must_use]
     pub fn holds(&self, seq: u64) -> bool {
-        let Chunk { count, first, last, .. } = self.chunk;
-        if seq < first || seq > last {
-            return false;
+        self.chunk.holds(self.postings(), seq)
+    }
+
+    /// Of the chunk's postings the one that comes first in a direction, from `seq` on.
+    ///
+    /// # Errors
+    /// `internal` when the chunk makes no sense.
+    pub fn next_from(&self, seq: u64, order: Order) -> Result<Option<u64>> {
+        match order {
+            Order::Oldest => self.chunk.at_or_behind(self.postings(), seq),
+            Order::Newest => self.chunk.at_or_before(self.postings(), seq),
         }
-        let (span, place) = (last - first, seq - first);
-        if is_without_gaps(count, span) || place == 0 || place == span {
-            return true;
-        }
-        let postings = self.postings();
-        let between = usize::try_from(count).unwrap_or(0).saturating_sub(2);
-        if is_bits(count, span) {
-            let byte = usize::try_from(place / 8).ok().and_then(|byte| postings.get(byte));
-            return byte.is_some_and(|byte| byte >> (place % 8) & 1 != 0);
-        }
-        packed::contains(postings, between, span, place)
     }
 
     /// Goes on to the first chunk whose last posting is at `seq` or behind. `false` when there is none.
@@ -351,23 +208,6 @@ pub fn split_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let end = memchr::memchr(0, key)?;
     Some(key.split_at(end + 1))
-}
-
-/// The chunk of an entry, and what says its postings: `key_rest` is what follows the term in its key.
-///
-/// # Errors
-/// `internal` when it makes no sense.
-pub fn chunk_of<'p>(key_rest: &[u8], payload: &'p [u8]) -> Result<(Chunk, &'p [u8])> {
-    let (chunk, start) = head(key_rest, payload).ok_or_else(malformed)?;
-    Ok((chunk, payload.get(start..).unwrap_or_default()))
-}
-
-/// Appends a chunk's postings to `out`, ascending.
-///
-/// # Errors
-/// `internal` when it makes no sense.
-pub fn decode(chunk: Chunk, postings: &[u8], out: &mut Vec<u64>) -> Result<()> {
-    decode_into(chunk, postings, out).ok_or_else(malformed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writes postings: see `postings` for how they lie.
 
+use super::chunk::{CHUNK_LEAST, CHUNK_POSTINGS, Chunk, decode, is_bits, is_without_gaps};
 use super::packed;
-use super::postings::{CHUNK_LEAST, CHUNK_POSTINGS, Chunk, decode, is_bits, is_without_gaps};
 use super::run_writer::{RunWriter, cannot_write};
 use crate::codec::{write_ordered, write_varint};
 use crate::error::Result;

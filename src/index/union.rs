@@ -8,10 +8,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::block::RESTART_ENTRIES;
+use super::chunk::{Chunk, chunk_of, decode};
 use super::cursor::{Cursor, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::position::Position;
-use super::postings::{Chunk, chunk_of, decode, split_key};
+use super::postings::split_key;
 use super::run::Run;
 use crate::domain::command::Order;
 use crate::error::{Code, Error, Result};

@@ -8,14 +8,15 @@
 //! A lock guards it. The writer holds it for a few events at a time, readers for one look-up or one
 //! piece of a list, none of them while it waits for anything.
 //!
-//! - `dictionary` has the terms with their postings, `values` the keys of the table, `contents` both and
-//!   what happened to messages.
+//! - `dictionary` has the terms with their postings, `values` the keys of the table, `sorted` their order;
+//!   `contents` has both and what happened to messages.
 //! - `view` is the tail as one snapshot sees it; `cursor` walks it.
 //! - `write` makes a run file of it.
 
 pub mod contents;
 pub mod cursor;
 pub mod dictionary;
+mod sorted;
 pub mod values;
 pub mod view;
 pub mod write;
@@ -197,7 +198,7 @@ impl Tail {
         while changed.peek().is_some() {
             let values = &mut self.write().contents.values;
             for (key, value) in changed.by_ref().take(ADDED_AT_ONCE) {
-                values.set(key, number(last), value);
+                values.set(&key, number(last), value.as_deref());
             }
         }
         let mut inner = self.write();

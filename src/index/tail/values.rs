@@ -3,66 +3,100 @@
 //! A snapshot sees a key as of its own last event, so the values before the newest one stay until the
 //! tail is a file. There is one at most for each event, so they are as bounded as the tail.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 use std::ops::Bound;
 
+use super::sorted::Sorted;
 use crate::index::filter::{self, Filter};
 
-/// A value as of an event; `None` when the key was removed.
-type Version = (u32, Option<Box<[u8]>>);
-
-/// The keys.
+/// The keys. Whatever has a length of its own lies in one piece of memory behind the other, which goes back whole
+/// when the tail is a file.
 #[derive(Debug, Default)]
 pub struct Values {
-    keys: BTreeMap<Vec<u8>, Versions>,
+    /// Keys and values.
+    bytes: Vec<u8>,
+    versions: Vec<Version>,
+    /// The newest version of each key, in the order of the keys.
+    keys: Sorted,
     /// Of the keys, once there are some: most look-ups are for keys of older pieces, and a way through
-    /// the map costs a cache miss for every other key that it compares.
+    /// them costs a cache miss for every other key that it compares.
     filter: Filter,
-    bytes: usize,
 }
 
-#[derive(Debug)]
-struct Versions {
-    newest: Version,
-    /// Oldest first.
-    before: Vec<Version>,
+/// A key as of an event.
+#[derive(Debug, Clone, Copy)]
+struct Version {
+    event: u32,
+    /// Where the key lies in the bytes, and how long it is.
+    key: (u32, u32),
+    /// The value likewise; `REMOVED` for a length when the key was removed.
+    value: (u32, u32),
+    /// The version before it, or `NONE`.
+    before: u32,
 }
 
-impl Versions {
-    fn new(version: Version) -> Self {
-        Versions { newest: version, before: Vec::new() }
-    }
+const REMOVED: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 
-    /// The version as of event `upto`. `None` when it was not touched by then.
-    fn as_of(&self, upto: u32) -> Option<&Version> {
-        let newest_first = std::iter::once(&self.newest).chain(self.before.iter().rev());
-        newest_first.into_iter().find(|(event, _)| *event <= upto)
-    }
-}
-
-/// What a key takes beside its bytes and its value's: its part of a node, and two allocations.
-const KEY_BYTES: usize = 120;
 /// As many small keys fill a tail.
 const FILTERED_KEYS: u64 = 8192;
 
+/// As a number of 32 bits: a tail is left as it is long before it has so many bytes.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 impl Values {
+    fn text(&self, (start, length): (u32, u32)) -> &[u8] {
+        let start = start as usize;
+        self.bytes.get(start..start + length as usize).unwrap_or_default()
+    }
+
+    fn put(&mut self, text: &[u8]) -> (u32, u32) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        (small(start), small(text.len()))
+    }
+
+    fn version(&self, number: u32) -> Option<&Version> {
+        self.versions.get(number as usize)
+    }
+
+    fn key(&self, number: u32) -> &[u8] {
+        self.version(number).map_or(&[], |version| self.text(version.key))
+    }
+
+    fn value(&self, version: &Version) -> Option<&[u8]> {
+        (version.value.1 != REMOVED).then(|| self.text(version.value))
+    }
+
+    /// What a key, by its newest version, was as of event `upto`. `None` when it was not touched by then.
+    fn as_of(&self, newest: u32, upto: u32) -> Option<Option<&[u8]>> {
+        let first = self.version(newest);
+        let mut versions = std::iter::successors(first, |version| self.version(version.before));
+        versions.find(|version| version.event <= upto).map(|version| self.value(version))
+    }
+
     /// Sets the value of a key, or with `None` removes it, as of an event. Events ascend.
-    pub fn set(&mut self, key: Vec<u8>, event: u32, value: Option<Vec<u8>>) {
-        let length = value.as_ref().map_or(0, Vec::len);
-        let version = (event, value.map(Vec::into_boxed_slice));
-        self.bytes += length + size_of::<Version>();
-        if let Some(versions) = self.keys.get_mut(&key) {
-            let before = std::mem::replace(&mut versions.newest, version);
-            versions.before.push(before);
-        } else {
-            if self.keys.is_empty() {
-                self.filter = Filter::with_room(FILTERED_KEYS);
-                self.bytes += self.filter.bytes();
+    pub fn set(&mut self, key: &[u8], event: u32, value: Option<&[u8]>) {
+        let value = value.map_or((0, REMOVED), |value| self.put(value));
+        let number = small(self.versions.len());
+        let (place, before) = match self.keys.find(|other| self.key(other).cmp(key)) {
+            Ok(place) => {
+                let before = self.keys.get(place).unwrap_or(NONE);
+                self.keys.replace(place, number);
+                (self.version(before).map_or((0, 0), |version| version.key), before)
             }
-            self.filter.add(filter::hash(&key));
-            self.bytes += key.len() + KEY_BYTES;
-            self.keys.insert(key, Versions::new(version));
-        }
+            Err(place) => {
+                if self.keys.len() == 0 {
+                    self.filter = Filter::with_room(FILTERED_KEYS);
+                }
+                self.filter.add(filter::hash(key));
+                self.keys.insert(place, number);
+                (self.put(key), NONE)
+            }
+        };
+        self.versions.push(Version { event, key: place, value, before });
     }
 
     /// The value of a key, whose hash by `filter::hash` is given, as of event `upto`: `Some(None)` when it
@@ -72,7 +106,8 @@ impl Values {
         if !self.filter.may_hold(hash) {
             return None;
         }
-        self.keys.get(key)?.as_of(upto).map(|(_, value)| value.as_deref())
+        let place = self.keys.find(|other| self.key(other).cmp(key)).ok()?;
+        self.as_of(self.keys.get(place)?, upto)
     }
 
     /// The keys at `from` or behind it and below `to` that were touched by event `upto`, in order.
@@ -82,19 +117,22 @@ impl Values {
         to: &[u8],
         upto: u32,
     ) -> impl Iterator<Item = (&'v [u8], Option<&'v [u8]>)> {
-        let to = match from {
-            // A range must not end before it begins.
-            Bound::Included(from) | Bound::Excluded(from) if from >= to => None,
-            _ => Some(to),
+        let before = |number: u32| match from {
+            Bound::Included(from) => self.key(number) < from,
+            Bound::Excluded(from) => self.key(number) <= from,
+            Bound::Unbounded => false,
         };
-        let keys = to.map(|to| self.keys.range::<[u8], _>((from, Bound::Excluded(to))));
-        let touched = keys.into_iter().flatten();
-        touched.filter_map(move |(key, versions)| Some((key.as_slice(), versions.as_of(upto)?.1.as_deref())))
+        let start = self.keys.find(|number| if before(number) { Ordering::Less } else { Ordering::Greater });
+        let (Ok(start) | Err(start)) = start;
+        let numbers = self.keys.from(start).map(|number| (number, self.key(number)));
+        let inside = numbers.take_while(move |(_, key)| *key < to);
+        inside.filter_map(move |(number, key)| Some((key, self.as_of(number, upto)?)))
     }
 
     /// The keys in order, each with its newest value.
     pub fn newest(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.keys.iter().map(|(key, versions)| (key.as_slice(), versions.newest.1.as_deref()))
+        let versions = self.keys.all().filter_map(|number| self.version(number));
+        versions.map(|version| (self.text(version.key), self.value(version)))
     }
 
     /// How many keys there are.
@@ -106,13 +144,18 @@ impl Values {
     /// Bytes that they take.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes
+        self.bytes.len()
+            + self.versions.len() * size_of::<Version>()
+            + self.keys.bytes()
+            + self.filter.bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     proptest! {
@@ -126,7 +169,7 @@ mod tests {
             let mut views: Vec<BTreeMap<Vec<u8>, Option<Vec<u8>>>> = Vec::new();
             for (event, (key, value)) in (0..).zip(&sets) {
                 let value = value.map(|byte| vec![byte]);
-                values.set(key.clone().into_bytes(), event, value.clone());
+                values.set(key.as_bytes(), event, value.as_deref());
                 let mut view = views.last().cloned().unwrap_or_default();
                 view.insert(key.clone().into_bytes(), value);
                 views.push(view);

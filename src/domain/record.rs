@@ -183,18 +183,30 @@ impl Message {
     }
 }
 
+/// The name of a stored event's type.
+#[must_use]
+pub fn type_name(event: &[u8]) -> Option<&str> {
+    let name = from_type(event)?.1.strip_prefix(b",\"type\":\"")?;
+    std::str::from_utf8(name.get(..memchr::memchr(b'"', name)?)?).ok()
+}
+
+/// A stored event up to its type, and from there on.
+fn from_type(event: &[u8]) -> Option<(&[u8], &[u8])> {
+    // Before the type stand only the seq and the time, which is a string.
+    let open = memchr::memchr(b':', event.get(8..)?)? + 8 + 2;
+    event.split_at_checked(open + memchr::memchr(b'"', event.get(open..)?)? + 1)
+}
+
 /// The pieces of a stored event that make the message in a reply: to be put between braces. `None`
 /// when the event is neither a post nor an edit.
 #[must_use]
 pub fn message_parts(event: &[u8]) -> Option<(&[u8], &[u8])> {
     const KIND: &[u8] = b",\"type\":\"message.";
-    // Before the type stand only the seq and the time, which is a string.
-    let open = memchr::memchr(b':', event.get(8..)?)? + 8 + 2;
-    let start = open + memchr::memchr(b'"', event.get(open..)?)? + 1;
-    let rest = event.get(start..)?.strip_prefix(KIND)?;
+    let (before, rest) = from_type(event)?;
+    let rest = rest.strip_prefix(KIND)?;
     let fields = after_uid(rest)?;
     if rest.starts_with(b"posted\"") {
-        Some((event.get(1..start)?, fields.get(..fields.len().checked_sub(1)?)?))
+        Some((before.get(1..)?, fields.get(..fields.len().checked_sub(1)?)?))
     } else if rest.starts_with(b"edited\"") {
         let message = fields.strip_prefix(b",\"message\":{")?;
         Some((message.get(..message.len().checked_sub(2)?)?, b""))
@@ -463,6 +475,16 @@ mod tests {
     use crate::domain::event::TYPES;
     use crate::domain::testing::story;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn the_type_is_read_without_the_rest() {
+        for event in crate::domain::testing::events() {
+            let mut record = Vec::new();
+            event.encode(b"2026-01-01T00:00:00.000000Z", &mut record);
+            assert_eq!(type_name(&record), Some(event.fact.type_name()));
+        }
+        assert_eq!(type_name(b"{\"seq\":1}"), None);
+    }
 
     fn reads_back(fact: Fact) {
         let at = Timestamp(1_700_000_000_000_000);

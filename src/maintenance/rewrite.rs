@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::event::Event;
 use crate::domain::liveness::Liveness;
+use crate::domain::record::type_name;
 use crate::domain::table::{FIRST_POSTINGS_TAG, Facts};
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
@@ -15,7 +16,7 @@ use crate::index::run_writer::RunWriter;
 use crate::log::compacted::Compacted;
 use crate::log::compaction::CompactedWriter;
 use crate::log::frame::write_line;
-use crate::log::recovery::{Failure, Start, read_until};
+use crate::log::recovery::{Failure, Found, Start, read_until};
 use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::storage::{Open, Storage};
@@ -157,6 +158,17 @@ impl Rewriter {
     }
 }
 
+/// The event of a record, if it is live.
+fn live_event(seq: u64, json: &[u8], liveness: &mut Liveness<'_>) -> Result<Option<Event>> {
+    if let Some(name) = type_name(json)
+        && liveness.is_surely_dead(seq, name)?
+    {
+        return Ok(None);
+    }
+    let event = Event::decode(json)?;
+    Ok(liveness.event(&event)?.then_some(event))
+}
+
 /// Live events on their way into new segments and a new run.
 struct Copy {
     writer: CompactedWriter,
@@ -178,8 +190,7 @@ impl Copy {
         let mut liveness = Liveness::new(snapshot);
         let mut failed = None;
         let read = read_until(sealed, Start::default(), snapshot.last, &mut |segment, found| {
-            let taken =
-                pace.moved(found.json.len() as u64).and_then(|()| self.take(found.json, &mut liveness));
+            let taken = pace.moved(found.json.len() as u64).and_then(|()| self.take(found, &mut liveness));
             taken.map_err(|error| {
                 failed = Some(error);
                 // Only ends the walk.
@@ -199,14 +210,13 @@ impl Copy {
         Ok(())
     }
 
-    fn take(&mut self, json: &[u8], liveness: &mut Liveness<'_>) -> Result<()> {
-        let event = Event::decode(json)?;
-        if !liveness.event(&event)? {
+    fn take(&mut self, found: Found<'_>, liveness: &mut Liveness<'_>) -> Result<()> {
+        let Found { seq, json, .. } = found;
+        let Some(event) = live_event(seq, json, liveness)? else {
             self.tally.removed += 1;
             return Ok(());
-        }
+        };
         self.tally.events += 1;
-        let seq = event.seq;
         self.starts.push(self.lines.len());
         write_line(&mut self.lines, |out| out.extend_from_slice(json));
         self.events.push(event);

@@ -70,11 +70,11 @@ impl Values {
         (version.value.1 != REMOVED).then(|| self.text(version.value))
     }
 
-    /// What a key, by its newest version, was as of event `upto`. `None` when it was not touched by then.
-    fn as_of(&self, newest: u32, upto: u32) -> Option<Option<&[u8]>> {
+    /// The version of a key as of event `upto`, from its newest one. `None` when it was not touched by then.
+    fn as_of(&self, newest: u32, upto: u32) -> Option<&Version> {
         let first = self.version(newest);
         let mut versions = std::iter::successors(first, |version| self.version(version.before));
-        versions.find(|version| version.event <= upto).map(|version| self.value(version))
+        versions.find(|version| version.event <= upto)
     }
 
     /// Sets the value of a key, or with `None` removes it, as of an event. Events ascend.
@@ -107,7 +107,7 @@ impl Values {
             return None;
         }
         let place = self.keys.find(|other| self.key(other).cmp(key)).ok()?;
-        self.as_of(self.keys.get(place)?, upto)
+        self.as_of(self.keys.get(place)?, upto).map(|version| self.value(version))
     }
 
     /// The keys at `from` or behind it and below `to` that were touched by event `upto`, in order.
@@ -126,7 +126,7 @@ impl Values {
         let (Ok(start) | Err(start)) = start;
         let numbers = self.keys.from(start).map(|number| (number, self.key(number)));
         let inside = numbers.take_while(move |(_, key)| *key < to);
-        inside.filter_map(move |(number, key)| Some((key, self.as_of(number, upto)?)))
+        inside.filter_map(move |(number, key)| Some((key, self.value(self.as_of(number, upto)?))))
     }
 
     /// The keys in order, each with its newest value.

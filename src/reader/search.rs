@@ -40,10 +40,9 @@ impl Match<'_, '_> {
 /// What to do with a match: `false` ends the walk.
 pub type Visit<'a> = dyn FnMut(Match<'_, '_>) -> Result<bool> + 'a;
 
-/// Messages that are looked at one after the other where parts of words are sought, and how many more for
-/// each one that matches.
-const SCANNED: i32 = 64;
-const SCANNED_A_MATCH: i32 = 20;
+/// Messages that are looked at one after the other where parts of words are sought, and as many more for each
+/// one that matches.
+const SCANNED: i32 = 20;
 
 /// A filter made ready for one snapshot.
 pub struct Finder {
@@ -151,7 +150,7 @@ impl Finder {
         let sources = snapshot.sources();
         let mut records = Records::new(snapshot);
         if let Some(all) = self.all.take() {
-            // Where every twentieth message matches, looking at one after the other is quickest.
+            // Where about every twentieth message matches, looking at one after the other is quickest.
             let mut left = SCANNED;
             let candidates = Candidates::new(&sources, &all, order, low, high)?;
             let end = self.walk(
@@ -159,7 +158,7 @@ impl Finder {
                 &mut records,
                 budget,
                 &mut |seq, passes| {
-                    left = if passes { left + SCANNED_A_MATCH } else { left - 1 };
+                    left = if passes { left + SCANNED } else { left - 1 };
                     match order {
                         Order::Newest => high = seq - 1,
                         Order::Oldest => low = seq + 1,

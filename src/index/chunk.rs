@@ -250,6 +250,44 @@ fn mark_in(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<
     })
 }
 
+/// How many of a chunk's postings have their bits set in a window that begins with the seq `low`. The chunk must
+/// lie in it.
+///
+/// # Errors
+/// `internal` when the chunk makes no sense.
+pub fn marked(chunk: Chunk, postings: &[u8], low: u64, window: &[u64]) -> Result<u64> {
+    marked_in(chunk, postings, low, window).ok_or_else(malformed)
+}
+
+fn marked_in(chunk: Chunk, deltas: &[u8], low: u64, window: &[u64]) -> Option<u64> {
+    let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
+    let span = chunk.last - chunk.first;
+    let to = usize::try_from(chunk.last - low).ok()?;
+    window.get(to / 64)?;
+    let is_set = |place: usize| window.get(place / 64).map_or(0, |word| word >> (place % 64) & 1);
+    if is_without_gaps(chunk.count, span) {
+        return Some((from..=to).map(is_set).sum());
+    }
+    if is_bits(chunk.count, span) {
+        let words = deltas.chunks(8).enumerate().map(|(place, bytes)| {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            let at = from + 64 * place;
+            let here = window.get(at / 64).map_or(0, |word| word >> (at % 64));
+            // Shifted in two steps, since by 64 at once is not possible.
+            let behind = window.get(at / 64 + 1).map_or(0, |word| word << 1 << (63 - at % 64));
+            u64::from_le_bytes(eight) & (here | behind)
+        });
+        return Some(words.filter(|word| *word != 0).map(|word| u64::from(word.count_ones())).sum());
+    }
+    let mut count = is_set(from) + is_set(to);
+    let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
+    packed::read(deltas, between, span, |more| {
+        count += is_set(from + usize::try_from(more).unwrap_or(usize::MAX / 2));
+    })?;
+    Some(count)
+}
+
 /// The chunk of an entry, and where in its payload that begins which says its postings. `key_rest` is what
 /// follows the term in its key.
 ///
@@ -317,6 +355,7 @@ mod tests {
             if let Ok((chunk, postings)) = chunk_of(&key, &bytes) {
                 let _ = decode(chunk, postings, &mut Vec::new());
                 let _ = mark(chunk, postings, chunk.first, &mut vec![0; words]);
+                let _ = marked(chunk, postings, chunk.first, &vec![u64::MAX; words]);
                 let _ = chunk.at_or_before(postings, seq);
                 let _ = chunk.at_or_behind(postings, seq);
                 let _ = chunk.holds(postings, seq);

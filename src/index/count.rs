@@ -1,9 +1,9 @@
 //! Counts the messages that have all of some terms, exactly, without visiting them.
 //!
 //! Long lists are put into bitmaps, a window of seqs at a time, as in "Roaring" (Lemire and others:
-//! "Consistently faster and smaller compressed bitmaps with Roaring", 2016): what is in all of them,
-//! and in none of the dead, is counted 64 at once. When one list is far shorter than the others, its
-//! postings are looked up in them instead, each in the one chunk that may hold it.
+//! "Consistently faster and smaller compressed bitmaps with Roaring", 2016), less those that are dead, and the
+//! longest is counted against what is left. When one list is far shorter than the others, its postings are
+//! looked up in them instead, each in the one chunk that may hold it.
 
 use super::cursor::{And, Boxed, Not};
 use super::postings::List;
@@ -12,8 +12,8 @@ use super::source::Source;
 use crate::domain::command::Order;
 use crate::error::Result;
 
-/// Words of 64 seqs in a window: a bitmap of 8 KiB.
-const WINDOW_WORDS: usize = 1024;
+/// Words of 64 seqs in a window: a bitmap of 32 KiB.
+const WINDOW_WORDS: usize = 4096;
 const WINDOW_SEQS: u64 = 64 * WINDOW_WORDS as u64;
 /// When a list is so many times as long as the shortest, it is not put into a bitmap but looked into.
 const FAR_LONGER: u64 = 12;
@@ -39,11 +39,19 @@ pub fn count_at_once(sources: &[Source<'_>], plan: &Plan) -> Result<Option<u64>>
     Ok(Some(total))
 }
 
+/// Bitmaps, a bit for each seq of a window.
 #[derive(Default)]
 struct Windows {
     common: Vec<u64>,
     one: Vec<u64>,
     spare: Vec<u64>,
+}
+
+/// Which messages of a window there are before any list is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Among {
+    Live,
+    Dead,
 }
 
 impl Windows {
@@ -65,7 +73,6 @@ impl Windows {
             return Ok(shortest);
         }
         let Source::Run(run) = source else { return walk(source, terms, &lengths, changed) };
-        let dead = all_of(changed, holds_forms_of(source, edit))?;
         let mut order: Vec<usize> = (0..terms.len()).collect();
         order.sort_unstable_by_key(|place| lengths[*place]);
         let mut lists = Vec::with_capacity(terms.len());
@@ -73,19 +80,23 @@ impl Windows {
             let Some(list) = List::open(run, &terms[place])? else { return Ok(0) };
             lists.push(list);
         }
-        if let [list] = lists.as_mut_slice()
-            && shortest > FAR_LONGER * dead.len() as u64
-        {
-            return Ok(shortest - held(list, &dead)?);
+        if let [list] = lists.as_mut_slice() {
+            let few = changed.iter().fold(0_u64, |all, dead| all.saturating_add(dead.size()));
+            let dead = if few < shortest / FAR_LONGER {
+                held(list, &all_of(changed, holds_forms_of(source, edit))?)?
+            } else {
+                self.count_in_windows(lists, changed, Among::Dead)?
+            };
+            return Ok(shortest - dead);
         }
         if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
-            return self.look_up(lists, &dead);
+            return self.look_up(lists, changed);
         }
-        self.count_in_windows(lists.into_iter().map(Some).collect(), &dead)
+        self.count_in_windows(lists, changed, Among::Live)
     }
 
     /// Looks the postings of the first list, the shortest, up in the others.
-    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: &[u64]) -> Result<u64> {
+    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: Vec<Boxed<'_>>) -> Result<u64> {
         let Some((shortest, others)) = lists.split_first_mut() else { return Ok(0) };
         let mut total = 0;
         let mut here = true;
@@ -101,54 +112,82 @@ impl Windows {
                         continue 'next;
                     }
                 }
-                dead = &dead[dead.partition_point(|other| other < seq)..];
-                total += u64::from(dead.first() != Some(seq));
+                for changed in &mut dead {
+                    changed.seek(*seq)?;
+                    if changed.current() == Some(*seq) {
+                        continue 'next;
+                    }
+                }
+                total += 1;
             }
             here = shortest.advance()?;
         }
         Ok(total)
     }
 
-    fn count_in_windows(&mut self, mut lists: Vec<Option<List<'_>>>, dead: &[u64]) -> Result<u64> {
+    /// How many live, or dead, messages are in all lists.
+    fn count_in_windows(
+        &mut self,
+        lists: Vec<List<'_>>,
+        mut dead: Vec<Boxed<'_>>,
+        among: Among,
+    ) -> Result<u64> {
+        let mut lists: Vec<Option<List<'_>>> = lists.into_iter().map(Some).collect();
         let (mut total, mut next) = (0, 0);
         // A window begins where every list has something left.
-        while let Some(low) =
+        while let Some(mut low) =
             lists.iter().try_fold(next, |low: u64, list| Some(low.max(list.as_ref()?.chunk().first)))
         {
-            self.common.clear();
-            self.common.resize(WINDOW_WORDS, u64::MAX);
-            for list in &mut lists {
+            dead.iter_mut().try_for_each(|changed| changed.seek(low))?;
+            if among == Among::Dead {
+                let Some(first) = dead.iter().filter_map(|changed| changed.current()).min() else { break };
+                low = first;
+            }
+            self.begin(low, &mut dead, among)?;
+            let Some((longest, others)) = lists.split_last_mut() else { break };
+            for list in others {
                 self.one.clear();
                 self.one.resize(WINDOW_WORDS, 0);
-                fill(list, low, &mut self.one, &mut self.spare)?;
-                self.common.iter_mut().zip(&self.one).for_each(|(common, one)| *common &= one);
+                let Windows { one, spare, common } = self;
+                in_window(list, low, &mut |chunk| chunk.mark(low, one, spare))?;
+                common.iter_mut().zip(one).for_each(|(common, one)| *common &= *one);
             }
-            let here = &dead[dead.partition_point(|seq| *seq < low)..];
-            for seq in here.iter().take_while(|seq| **seq < low + WINDOW_SEQS) {
-                let place = usize::try_from(seq - low).unwrap_or(0);
-                self.common[place / 64] &= !(1 << (place % 64));
-            }
+            let Windows { spare, common, .. } = self;
+            in_window(longest, low, &mut |chunk| {
+                total += chunk.marked(low, common, spare)?;
+                Ok(())
+            })?;
             next = low + WINDOW_SEQS;
-            // Most words are empty, and to ask that costs less than to count.
-            let some = self.common.iter().filter(|word| **word != 0);
-            total += some.map(|word| u64::from(word.count_ones())).sum::<u64>();
         }
         Ok(total)
+    }
+
+    /// Begins a window with those that are live, or dead.
+    fn begin(&mut self, low: u64, dead: &mut [Boxed<'_>], among: Among) -> Result<()> {
+        self.common.clear();
+        self.common.resize(WINDOW_WORDS, if among == Among::Live { u64::MAX } else { 0 });
+        self.spare.clear();
+        for changed in dead {
+            changed.take_before(low + WINDOW_SEQS, &mut self.spare)?;
+        }
+        for seq in &self.spare {
+            let place = usize::try_from(seq - low).unwrap_or(0);
+            let (word, bit) = (&mut self.common[place / 64], 1 << (place % 64));
+            *word = if among == Among::Live { *word & !bit } else { *word | bit };
+        }
+        Ok(())
     }
 }
 
 /// What the cursors, which walk oldest first, have from `low` to `high` together, ascending.
 fn all_of(cursors: Vec<Boxed<'_>>, (low, high): (u64, u64)) -> Result<Vec<u64>> {
-    let (mut all, several) = (Vec::new(), cursors.len() > 1);
+    let mut all = Vec::new();
     for mut cursor in cursors {
         cursor.seek(low)?;
         cursor.take_before(high.saturating_add(1), &mut all)?;
     }
-    if several {
-        #[expect(clippy::stable_sort_primitive, reason = "it finds what is in order already")]
-        all.sort();
-        all.dedup();
-    }
+    all.sort_unstable();
+    all.dedup();
     Ok(all)
 }
 
@@ -164,15 +203,19 @@ fn held(list: &mut List<'_>, seqs: &[u64]) -> Result<u64> {
     Ok(held)
 }
 
-/// Sets the bits of a list's postings in the window from `low` on. The list is left at its first
-/// chunk that reaches behind the window; at its end it is gone.
-fn fill(list: &mut Option<List<'_>>, low: u64, window: &mut [u64], spare: &mut Vec<u64>) -> Result<()> {
+/// Gives the chunks of a list that reach into the window from `low` on. The list is left at its first chunk that
+/// reaches behind the window; at its end it is gone.
+fn in_window(
+    list: &mut Option<List<'_>>,
+    low: u64,
+    each: &mut dyn FnMut(&List<'_>) -> Result<()>,
+) -> Result<()> {
     let Some(chunks) = list else { return Ok(()) };
     let end = low + WINDOW_SEQS;
     let mut here = chunks.chunk().last >= low || chunks.seek(low)?;
     while here {
         if chunks.chunk().first < end {
-            chunks.mark(low, window, spare)?;
+            each(chunks)?;
         }
         if chunks.chunk().last >= end {
             return Ok(());
@@ -212,7 +255,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// More than two windows.
-    const LAST: u64 = 150_000;
+    const LAST: u64 = 550_000;
 
     /// A run of posts, or of changes to older messages, with a list of each kind.
     fn run_of(lists: &[(Kind, &[u8], &BTreeSet<u64>)], first: u64, changed: Option<(u64, u64)>) -> Run {
@@ -230,7 +273,7 @@ mod tests {
     /// Seqs that are many, or few.
     fn seqs() -> impl Strategy<Value = BTreeSet<u64>> {
         let many =
-            (1_u64..70_000, 7_usize..60).prop_map(|(first, step)| (first..LAST).step_by(step).collect());
+            (1_u64..300_000, 7_usize..60).prop_map(|(first, step)| (first..LAST).step_by(step).collect());
         prop_oneof![many, prop::collection::btree_set(1..LAST, 1..60), Just(BTreeSet::from([LAST - 1]))]
     }
 
@@ -253,7 +296,7 @@ mod tests {
     #[test]
     fn a_short_list_is_looked_up_in_long_ones() {
         let many: BTreeSet<u64> = (1..LAST).step_by(7).collect();
-        let few = BTreeSet::from([1, 2, 8, 7001, 65_535, 70_001, 70_002, 140_001]);
+        let few = BTreeSet::from([1, 2, 8, 7001, 70_001, 70_002, 140_001, 262_144, 262_145]);
         let all = few.intersection(&many).count() as u64;
         let dead = BTreeSet::from([1, 2, 70_001, 140_000]);
         assert_eq!(counted(&[&few, &many, &many], &dead), (all, all - 2));

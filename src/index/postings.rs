@@ -120,9 +120,27 @@ impl List<'_> {
         }
         Ok(())
     }
-}
 
-impl List<'_> {
+    /// How many of the chunk's postings have their bits set in a window of seqs from `low` on.
+    ///
+    /// # Errors
+    /// `internal` when the chunk makes no sense.
+    pub fn marked(&self, low: u64, window: &[u64], spare: &mut Vec<u64>) -> Result<u64> {
+        let end = low + 64 * window.len() as u64;
+        if self.chunk.first >= low && self.chunk.last < end {
+            return chunk::marked(self.chunk, self.postings(), low, window);
+        }
+        spare.clear();
+        self.decode(spare)?;
+        let inside = spare.iter().filter(|seq| **seq >= low && **seq < end);
+        Ok(inside
+            .map(|seq| {
+                let place = usize::try_from(seq - low).unwrap_or(0);
+                window[place / 64] >> (place % 64) & 1
+            })
+            .sum())
+    }
+
     /// Whether `seq` is among the chunk's postings.
     #[must_use]
     pub fn holds(&self, seq: u64) -> bool {
@@ -280,7 +298,13 @@ mod tests {
                 }
                 let before = list.seek_before(seq).expect("whole").then(|| list.chunk().last);
                 prop_assert_eq!(before, ends(&run).into_iter().rfind(|end| *end < seq));
-                prop_assert_eq!(window(&run, seq, words), marked(&seqs, seq, words));
+                let marks = window(&run, seq, words);
+                let set: u64 = marks.iter().map(|word| u64::from(word.count_ones())).sum();
+                prop_assert_eq!(marked(&run, seq, &marks), set);
+                let some: Vec<u64> = marks.iter().map(|word| word & 0x5555_5555_5555_5555).collect();
+                let set: u64 = some.iter().map(|word| u64::from(word.count_ones())).sum();
+                prop_assert_eq!(marked(&run, seq, &some), set);
+                prop_assert_eq!(marks, expected(&seqs, seq, words));
             }
         }
     }
@@ -295,6 +319,18 @@ mod tests {
         ends
     }
 
+    /// How many postings of a list are marked in a window.
+    fn marked(run: &Run, low: u64, window: &[u64]) -> u64 {
+        let (mut spare, mut count) = (Vec::new(), 0);
+        let mut list = List::open(run, b"a\0").expect("whole").expect("a list");
+        let mut more = list.seek(low).expect("whole");
+        while more {
+            count += list.marked(low, window, &mut spare).expect("whole");
+            more = list.advance().expect("whole");
+        }
+        count
+    }
+
     /// What a list marks in a window.
     fn window(run: &Run, low: u64, words: usize) -> Vec<u64> {
         let (mut window, mut spare) = (vec![0; words], Vec::new());
@@ -307,7 +343,7 @@ mod tests {
         window
     }
 
-    fn marked(seqs: &BTreeSet<u64>, low: u64, words: usize) -> Vec<u64> {
+    fn expected(seqs: &BTreeSet<u64>, low: u64, words: usize) -> Vec<u64> {
         let mut window = vec![0; words];
         for seq in seqs.range(low..low + 64 * words as u64) {
             let place = usize::try_from(seq - low).expect("small");

@@ -15,10 +15,19 @@ use crate::index::terms::{Kind, TermBuffers};
 /// What happened to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It has another text, found by the terms of edits.
-    Edited,
+    /// It has another text, found by the terms of edits: which edit that is.
+    Edited(u32),
     /// It is gone.
     Deleted,
+}
+
+/// An edit of a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Edit {
+    event: u32,
+    message: u64,
+    /// The last event as of which it is the newest change of its message.
+    newest_to: u32,
 }
 
 /// What events say.
@@ -30,8 +39,8 @@ pub struct Contents {
     pub columns: Columns,
     /// The keys of the table.
     pub values: Values,
-    /// Every edit: its event, and the message.
-    pub edits: Vec<(u32, u64)>,
+    /// Every edit.
+    pub edits: Vec<Edit>,
     /// What happened to single messages, by message and event.
     pub changed: BTreeMap<(u64, u32), Change>,
     /// The messages, ascending, that were deleted with their chat or application by an event.
@@ -55,7 +64,7 @@ impl Contents {
             }
             Fact::MessageEdited { message, now, .. } => {
                 let edit = u32::try_from(edits.len()).unwrap_or(u32::MAX);
-                edits.push((number, *message));
+                edits.push(Edit { event: number, message: *message, newest_to: u32::MAX });
                 buffers.each(now, true, &mut |_| {}, |tag, term| dictionary.give(tag, term, edit));
             }
             _ => {}
@@ -67,24 +76,29 @@ impl Contents {
         self.add_live(event, number);
         match &event.fact {
             Fact::MessageEdited { message, .. } => {
-                self.changed.insert((*message, number), Change::Edited);
+                let edit = u32::try_from(self.edits.len().saturating_sub(1)).unwrap_or(u32::MAX);
+                self.change(*message, number, Change::Edited(edit));
             }
-            Fact::MessageDeleted { message, .. } => {
-                self.changed.insert((*message, number), Change::Deleted);
-            }
+            Fact::MessageDeleted { message, .. } => self.change(*message, number, Change::Deleted),
             _ => {}
         }
+    }
+
+    fn change(&mut self, message: u64, number: u32, change: Change) {
+        let before = self.changed.range((message, 0)..=(message, u32::MAX)).next_back();
+        if let Some((_, Change::Edited(edit))) = before
+            && let Some(edit) = self.edits.get_mut(*edit as usize)
+        {
+            edit.newest_to = number.saturating_sub(1);
+        }
+        self.changed.insert((message, number), change);
     }
 
     /// Whether an edit is the newest that happened to its message, of all events up to `upto`.
     #[must_use]
     pub fn is_current(&self, edit: u32, upto: u32) -> bool {
-        let Some((event, message)) = self.edits.get(edit as usize) else { return false };
-        let happened = self.changed.range((*message, 0)..=(*message, upto));
-        let newest = happened.last().map(|((_, event), change)| (*event, *change));
-        // In a part of the log that was compacted no other is left.
-        let newest = newest.is_none_or(|newest| newest == (*event, Change::Edited));
-        *event <= upto && newest && !self.went(*message, upto)
+        let Some(Edit { event, message, newest_to }) = self.edits.get(edit as usize) else { return false };
+        *event <= upto && upto <= *newest_to && !self.went(*message, upto)
     }
 
     /// Whether something happened to a message by event `upto`.
@@ -109,7 +123,7 @@ impl Contents {
     /// The messages of those edits that are current as of event `upto`.
     pub fn edited(&self, edits: impl Iterator<Item = u32>, upto: u32) -> Vec<u64> {
         let current = edits.filter(|edit| self.is_current(*edit, upto));
-        current.filter_map(|edit| self.edits.get(edit as usize)).map(|(_, message)| *message).collect()
+        current.filter_map(|edit| self.edits.get(edit as usize)).map(|edit| edit.message).collect()
     }
 
     /// The smallest and the largest seq of a message that something happened to, by whatever event.
@@ -130,7 +144,7 @@ impl Contents {
         self.dictionary.held_bytes()
             + 16 * self.columns.list().len()
             + self.values.held_bytes()
-            + 16 * self.edits.len()
+            + size_of::<Edit>() * self.edits.len()
             + 40 * self.changed.len()
             + deleted
     }

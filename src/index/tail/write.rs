@@ -103,7 +103,7 @@ fn changes_before(contents: &Contents, first: u64) -> BTreeMap<Vec<u8>, Vec<u64>
     let (mut edited, mut deleted) = (Vec::new(), Vec::new());
     for ((message, _), change) in contents.changed.range(..(first, 0)) {
         match change {
-            Change::Edited => edited.push(*message),
+            Change::Edited(_) => edited.push(*message),
             Change::Deleted => deleted.push(*message),
         }
     }

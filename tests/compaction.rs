@@ -195,8 +195,10 @@ fn keys_are_found_where_compaction_put_them_though_files_of_the_index_say_where_
     const KEYS: usize = 6000;
     let mut daemon = Daemon::with(&["--segment-bytes", "256K"]);
     let mut client = daemon.connect();
+    // Of such a length that they are more than a tail takes.
+    let name = |key: usize| format!("key-{key:0>100}");
     for number in 0..2 * KEYS {
-        client.ok(set(&format!("key-{}", number % KEYS), number));
+        client.ok(set(&name(number % KEYS), number));
     }
     let in_files =
         |client: &mut Client| common::number(&client.ok(json!({"cmd": "stats"}))["index"], "file_runs");
@@ -204,7 +206,7 @@ fn keys_are_found_where_compaction_put_them_though_files_of_the_index_say_where_
     let all_are_there = |daemon: &Daemon| {
         let mut client = daemon.connect();
         for key in 0..KEYS {
-            let found = client.ok(json!({"cmd": "kv.get", "key": format!("key-{key}")}));
+            let found = client.ok(json!({"cmd": "kv.get", "key": name(key)}));
             assert_eq!((&found["value"], found.seq()), (&json!(KEYS + key), (KEYS + key + 1) as u64));
         }
     };

@@ -333,7 +333,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_beside_a_seq_is_found_without_reading_all(seqs in seqs(), more in prop::collection::vec(0_u64..20_001, 9)) {
+        fn what_is_beside_a_seq_is_found_without_reading_all(
+            seqs in seqs(),
+            more in prop::collection::vec(0_u64..20_001, 9),
+        ) {
             let run = file_run(1, 1, |writer| {
                 PostingsWriter::default().write(writer, b"a\0", seqs.iter().copied()).expect("memory");
             });

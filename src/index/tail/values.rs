@@ -39,7 +39,7 @@ const REMOVED: u32 = u32::MAX;
 const NONE: u32 = u32::MAX;
 
 /// As many small keys fill a tail.
-const FILTERED_KEYS: u64 = 8192;
+const FILTERED_KEYS: u64 = 12_288;
 
 /// As a number of 32 bits: a tail is left as it is long before it has so many bytes.
 fn small(number: usize) -> u32 {

@@ -223,9 +223,7 @@ fn mark_in(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<
     }
     if is_bits(chunk.count, chunk.last - chunk.first) {
         for (place, bytes) in deltas.chunks(8).enumerate() {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            let (bits, at) = (u64::from_le_bytes(eight), from + 64 * place);
+            let (bits, at) = (packed::load(bytes, 0), from + 64 * place);
             *window.get_mut(at / 64)? |= bits << (at % 64);
             if at % 64 > 0
                 && let carried = bits >> (64 - at % 64)
@@ -270,13 +268,11 @@ fn marked_in(chunk: Chunk, deltas: &[u8], low: u64, window: &[u64]) -> Option<u6
     }
     if is_bits(chunk.count, span) {
         let words = deltas.chunks(8).enumerate().map(|(place, bytes)| {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
             let at = from + 64 * place;
             let here = window.get(at / 64).map_or(0, |word| word >> (at % 64));
             // Shifted in two steps, since by 64 at once is not possible.
             let behind = window.get(at / 64 + 1).map_or(0, |word| word << 1 << (63 - at % 64));
-            u64::from_le_bytes(eight) & (here | behind)
+            packed::load(bytes, 0) & (here | behind)
         });
         return Some(words.filter(|word| *word != 0).map(|word| u64::from(word.count_ones())).sum());
     }

@@ -165,15 +165,17 @@ impl Windows {
     /// Begins a window with those that are live, or dead.
     fn begin(&mut self, low: u64, dead: &mut [Boxed<'_>], among: Among) -> Result<()> {
         self.common.clear();
-        self.common.resize(WINDOW_WORDS, if among == Among::Live { u64::MAX } else { 0 });
+        self.common.resize(WINDOW_WORDS, 0);
         self.spare.clear();
         for changed in dead {
             changed.take_before(low + WINDOW_SEQS, &mut self.spare)?;
         }
         for seq in &self.spare {
             let place = usize::try_from(seq - low).unwrap_or(0);
-            let (word, bit) = (&mut self.common[place / 64], 1 << (place % 64));
-            *word = if among == Among::Live { *word & !bit } else { *word | bit };
+            self.common[place / 64] |= 1 << (place % 64);
+        }
+        if among == Among::Live {
+            self.common.iter_mut().for_each(|word| *word = !*word);
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ impl<'r> Postings<'r> {
         Ok(Some(Postings { list, order, size, current: Some(first), seeks: 0, seqs: Vec::new(), left: 0 }))
     }
 
-    /// Goes to the chunk that holds the first item at `target` or behind it. `false`: there is none.
+    /// Goes to the chunk that holds the first item from `seq` on. `false`: there is none.
     fn seek_chunk(&mut self, seq: u64) -> Result<bool> {
         self.seeks = 0;
         if self.order == Order::Oldest {

@@ -133,7 +133,7 @@ pub fn beside(bytes: &[u8], count: usize, span: u64, wanted: u64) -> (Option<u64
 }
 
 /// Eight bytes from a place on, zeros behind the end.
-fn load(bytes: &[u8], place: usize) -> u64 {
+pub(super) fn load(bytes: &[u8], place: usize) -> u64 {
     let rest = bytes.get(place..).unwrap_or_default();
     if let Some(eight) = rest.first_chunk::<8>() {
         return u64::from_le_bytes(*eight);

@@ -112,10 +112,7 @@ impl List<'_> {
         if self.chunk.first >= low && self.chunk.last < end {
             return chunk::mark(self.chunk, self.postings(), low, window);
         }
-        spare.clear();
-        self.decode(spare)?;
-        for seq in spare.iter().filter(|seq| **seq >= low && **seq < end) {
-            let place = usize::try_from(seq - low).unwrap_or(0);
+        for place in self.places_inside(low, end, spare)? {
             window[place / 64] |= 1 << (place % 64);
         }
         Ok(())
@@ -130,15 +127,21 @@ impl List<'_> {
         if self.chunk.first >= low && self.chunk.last < end {
             return chunk::marked(self.chunk, self.postings(), low, window);
         }
+        let places = self.places_inside(low, end, spare)?;
+        Ok(places.map(|place| window[place / 64] >> (place % 64) & 1).sum())
+    }
+
+    /// The chunk's postings from `low` on and before `end`, counted from `low`.
+    fn places_inside<'s>(
+        &self,
+        low: u64,
+        end: u64,
+        spare: &'s mut Vec<u64>,
+    ) -> Result<impl Iterator<Item = usize> + use<'s>> {
         spare.clear();
         self.decode(spare)?;
-        let inside = spare.iter().filter(|seq| **seq >= low && **seq < end);
-        Ok(inside
-            .map(|seq| {
-                let place = usize::try_from(seq - low).unwrap_or(0);
-                window[place / 64] >> (place % 64) & 1
-            })
-            .sum())
+        let inside = spare.iter().filter(move |seq| **seq >= low && **seq < end);
+        Ok(inside.map(move |seq| usize::try_from(seq - low).unwrap_or(0)))
     }
 
     /// Whether `seq` is among the chunk's postings.

@@ -160,13 +160,13 @@ impl Rewriter {
 
 /// The event of a record, if it is live.
 fn live_event(seq: u64, json: &[u8], liveness: &mut Liveness<'_>) -> Result<Option<Event>> {
-    if let Some(name) = type_name(json)
-        && liveness.is_surely_dead(seq, name)?
-    {
+    let told = type_name(json).map_or(Ok(None), |name| liveness.by_type(seq, name))?;
+    if told == Some(false) {
         return Ok(None);
     }
     let event = Event::decode(json)?;
-    Ok(liveness.event(&event)?.then_some(event))
+    let live = told.map_or_else(|| liveness.event(&event), Ok)?;
+    Ok(live.then_some(event))
 }
 
 /// Live events on their way into new segments and a new run.

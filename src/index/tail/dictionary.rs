@@ -17,8 +17,8 @@ use memchr::memmem::Finder;
 
 use crate::index::block::beginning;
 
-/// No posting.
-const NONE: u32 = u32::MAX;
+/// Where there is no other: no posting before the oldest, no version before the first.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// A term of the dictionary.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ fn hash_whole(hasher: &DefaultHashBuilder, term: &[u8]) -> u64 {
 }
 
 /// A count of things in memory, all of which a batch or a tail bounds.
-fn small(count: usize) -> u32 {
+pub(super) fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(NONE)
 }
 

@@ -8,7 +8,7 @@
 //! A lock guards it. The writer holds it for a few events at a time, readers for one look-up or one
 //! piece of a list, none of them while it waits for anything.
 //!
-//! - `dictionary` has the terms with their postings, `values` the keys of the table, `sorted` their order;
+//! - `dictionary` has the terms with their postings, `values` the keys of the table, `leaves` their order;
 //!   `contents` has both and what happened to messages.
 //! - `view` is the tail as one snapshot sees it; `cursor` walks it.
 //! - `write` makes a run file of it.
@@ -16,7 +16,7 @@
 pub mod contents;
 pub mod cursor;
 pub mod dictionary;
-mod sorted;
+mod leaves;
 pub mod values;
 pub mod view;
 pub mod write;

@@ -6,7 +6,8 @@
 use std::cmp::Ordering;
 use std::ops::Bound;
 
-use super::sorted::Sorted;
+use super::dictionary::{NONE, small};
+use super::leaves::Leaves;
 use crate::index::filter::{self, Filter};
 
 /// The keys. Whatever has a length of its own lies in one piece of memory behind the other, which goes back whole
@@ -17,7 +18,7 @@ pub struct Values {
     bytes: Vec<u8>,
     versions: Vec<Version>,
     /// The newest version of each key, in the order of the keys.
-    keys: Sorted,
+    keys: Leaves,
     /// Of the keys, once there are some: most look-ups are for keys of older pieces, and a way through
     /// them costs a cache miss for every other key that it compares.
     filter: Filter,
@@ -36,15 +37,9 @@ struct Version {
 }
 
 const REMOVED: u32 = u32::MAX;
-const NONE: u32 = u32::MAX;
 
 /// As many small keys fill a tail.
 const FILTERED_KEYS: u64 = 12_288;
-
-/// As a number of 32 bits: a tail is left as it is long before it has so many bytes.
-fn small(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
 
 impl Values {
     fn text(&self, (start, length): (u32, u32)) -> &[u8] {

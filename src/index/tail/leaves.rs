@@ -24,8 +24,8 @@ impl Leaf {
 
 /// Numbers in order.
 #[derive(Debug, Default)]
-pub struct Sorted {
-    leaves: Vec<Leaf>,
+pub struct Leaves {
+    stored: Vec<Leaf>,
     /// The leaves in order.
     order: Vec<u32>,
     numbers: usize,
@@ -38,7 +38,7 @@ pub struct Place {
     number: usize,
 }
 
-impl Sorted {
+impl Leaves {
     /// How many numbers there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -48,11 +48,11 @@ impl Sorted {
     /// Bytes that they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.leaves.len() * (size_of::<Leaf>() + size_of::<u32>())
+        self.stored.len() * (size_of::<Leaf>() + size_of::<u32>())
     }
 
     fn leaf(&self, place: usize) -> Option<&Leaf> {
-        self.leaves.get(*self.order.get(place)? as usize)
+        self.stored.get(*self.order.get(place)? as usize)
     }
 
     /// The number at a place.
@@ -65,7 +65,7 @@ impl Sorted {
     /// a number is to what is sought.
     pub fn find(&self, mut compare: impl FnMut(u32) -> Ordering) -> Result<Place, Place> {
         // The last leaf whose first number is not larger.
-        let first = |leaf: &u32| self.leaves[*leaf as usize].numbers[0];
+        let first = |leaf: &u32| self.stored[*leaf as usize].numbers[0];
         let behind = self.order.partition_point(|leaf| compare(first(leaf)) != Ordering::Greater);
         let leaf = behind.saturating_sub(1);
         let numbers = self.leaf(leaf).map(Leaf::numbers).unwrap_or_default();
@@ -91,7 +91,7 @@ impl Sorted {
                 (leaf, at) = (leaf + 1, at - kept);
             }
         }
-        let Leaf { numbers, taken } = &mut self.leaves[self.order[leaf] as usize];
+        let Leaf { numbers, taken } = &mut self.stored[self.order[leaf] as usize];
         numbers.copy_within(at..*taken, at + 1);
         numbers[at] = number;
         *taken += 1;
@@ -101,23 +101,23 @@ impl Sorted {
     /// Moves all but the first `kept` numbers of a leaf to one of their own behind it. Of none makes the first.
     fn split(&mut self, place: usize, kept: usize) {
         let mut new = Leaf { numbers: [0; LEAF_NUMBERS], taken: 0 };
-        let number = u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
+        let number = u32::try_from(self.stored.len()).unwrap_or(u32::MAX);
         let Some(full) = self.order.get(place).map(|leaf| *leaf as usize) else {
-            self.leaves.push(new);
+            self.stored.push(new);
             self.order.push(number);
             return;
         };
-        let moved = &self.leaves[full].numbers()[kept..];
+        let moved = &self.stored[full].numbers()[kept..];
         new.taken = moved.len();
         new.numbers[..moved.len()].copy_from_slice(moved);
-        self.leaves[full].taken = kept;
-        self.leaves.push(new);
+        self.stored[full].taken = kept;
+        self.stored.push(new);
         self.order.insert(place + 1, number);
     }
 
     /// Puts another number where one is that has the same place in the order.
     pub fn replace(&mut self, place: Place, number: u32) {
-        let leaf = self.order.get(place.leaf).and_then(|leaf| self.leaves.get_mut(*leaf as usize));
+        let leaf = self.order.get(place.leaf).and_then(|leaf| self.stored.get_mut(*leaf as usize));
         if let Some(old) = leaf.and_then(|leaf| leaf.numbers.get_mut(place.number)) {
             *old = number;
         }
@@ -126,7 +126,7 @@ impl Sorted {
     /// The numbers from a place on, in order.
     pub fn from(&self, place: Place) -> impl Iterator<Item = u32> {
         let leaves = self.order.get(place.leaf..).unwrap_or_default();
-        let numbers = leaves.iter().flat_map(|leaf| self.leaves[*leaf as usize].numbers());
+        let numbers = leaves.iter().flat_map(|leaf| self.stored[*leaf as usize].numbers());
         numbers.skip(place.number).copied()
     }
 
@@ -153,7 +153,7 @@ mod tests {
         ) {
             // A number is in the order of its last digits, and these are what is sought.
             let key = |number: u32| number % 1000;
-            let (mut sorted, mut model) = (Sorted::default(), std::collections::BTreeMap::new());
+            let (mut sorted, mut model) = (Leaves::default(), std::collections::BTreeMap::new());
             for (place, number) in (0_u32..).zip(&numbers) {
                 let new = 1000 * place + number;
                 match sorted.find(|other| key(other).cmp(number)) {
@@ -168,7 +168,7 @@ mod tests {
             prop_assert_eq!(found.ok().and_then(|place| sorted.get(place)), model.get(&sought).copied());
             let (Ok(place) | Err(place)) = found;
             prop_assert!(sorted.from(place).eq(model.range(sought..).map(|(_, number)| *number)));
-            let full = sorted.leaves.len() * LEAF_NUMBERS;
+            let full = sorted.stored.len() * LEAF_NUMBERS;
             prop_assert!(full <= 2 * model.len() + LEAF_NUMBERS, "{full} places for {}", model.len());
         }
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::frame::{Header, VERSION};
+use super::frame::{Frame, Header, VERSION};
 use super::segment::{self, Segment};
 use crate::storage::{Open, Storage};
 
@@ -23,25 +23,14 @@ pub struct CompactedWriter {
     position: u64,
     last: u64,
     bytes: u64,
-    frame: Vec<u8>,
 }
 
 impl CompactedWriter {
     /// Begins with the first event of the log.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, folder: PathBuf, generation: u64, segment_bytes: u64) -> Self {
-        let (segments, frame) = (Vec::new(), Vec::new());
-        CompactedWriter {
-            storage,
-            folder,
-            generation,
-            segment_bytes,
-            segments,
-            position: 0,
-            last: 0,
-            bytes: 0,
-            frame,
-        }
+        let (segments, position, last, bytes) = (Vec::new(), 0, 0, 0);
+        CompactedWriter { storage, folder, generation, segment_bytes, segments, position, last, bytes }
     }
 
     /// The last event that it covers.
@@ -61,7 +50,7 @@ impl CompactedWriter {
     ///
     /// # Errors
     /// What the system says.
-    pub fn append(&mut self, last: u64, lines: &[u8]) -> io::Result<u64> {
+    pub fn append(&mut self, last: u64, frame: &mut Frame) -> io::Result<u64> {
         let segment = match self.segments.last() {
             Some(newest) if self.position < self.segment_bytes => Arc::clone(newest),
             newest => {
@@ -69,17 +58,14 @@ impl CompactedWriter {
                 self.begin()?
             }
         };
-        self.frame.clear();
-        let (first, prev, bytes) = (self.last + 1, self.last, lines.len() as u64);
+        let (first, prev, bytes) = (self.last + 1, self.last, frame.lines().len() as u64);
         // All of it is on disk before anything refers to it.
-        Header { v: VERSION, first, last, prev, synced: prev, bytes }.write(&mut self.frame);
-        let start = self.position + self.frame.len() as u64;
-        self.frame.extend_from_slice(lines);
-        segment.file.write_at(&self.frame, self.position)?;
-        self.position += self.frame.len() as u64;
-        self.bytes += self.frame.len() as u64;
+        let whole = frame.close(&Header { v: VERSION, first, last, prev, synced: prev, bytes });
+        segment.file.write_at(whole, self.position)?;
+        self.position += whole.len() as u64;
+        self.bytes += whole.len() as u64;
         self.last = last;
-        Ok(start)
+        Ok(self.position - bytes)
     }
 
     fn begin(&mut self) -> io::Result<Arc<Segment>> {

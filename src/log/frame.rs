@@ -98,6 +98,60 @@ impl Header {
     }
 }
 
+/// The lines of a batch, and room before them for the header, which is known last: so what is written lies in one
+/// piece.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// Nothing at all, or the room and the lines.
+    bytes: Vec<u8>,
+}
+
+/// Room for a header. None is longer.
+pub const HEADER_ROOM: usize = 192;
+
+impl Frame {
+    /// Begins anew, with the memory that it has.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Bytes of memory that it has.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    fn make_room(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.resize(HEADER_ROOM, 0);
+        }
+    }
+
+    /// Adds a line with this JSON. Answers where it begins among the lines.
+    pub fn add(&mut self, json: &[u8]) -> usize {
+        self.make_room();
+        let start = self.bytes.len() - HEADER_ROOM;
+        write_line(&mut self.bytes, |out| out.extend_from_slice(json));
+        start
+    }
+
+    /// Its lines.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        self.bytes.get(HEADER_ROOM..).unwrap_or_default()
+    }
+
+    /// Puts a header before the lines. Answers both, as they are to be written.
+    pub fn close(&mut self, header: &Header) -> &[u8] {
+        let mut line = Vec::with_capacity(HEADER_ROOM);
+        header.write(&mut line);
+        self.make_room();
+        let start = HEADER_ROOM - line.len();
+        self.bytes[start..HEADER_ROOM].copy_from_slice(&line);
+        &self.bytes[start..]
+    }
+}
+
 /// The JSON of a line (without its line feed) whose checksum holds. `None` when it does not.
 #[must_use]
 pub fn check_line(line: &[u8]) -> Option<&[u8]> {
@@ -137,6 +191,34 @@ mod tests {
         header.write(&mut line);
         assert_eq!(line.pop(), Some(b'\n'));
         assert_eq!(check_line(&line).and_then(Header::read), Some(header));
+    }
+
+    #[test]
+    fn a_frame_is_its_header_and_its_lines_and_may_begin_anew() {
+        let mut frame = Frame::default();
+        for (last, lines) in [(7, "1c1ff3b5 {\"seq\":7}\n"), (8, "")] {
+            assert_eq!(frame.lines(), b"");
+            if last == 7 {
+                assert_eq!((frame.add(b"{\"seq\":7}"), frame.lines().len()), (0, lines.len()));
+            }
+            let bytes = frame.lines().len() as u64;
+            let header = Header { v: 1, first: last, last, prev: last - 1, synced: 0, bytes };
+            let mut expected = Vec::new();
+            header.write(&mut expected);
+            expected.extend_from_slice(frame.lines());
+            assert_eq!(frame.close(&header), expected);
+            frame.clear();
+        }
+        assert_eq!((frame.add(b"{}"), frame.add(b"{}")), (0, 12));
+    }
+
+    #[test]
+    fn the_longest_header_has_room() {
+        let most = u64::MAX;
+        let header = Header { v: VERSION, first: most, last: most, prev: most, synced: most, bytes: most };
+        let mut line = Vec::new();
+        header.write(&mut line);
+        assert_eq!(Frame::default().close(&header), line);
     }
 
     proptest! {

@@ -185,7 +185,7 @@ impl Recovered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::frame::{Header, VERSION, write_line};
+    use crate::log::frame::{Frame, Header, VERSION, write_line};
     use crate::storage::memory::Memory;
 
     fn line(json: &str) -> Vec<u8> {
@@ -344,7 +344,9 @@ mod tests {
         );
         assert_eq!(segments[0].file.length().expect("memory"), one.len() as u64);
         assert_eq!((log.last(), log.synced()), (2, 2));
-        log.append(3, 3, &line("{\"seq\":3,\"at\":\"\"}")).expect("memory");
+        let mut frame = Frame::default();
+        frame.add(b"{\"seq\":3,\"at\":\"\"}");
+        log.append(3, 3, &mut frame).expect("memory");
         log.trim().expect("memory");
         let again = super::read(segments, Start::default(), &mut |_, _| Ok(())).expect("it is whole");
         assert_eq!((again.last, again.torn_length().expect("memory")), (3, 0));

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::frame::{Header, VERSION};
+use super::frame::{Frame, HEADER_ROOM, Header, VERSION};
 use super::segment::{self, Segment};
 use crate::storage::{File, Open, Storage, temporary_name};
 
@@ -16,8 +16,6 @@ const ROOM_BYTES: u64 = 256 << 10;
 const RESERVE_BYTES_MAX: u64 = 1 << 20;
 /// What is written ahead, in one call at most. A page of it takes no memory until it is read.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
-/// No frame's header is longer.
-const HEADER_BYTES: u64 = 192;
 
 /// The end of the log, to append to. Only recovery makes one.
 pub struct LogWriter {
@@ -33,7 +31,6 @@ pub struct LogWriter {
     room: u64,
     last: u64,
     synced: u64,
-    frame: Vec<u8>,
 }
 
 /// The file of a segment that is to be begun.
@@ -65,19 +62,8 @@ impl LogWriter {
         room: u64,
         last: u64,
     ) -> Self {
-        let (frame, full_at) = (Vec::new(), segment_bytes);
-        LogWriter {
-            storage,
-            folder,
-            segment,
-            segment_bytes,
-            full_at,
-            position,
-            room,
-            last,
-            synced: last,
-            frame,
-        }
+        let (full_at, synced) = (segment_bytes, last);
+        LogWriter { storage, folder, segment, segment_bytes, full_at, position, room, last, synced }
     }
 
     /// The segment that takes the next frame.
@@ -101,7 +87,7 @@ impl LogWriter {
     /// Whether a frame with so many bytes of lines has room, with the reserve behind it unless it may use
     /// that. Asked for each request; the disk is asked only when the room made ahead is not enough.
     pub fn has_room(&mut self, lines: u64, may_use_reserve: bool) -> bool {
-        let end = self.position + HEADER_BYTES + lines;
+        let end = self.position + HEADER_ROOM as u64 + lines;
         let reserve = self.reserve();
         if end + reserve > self.room {
             self.make_room(end + reserve);
@@ -109,25 +95,22 @@ impl LogWriter {
         end + if may_use_reserve { 0 } else { reserve } <= self.room
     }
 
-    /// Appends the events `first` to `last`, whose lines are `lines`. Answers where the lines
-    /// begin in the segment.
+    /// Appends the events `first` to `last`, whose lines `frame` has. Answers where the lines begin in the
+    /// segment.
     ///
     /// # Errors
     /// As [`AppendError`] says.
-    pub fn append(&mut self, first: u64, last: u64, lines: &[u8]) -> Result<u64, AppendError> {
-        self.frame.clear();
-        let bytes = lines.len() as u64;
-        Header { v: VERSION, first, last, prev: self.last, synced: self.synced, bytes }
-            .write(&mut self.frame);
-        let start = self.position + self.frame.len() as u64;
-        self.frame.extend_from_slice(lines);
-        let end = self.position + self.frame.len() as u64;
+    pub fn append(&mut self, first: u64, last: u64, frame: &mut Frame) -> Result<u64, AppendError> {
+        let bytes = frame.lines().len() as u64;
+        let (prev, synced) = (self.last, self.synced);
+        let whole = frame.close(&Header { v: VERSION, first, last, prev, synced, bytes });
+        let end = self.position + whole.len() as u64;
         if end > self.room {
             self.make_room(end);
         }
-        if let Err(error) = self.segment.file.write_at(&self.frame, self.position) {
+        if let Err(error) = self.segment.file.write_at(whole, self.position) {
             // What was written in part must not be taken for a frame: zeros are put over it.
-            return Err(match self.wipe() {
+            return Err(match self.wipe(whole.len()) {
                 Ok(()) => AppendError::Refused(error),
                 Err(_) => AppendError::Broken(error),
             });
@@ -135,7 +118,7 @@ impl LogWriter {
         self.position = end;
         self.room = self.room.max(end);
         self.last = last;
-        Ok(start)
+        Ok(end - bytes)
     }
 
     /// Writes zeros ahead. A disk with no room for them may still
@@ -151,10 +134,10 @@ impl LogWriter {
         self.room = self.room.max(reached);
     }
 
-    /// Puts zeros over a frame that was written in part. The room stays: on a full disk it would not come
-    /// back.
-    fn wipe(&mut self) -> io::Result<()> {
-        let inside = usize::try_from(self.room - self.position).unwrap_or(usize::MAX).min(self.frame.len());
+    /// Puts zeros over a frame of so many bytes that was written in part. The room stays: on a full disk it would
+    /// not come back.
+    fn wipe(&mut self, bytes: usize) -> io::Result<()> {
+        let inside = usize::try_from(self.room - self.position).unwrap_or(usize::MAX).min(bytes);
         let file = &self.segment.file;
         if file.write_at(&vec![0; inside], self.position).and_then(|()| file.set_length(self.room)).is_ok() {
             return Ok(());
@@ -276,6 +259,13 @@ mod tests {
         (storage, log)
     }
 
+    /// Appends a frame of one line.
+    fn append(log: &mut LogWriter, first: u64, last: u64, json: &[u8]) -> u64 {
+        let mut frame = Frame::default();
+        frame.add(json);
+        log.append(first, last, &mut frame).expect("memory")
+    }
+
     fn roll(log: &mut LogWriter) -> io::Result<()> {
         let prepared = log.prepare()?;
         log.roll(prepared)
@@ -288,30 +278,30 @@ mod tests {
     #[test]
     fn a_frame_says_what_came_before_it_and_what_of_that_is_on_disk() {
         let (storage, mut log) = log();
-        let start = log.append(1, 2, b"lines\n").expect("memory");
+        let start = append(&mut log, 1, 2, b"first");
         assert_eq!((log.last(), log.synced()), (2, 0));
         log.sync().expect("memory");
         assert_eq!(log.synced(), 2);
-        let second = log.append(3, 3, b"line\n").expect("memory");
+        let second = append(&mut log, 3, 3, b"second");
         let bytes = content(&storage, 1);
         let at = |place: u64| &bytes[usize::try_from(place).expect("small")..];
-        assert!(at(start).starts_with(b"lines\n") && at(second).starts_with(b"line\n"));
-        let header = &at(start + 6)[9..];
+        assert!(at(start)[9..].starts_with(b"first\n") && at(second)[9..].starts_with(b"second\n"));
+        let header = &at(start + 15)[9..];
         let header = &header[..header.iter().position(|byte| *byte == b'\n').expect("a line")];
-        let expected = Header { v: VERSION, first: 3, last: 3, prev: 2, synced: 2, bytes: 5 };
+        let expected = Header { v: VERSION, first: 3, last: 3, prev: 2, synced: 2, bytes: 16 };
         assert_eq!(Header::read(header), Some(expected));
     }
 
     #[test]
     fn room_is_made_ahead_of_the_end_and_cut_off_at_the_end() {
         let (storage, mut log) = log();
-        log.append(1, 1, b"x\n").expect("memory");
+        append(&mut log, 1, 1, b"x");
         let bytes = content(&storage, 1);
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("a frame") + 1;
         let ahead = (bytes.len() - used) as u64;
         assert!((ROOM_BYTES - 200..=ROOM_BYTES).contains(&ahead), "{ahead}");
         for seq in 2..=20 {
-            log.append(seq, seq, &[b'y'; 60_000]).expect("memory");
+            append(&mut log, seq, seq, &[b'y'; 60_000]);
             assert!(content(&storage, 1).len() as u64 <= SEGMENT_BYTES.max(log.position), "event {seq}");
         }
         assert!(log.is_full());
@@ -323,7 +313,7 @@ mod tests {
     fn a_full_segment_is_followed_by_one_that_is_named_after_its_first_event() {
         let (storage, mut log) = log();
         assert!(!log.is_full());
-        log.append(1, 7, &vec![b'x'; 1 << 20]).expect("memory");
+        append(&mut log, 1, 7, &vec![b'x'; 1 << 20]);
         assert!(log.is_full());
         log.trim().and_then(|()| roll(&mut log)).expect("memory");
         assert_eq!((log.segment().first, log.is_full(), log.last()), (8, false, 7));
@@ -333,11 +323,12 @@ mod tests {
         );
         let reserve = content(&storage, 8).len() as u64;
         assert!(reserve >= SEGMENT_BYTES / 16, "room that a full disk may not have later: {reserve}");
-        log.append(8, 8, b"y\n").expect("memory");
+        append(&mut log, 8, 8, b"y");
         assert!(content(&storage, 8).starts_with(&content(&storage, 8)[..9]));
         assert_eq!(
             content(&storage, 1).len() as u64,
             (1 << 20)
+                + 10
                 + content(&storage, 1).iter().position(|byte| *byte == b'\n').expect("a header") as u64
                 + 1
         );
@@ -346,13 +337,13 @@ mod tests {
     #[test]
     fn a_segment_that_is_not_begun_leaves_no_file_and_is_not_made_again_at_once() {
         let (storage, mut log) = log();
-        log.append(1, 1, &vec![b'y'; 1 << 20]).expect("memory");
+        append(&mut log, 1, 1, &vec![b'y'; 1 << 20]);
         assert!(log.is_full());
         let prepared = log.prepare().expect("memory");
         assert!(!log.is_full());
         log.discard(&prepared);
         assert_eq!(storage.list(Path::new("/log")).expect("memory").len(), 1);
-        log.append(2, 2, &vec![b'y'; 1 << 20]).expect("memory");
+        append(&mut log, 2, 2, &vec![b'y'; 1 << 20]);
         assert!(log.is_full());
         log.trim().and_then(|()| roll(&mut log)).expect("memory");
         assert!(!log.is_full());
@@ -365,6 +356,6 @@ mod tests {
         assert!(log.has_room(10, false));
         assert!(log.has_room(SEGMENT_BYTES, true) && log.has_room(SEGMENT_BYTES, false));
         assert_eq!(log.reserve(), SEGMENT_BYTES / 16);
-        assert!(log.room >= log.position + HEADER_BYTES + SEGMENT_BYTES + log.reserve());
+        assert!(log.room >= log.position + HEADER_ROOM as u64 + SEGMENT_BYTES + log.reserve());
     }
 }

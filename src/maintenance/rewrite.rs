@@ -15,7 +15,7 @@ use crate::index::run::{Meta, Run, write_value};
 use crate::index::run_writer::RunWriter;
 use crate::log::compacted::Compacted;
 use crate::log::compaction::CompactedWriter;
-use crate::log::frame::write_line;
+use crate::log::frame::Frame;
 use crate::log::recovery::{Failure, Found, Start, read_until};
 use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
@@ -91,7 +91,7 @@ impl Rewriter {
             writer,
             rebuild,
             events: Vec::new(),
-            lines: Vec::new(),
+            frame: Frame::default(),
             starts: Vec::new(),
             tally: Tally::default(),
         };
@@ -174,8 +174,8 @@ struct Copy {
     writer: CompactedWriter,
     rebuild: Rebuild,
     events: Vec<Event>,
-    /// The lines of the next frame, and where each begins.
-    lines: Vec<u8>,
+    /// The next frame, and where each of its lines begins.
+    frame: Frame,
     starts: Vec<usize>,
     tally: Tally,
 }
@@ -217,20 +217,19 @@ impl Copy {
             return Ok(());
         };
         self.tally.events += 1;
-        self.starts.push(self.lines.len());
-        write_line(&mut self.lines, |out| out.extend_from_slice(json));
+        self.starts.push(self.frame.add(json));
         self.events.push(event);
-        if self.lines.len() >= FRAME_BYTES { self.close(seq) } else { Ok(()) }
+        if self.frame.lines().len() >= FRAME_BYTES { self.close(seq) } else { Ok(()) }
     }
 
     /// Writes the frame of the events up to `last`.
     fn close(&mut self, last: u64) -> Result<()> {
         let failed = |error| Error::new(Code::ReadOnly, format!("the log cannot be compacted: {error}"));
-        let start = self.writer.append(last, &self.lines).map_err(failed)?;
+        let start = self.writer.append(last, &mut self.frame).map_err(failed)?;
         for (event, offset) in self.events.drain(..).zip(self.starts.drain(..)) {
             self.rebuild.add(&event, start + offset as u64)?;
         }
-        self.lines.clear();
+        self.frame.clear();
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::jobs::Queue;
 use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit, tag};
 use crate::error::Result;
 use crate::index::tail::{Added, Removal};
-use crate::log::frame::write_line;
+use crate::log::frame::Frame;
 use crate::snapshot::Snapshot;
 
 /// Outcomes kept so far. Later requests see what earlier ones did.
@@ -31,8 +31,8 @@ impl Batch {
     /// An empty batch. `hot` knows values of the snapshot.
     #[must_use]
     pub fn new(snapshot: Arc<Snapshot>, mut hot: HotValues) -> Self {
-        let (counts, bytes) = (snapshot.counts(), hot.take_buffer());
-        let lines = Lines { first: snapshot.last + 1, bytes, starts: Vec::new() };
+        let (counts, frame) = (snapshot.counts(), hot.take_frame());
+        let lines = Lines { first: snapshot.last + 1, frame, starts: Vec::new() };
         let (changes, queues, hot) = (Changes::default(), BTreeMap::new(), RefCell::new(hot));
         Batch { snapshot, hot, changes, queues, counts, events: Vec::new(), lines, kept: false }
     }
@@ -59,18 +59,22 @@ impl Batch {
         &self.events
     }
 
-    /// The lines of a frame so far.
+    /// The lines so far.
     #[must_use]
     pub fn lines(&self) -> &[u8] {
-        &self.lines.bytes
+        self.lines.frame.lines()
+    }
+
+    /// The frame, to be written.
+    pub fn frame(&mut self) -> &mut Frame {
+        &mut self.lines.frame
     }
 
     /// Keeps an outcome.
     pub fn keep(&mut self, outcome: &mut Outcome) {
         for index in 0..outcome.events.len() {
-            self.lines.starts.push(self.lines.bytes.len());
-            let record = outcome.record(index).unwrap_or_default();
-            write_line(&mut self.lines.bytes, |out| out.extend_from_slice(record));
+            let start = self.lines.frame.add(outcome.record(index).unwrap_or_default());
+            self.lines.starts.push(start);
         }
         self.events.append(&mut outcome.events);
         outcome.changes.move_to(&mut self.changes);

@@ -5,6 +5,7 @@
 //! decided over it is written or told before it is safe.
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 use std::time::{Duration, Instant};
 
 use super::syncer::Synced;
@@ -37,7 +38,7 @@ impl Writer {
         let before = std::mem::replace(&mut self.requests_before, turn.requests);
         let alone = before.max(turn.requests) <= FEW_REQUESTS;
         let wrote = !turn.batch.events().is_empty() && self.broken.is_none();
-        let start = match if wrote { self.append(&turn).map(Some) } else { Ok(None) } {
+        let start = match if wrote { self.append(&mut turn).map(Some) } else { Ok(None) } {
             Ok(start) => start,
             Err(error) => {
                 self.close_batch(&mut turn);
@@ -139,11 +140,11 @@ impl Writer {
     }
 
     /// Writes a turn's frame. Answers where its lines begin in the segment.
-    fn append(&mut self, turn: &Turn) -> Result<u64> {
-        let events = turn.batch.events();
-        let last = self.snapshot.last + events.len() as u64;
+    fn append(&mut self, turn: &mut Turn) -> Result<u64> {
+        let first = self.snapshot.last + 1;
+        let last = turn.batch.next_seq() - 1;
         let started = Instant::now();
-        let start = match self.log.append(self.snapshot.last + 1, last, turn.batch.lines()) {
+        let start = match self.log.append(first, last, turn.batch.frame()) {
             Ok(start) => start,
             Err(AppendError::Refused(error)) => {
                 let file = self.log.segment().path.display();
@@ -214,6 +215,8 @@ impl Writer {
     pub(super) fn show(&mut self, next: Snapshot) {
         self.snapshot = Arc::new(next);
         self.around.published.publish(Arc::clone(&self.snapshot));
+        // Who begins to follow is counted, and then loads what is published: one of both sees the other.
+        fence(SeqCst);
         if self.around.stats.followers.get() > 0 {
             (self.around.announce)();
         }

@@ -8,13 +8,14 @@ use hashbrown::HashMap;
 
 use crate::domain::jobs::Queue;
 use crate::domain::table::{Changes, tag};
-use crate::log::frame::CHECKSUM_BYTES;
+use crate::log::frame::{CHECKSUM_BYTES, Frame, HEADER_ROOM};
 
 /// Values kept at most; then all are forgotten and gathered anew.
 const VALUES_MAX: usize = 8192;
-/// A buffer larger than this is not kept.
+/// A frame that has more memory than this is not kept.
 const KEPT_BYTES: usize = 1 << 20;
-/// Bytes of records kept at most: of a queue that is worked off as fast as it fills, some thousand jobs.
+/// Bytes of memory with records kept at most: of a queue that is worked off as fast as it fills, some thousand
+/// jobs.
 const RECENT_BYTES: usize = 2 << 20;
 /// A batch with more bytes is not kept among the recent ones: it would push out all others.
 const RECENT_BATCH_BYTES: usize = 128 << 10;
@@ -24,30 +25,45 @@ const RECENT_BATCH_BYTES: usize = 128 << 10;
 pub struct HotValues {
     values: HashMap<Vec<u8>, Option<Vec<u8>>>,
     queues: HashMap<u64, Option<Queue>>,
-    buffer: Vec<u8>,
+    /// For the next batch: an empty frame that has memory.
+    spare: Frame,
     recent: VecDeque<Lines>,
     recent_bytes: usize,
 }
 
 /// The lines of a batch.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Lines {
     /// The seq of the first.
     pub first: u64,
     /// The lines, one behind the other.
-    pub bytes: Vec<u8>,
+    pub frame: Frame,
     /// Where each begins.
     pub starts: Vec<usize>,
 }
 
 impl Lines {
+    /// The same in memory that fits them; and what has more than that, to be used again.
+    fn fitted(self) -> (Lines, Option<Lines>) {
+        if self.frame.held_bytes() <= 2 * (HEADER_ROOM + self.frame.lines().len()) {
+            return (self, None);
+        }
+        (self.clone(), Some(self))
+    }
+
+    /// Bytes of memory that they take.
+    fn held_bytes(&self) -> usize {
+        size_of::<Lines>() + self.frame.held_bytes() + size_of::<usize>() * self.starts.capacity()
+    }
+
     /// The record of an event, without the checksum before it and the line feed behind it.
     #[must_use]
     pub fn record(&self, seq: u64) -> Option<&[u8]> {
         let number = usize::try_from(seq.checked_sub(self.first)?).ok()?;
         let start = *self.starts.get(number)?;
-        let end = self.starts.get(number + 1).copied().unwrap_or(self.bytes.len());
-        self.bytes.get(start + CHECKSUM_BYTES..end.checked_sub(1)?)
+        let lines = self.frame.lines();
+        let end = self.starts.get(number + 1).copied().unwrap_or(lines.len());
+        lines.get(start + CHECKSUM_BYTES..end.checked_sub(1)?)
     }
 }
 
@@ -113,28 +129,75 @@ impl HotValues {
         self.recent.iter().rev().find(|lines| lines.first <= seq)?.record(seq)
     }
 
-    /// The buffer for the next batch's lines.
-    pub fn take_buffer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
+    /// An empty frame for the next batch.
+    pub fn take_frame(&mut self) -> Frame {
+        std::mem::take(&mut self.spare)
     }
 
-    /// Keeps the lines of a batch that was kept, or if they are not `wanted` only their buffer.
+    /// Keeps the lines of a batch that was kept, or if they are not `wanted` only their memory.
     pub fn keep_lines(&mut self, lines: Lines, wanted: bool) {
-        let mut spare = lines.bytes;
-        if wanted && !lines.starts.is_empty() && spare.len() <= RECENT_BATCH_BYTES {
-            self.recent_bytes += spare.len();
-            let lines = Lines { bytes: std::mem::take(&mut spare), ..lines };
-            self.recent.push_back(lines);
+        let mut spare;
+        if wanted && !lines.starts.is_empty() && lines.frame.lines().len() <= RECENT_BATCH_BYTES {
+            // Few lines must not keep the memory that many had.
+            let (kept, large) = lines.fitted();
+            self.recent_bytes += kept.held_bytes();
+            self.recent.push_back(kept);
+            spare = large;
             while self.recent_bytes > RECENT_BYTES
                 && let Some(oldest) = self.recent.pop_front()
             {
-                self.recent_bytes -= oldest.bytes.len();
-                spare = oldest.bytes;
+                self.recent_bytes -= oldest.held_bytes();
+                spare = spare.or(Some(oldest));
             }
+        } else {
+            spare = Some(lines);
         }
-        if spare.capacity() <= KEPT_BYTES {
-            spare.clear();
-            self.buffer = spare;
+        if let Some(Lines { mut frame, .. }) = spare
+            && frame.held_bytes() <= KEPT_BYTES
+        {
+            frame.clear();
+            self.spare = frame;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of one line, in the frame that is there for it.
+    fn batch(hot: &mut HotValues, first: u64, json: &[u8]) -> Lines {
+        let mut frame = hot.take_frame();
+        let starts = vec![frame.add(json)];
+        Lines { first, frame, starts }
+    }
+
+    #[test]
+    fn records_of_jobs_that_come_between_large_batches_take_no_more_memory_than_any() {
+        let mut hot = HotValues::default();
+        let (large, small) = (vec![b'x'; 500_000], b"{\"seq\":1}");
+        for pair in 0..1000 {
+            let lines = batch(&mut hot, 2 * pair + 1, &large);
+            hot.keep_lines(lines, false);
+            let lines = batch(&mut hot, 2 * pair + 2, small);
+            hot.keep_lines(lines, true);
+            assert!(hot.spare.held_bytes() >= large.len(), "the next large one finds memory");
+        }
+        assert_eq!(hot.record(2000), Some(&small[..]));
+        let held: usize = hot.recent.iter().map(|lines| lines.frame.held_bytes()).sum();
+        assert!(held <= 1000 * 1000, "{held} bytes");
+    }
+
+    #[test]
+    fn the_newest_records_of_jobs_are_kept_within_a_bound() {
+        let mut hot = HotValues::default();
+        let json = vec![b'x'; RECENT_BATCH_BYTES / 2];
+        for seq in 1..=100 {
+            let lines = batch(&mut hot, seq, &json);
+            hot.keep_lines(lines, true);
+        }
+        assert_eq!((hot.record(100), hot.record(1)), (Some(&json[..]), None));
+        let held: usize = hot.recent.iter().map(Lines::held_bytes).sum();
+        assert!(held == hot.recent_bytes && held <= RECENT_BYTES, "{held} bytes");
     }
 }

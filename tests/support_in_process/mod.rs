@@ -165,7 +165,7 @@ impl Daemon {
             return;
         }
         let last = batch.next_seq() - 1;
-        let start = self.log.append(self.snapshot.last + 1, last, batch.lines()).expect("room in memory");
+        let start = self.log.append(self.snapshot.last + 1, last, batch.frame()).expect("room in memory");
         self.log.sync().expect("memory");
         let clock = self.clock();
         batch.events().iter().for_each(|event| self.timers.note(event, clock));

@@ -155,6 +155,30 @@ impl Cursor for Postings<'_> {
     }
 }
 
+/// The first place from `start` on that is not before something; all behind it are not, too. Goes in steps that
+/// double, then between the last two (Bentley and Yao 1976): most are not far.
+fn first_not(start: usize, before: impl Fn(usize) -> bool) -> usize {
+    if !before(start) {
+        return start;
+    }
+    let (mut low, mut step) = (start, 1);
+    while before(low + step) {
+        low += step;
+        step *= 2;
+    }
+    let mut high = low + step;
+    low += 1;
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
 /// Seqs in memory, ascending, which others may have, too.
 pub struct Listed {
     seqs: Arc<[u64]>,
@@ -168,14 +192,6 @@ impl Listed {
     #[must_use]
     pub fn new(seqs: Arc<[u64]>, order: Order) -> Self {
         Listed { seqs, order, passed: 0 }
-    }
-
-    /// Of seqs in whatever order.
-    #[must_use]
-    pub fn gathered(mut seqs: Vec<u64>, order: Order) -> Self {
-        seqs.sort_unstable();
-        seqs.dedup();
-        Listed::new(seqs.into(), order)
     }
 
     /// The rank at a place in the direction of the walk.
@@ -197,28 +213,9 @@ impl Cursor for Listed {
         self.at(self.passed)
     }
 
-    /// In steps that double, then between the last two (Bentley and Yao 1976): most are not far.
     fn seek(&mut self, target: u64) -> Result<()> {
         let before = |place: usize| self.at(place).is_some_and(|rank| rank < target);
-        if !before(self.passed) {
-            return Ok(());
-        }
-        let (mut low, mut step) = (self.passed, 1);
-        while before(low + step) {
-            low += step;
-            step *= 2;
-        }
-        let mut high = low + step;
-        low += 1;
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if before(middle) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        self.passed = low;
+        self.passed = first_not(self.passed, before);
         Ok(())
     }
 
@@ -226,6 +223,54 @@ impl Cursor for Listed {
         let start = self.passed;
         self.seek(end)?;
         out.extend((start..self.passed).filter_map(|place| self.at(place)));
+        Ok(())
+    }
+}
+
+/// Seqs that were gathered in whatever order, some perhaps twice. Most walks end soon, so only the first few are
+/// put in order at once.
+pub struct Gathered {
+    ranks: Vec<u64>,
+    /// So many are in order, and before all others.
+    sorted: usize,
+    /// How many were passed.
+    passed: usize,
+}
+
+/// Items that are put in order at first.
+const SORTED_AT_FIRST: usize = 64;
+
+impl Gathered {
+    /// Stands at the first.
+    #[must_use]
+    pub fn of(seqs: Vec<u64>, order: Order) -> Self {
+        let mut ranks = seqs;
+        ranks.iter_mut().for_each(|seq| *seq = rank(order, *seq));
+        let sorted = ranks.len().min(SORTED_AT_FIRST);
+        if sorted < ranks.len() {
+            ranks.select_nth_unstable(sorted);
+        }
+        ranks[..sorted].sort_unstable();
+        Gathered { ranks, sorted, passed: 0 }
+    }
+}
+
+impl Cursor for Gathered {
+    fn size(&self) -> u64 {
+        self.ranks.len() as u64
+    }
+
+    fn current(&self) -> Option<u64> {
+        self.ranks.get(self.passed).copied()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.sorted < self.ranks.len() && self.ranks[self.sorted - 1] < target {
+            self.ranks[self.sorted..].sort_unstable();
+            self.sorted = self.ranks.len();
+        }
+        self.passed =
+            first_not(self.passed, |place| self.ranks.get(place).is_some_and(|rank| *rank < target));
         Ok(())
     }
 }
@@ -359,13 +404,19 @@ mod tests {
     proptest! {
         #[test]
         fn a_list_is_walked_in_either_direction_in_steps_of_any_length(
-            seqs in prop::collection::btree_set(0_u64..2000, 0..300),
+            gathered in prop::collection::vec(0_u64..2000, 0..300),
             steps in prop::collection::vec((1_u64..600, any::<bool>()), 0..40),
             newest: bool,
+            in_order: bool,
         ) {
             let order = if newest { Order::Newest } else { Order::Oldest };
+            let seqs: BTreeSet<u64> = gathered.iter().copied().collect();
             let ranks: BTreeSet<u64> = seqs.iter().map(|seq| rank(order, *seq)).collect();
-            let mut listed = Listed::new(seqs.into_iter().collect(), order);
+            let mut listed: Boxed<'_> = if in_order {
+                Box::new(Listed::new(seqs.into_iter().collect(), order))
+            } else {
+                Box::new(Gathered::of(gathered, order))
+            };
             let mut at = 0;
             for (step, taken) in steps {
                 prop_assert_eq!(listed.current(), ranks.range(at..).next().copied());

@@ -8,7 +8,7 @@ use super::cursor::{Changed, TailAdjacent, TailPostings, TailUnion};
 use super::dictionary::Term;
 use super::{Inner, Tail};
 use crate::domain::command::Order;
-use crate::index::cursor::{Boxed, Listed, boxed};
+use crate::index::cursor::{Boxed, Gathered, Listed, boxed};
 use crate::index::terms::{is_of_edits, may_be_cut};
 use crate::time::Timestamp;
 
@@ -111,7 +111,7 @@ impl<'t> View<'t> {
     pub fn postings(&self, term: &[u8], order: Order) -> Option<Boxed<'t>> {
         if term.first().is_some_and(|tag| is_of_edits(*tag)) {
             let edited = self.tail.read().contents.edited_with(term, self.upto);
-            return boxed(Listed::gathered(edited, order));
+            return boxed(Gathered::of(edited, order));
         }
         let term = self.tail.read().contents.dictionary.find(term)?;
         boxed(TailPostings::open(*self, &term, order))
@@ -135,7 +135,7 @@ impl<'t> View<'t> {
                 seqs.extend(items.filter(|event| *event <= self.upto).map(|event| self.seq(event)));
             }
         }
-        boxed(Listed::gathered(seqs, order))
+        boxed(Gathered::of(seqs, order))
     }
 
     /// The messages that may have words next to each other that set some bits.

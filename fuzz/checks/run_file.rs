@@ -11,6 +11,7 @@ use msglogd::error::{Code, Error};
 use msglogd::index::count::count_at_once;
 use msglogd::index::files::RunFiles;
 use msglogd::index::filter;
+use msglogd::index::pairs::rows::read_table;
 use msglogd::index::position::Position;
 use msglogd::index::query::{Candidates, Plan};
 use msglogd::index::run::{MAGIC, Run};
@@ -22,6 +23,9 @@ use crate::support::memory::Memory;
 
 /// Steps of a walk; a file that says it has more is not walked to its end.
 const STEPS_MAX: usize = 3000;
+
+/// Windows of pairs whose checksums are put right.
+const WINDOWS_MAX: usize = 8;
 
 /// Takes the first byte for how to read the others: its lowest bit has the file's checksums put
 /// right, so that what lies behind them is reached.
@@ -120,16 +124,23 @@ pub fn verified(bytes: &[u8]) -> Option<Run> {
     opened(bytes).filter(|run| run.verify(&mut |_| Ok(())).is_ok())
 }
 
-/// Puts right the checksums of the blocks and of the tables at the end, as far as they can be found.
+/// Puts right the checksums of the pairs, the blocks and the tables at the end, as far as they can be found.
 pub fn put_checksums_right(file: &mut [u8]) -> Option<()> {
-    // Format 5: offsets in blocks with a checksum each, filter, windows, index and meta.
+    // Offsets in blocks with a checksum each, filter, windows, index and meta.
     const PLACES: usize = 5;
     const OFFSETS_BYTES: usize = 4 * 1024;
     let footer = file.len().checked_sub(PLACES * 8 + 4 + MAGIC.len())?;
     let places = file.get(footer..footer + PLACES * 8)?.as_chunks::<8>().0;
     let places: Result<Vec<usize>, _> =
         places.iter().map(|eight| usize::try_from(u64::from_le_bytes(*eight))).collect();
-    let &[offsets, filter, _, index, meta] = places.ok()?.as_slice() else { return None };
+    let &[offsets, filter, windows, index, meta] = places.ok()?.as_slice() else { return None };
+    let windows = file.get(windows..index).and_then(read_table).unwrap_or_default();
+    for window in windows.into_iter().take(WINDOWS_MAX) {
+        for (place, length) in window.pieces() {
+            let Some(start) = usize::try_from(place).ok().filter(|start| *start < file.len()) else { break };
+            seal(file, start, start + length);
+        }
+    }
     if let Some(table) = file.get(index..meta).map(<[u8]>::to_vec) {
         put_blocks_right(file, &table);
     }

@@ -43,7 +43,7 @@ impl Chunk {
     }
 }
 
-fn malformed() -> Error {
+pub(super) fn malformed() -> Error {
     Error::new(Code::Internal, "a chunk of postings cannot be read: please report this")
 }
 
@@ -84,7 +84,7 @@ impl Chunk {
             Beside::Bits => highest(postings, place),
             Beside::Packed((before, _)) => Some(before.unwrap_or(0)),
         };
-        found.map(|place| Some(self.first + place)).ok_or_else(malformed)
+        self.found(found)
     }
 
     /// The first posting at `seq` or behind. `postings` are what says the chunk's.
@@ -99,10 +99,16 @@ impl Chunk {
         let span = self.last - self.first;
         let found = match self.beside(postings, place) {
             Beside::Here => Some(place),
-            Beside::Bits => lowest(postings, place).filter(|place| *place <= span),
+            Beside::Bits => lowest(postings, place),
             Beside::Packed((_, behind)) => Some(behind.unwrap_or(span)),
         };
-        found.map(|place| Some(self.first + place)).ok_or_else(malformed)
+        self.found(found)
+    }
+
+    /// The seq at a place, counted from the first.
+    fn found(self, place: Option<u64>) -> Result<Option<u64>> {
+        let inside = place.filter(|place| *place <= self.last - self.first);
+        inside.map(|place| Some(self.first + place)).ok_or_else(malformed)
     }
 
     /// Whether `seq` is among the postings.
@@ -180,6 +186,7 @@ fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
         return decode_bits(chunk, deltas, out);
     }
     let (first, last) = (chunk.first, chunk.last);
+    let start = out.len();
     out.push(first);
     if chunk.count == 1 {
         return Some(());
@@ -187,7 +194,7 @@ fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
     let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
     packed::read(deltas, between, last - first, |more| out.push(first.saturating_add(more)))?;
     out.push(last);
-    Some(())
+    (out.get(start + 1) != Some(&first)).then_some(())
 }
 
 fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
@@ -333,7 +340,7 @@ mod tests {
             seqs in seqs(),
             more in prop::collection::vec(0_u64..20_001, 9),
         ) {
-            let run = file_run(1, 1, |writer| {
+            let run = file_run(1 << 30, 1, |writer| {
                 PostingsWriter::default().write(writer, b"a\0", seqs.iter().copied()).expect("memory");
             });
             let list = List::open(&run, b"a\0").expect("whole").expect("a list");

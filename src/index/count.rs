@@ -5,6 +5,7 @@
 //! longest is counted against what is left. When one list is far shorter than the others, its postings are
 //! looked up in them instead, each in the one chunk that may hold it.
 
+use super::chunk::malformed;
 use super::cursor::{And, Boxed, Not};
 use super::postings::List;
 use super::query::{Plan, changed_since, holds_forms_of};
@@ -87,7 +88,7 @@ impl Windows {
             } else {
                 self.count_in_windows(lists, changed, Among::Dead)?
             };
-            return Ok(shortest - dead);
+            return shortest.checked_sub(dead).ok_or_else(malformed);
         }
         if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
             return self.look_up(lists, changed);
@@ -157,7 +158,7 @@ impl Windows {
                 total += chunk.marked(low, common, spare)?;
                 Ok(())
             })?;
-            next = low + WINDOW_SEQS;
+            next = low.saturating_add(WINDOW_SEQS);
         }
         Ok(total)
     }
@@ -168,7 +169,7 @@ impl Windows {
         self.common.resize(WINDOW_WORDS, 0);
         self.spare.clear();
         for changed in dead {
-            changed.take_before(low + WINDOW_SEQS, &mut self.spare)?;
+            changed.take_before(low.saturating_add(WINDOW_SEQS), &mut self.spare)?;
         }
         for seq in &self.spare {
             let place = usize::try_from(seq - low).unwrap_or(0);
@@ -213,7 +214,7 @@ fn in_window(
     each: &mut dyn FnMut(&List<'_>) -> Result<()>,
 ) -> Result<()> {
     let Some(chunks) = list else { return Ok(()) };
-    let end = low + WINDOW_SEQS;
+    let end = low.saturating_add(WINDOW_SEQS);
     let mut here = chunks.chunk().last >= low || chunks.seek(low)?;
     while here {
         if chunks.chunk().first < end {
@@ -249,6 +250,8 @@ fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::write_ordered;
+    use crate::error::Code;
     use crate::index::postings_writer::PostingsWriter;
     use crate::index::run::{Meta, Run};
     use crate::index::terms::{Kind, term};
@@ -313,6 +316,40 @@ mod tests {
         for dead in [border - 8, border, border + 8] {
             assert_eq!(counted(&[&many, &many, &many], &BTreeSet::from([dead])), (all, all - 1), "{dead}");
         }
+    }
+
+    /// A run whose only entry is a chunk of a recipient's postings.
+    fn run_with(last_posting: u64, payload: &[u8]) -> Run {
+        file_run_of(Meta { first: 1, last: 10, dense_from: 11, ..Meta::default() }, 1, |writer| {
+            let term = term(Kind::Recipient, false, b"r");
+            let mut key = term.clone();
+            write_ordered(&mut key, last_posting);
+            writer.add(&key, payload).expect("memory");
+            writer.note_term(&term);
+        })
+    }
+
+    #[test]
+    fn postings_behind_the_end_of_their_run_are_refused() {
+        let mut plan = Plan::default();
+        plan.require(Kind::Recipient, b"r");
+        assert_eq!(count_at_once(&[Source::Run(&run_with(10, &[]))], &plan).expect("whole"), Some(1));
+        for last in [11, u64::MAX - 100] {
+            let refused = count_at_once(&[Source::Run(&run_with(last, &[]))], &plan).expect_err("no count");
+            assert_eq!(refused.code(), Code::Internal);
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_holds_more_than_it_says_is_refused_when_more_are_dead() {
+        // It says that it has one posting, and has ten.
+        let posts = run_with(10, &[2, 9, 0xff, 0x03]);
+        let dead: BTreeSet<u64> = (1..=10).collect();
+        let changes = run_of(&[(Kind::Deleted, b"", &dead)], 11, Some((1, 10)));
+        let mut plan = Plan::default();
+        plan.require(Kind::Recipient, b"r");
+        let sources = [Source::Run(&posts), Source::Run(&changes)];
+        assert_eq!(count_at_once(&sources, &plan).expect_err("no count").code(), Code::Internal);
     }
 
     proptest! {

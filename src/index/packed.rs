@@ -66,18 +66,23 @@ pub fn read(bytes: &[u8], count: usize, span: u64, mut each: impl FnMut(u64)) ->
     let (lows, highs) = bytes.split_at_checked(low_bytes(count, low))?;
     let mask = (1_u64 << low) - 1;
     let (mut place, mut at) = (0, 0);
+    // The least that the next one may be, and whether all were that and more.
+    let (mut next, mut ascending) = (0, true);
     for (number, eight) in highs.chunks(8).enumerate() {
         let mut word = load(eight, 0);
         let base = 64 * number as u64;
         while word != 0 && place < count {
             let high = (base + u64::from(word.trailing_zeros())).checked_sub(place as u64)?;
-            each(high << low | (load(lows, at / 8) >> (at % 8) & mask));
+            let one = high << low | (load(lows, at / 8) >> (at % 8) & mask);
+            ascending &= one >= next;
+            next = one.saturating_add(1);
+            each(one);
             word &= word - 1;
             place += 1;
             at += low as usize;
         }
     }
-    (place == count).then_some(())
+    (place == count && ascending && next <= span).then_some(())
 }
 
 /// Of `count` numbers below `span` the last that is `wanted` or less, and the first that is `wanted` or more.
@@ -174,7 +179,11 @@ mod tests {
 
         #[test]
         fn other_bytes_are_no_panic(bytes: Vec<u8>, count in 0_usize..300, span: u64) {
-            let _ = read(&bytes, count, span, |_| {});
+            let mut numbers = Vec::new();
+            if read(&bytes, count, span, |number| numbers.push(number)).is_some() {
+                prop_assert!(numbers.is_sorted_by(|one, next| one < next), "{:?}", numbers);
+                prop_assert!(numbers.len() == count && numbers.last().is_none_or(|last| *last < span));
+            }
             let _ = beside(&bytes, count, span, span / 2);
         }
     }

@@ -5,6 +5,7 @@
 use super::chunk::{self, Chunk, chunk_head};
 use super::position::Position;
 use super::run::Run;
+use super::terms::is_of_grams;
 use crate::codec::write_ordered;
 use crate::domain::command::Order;
 use crate::error::Result;
@@ -13,6 +14,8 @@ use crate::error::Result;
 pub struct List<'r> {
     place: Position<'r>,
     term: Vec<u8>,
+    /// No posting is larger.
+    most: u64,
     key: Vec<u8>,
     chunk: Chunk,
     deltas: usize,
@@ -39,10 +42,14 @@ impl<'r> List<'r> {
 
     /// The list, at no chunk yet. `None` when the run surely does not hold the term.
     fn of(run: &'r Run, term: &[u8]) -> Option<Self> {
+        if !run.may_hold(term) {
+            return None;
+        }
         let chunk = Chunk { before: 0, count: 0, first: 0, last: 0 };
-        let list =
-            || List { place: Position::new(run), term: term.to_vec(), key: Vec::new(), chunk, deltas: 0 };
-        run.may_hold(term).then(list)
+        // The postings of a gram are no seqs.
+        let most = if is_of_grams(term) { u64::MAX } else { run.meta().last };
+        let (place, term, key) = (Position::new(run), term.to_vec(), Vec::new());
+        Some(List { place, term, most, key, chunk, deltas: 0 })
     }
 
     /// The chunk it is at.
@@ -54,7 +61,7 @@ impl<'r> List<'r> {
     fn read_head(&mut self) -> Result<bool> {
         let Some(rest) = self.place.key().strip_prefix(self.term.as_slice()) else { return Ok(false) };
         (self.chunk, self.deltas) = chunk_head(rest, self.place.payload())?;
-        Ok(true)
+        if self.chunk.last > self.most { Err(chunk::malformed()) } else { Ok(true) }
     }
 
     /// Goes to the first chunk whose last posting is at `seq` or behind. `false` when there is none.
@@ -108,7 +115,7 @@ impl List<'_> {
     /// # Errors
     /// `internal` when the chunk makes no sense.
     pub fn mark(&self, low: u64, window: &mut [u64], spare: &mut Vec<u64>) -> Result<()> {
-        let end = low + 64 * window.len() as u64;
+        let end = low.saturating_add(64 * window.len() as u64);
         if self.chunk.first >= low && self.chunk.last < end {
             return chunk::mark(self.chunk, self.postings(), low, window);
         }
@@ -123,7 +130,7 @@ impl List<'_> {
     /// # Errors
     /// `internal` when the chunk makes no sense.
     pub fn marked(&self, low: u64, window: &[u64], spare: &mut Vec<u64>) -> Result<u64> {
-        let end = low + 64 * window.len() as u64;
+        let end = low.saturating_add(64 * window.len() as u64);
         if self.chunk.first >= low && self.chunk.last < end {
             return chunk::marked(self.chunk, self.postings(), low, window);
         }
@@ -240,7 +247,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn run_of(lists: &[(&[u8], &BTreeSet<u64>)]) -> Run {
-        file_run(1, lists.len() as u64, |writer| {
+        file_run(1 << 30, lists.len() as u64, |writer| {
             let mut postings = PostingsWriter::default();
             for (term, seqs) in lists {
                 postings.write(writer, term, seqs.iter().copied()).expect("memory");

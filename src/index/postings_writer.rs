@@ -147,12 +147,12 @@ mod tests {
                     (0..length).map(|number| seq + 1 + number * gap + number % 2 * (gap / 2)).collect();
                 seq = seqs.last().copied().unwrap_or(seq);
                 all_seqs.extend(&seqs);
-                runs.push(file_run(1, 1, |writer| {
+                runs.push(file_run(1 << 30, 1, |writer| {
                     let mut out = PostingsWriter::default();
                     out.write(writer, b"a\0", seqs.iter().copied()).expect("memory");
                 }));
             }
-            let merged = file_run(1, 1, |writer| {
+            let merged = file_run(1 << 30, 1, |writer| {
                 let mut out = PostingsWriter::default();
                 for run in &runs {
                     let mut list = List::open(run, b"a\0").expect("whole");

@@ -45,7 +45,7 @@ pub(super) const PLACES: usize = 5;
 /// Offsets in a block.
 pub(super) const BLOCK_OFFSETS: usize = 1024;
 /// A record that seems to be as long as this is not read without a proof of that.
-pub(super) const UNPROVED_BYTES: u32 = 64 << 10;
+pub const UNPROVED_BYTES: u32 = 64 << 10;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
 /// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.
@@ -345,7 +345,9 @@ impl Run {
         let mut ends =
             self.index.blocks.iter().map(|(_, place, length)| place.checked_add(u64::from(*length)));
         let end = last.checked_add(1).filter(|end| first < *end && dense_from <= *end);
+        let mut windows = self.windows.iter().map(|window| window.end());
         ends.all(|end| end.is_some_and(|end| end <= offsets))
+            && windows.all(|end| end.is_some_and(|end| end <= offsets))
             && keys <= self.bytes
             && end.is_some_and(|end| (end - dense_from).saturating_mul(4) <= offsets_bytes)
     }
@@ -380,6 +382,7 @@ impl Run {
     /// # Errors
     /// `corrupt`, and what `each` says.
     pub(super) fn each_column(&self, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
+        let mut before = self.meta.first;
         for window in &self.windows {
             let pieces: Result<Vec<Block>> = window.pieces().map(|piece| self.read_block(piece)).collect();
             let pieces = pieces?;
@@ -388,8 +391,13 @@ impl Run {
                 || Error::new(Code::Internal, "a window of pairs cannot be read: please report this");
             let columns = columns_of(*window, &pieces).ok_or_else(malformed)?;
             // Those without bits were put in to fill gaps.
-            let columns = columns.into_iter().filter(|(_, bits)| *bits != 0);
-            columns.into_iter().try_for_each(|(seq, bits)| each(seq, bits))?;
+            for (seq, bits) in columns.into_iter().filter(|(_, bits)| *bits != 0) {
+                if seq < before || seq > self.meta.last {
+                    return Err(malformed());
+                }
+                before = seq;
+                each(seq, bits)?;
+            }
         }
         Ok(())
     }

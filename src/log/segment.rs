@@ -73,8 +73,8 @@ impl Segment {
         window: &mut Window,
     ) -> Result<Range<usize>> {
         let damaged = |what: String| Error::corrupt(self.path.display().to_string(), offset, what);
-        let mut length =
-            next.and_then(|next| usize::try_from(next.checked_sub(offset)?).ok()).unwrap_or(GUESS_BYTES);
+        let told = next.and_then(|next| usize::try_from(next.checked_sub(offset)?).ok());
+        let mut length = told.filter(|length| *length > 0).unwrap_or(GUESS_BYTES);
         loop {
             if !window.holds(offset, length) {
                 let (start, wanted) = window.place_for(offset, length);
@@ -203,7 +203,7 @@ mod tests {
         }
         file.write_at(&bytes[..bytes.len() - 1], 0).expect("memory");
         let segment = Segment { first: 1, path, file };
-        for next in [None, Some(places[2]), Some(places[1] + 3)] {
+        for next in [None, Some(places[2]), Some(places[1] + 3), Some(places[1]), Some(places[0])] {
             assert_eq!(segment.read(2, places[1], next).expect("it is there"), json(2, 5000).as_bytes());
         }
         for (seq, place) in [(1, places[1]), (2, places[1] + 1), (2, places[0]), (3, places[2]), (4, 1 << 40)]

@@ -184,7 +184,7 @@ impl Loaded {
         let steps = self.steps(run, sample * SAMPLE_COLUMNS)?;
         let further: u64 =
             steps.iter().take(column % SAMPLE_COLUMNS + 1).skip(1).map(|step| u64::from(*step)).sum();
-        Ok(first + start + further)
+        Ok(first.saturating_add(start + further))
     }
 
     /// The last seq that a column stands for.

@@ -71,6 +71,14 @@ impl Window {
         (start, STEP_BLOCK.min(self.columns as usize - block * STEP_BLOCK))
     }
 
+    /// Where it ends in the file. `None` when there is no such place.
+    #[must_use]
+    pub fn end(self) -> Option<u64> {
+        let pieces = Window { place: 0, ..self }.pieces();
+        let bytes: u64 = pieces.map(|(_, length)| (length + CHECKSUM_BYTES) as u64).sum();
+        self.place.checked_add(bytes)
+    }
+
     /// All of its pieces, in order.
     pub fn pieces(self) -> impl Iterator<Item = Piece> {
         let rows = (0..64).map(move |bit| self.row(bit));
@@ -245,7 +253,7 @@ pub fn columns_of(window: Window, pieces: &[&[u8]]) -> Option<Vec<(u64, u64)>> {
     let mut seq = window.first;
     let steps = others.iter().skip(1).flat_map(|block| block.iter());
     let columns = steps.zip(bits).map(|(step, bits)| {
-        seq += u64::from(*step);
+        seq = seq.saturating_add(u64::from(*step));
         (seq, bits)
     });
     Some(columns.collect())

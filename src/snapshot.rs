@@ -8,7 +8,7 @@ use crate::domain::table::{Counts, FIRST_POSTINGS_TAG, Facts, Visit, malformed};
 use crate::error::Result;
 use crate::index::filter;
 use crate::index::position::Position;
-use crate::index::run::{Run, value_in};
+use crate::index::run::{Run, UNPROVED_BYTES, value_in};
 use crate::index::source::Source;
 use crate::index::tail::Tail;
 use crate::index::tail::view::{View, Walk};
@@ -49,6 +49,12 @@ pub struct Place<'s> {
 }
 
 impl Snapshot {
+    /// The same as of the last event that is surely on disk.
+    #[must_use]
+    pub fn on_disk(&self) -> Snapshot {
+        Snapshot { last: self.synced, ..self.clone() }
+    }
+
     /// The tails as this snapshot sees them, oldest first.
     fn views(&self) -> impl DoubleEndedIterator<Item = View<'_>> {
         self.tails.iter().filter_map(|tail| tail.view(self.last))
@@ -110,7 +116,9 @@ impl Snapshot {
     /// # Errors
     /// `corrupt`.
     pub fn record_at(&self, seq: u64, place: Option<kv::Place>) -> Result<Option<Vec<u8>>> {
-        if let Some((offset, length)) = place.filter(|_| seq > self.compacted.last)
+        // The length of a record that nobody vouches for must not be believed in.
+        if let Some((offset, length)) = place.filter(|(_, length)| *length < UNPROVED_BYTES)
+            && seq > self.compacted.last
             && let Some(segment) = holding(&self.segments, seq)
             && let (offset, length) = (u64::from(offset), u64::from(length))
             // A record proves itself to be the one that is sought.

@@ -236,6 +236,33 @@ fn nothing_damaged_is_ever_served() {
 }
 
 #[test]
+fn a_follower_gets_all_that_lies_before_damage() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for n in 1..=9 {
+        let body = format!("number {n}");
+        client.ok(json!({"cmd": "message.post", "originator": "a", "recipient": "b", "body": body}));
+    }
+    // What was read lately is not read again.
+    daemon.restart();
+    let segment = newest_segment(&daemon.data());
+    let bytes = content(&segment);
+    let at = bytes.windows(8).position(|window| window == b"number 7").expect("the body is in the log");
+    overwrite(&segment, at, b"N");
+    for command in ["log.follow", "message.follow"] {
+        let mut follower = daemon.connect();
+        follower.ok(json!({"cmd": command, "from": 1}));
+        for seq in 1..=6 {
+            let line = follower.line().expect("what is whole");
+            assert!(line.contains(&format!("\"number {seq}\"")), "{line}");
+        }
+        let line = follower.line().expect("why it ends");
+        assert!(line.contains("\"error\":\"corrupt\""), "{line}");
+        assert_eq!(follower.line(), None);
+    }
+}
+
+#[test]
 fn a_chat_that_the_index_cannot_list_is_not_deleted_and_costs_nobody_else_anything() {
     let mut daemon = Daemon::start();
     let mut client = daemon.connect();

@@ -8,13 +8,18 @@ mod pair;
 #[path = "support_in_process/mod.rs"]
 mod support;
 
+use msglogd::domain::command::Command;
+use msglogd::protocol::request;
+use msglogd::reader::follow;
+use msglogd::snapshot::Snapshot;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use naive::requests::About;
 use pair::{Checked, Pair, Step, step};
+use support::Daemon;
 
 /// Case counts fit a build without optimization; `PROPTEST_CASES` sets another.
 fn config(cases: u32) -> Config {
@@ -77,4 +82,34 @@ fn an_edited_message_goes_with_its_chat_whatever_was_merged() -> Checked {
     pair.daemon.flush();
     pair.alone(&json!({"cmd": "chat.delete", "app": app, "chat": 1}))?;
     pair.check()
+}
+
+#[test]
+fn a_follower_of_messages_sees_no_edit_and_no_deletion_that_is_not_on_disk() {
+    let mut daemon = Daemon::new(1 << 20);
+    for body in ["one", "two", "three"] {
+        let post = json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body});
+        daemon.ask(&post.to_string());
+    }
+    daemon.ask(&json!({"cmd": "message.edit", "seq": 1, "body": "other"}).to_string());
+    daemon.ask(&json!({"cmd": "message.delete", "seq": 2}).to_string());
+    let follow = json!({"cmd": "message.follow"}).to_string();
+    let Ok(Command::Follow(follow, None)) = request::parse(follow.as_bytes()).command else {
+        panic!("it is a follower")
+    };
+    let seen = |synced: u64| {
+        let snapshot = Snapshot { synced, ..daemon.snapshot().clone() };
+        let piece = follow::piece(&snapshot, &follow, 1).expect("a piece");
+        let lines = String::from_utf8(piece.lines).expect("text");
+        let bodies = lines.lines().map(|line| {
+            let message: Value = serde_json::from_str(line).expect("JSON");
+            message["body"].as_str().expect("a body").to_owned()
+        });
+        (bodies.collect::<Vec<_>>().join(" "), piece.next)
+    };
+    assert_eq!(seen(0), (String::new(), 1));
+    assert_eq!(seen(2), ("one two".to_owned(), 3));
+    assert_eq!(seen(3), ("one two three".to_owned(), 4));
+    assert_eq!(seen(4), ("other two three".to_owned(), 5));
+    assert_eq!(seen(5), ("other three".to_owned(), 6));
 }

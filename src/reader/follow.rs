@@ -42,47 +42,59 @@ pub fn check(snapshot: &Snapshot, follow: &Follow) -> Result<()> {
 /// # Errors
 /// `corrupt`.
 pub fn piece(snapshot: &Snapshot, follow: &Follow, from: u64) -> Result<Piece> {
+    // An edit or a deletion that is not on disk yet may never have been.
+    let snapshot = &snapshot.on_disk();
     match follow {
         Follow::Log { types } => events(snapshot, types.as_deref(), from),
         Follow::Messages(filter) => {
-            // An application that was deleted since has no more messages.
+            // An application that was deleted since has no more messages, one that is not on disk yet none so far.
             match Finder::new(snapshot, filter) {
                 Ok(finder) => messages(snapshot, finder, from),
                 Err(error) if error.code() != Code::NotFound => Err(error),
-                Err(_) => Ok(Piece { lines: Vec::new(), next: snapshot.synced + 1 }),
+                Err(_) => Ok(Piece { lines: Vec::new(), next: snapshot.last + 1 }),
             }
         }
     }
 }
 
+/// A piece, or why it could not be made whole; but what lies before damage is sent first, and the next piece will
+/// find the damage again.
+fn as_far_as_whole(piece: Piece, done: Result<()>) -> Result<Piece> {
+    match done {
+        Err(error) if piece.lines.is_empty() => Err(error),
+        _ => Ok(piece),
+    }
+}
+
 fn events(snapshot: &Snapshot, types: Option<&[String]>, from: u64) -> Result<Piece> {
     let mut piece = Piece { lines: Vec::new(), next: from };
+    let done = add_events(snapshot, types, &mut piece);
+    as_far_as_whole(piece, done)
+}
+
+fn add_events(snapshot: &Snapshot, types: Option<&[String]>, piece: &mut Piece) -> Result<()> {
     for _ in 0..PIECE_ITEMS {
-        match next_of_types(snapshot, piece.next, types)? {
-            Some(seq) if seq <= snapshot.synced => {
-                if let Some(record) = snapshot.record(seq)? {
-                    piece.lines.extend_from_slice(&record);
-                    piece.lines.push(b'\n');
-                }
-                piece.next = seq + 1;
-            }
-            _ => {
-                piece.next = piece.next.max(snapshot.synced + 1);
-                break;
-            }
+        let Some(seq) = next_of_types(snapshot, piece.next, types)? else {
+            piece.next = piece.next.max(snapshot.last + 1);
+            break;
+        };
+        if let Some(record) = snapshot.record(seq)? {
+            piece.lines.extend_from_slice(&record);
+            piece.lines.push(b'\n');
         }
+        piece.next = seq + 1;
         if piece.lines.len() >= PIECE_BYTES {
             break;
         }
     }
-    Ok(piece)
+    Ok(())
 }
 
 fn messages(snapshot: &Snapshot, mut finder: Finder, from: u64) -> Result<Piece> {
     let mut piece = Piece { lines: Vec::new(), next: from };
     let mut seen = 0;
     let mut whole = true;
-    let range = (from.saturating_sub(1), snapshot.synced + 1);
+    let range = (from.saturating_sub(1), snapshot.last + 1);
     let mut budget = PIECE_CHECKS;
     let stopped = finder.visit(snapshot, Order::Oldest, range, &mut budget, &mut |mut found| {
         let seq = found.seq;
@@ -94,11 +106,11 @@ fn messages(snapshot: &Snapshot, mut finder: Finder, from: u64) -> Result<Piece>
         seen += 1;
         whole = seen < PIECE_ITEMS && piece.lines.len() < PIECE_BYTES;
         Ok(whole)
-    })?;
+    });
     match stopped {
-        Some(seq) => piece.next = seq + 1,
-        None if whole => piece.next = snapshot.synced + 1,
-        None => {}
+        Ok(Some(seq)) => piece.next = seq + 1,
+        Ok(None) if whole => piece.next = snapshot.last + 1,
+        _ => {}
     }
-    Ok(piece)
+    as_far_as_whole(piece, stopped.map(drop))
 }

@@ -2,9 +2,11 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::AsFd;
 
 use common::Daemon;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::json;
 
 #[test]
@@ -228,5 +230,24 @@ fn a_text_and_a_substring_must_both_be_there() {
     for text in ["gam*", "gamma"] {
         let found = client.ok(json!({"cmd": "message.search", "text": text, "substring": "pha b"}));
         assert_eq!(found["messages"].as_array().map(Vec::len), Some(1), "{text}: {found}");
+    }
+}
+
+#[test]
+fn a_line_behind_one_that_came_with_a_descriptor_is_answered() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for turn in 0..20 {
+        let stream = client.stream();
+        let descriptors = [stream.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let first = format!("{{\"cmd\":\"ping\",\"id\":\"first {turn}\"}}\n");
+        let lines = [IoSlice::new(first.as_bytes())];
+        sendmsg(&stream, &lines, &mut control, SendFlags::empty()).expect("it takes the line");
+        client.send(json!({"cmd": "ping", "id": "second"}));
+        assert_eq!(client.read_ok()["id"], format!("first {turn}"));
+        assert_eq!(client.read_ok()["id"], "second");
     }
 }

@@ -82,29 +82,23 @@ impl Outbox {
         self.waiting.get() > 0
     }
 
-    /// Tells the writer that a connection whose reserve waits is gone: behind the reserve, and before what
-    /// others asked since, which could bring it a job.
+    /// Gives up the reserve of a connection that is gone: it is not asked any more, or if it went to the writer in a
+    /// turn before, the writer is told first of all, before what others asked since and which could bring it a
+    /// job.
     pub fn gone(&self, connection: usize) {
         self.waits_no_more();
         self.close_parcel();
         let mut unsent = self.unsent.borrow_mut();
-        let place = |message: &ToWriter| match message {
-            ToWriter::Requests(requests) => {
-                requests.iter().rposition(|asked| asked.ticket.connection == connection)
+        // Nothing is begun behind a reserve that waits, so it is the last.
+        for message in unsent.iter_mut().rev() {
+            if let ToWriter::Requests(requests) = message
+                && let Some(place) = requests.iter().rposition(|asked| asked.ticket.connection == connection)
+            {
+                requests.remove(place);
+                return;
             }
-            _ => None,
-        };
-        let reserve = unsent.iter().enumerate().rev().find_map(|(at, message)| Some((at, place(message)?)));
-        // One that went to the writer in a turn before is waiting there.
-        let Some((at, place)) = reserve else { return unsent.insert(0, ToWriter::Gone(connection)) };
-        let behind = match &mut unsent[at] {
-            ToWriter::Requests(requests) => requests.split_off(place + 1),
-            _ => Vec::new(),
-        };
-        unsent.insert(at + 1, ToWriter::Gone(connection));
-        if !behind.is_empty() {
-            unsent.insert(at + 2, ToWriter::Requests(behind));
         }
+        unsent.insert(0, ToWriter::Gone(connection));
     }
 }
 
@@ -157,18 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_goes_behind_its_reserve_and_before_what_others_asked_since() {
+    fn who_is_gone_gets_nothing_of_what_others_asked_before_or_since() {
         let (sender, writer) = unbounded();
         let outbox = Outbox::new(sender);
         outbox.waits();
         outbox.waits();
-        [asked(1, PUT), asked(2, RESERVE), asked(3, PUT)].into_iter().for_each(|asked| outbox.ask(asked));
+        [asked(1, PUT), asked(2, PUT), asked(2, RESERVE), asked(3, PUT)]
+            .into_iter()
+            .for_each(|asked| outbox.ask(asked));
         outbox.gone(2);
         // The other's reserve went to the writer in a turn before.
         outbox.gone(4);
         outbox.flush();
-        let gone = |connection| (vec![], Some(connection));
-        assert_eq!(told(&writer), [gone(4), (vec![1, 2], None), gone(2), (vec![3], None)]);
+        assert_eq!(told(&writer), [(vec![], Some(4)), (vec![1, 2, 3], None)]);
         assert!(!outbox.anyone_waits());
     }
 }

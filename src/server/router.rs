@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -287,6 +287,8 @@ impl Router {
         let next = from.unwrap_or(snapshot.last + 1).max(1);
         connection.follower = Some(Follower { follow: Arc::new(follow), next, asked: false });
         self.stats.followers.add(1);
+        // The writer publishes, and then looks for followers.
+        fence(Ordering::SeqCst);
     }
 
     fn begin_maintenance(&self, token: usize, connection: &mut Connection, number: u64, work: Maintenance) {

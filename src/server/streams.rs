@@ -1,10 +1,12 @@
 //! Reads from and writes to a client's socket, which never waits.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Write};
 use std::time::Instant;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
 use super::connection::{Connection, Life};
 
@@ -41,8 +43,15 @@ impl Client {
 
 /// Reads once.
 pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
-    match client.stream.read(buffer) {
-        Ok(0) => {
+    // Descriptors that come along are not taken: the kernel closes them, and says that it did.
+    let received = recvmsg(
+        &client.stream,
+        &mut [IoSliceMut::new(buffer)],
+        &mut RecvAncillaryBuffer::default(),
+        RecvFlags::empty(),
+    );
+    match received.map(|received| (received.bytes, received.flags)) {
+        Ok((0, _)) => {
             client.readable = false;
             client.connection.ended = true;
             if client.connection.stopping {
@@ -51,20 +60,19 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
                 client.connection.lines.end();
             }
         }
-        Ok(count) => {
+        Ok((count, flags)) => {
             // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what comes
-            // later is another event. One that ends inside a line is asked again: a read also ends behind
-            // bytes that descriptors were sent with.
-            let more = count == buffer.len() || buffer[..count].last() != Some(&b'\n');
+            // later is another event. Only behind bytes that descriptors were sent with a read ends, too.
+            let more = count == buffer.len() || flags.contains(ReturnFlags::CTRUNC);
             client.readable = more || client.end_came;
             if client.connection.life == Life::Open {
                 client.connection.lines.push(&buffer[..count]);
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(Errno::INTR) => {}
         Err(error) => {
             client.readable = false;
-            if error.kind() != io::ErrorKind::WouldBlock {
+            if error != Errno::AGAIN {
                 client.connection.ended = true;
                 client.connection.gone = true;
                 client.connection.lines.end();

@@ -194,3 +194,19 @@ fn a_backup_that_a_stop_ends_leaves_nothing() {
         None => assert_eq!(names(place.path()), ["b"]),
     }
 }
+
+#[test]
+fn a_backup_may_have_the_longest_name_that_there_is_and_no_longer_one() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    let place = TempDir::new();
+    let longest = place.join(&"n".repeat(255));
+    client.ok(json!({"cmd": "log.backup", "to": longest.display().to_string()}));
+    on_backup(&longest, |client| assert_eq!(client.ok(json!({"cmd": "kv.get", "key": "k"}))["value"], 1));
+    let longer = place.join(&"n".repeat(256));
+    for to in [longer.join("inside"), longer] {
+        client.refused_field(json!({"cmd": "log.backup", "to": to.display().to_string()}), "to");
+    }
+    assert_eq!(names(place.path()).len(), 1);
+}

@@ -108,8 +108,10 @@ fn failures_are_tried_again_until_the_attempts_are_used_up() {
     let finished = shop.run(&["--exit-when-empty", "--retry-delay-ms", "0"], &format!("{RECORD}; exit 7"));
     assert_eq!(finished.code, Some(0));
     assert_eq!(shop.await_file("out"), format!("q {job} 1 x\nq {job} 2 x\nq {job} 3 x\n"));
-    assert!(finished.stderr.contains(&format!("job {job}, attempt 3: ")), "{}", finished.stderr);
-    assert!(finished.stderr.contains("exit status: 7"), "{}", finished.stderr);
+    for (attempt, next) in [(2, "not again for 0ns"), (3, "that was the last, the job is dead")] {
+        let said = format!("job {job}, attempt {attempt}: the command ended with exit status: 7; {next}");
+        assert!(finished.stderr.contains(&said), "{}", finished.stderr);
+    }
     assert_eq!(shop.count("dead"), 1);
 }
 

@@ -85,7 +85,10 @@ fn assert_full(client: &mut Client) {
         json!({"cmd": "batch", "commands": [
             {"cmd": "kv.delete", "key": "k0"}, {"cmd": "kv.set", "key": "k", "value": "v".repeat(500)}]}),
     ] {
+        let mut dry = request.clone();
+        dry["dry_run"] = json!(true);
         client.refused(request, "read_only");
+        client.refused(dry, "read_only");
     }
     client.ok(json!({"cmd": "kv.get", "key": "k0"}));
     client.ok(json!({"cmd": "message.search", "text": "hello"}));

@@ -16,6 +16,9 @@ use crate::codec::hex;
 use crate::error::{Code, Error, Result};
 use crate::randomness::Randomness;
 
+/// Characters of the folder's name in its temporary one: that has more, and no name may be longer than 255 bytes.
+const TEMPORARY_CHARACTERS: usize = 32;
+
 /// A folder in the making. Dropped before it is finished, it goes away.
 pub struct Destination {
     /// Where it will be, for people.
@@ -49,6 +52,7 @@ fn refused(what: &str, error: io::Error) -> Error {
     let code = match error.kind() {
         io::ErrorKind::NotFound => Code::NotFound,
         io::ErrorKind::PermissionDenied => Code::Forbidden,
+        io::ErrorKind::InvalidFilename => Code::BadRequest,
         _ => Code::ReadOnly,
     };
     Error::new(code, format!("{what}: {error}")).of_field("to")
@@ -85,7 +89,8 @@ impl Destination {
         refuse_if_taken(&parent, Path::new(name), to)?;
         let mut random = [0; 6];
         Randomness::default().fill(&mut random);
-        let temporary = PathBuf::from(format!("{}.{}.tmp", name.to_string_lossy(), hex(&random)));
+        let beginning: String = name.to_string_lossy().chars().take(TEMPORARY_CHARACTERS).collect();
+        let temporary = PathBuf::from(format!("{beginning}.{}.tmp", hex(&random)));
         let failed = |error: Errno| refused(&format!("a folder beside {to} cannot be made"), error.into());
         mkdirat(&parent, &temporary, Mode::RWXU).map_err(failed)?;
         let folder = open_folder(&parent, &temporary, OFlags::NOFOLLOW).map_err(|error| {

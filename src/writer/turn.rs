@@ -121,8 +121,8 @@ impl Writer {
         let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
         let spare = std::mem::take(&mut self.spare);
         let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;
+        self.find_room(turn, &outcome, gives_room)?;
         if !dry_run {
-            self.find_room(turn, &outcome, gives_room)?;
             // Files are read for it, which may fail: that is to be this request's affair alone.
             let Snapshot { runs, tails, .. } = self.snapshot.as_ref();
             turn.deleted.append(&mut removals(&outcome.events, runs, tails)?);

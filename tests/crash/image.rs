@@ -106,11 +106,6 @@ impl Content {
         self.pending.push((moment, Change::Length(length)));
     }
 
-    /// Whether there is nothing that no sync confirmed, and none failed.
-    fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.durable == self.current
-    }
-
     /// The sectors that were changed since the last sync.
     fn dirty(&self) -> Vec<usize> {
         let mut sectors: Vec<usize> = Vec::new();
@@ -347,12 +342,10 @@ impl Image {
         names.map(|file| self.files[*file].bytes().len()).sum()
     }
 
-    /// Whether all that programs see is on disk: then a power loss takes nothing.
-    pub fn is_settled(&self) -> bool {
-        self.folders.values().all(|folder| {
-            let named = folder.names().values().map(|file| &self.files[*file]);
-            folder.made.is_none() && folder.pending.is_empty() && named.into_iter().all(Content::is_settled)
-        })
+    /// Whether programs see the same in both.
+    pub fn shows_the_same_as(&self, other: &Image) -> bool {
+        self.folders.keys().eq(other.folders.keys())
+            && self.folders.keys().all(|folder| self.listing(folder).eq(other.listing(folder)))
     }
 
     /// What there is after a crash. When the machine died with the program, all of it is on disk.

@@ -41,6 +41,12 @@ impl Chunk {
     pub fn is_whole_list(&self) -> bool {
         self.before == 0 && self.count < CHUNK_LEAST as u64
     }
+
+    /// Whether its postings are consecutive.
+    #[must_use]
+    pub fn is_without_gaps(&self) -> bool {
+        is_without_gaps(self.count, self.last - self.first)
+    }
 }
 
 pub(super) fn malformed() -> Error {

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
 use super::postings::List;
 use super::run::Run;
 use crate::domain::command::Order;
@@ -227,6 +229,55 @@ impl Cursor for Listed {
     }
 }
 
+/// Seqs in a set, which others may have, too.
+pub struct Members {
+    set: Arc<RoaringTreemap>,
+    order: Order,
+    current: Option<u64>,
+}
+
+impl Members {
+    /// Stands at the first.
+    #[must_use]
+    pub fn of(set: Arc<RoaringTreemap>, order: Order) -> Self {
+        let mut cursor = Members { set, order, current: None };
+        cursor.current = cursor.first_from(0);
+        cursor
+    }
+
+    fn first_from(&self, target: u64) -> Option<u64> {
+        let (seq, mut seqs) = (rank(self.order, target), self.set.iter());
+        let found = match self.order {
+            Order::Oldest => {
+                seqs.advance_to(seq);
+                seqs.next()
+            }
+            Order::Newest => {
+                seqs.advance_back_to(seq);
+                seqs.next_back()
+            }
+        };
+        found.map(|seq| rank(self.order, seq))
+    }
+}
+
+impl Cursor for Members {
+    fn size(&self) -> u64 {
+        self.set.len()
+    }
+
+    fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        if self.current.is_some_and(|current| current < target) {
+            self.current = self.first_from(target);
+        }
+        Ok(())
+    }
+}
+
 /// Seqs that were gathered in whatever order, some perhaps twice. Most walks end soon, so only the first few are
 /// put in order at once.
 pub struct Gathered {
@@ -407,15 +458,15 @@ mod tests {
             gathered in prop::collection::vec(0_u64..2000, 0..300),
             steps in prop::collection::vec((1_u64..600, any::<bool>()), 0..40),
             newest: bool,
-            in_order: bool,
+            kind in 0..3,
         ) {
             let order = if newest { Order::Newest } else { Order::Oldest };
             let seqs: BTreeSet<u64> = gathered.iter().copied().collect();
             let ranks: BTreeSet<u64> = seqs.iter().map(|seq| rank(order, *seq)).collect();
-            let mut listed: Boxed<'_> = if in_order {
-                Box::new(Listed::new(seqs.into_iter().collect(), order))
-            } else {
-                Box::new(Gathered::of(gathered, order))
+            let mut listed: Boxed<'_> = match kind {
+                0 => Box::new(Listed::new(seqs.into_iter().collect(), order)),
+                1 => Box::new(Members::of(Arc::new(seqs.into_iter().collect()), order)),
+                _ => Box::new(Gathered::of(gathered, order)),
             };
             let mut at = 0;
             for (step, taken) in steps {

@@ -7,6 +7,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
 use super::block::beginning;
 use super::chunk::{chunk_of, decode};
 use super::position::Position;
@@ -21,32 +23,33 @@ use crate::error::{Code, Error, Result};
 /// Messages whose postings a merge drops.
 struct Dead {
     /// Per run: of posts.
-    posts: Vec<Vec<u64>>,
+    posts: Vec<RoaringTreemap>,
     /// Per run: of edits.
-    edits: Vec<Vec<u64>>,
+    edits: Vec<RoaringTreemap>,
+    /// All that the runs edited, and all that they deleted.
+    edited: RoaringTreemap,
+    deleted: RoaringTreemap,
 }
 
 impl Dead {
     fn find(runs: &[Arc<Run>]) -> Result<Self> {
         let (mut posts, mut edits) = (Vec::new(), Vec::new());
-        let (mut edited_later, mut deleted) = (Vec::new(), Vec::new());
+        let (mut edited, mut deleted) = (RoaringTreemap::new(), RoaringTreemap::new());
         for run in runs.iter().rev() {
-            let edited = postings::all(run, &term(Kind::Edited, false, b""))?;
-            deleted.extend(postings::all(run, &term(Kind::Deleted, false, b""))?);
-            edits.push(sorted([edited_later.as_slice(), &deleted].concat()));
-            edited_later.extend(edited);
-            posts.push(sorted([edited_later.as_slice(), &deleted].concat()));
+            let Meta { first, last, edits: has_edits, .. } = *run.meta();
+            deleted |= postings::set(run, &term(Kind::Deleted, false, b""))?;
+            // Its own edits are the newest there.
+            edits.push(if has_edits { &edited | &deleted } else { RoaringTreemap::new() });
+            edited |= postings::set(run, &term(Kind::Edited, false, b""))?;
+            let mut own = &edited | &deleted;
+            own.remove_range(..first);
+            own.remove_range(last + 1..);
+            posts.push(own);
         }
         posts.reverse();
         edits.reverse();
-        Ok(Dead { posts, edits })
+        Ok(Dead { posts, edits, edited, deleted })
     }
-}
-
-fn sorted(mut seqs: Vec<u64>) -> Vec<u64> {
-    seqs.sort_unstable();
-    seqs.dedup();
-    seqs
 }
 
 /// The seqs and times of runs that follow each other, with the counts of the newest.
@@ -234,15 +237,17 @@ impl Lists<'_> {
             let copied = holders.iter().try_for_each(|holder| self.copy(&mut inputs[*holder], term));
             return copied.map(|()| None);
         }
-        let of_changes = tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false);
-        let gather = of_changes || is_of_edits(tag);
+        if tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false) {
+            return self.merge_changes(inputs, holders, term);
+        }
+        let gather = is_of_edits(tag);
         self.seqs.clear();
         for holder in holders {
             let input = &mut inputs[*holder];
-            let none = Vec::new();
+            let none = RoaringTreemap::new();
             let dead = match tag {
                 _ if is_of_posts(tag) => self.dead.posts.get(input.number),
-                _ if is_of_edits(tag) => self.dead.edits.get(input.number),
+                _ if gather => self.dead.edits.get(input.number),
                 _ => None,
             };
             let dead = dead.unwrap_or(&none);
@@ -257,7 +262,7 @@ impl Lists<'_> {
                     let start = self.seqs.len();
                     decode(chunk, postings, &mut self.seqs)?;
                     let mut kept = self.seqs.split_off(start);
-                    kept.retain(|seq| dead.binary_search(seq).is_err());
+                    kept.retain(|seq| !dead.contains(*seq));
                     self.seqs.append(&mut kept);
                     if !gather {
                         write(&mut self.out, self.writer, term, &self.seqs)?;
@@ -270,21 +275,42 @@ impl Lists<'_> {
         if gather {
             self.seqs.sort_unstable();
             self.seqs.dedup();
-            if of_changes {
-                // Postings of this run's own messages are dropped already.
-                self.seqs.retain(|seq| *seq < self.first);
-            }
             write(&mut self.out, self.writer, term, &self.seqs)?;
         }
         self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))?;
-        let range = self.seqs.first().zip(self.seqs.last()).map(|(low, high)| (*low, *high));
-        Ok(range.filter(|_| of_changes))
+        Ok(None)
+    }
+
+    /// Writes what the runs say of older messages: postings of their own ones are dropped already.
+    fn merge_changes(
+        &mut self,
+        inputs: &mut [Input<'_>],
+        holders: &[usize],
+        term: &[u8],
+    ) -> Result<Option<(u64, u64)>> {
+        for holder in holders {
+            let input = &mut inputs[*holder];
+            while input.open && input.key() == term {
+                input.advance()?;
+            }
+        }
+        let Dead { edited, deleted, .. } = &mut self.dead;
+        let of_edits = term.first() == Some(&Kind::Edited.tag(false));
+        let mut changed = std::mem::take(if of_edits { edited } else { deleted });
+        changed.remove_range(self.first..);
+        self.out.write(self.writer, term, changed.iter()).map_err(|error| cannot_write(&error))?;
+        Ok(changed.min().zip(changed.max()))
     }
 }
 
-/// Whether any of `seqs`, which are sorted, lies from `low` to `high`.
-fn any_between(seqs: &[u64], low: u64, high: u64) -> bool {
-    seqs.get(seqs.partition_point(|seq| *seq < low)).is_some_and(|seq| *seq <= high)
+/// Whether any of `seqs` lies from `low` to `high`.
+fn any_between(seqs: &RoaringTreemap, low: u64, high: u64) -> bool {
+    if seqs.is_empty() {
+        return false;
+    }
+    let mut from = seqs.iter();
+    from.advance_to(low);
+    from.next().is_some_and(|seq| seq <= high)
 }
 
 fn write(out: &mut PostingsWriter, writer: &mut RunWriter, term: &[u8], seqs: &[u64]) -> Result<()> {

@@ -2,6 +2,8 @@
 //!
 //! Seeking in a list is seeking in the run, and `before + count` of the last chunk is the length of the list.
 
+use roaring::RoaringTreemap;
+
 use super::chunk::{self, Chunk, chunk_head};
 use super::position::Position;
 use super::run::Run;
@@ -204,6 +206,29 @@ pub fn all(run: &Run, term: &[u8]) -> Result<Vec<u64>> {
         }
     }
     Ok(seqs)
+}
+
+/// The same as a set: so many of them take little memory.
+///
+/// # Errors
+/// `corrupt`.
+pub fn set(run: &Run, term: &[u8]) -> Result<RoaringTreemap> {
+    let mut set = RoaringTreemap::new();
+    let Some(mut list) = List::open(run, term)? else { return Ok(set) };
+    let mut seqs = Vec::new();
+    loop {
+        let Chunk { first, last, .. } = list.chunk();
+        if list.chunk().is_without_gaps() {
+            set.insert_range(first..=last);
+        } else {
+            seqs.clear();
+            list.decode(&mut seqs)?;
+            set.extend(seqs.iter().copied());
+        }
+        if !list.advance()? {
+            return Ok(set);
+        }
+    }
 }
 
 /// The first posting of a term in a run that is at `seq` or behind it.

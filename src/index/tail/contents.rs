@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
 use super::dictionary::Dictionary;
 use super::values::Values;
 use crate::domain::event::{Event, Fact};
@@ -30,6 +32,9 @@ pub struct Edit {
     newest_to: u32,
 }
 
+/// Bytes that a set of messages takes beside its members, about.
+const SET_BYTES: usize = 256;
+
 /// What events say.
 #[derive(Debug, Default)]
 pub struct Contents {
@@ -43,8 +48,10 @@ pub struct Contents {
     pub edits: Vec<Edit>,
     /// What happened to single messages, by message and event.
     pub changed: BTreeMap<(u64, u32), Change>,
-    /// The messages, ascending, that were deleted with their chat or application by an event.
-    pub deletions: Vec<(u32, Arc<[u64]>)>,
+    /// The messages that were deleted with their chat or application by an event.
+    pub deletions: Vec<(u32, Arc<RoaringTreemap>)>,
+    /// Bytes that these take, about.
+    deletions_bytes: usize,
     buffers: TermBuffers,
 }
 
@@ -84,6 +91,12 @@ impl Contents {
         }
     }
 
+    /// Adds the messages that an event deleted with their chat or application.
+    pub fn delete(&mut self, number: u32, messages: RoaringTreemap) {
+        self.deletions_bytes += SET_BYTES + messages.serialized_size();
+        self.deletions.push((number, Arc::new(messages)));
+    }
+
     fn change(&mut self, message: u64, number: u32, change: Change) {
         let before = self.changed.range((message, 0)..=(message, u32::MAX)).next_back();
         if let Some((_, Change::Edited(edit))) = before
@@ -110,7 +123,7 @@ impl Contents {
     /// Whether a message went with its chat or application.
     fn went(&self, message: u64, upto: u32) -> bool {
         let deletions = self.deletions.iter().take_while(|(event, _)| *event <= upto);
-        deletions.into_iter().any(|(_, messages)| messages.binary_search(&message).is_ok())
+        deletions.into_iter().any(|(_, messages)| messages.contains(message))
     }
 
     /// The messages with a term of edits, as of event `upto`, in the order of their edits.
@@ -130,8 +143,8 @@ impl Contents {
     #[must_use]
     pub fn changed_range(&self) -> Option<(u64, u64)> {
         let single = |end: Option<(&(u64, u32), &Change)>| end.map(|((message, _), _)| *message);
-        let lowest = self.deletions.iter().filter_map(|(_, messages)| messages.first().copied());
-        let highest = self.deletions.iter().filter_map(|(_, messages)| messages.last().copied());
+        let lowest = self.deletions.iter().filter_map(|(_, messages)| messages.min());
+        let highest = self.deletions.iter().filter_map(|(_, messages)| messages.max());
         let low = lowest.chain(single(self.changed.first_key_value())).min()?;
         let high = highest.chain(single(self.changed.last_key_value())).max()?;
         Some((low, high))
@@ -140,12 +153,11 @@ impl Contents {
     /// Bytes that it takes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let deleted: usize = self.deletions.iter().map(|(_, messages)| 8 * messages.len()).sum();
         self.dictionary.held_bytes()
             + 16 * self.columns.list().len()
             + self.values.held_bytes()
             + size_of::<Edit>() * self.edits.len()
             + 40 * self.changed.len()
-            + deleted
+            + self.deletions_bytes
     }
 }

@@ -24,6 +24,8 @@ pub mod write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use roaring::RoaringTreemap;
+
 use super::postings;
 use super::run::{Meta, Run};
 use super::run_writer::{EachOffsets, RunWriter};
@@ -62,7 +64,7 @@ struct Inner {
 
 impl Inner {
     /// Appends the messages with a term of posts or one of edits. `first`: the seq of the first event.
-    fn messages_with(&self, first: u64, [posts, edits]: &[Vec<u8>; 2], messages: &mut Vec<u64>) {
+    fn messages_with(&self, first: u64, [posts, edits]: &[Vec<u8>; 2], messages: &mut RoaringTreemap) {
         let dictionary = &self.contents.dictionary;
         if let Some(term) = dictionary.find(posts) {
             messages.extend(dictionary.items(&term).map(|event| first + u64::from(event)));
@@ -87,7 +89,7 @@ pub struct Added<'a> {
 
 /// An event that deletes a chat or an application, by its seq, and the messages that go with it, as far as they
 /// were there before its batch.
-pub type Removal = (u64, Vec<u64>);
+pub type Removal = (u64, RoaringTreemap);
 
 /// What an event deletes with a chat or an application: a term of posts, and one of edits.
 fn deleted_terms(event: &Event) -> Option<[Vec<u8>; 2]> {
@@ -112,10 +114,10 @@ pub fn removals(events: &[Event], runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Res
 /// drops the post of a message that was edited. `None` for other events.
 fn removal(event: &Event, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<Option<Removal>> {
     let Some(terms) = deleted_terms(event) else { return Ok(None) };
-    let mut messages = Vec::new();
+    let mut messages = RoaringTreemap::new();
     for run in runs {
         for term in &terms {
-            messages.extend(postings::all(run, term)?);
+            messages |= postings::set(run, term)?;
         }
     }
     tails.iter().for_each(|tail| tail.read().messages_with(tail.first, &terms, &mut messages));
@@ -187,9 +189,7 @@ impl Tail {
                         known.map(|(_, messages)| std::mem::take(messages)).unwrap_or_default();
                     // Those of its own batch came since.
                     inner.messages_with(self.first, &terms, &mut messages);
-                    messages.sort_unstable();
-                    messages.dedup();
-                    inner.contents.deletions.push((number(event), messages.into()));
+                    inner.contents.delete(number(event), messages);
                 }
                 inner.contents.add(event, number(event));
             }

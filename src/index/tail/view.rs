@@ -8,7 +8,7 @@ use super::cursor::{Changed, TailAdjacent, TailPostings, TailUnion};
 use super::dictionary::Term;
 use super::{Inner, Tail};
 use crate::domain::command::Order;
-use crate::index::cursor::{Boxed, Gathered, Listed, boxed};
+use crate::index::cursor::{Boxed, Gathered, Members, boxed};
 use crate::index::terms::{is_of_edits, may_be_cut};
 use crate::time::Timestamp;
 
@@ -180,7 +180,7 @@ impl<'t> View<'t> {
     pub fn changed(&self, order: Order) -> Vec<Boxed<'t>> {
         let Inner { contents, .. } = &*self.tail.read();
         let deletions = contents.deletions.iter().take_while(|(event, _)| *event <= self.upto);
-        let deleted = deletions.map(|(_, messages)| Listed::new(Arc::clone(messages), order));
+        let deleted = deletions.map(|(_, messages)| Members::of(Arc::clone(messages), order));
         let mut all: Vec<Boxed<'t>> = deleted.filter_map(boxed).collect();
         if !contents.changed.is_empty() {
             all.extend(boxed(Changed::open(*self, contents, order)));

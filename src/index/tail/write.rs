@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use roaring::RoaringTreemap;
+
 use super::contents::{Change, Contents};
 use crate::domain::kv;
 use crate::error::Result;
@@ -58,7 +60,7 @@ fn write(
     for (term, items) in contents.dictionary.sorted().iter() {
         while let Some((other, messages)) = changes.next_if(|(other, _)| other.as_slice() < term) {
             note(meta, &messages);
-            lists.write(writer, &other, messages.into_iter())?;
+            lists.write(writer, &other, messages.iter())?;
         }
         let tag = term.first().copied().unwrap_or_default();
         seqs.clear();
@@ -77,7 +79,7 @@ fn write(
     }
     for (other, messages) in changes {
         note(meta, &messages);
-        lists.write(writer, &other, messages.into_iter())?;
+        lists.write(writer, &other, messages.iter())?;
     }
     Ok(())
 }
@@ -90,33 +92,26 @@ fn place(offsets: &[u32], first: u64, seq: u64) -> Option<kv::Place> {
     (length < UNPROVED_BYTES).then_some((offset, length))
 }
 
-fn note(meta: &mut Meta, messages: &[u64]) {
-    if let (Some(&low), Some(&high)) = (messages.first(), messages.last()) {
+fn note(meta: &mut Meta, messages: &RoaringTreemap) {
+    if let (Some(low), Some(high)) = (messages.min(), messages.max()) {
         let (other_low, other_high) = meta.changed.unwrap_or((low, high));
         meta.changed = Some((low.min(other_low), high.max(other_high)));
     }
 }
 
-/// What is said of older messages: which were edited, and which deleted, ascending. Postings of own ones
-/// are left out instead.
-fn changes_before(contents: &Contents, first: u64) -> BTreeMap<Vec<u8>, Vec<u64>> {
-    let (mut edited, mut deleted) = (Vec::new(), Vec::new());
+/// What is said of older messages: which were edited, and which deleted. Postings of own ones are left out
+/// instead.
+fn changes_before(contents: &Contents, first: u64) -> BTreeMap<Vec<u8>, RoaringTreemap> {
+    let (mut edited, mut deleted) = (RoaringTreemap::new(), RoaringTreemap::new());
     for ((message, _), change) in contents.changed.range(..(first, 0)) {
         match change {
-            Change::Edited(_) => edited.push(*message),
-            Change::Deleted => deleted.push(*message),
-        }
+            Change::Edited(_) => edited.insert(*message),
+            Change::Deleted => deleted.insert(*message),
+        };
     }
-    for (_, messages) in &contents.deletions {
-        deleted.extend(messages.iter().take_while(|message| **message < first));
-    }
-    let mut lists = BTreeMap::new();
-    for (kind, mut messages) in [(Kind::Edited, edited), (Kind::Deleted, deleted)] {
-        messages.sort_unstable();
-        messages.dedup();
-        if !messages.is_empty() {
-            lists.insert(term(kind, false, b""), messages);
-        }
-    }
-    lists
+    contents.deletions.iter().for_each(|(_, messages)| deleted |= messages.as_ref());
+    deleted.remove_range(first..);
+    let lists = [(Kind::Edited, edited), (Kind::Deleted, deleted)];
+    let some = lists.into_iter().filter(|(_, messages)| !messages.is_empty());
+    some.map(|(kind, messages)| (term(kind, false, b""), messages)).collect()
 }

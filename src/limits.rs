@@ -33,9 +33,8 @@ pub const LARGE_REPLY_BYTES: usize = 16 << 10;
 pub const LISTS_IN_FLIGHT: usize = 2;
 /// Nothing more is begun for a connection that has this many bytes of replies to read.
 pub const UNSENT_BYTES: usize = 8 << 20;
-/// Reading pauses when a connection has this many bytes of lines, beside a line's own length, that
-/// wait for requests in flight.
-pub const READ_AHEAD_BYTES: usize = 1 << 20;
+/// Reading pauses when a connection has this many bytes of lines that wait for requests in flight.
+pub const READ_AHEAD_BYTES: usize = 256 << 10;
 /// Deepest nesting of a JSON value; the line's own object is level 1.
 pub const NESTING_LEVELS: usize = 128;
 /// Commands in one `batch`.

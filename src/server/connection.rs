@@ -104,8 +104,9 @@ impl Connection {
 
     /// Whether it may be read from now: not while it has much to do that will get done by itself.
     #[must_use]
-    pub fn wants_bytes(&self, line_bytes: usize) -> bool {
-        let busy = self.replies.waiting() > 0 && self.lines.held() > READ_AHEAD_BYTES + line_bytes;
+    pub fn wants_bytes(&self) -> bool {
+        let ahead = self.lines.waits() && self.lines.held() > READ_AHEAD_BYTES;
+        let busy = self.replies.waiting() > 0 && ahead;
         // One that is closing is read no more, so that a client which never reads is held back.
         !self.ended && !busy && self.life == Life::Open
     }

@@ -356,8 +356,7 @@ impl EventLoop {
     /// Reads, begins, and writes for one client.
     fn serve(&mut self, router: &Router, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
-        let line_bytes = router.identity.limits.line_bytes;
-        if client.readable && client.connection.wants_bytes(line_bytes) {
+        if client.readable && client.connection.wants_bytes() {
             read_once(client, &mut self.buffer);
         }
         router.advance(token, &mut client.connection);
@@ -386,7 +385,7 @@ impl EventLoop {
             self.close(router, token);
             return;
         }
-        if (client.readable && client.connection.wants_bytes(line_bytes))
+        if (client.readable && client.connection.wants_bytes())
             || (!client.connection.replies.output().is_empty() && all_sent)
         {
             self.ready.insert(token);

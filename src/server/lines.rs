@@ -56,6 +56,12 @@ impl Lines {
         self.bytes.len() - self.start
     }
 
+    /// Whether some was not looked at yet: lines that must wait.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.scanned < self.bytes.len()
+    }
+
     /// Gives memory back when nothing is held.
     pub fn shrink(&mut self) {
         if self.held() == 0 {

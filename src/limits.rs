@@ -92,7 +92,7 @@ pub const TAILS: usize = 8;
 /// the log when a power loss took them.
 pub const SYNCED_RUN_BYTES: u64 = 4 << 20;
 /// Past this many bytes of the index in memory the writer slows down for the background.
-pub const SLOW_BYTES: u64 = 3 << 20;
+pub const SLOW_BYTES: u64 = 2 << 20;
 /// Past this many run files the writer slows down for the background, too.
 pub const SLOW_RUN_FILES: u64 = 40;
 /// Blocks of run files that are kept in memory once they were read, all runs together.

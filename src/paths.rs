@@ -17,6 +17,23 @@ pub const SOCKET_NAME: &str = "msglogd.sock";
 /// The socket of a daemon that was installed as a service of the host; only clients look there.
 pub const SERVICE_SOCKET: &str = "/run/msglogd/msglogd.sock";
 
+/// A path as a shell reads it back, for commands that a message tells to run.
+#[must_use]
+pub fn for_shell(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
+}
+
+/// A word as a shell reads it back.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// How an environment is asked for a variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -132,6 +149,13 @@ mod tests {
     fn with(variables: &[(&'static str, &'static str)]) -> impl Fn(&str) -> Option<OsString> {
         let variables = variables.to_vec();
         move |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(shell_word("a/b.c"), "a/b.c");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

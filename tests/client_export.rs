@@ -176,3 +176,17 @@ fn pages_go_on_to_the_end_and_long_waits_are_shown() {
     let (code, text) = Terminal::start(&daemon, &words).finish();
     assert!(code == Some(1) && text.contains("waiting for queue.reserve"), "{text:?}");
 }
+
+#[test]
+fn a_queue_that_holds_more_than_its_bound_is_made_anew_whole() {
+    let (from, to) = (Daemon::start(), Daemon::start());
+    let mut client = from.connect();
+    for body in 1..=3 {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": body}));
+    }
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_jobs": 1}));
+    let summary = copy(&from, &to, &["all"], &[]);
+    assert_eq!((&summary["imported"], &summary["refused"]), (&json!(5), &json!(0)), "{summary}");
+    let queue = to.connect().ok(json!({"cmd": "queue.get", "queue": "q"})).json()["queue"].clone();
+    assert_eq!((&queue["ready"], &queue["max_jobs"]), (&json!(3), &json!(1)), "{queue}");
+}

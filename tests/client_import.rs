@@ -201,3 +201,30 @@ fn files_that_cannot_be_read_and_compressed_ones_are_refused() {
     assert_eq!(finished.code, Some(2));
     assert!(finished.stderr.contains("zcat"), "{}", finished.stderr);
 }
+
+#[test]
+fn a_resumable_import_waits_for_room_in_a_full_queue() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_jobs": 2}));
+    let text: String =
+        (1..=4).map(|body| format!("{{\"cmd\":\"queue.put\",\"queue\":\"q\",\"body\":{body}}}\n")).collect();
+    let path = file(&daemon, "jobs.jsonl", &text);
+    let position = daemon.folder().join("position");
+    let arguments =
+        ["import", path.to_str().expect("text"), "--resume-file", position.to_str().expect("text")];
+    let finished = run(&daemon, &arguments);
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    assert!(finished.stderr.contains("run the same again"), "{finished:?}");
+    assert_eq!(summary(&finished)["last_line"], 2);
+    client.ok(json!({"cmd": "queue.purge", "queue": "q"}));
+    let finished = run(&daemon, &arguments);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let bodies: Vec<Value> = client
+        .ok(json!({"cmd": "queue.peek", "queue": "q"}))
+        .list("jobs")
+        .iter()
+        .map(|job| job["body"].clone())
+        .collect();
+    assert_eq!(bodies, [3, 4]);
+}

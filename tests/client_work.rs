@@ -108,7 +108,7 @@ fn failures_are_tried_again_until_the_attempts_are_used_up() {
     let finished = shop.run(&["--exit-when-empty", "--retry-delay-ms", "0"], &format!("{RECORD}; exit 7"));
     assert_eq!(finished.code, Some(0));
     assert_eq!(shop.await_file("out"), format!("q {job} 1 x\nq {job} 2 x\nq {job} 3 x\n"));
-    for (attempt, next) in [(2, "not again for 0ns"), (3, "that was the last, the job is dead")] {
+    for (attempt, next) in [(2, "again at once"), (3, "that was the last, the job is dead")] {
         let said = format!("job {job}, attempt {attempt}: the command ended with exit status: 7; {next}");
         assert!(finished.stderr.contains(&said), "{}", finished.stderr);
     }

@@ -1,5 +1,6 @@
 //! `msglogd check`: verifies a data folder that no daemon has open. Nothing is changed.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::log::recovery::Failure;
 use crate::maintenance::checkpoint::{self, NEEDLESS};
 use crate::maintenance::pace::Pace;
 use crate::maintenance::verify::{self, Verified};
+use crate::paths::for_shell;
 use crate::progress::Progress;
 use crate::snapshot::Snapshot;
 use crate::storage::{Disk, Open, Storage};
@@ -26,13 +28,7 @@ use crate::store::compacted_part::open_checkpoint;
 pub fn run(data: &Path) -> Result<(), Exit> {
     let _lock = super::lock_to_look(data)?;
     let folders = Folders::new(data);
-    let failed = |failure: Failure| match failure {
-        Failure::Damage { .. } => Exit::Damage(format!(
-            "damaged data: {failure}; to see what is lost, run: msglogd repair --data {}",
-            data.display()
-        )),
-        Failure::Io { .. } => Exit::Io(failure.to_string()),
-    };
+    let failed = |failure: Failure| refusal(&failure, data, &folders);
     let compacted = Compacted::read(&Disk, &folders.log).map_err(failed)?;
     let log_files = open_segments(&Disk, &folders.log, &compacted, Open::Read).map_err(failed)?;
     let progress = Progress::of_bytes("checking", bytes_of(&folders.log) + bytes_of(&folders.index));
@@ -72,10 +68,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
             "the index knows events up to {known}, the log in {} ends at {last}",
             folders.log.display()
         );
-        return Err(Exit::Damage(format!(
-            "damaged data: {message}: its end is lost; to see what is lost, run: msglogd repair --data {}",
-            data.display()
-        )));
+        return Err(damaged(&format!("{message}: its end is lost"), data));
     }
     let Verified { segments, events, .. } = found;
     print(&format!(
@@ -93,6 +86,25 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Data that is damaged, and what to do next.
+fn damaged(what: &str, data: &Path) -> Exit {
+    let repair = format!("msglogd repair --data {}", for_shell(data));
+    Exit::Damage(format!("damaged data: {what}; to see what is lost, run: {repair}"))
+}
+
+fn refusal(failure: &Failure, data: &Path, folders: &Folders) -> Exit {
+    match failure {
+        Failure::Damage { .. } => damaged(&failure.to_string(), data),
+        // There was a log where there is an index.
+        Failure::Io { path, error }
+            if error.kind() == ErrorKind::NotFound && *path == folders.log && folders.index.exists() =>
+        {
+            damaged(&format!("{} is missing", path.display()), data)
+        }
+        Failure::Io { .. } => Exit::Io(failure.to_string()),
+    }
+}
+
 /// So many of something.
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
@@ -106,14 +118,14 @@ fn bytes_of(folder: &Path) -> u64 {
 }
 
 fn damaged_index(error: &Error, folder: &Path) -> Exit {
-    Exit::Damage(format!("damaged index: {error}; it comes back from the log: remove {}", folder.display()))
+    Exit::Damage(format!("damaged index: {error}; it comes back from the log: remove {}", for_shell(folder)))
 }
 
 /// How many run files hold, and the last event that they know.
 fn check_runs(folder: &Path, pace: &mut Pace) -> Result<(usize, u64), Exit> {
     let names = match Disk.list(folder) {
         // It may be removed at any time.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?,
     };
     let (mut runs, mut known) = (0, 0);

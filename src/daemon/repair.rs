@@ -9,6 +9,7 @@ use crate::limits::SEGMENT_BYTES_DEFAULT;
 use crate::log::recovery::Failure;
 use crate::maintenance::checkpoint::NEEDLESS;
 use crate::maintenance::repair::{self, Finding, Findings};
+use crate::paths::for_shell;
 use crate::storage::{Disk, Storage};
 use crate::store::{self, Folders, Progress, Replayed};
 
@@ -43,7 +44,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
         return Err(Exit::Damage(format!(
             "events lost: {lost}, in damaged files: {files}; nothing was changed; to repair, run: \
              msglogd repair --yes --data {}",
-            data.display()
+            for_shell(data)
         )));
     }
     repair::carry_out(&storage, &folders, uid).map_err(failed)?;

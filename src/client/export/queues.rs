@@ -12,18 +12,25 @@ use crate::time::Timestamp;
 /// The jobs that are made anew: all but the dead ones.
 const STATES: [&str; 3] = ["leased", "ready", "delayed"];
 
-/// All queues.
+/// All queues. Their bounds come last: a queue may hold more than its own, and takes no job then.
 pub fn all(export: &mut Export<'_>) -> Result<()> {
+    let mut bounds = Vec::new();
     each(export, &RequestLine::new("queue.list"), "queues", &mut |export, queue| {
         let fields = json::object(queue);
         let get = |name| fields.as_ref().and_then(|fields| fields.get(name)).unwrap_or("null");
         let mut configure = RequestLine::new("queue.configure");
-        for name in ["queue", "lease_ms", "max_attempts", "max_jobs"] {
+        for name in ["queue", "lease_ms", "max_attempts"] {
             configure.raw(name, get(name));
         }
         export.request(&configure)?;
+        if get("max_jobs") != "null" {
+            let mut bound = RequestLine::new("queue.configure");
+            bound.raw("queue", get("queue")).raw("max_jobs", get("max_jobs"));
+            bounds.push(bound);
+        }
         STATES.iter().try_for_each(|state| jobs(export, get("queue"), state))
-    })
+    })?;
+    bounds.iter().try_for_each(|bound| export.request(bound))
 }
 
 /// The jobs of a queue in one state.

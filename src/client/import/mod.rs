@@ -76,6 +76,7 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
     let started = Instant::now();
     let mut replies = Replies {
         connection,
+        resumable: position.is_some(),
         position: position.as_mut(),
         progress: Progress::new(bytes),
         tally: Tally::new(skipped),
@@ -150,7 +151,8 @@ fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
         }
         Ended::StoppedAt(line) => {
             say(&format!(
-                "stopped at line {line}; lines behind it that were sent ahead are counted too\n{}",
+                "stopped at line {line}: correct it or take it out first; lines behind it that were sent ahead are \
+                 counted too\n{}",
                 again()
             ));
             Ok(REFUSED)

@@ -10,6 +10,7 @@ use crate::client::failure::{Failure, Result};
 use crate::client::own::{Own, flag, option};
 use crate::client::request::{encode, nameable, option_name};
 use crate::client::suggest::did_you_mean;
+use crate::paths::shell_word;
 use crate::protocol::table::{Argument, COMMANDS, Command, Kind, Type};
 
 /// `msglog import`, as help and completions know it.
@@ -223,16 +224,6 @@ fn name_of(file: &Path) -> Result<String> {
         .map(|number| format!("{number:016x}"))
 }
 
-/// A word as a shell reads it back.
-fn shell_word(word: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "-_./:=,@%+".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,12 +265,5 @@ mod tests {
         let (here, there) = (name_of(Path::new("/")).unwrap(), name_of(Path::new("/tmp/../")).unwrap());
         assert_eq!((here.len(), &here), (16, &there));
         assert_ne!(here, name_of(Path::new("/tmp")).unwrap());
-    }
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(shell_word("a/b.c"), "a/b.c");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -57,6 +57,8 @@ pub struct Replies<'a> {
     pub connection: Connection,
     /// Where to keep the position.
     pub position: Option<&'a mut Position>,
+    /// Whether the same import goes on behind the position when it is run again.
+    pub resumable: bool,
     /// The bar that people see.
     pub progress: Progress,
     /// The counts so far.
@@ -146,7 +148,12 @@ impl Replies<'_> {
                 Ok(Ok(reply))
             }
             Some(refusal) if refusal.code == "shutting_down" => Err(Ended::Lost(refusal.to_string())),
+            // A line that is passed over now would never be sent again.
+            Some(refusal) if refusal.code == "queue_full" && self.resumable => Err(Ended::Unable(refusal)),
             Some(refusal) if refusal.is_passing() => Err(Ended::Unable(refusal)),
+            Some(refusal) if refusal.code == "too_large" => {
+                Ok(Err(format!("{refusal} (that is as a request; see --max-line of msglogd)")))
+            }
             Some(refusal) => Ok(Err(refusal.to_string())),
         }
     }

@@ -121,6 +121,7 @@ impl<'a> Worker<'a> {
                 let delay = self.options.delay_after(job.attempt);
                 let next = match max_attempts {
                     Some(most) if job.attempt >= most => "that was the last, the job is dead".to_owned(),
+                    _ if delay.is_zero() => "again at once".to_owned(),
                     _ => format!("not again for {delay:?}"),
                 };
                 say(&format!("job {number}, attempt {}: the command {how}; {next}", job.attempt));

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Client, Daemon, Value, json};
+use common::{Client, Daemon, Value, json, until};
 
 /// A small file system in memory on a folder, until it is dropped.
 struct SmallDisk(PathBuf);
@@ -204,4 +204,33 @@ fn a_daemon_starts_on_a_full_disk_and_answers_reads() {
     client.ok(json!({"cmd": "message.search", "text": "hello"}));
     disk.make_room();
     daemon.connect().ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
+}
+
+#[test]
+fn leases_that_end_while_the_disk_is_full_end_when_there_is_room() {
+    const JOBS: usize = 2000;
+    let name = "leases_that_end_while_the_disk_is_full_end_when_there_is_room";
+    let mut daemon = Daemon::stopped(&["--segment-bytes", "256K"]);
+    let Some(disk) = SmallDisk::mount(daemon.data(), "8m", name) else { return };
+    daemon.launch();
+    let mut client = daemon.connect();
+    for _ in 0..JOBS / 1000 {
+        let puts = vec![json!({"cmd": "queue.put", "queue": "q", "body": 1}); 1000];
+        client.ok(json!({"cmd": "batch", "commands": puts}));
+    }
+    for _ in 0..JOBS / 1000 {
+        let reserve = json!({"cmd": "queue.reserve", "queue": "q", "max": 1000, "lease_ms": 2000});
+        assert_eq!(client.ok(reserve).list("jobs").len(), 1000);
+    }
+    disk.fill();
+    until_full(&mut client);
+    let count = |client: &mut Client, state: &str| {
+        let queue = client.ok(json!({"cmd": "queue.get", "queue": "q"})).json()["queue"].clone();
+        queue[state].as_u64().expect("a count")
+    };
+    // There is room in reserve for some, not for all.
+    until("some end", || (count(&mut client, "ready") > 0).then_some(()));
+    assert!(count(&mut client, "leased") > 0);
+    disk.make_room();
+    until("all end", || (count(&mut client, "ready") == JOBS as u64).then_some(()));
 }

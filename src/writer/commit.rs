@@ -9,6 +9,7 @@ use std::sync::atomic::{Ordering::SeqCst, fence};
 use std::time::{Duration, Instant};
 
 use super::syncer::Synced;
+use super::timers::TIMER_AGAIN;
 use super::turn::Turn;
 use super::{ToBackground, Writer};
 use crate::domain::table::Facts;
@@ -100,7 +101,7 @@ impl Writer {
             self.show_turn(&turn, &merged);
         } else {
             for (job, revision) in turn.taken.drain(..) {
-                self.timers.set(turn.now + Duration::from_secs(1), job, revision);
+                self.timers.set(turn.now + TIMER_AGAIN, job, revision);
             }
             // Nothing is shown but what was; the index files do not depend on it.
             self.snapshot = self.around.published.load();

@@ -199,6 +199,8 @@ pub struct Writer {
     pulses: Vec<Box<dyn FnOnce() + Send>>,
     throttle: Throttle,
     timers: Timers,
+    /// Whether the last timer that was due could not be carried out.
+    timer_failed: bool,
     waiters: Waiters,
     random: Randomness,
     hot: HotValues,
@@ -238,6 +240,7 @@ impl Writer {
             pulses: Vec::new(),
             throttle: Throttle::from(held),
             timers,
+            timer_failed: false,
             waiters: Waiters::default(),
             random: Randomness::default(),
             hot: HotValues::default(),

@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+
 use crate::domain::event::{Event, Fact, JobState};
 use crate::domain::jobs::Job;
 use crate::domain::table::{Facts, scan_prefix, tag};
 use crate::error::Result;
 use crate::time::Timestamp;
 
-/// A job's timer: when, which job, and the event that set it. A timer whose job moved on since is
-/// void, so none is ever taken out early.
+/// A job's timer: when, which job, and the event that set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
     due: Instant,
@@ -19,9 +20,20 @@ struct Timer {
     revision: u64,
 }
 
-/// All running timers.
+/// A timer that could not be carried out is tried again after this.
+pub const TIMER_AGAIN: Duration = Duration::from_secs(1);
+
+/// All running timers. One whose job moved on since is void: it stays until it is due, or until there are more
+/// void ones than others.
 #[derive(Debug, Default)]
-pub struct Timers(BinaryHeap<Reverse<Timer>>);
+pub struct Timers {
+    heap: BinaryHeap<Reverse<Timer>>,
+    /// The event that set each job's timer; of jobs that were purged also one that is void.
+    set_by: HashMap<u64, u64>,
+}
+
+/// So many void timers may always be there.
+const VOID_TIMERS: usize = 4096;
 
 impl Timers {
     /// Sets the timer that an event asks for, if it does.
@@ -32,6 +44,14 @@ impl Timers {
             Fact::JobLeased { job, lease_ms, .. } | Fact::JobExtended { job, lease_ms, .. } => {
                 (job, lease_ms)
             }
+            Fact::JobAcked { job, .. }
+            | Fact::JobNacked { job, .. }
+            | Fact::JobExpired { job, .. }
+            | Fact::JobReadied { job, .. }
+            | Fact::JobDeleted { job, .. } => {
+                self.set_by.remove(&job);
+                return;
+            }
             _ => return,
         };
         self.set(now + Duration::from_millis(length_ms), job, event.seq);
@@ -39,19 +59,31 @@ impl Timers {
 
     /// Sets a timer.
     pub fn set(&mut self, due: Instant, job: u64, revision: u64) {
-        self.0.push(Reverse(Timer { due, job, revision }));
+        self.set_by.insert(job, revision);
+        self.heap.push(Reverse(Timer { due, job, revision }));
+        if self.heap.len() > 2 * self.set_by.len() + VOID_TIMERS {
+            let Timers { heap, set_by } = self;
+            heap.retain(|Reverse(timer)| set_by.get(&timer.job) == Some(&timer.revision));
+        }
     }
 
     /// When the next one is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse(timer)| timer.due)
+        self.heap.peek().map(|Reverse(timer)| timer.due)
     }
 
     /// Takes the next one that is due: the job and the event that set it.
     pub fn take_due(&mut self, now: Instant) -> Option<(u64, u64)> {
-        self.next_due().filter(|due| *due <= now)?;
-        self.0.pop().map(|Reverse(timer)| (timer.job, timer.revision))
+        while self.next_due().is_some_and(|due| due <= now)
+            && let Some(Reverse(Timer { job, revision, .. })) = self.heap.pop()
+        {
+            if self.set_by.get(&job) == Some(&revision) {
+                self.set_by.remove(&job);
+                return Some((job, revision));
+            }
+        }
+        None
     }
 
     /// Sets the timers of all jobs that are leased or delayed, at a start: by the wall clock, and
@@ -80,5 +112,35 @@ impl Timers {
             }
         }
         Ok(timers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: u64, fact: Fact) -> Event {
+        Event { seq, at: Timestamp(seq), uid: 0, fact }
+    }
+
+    #[test]
+    fn jobs_that_are_done_long_before_their_leases_end_leave_no_timers() {
+        let (mut timers, now) = (Timers::default(), Instant::now());
+        let queue = || "q".to_owned();
+        let hour = 3_600_000;
+        let held = Fact::JobLeased { queue: queue(), job: 1, lease: queue(), attempt: 1, lease_ms: hour };
+        timers.note(&event(2, held), now);
+        for job in 10..100_000 {
+            let leased = Fact::JobLeased { queue: queue(), job, lease: queue(), attempt: 1, lease_ms: hour };
+            timers.note(&event(2 * job, leased), now);
+            timers.note(&event(2 * job + 1, Fact::JobAcked { queue: queue(), job }), now);
+        }
+        for seq in 300_000..400_000 {
+            timers.note(&event(seq, Fact::JobExtended { queue: queue(), job: 1, lease_ms: hour }), now);
+        }
+        assert!(timers.heap.len() <= VOID_TIMERS + 3, "{}", timers.heap.len());
+        let later = now + Duration::from_millis(hour);
+        assert_eq!(timers.take_due(later), Some((1, 399_999)), "the last one counts");
+        assert_eq!((timers.take_due(later), timers.set_by.len()), (None, 0));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::timers::TIMER_AGAIN;
 use super::waiters::Waiter;
 use super::{Answers, Asked, Ticket, ToWriter, Writer};
 use crate::domain::command::{Write, WriteRequest};
@@ -47,7 +48,7 @@ impl Turn {
     pub(super) fn is_full(&self) -> bool {
         self.requests >= FRAME_REQUESTS
             || self.batch.events().len() >= FRAME_EVENTS
-            || self.bytes >= FRAME_BYTES
+            || self.bytes.max(self.answers.bytes.len()) >= FRAME_BYTES
     }
 }
 
@@ -213,8 +214,17 @@ impl Writer {
             let write = Write::FallDue { job, revision };
             let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
             if let Err(error) = self.decide(turn, self.around.uid, request) {
-                crate::report::error(&format!("the timer of job {job}: {error}"));
+                // The disk may be full, and will not be for ever.
+                turn.taken.pop();
+                self.timers.set(turn.now + TIMER_AGAIN, job, revision);
+                if !std::mem::replace(&mut self.timer_failed, true) {
+                    crate::report::error(&format!(
+                        "the timer of job {job}, tried again each second: {error}"
+                    ));
+                }
+                return;
             }
+            self.timer_failed = false;
         }
     }
 }

@@ -276,6 +276,41 @@ fn an_empty_path_and_a_signed_mode_are_wrong_usage() {
 }
 
 #[test]
+fn a_folder_of_other_things_is_left_alone() {
+    let folder = TempDir::new();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::create_dir(folder.join("lost+found")).expect("a folder");
+    fs::write(folder.join("letter"), "").expect("a file");
+    let socket = folder.join("s");
+    let finished = finish(msglogd().arg("--data").arg(folder.path()).arg("--socket").arg(&socket));
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    assert!(finished.stderr.contains("--data"), "{finished:?}");
+    assert_eq!(mode(folder.path()), 0o755);
+}
+
+#[test]
+fn a_client_whose_process_the_daemon_cannot_see_is_served() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(msglogd().get_program());
+    command.arg("--data").arg(folder.join("data")).arg("--socket").arg(&socket);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return eprintln!("skipped: there is no unshare here") };
+    let connected = until("it listens", || match child.try_wait().expect("a child of ours") {
+        Some(status) => Some(Err(status)),
+        None => Client::connect(&socket).ok().map(Ok),
+    });
+    match connected {
+        Ok(mut client) => {
+            client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+            child.kill().and_then(|()| child.wait()).expect("a child of ours");
+        }
+        Err(status) => eprintln!("skipped, as no namespace can be made here: {status}"),
+    }
+}
+
+#[test]
 fn what_cannot_be_printed_is_no_success() {
     let full = || fs::File::options().write(true).open("/dev/full").expect("a device");
     let mut help = msglogd();

@@ -26,6 +26,7 @@ use crate::limits::{FLUSH_BYTES, MAINTENANCE_WAITING};
 use crate::log::recovery::Failure;
 use crate::maintenance::Maintainer;
 use crate::maintenance::compact::Compactor;
+use crate::paths::for_shell;
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
@@ -337,6 +338,17 @@ fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
 fn take_data(data: &Path) -> Result<fs::File, Exit> {
     let failed = |error| locked(data, &error, "another daemon", "stop it, or name another with --data");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    let is_data = data.join("lock").exists() || data.join("log").exists();
+    // A file system of its own has that folder from the beginning.
+    let is_other = |entry: &io::Result<fs::DirEntry>| {
+        entry.as_ref().is_ok_and(|entry| entry.file_name() != "lost+found")
+    };
+    if !is_data && fs::read_dir(data).map_err(failed)?.any(|entry| is_other(&entry)) {
+        return Err(Exit::Io(format!(
+            "{} holds other files and no data: name a folder of its own with --data",
+            data.display()
+        )));
+    }
     let mode = fs::metadata(data).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
@@ -370,7 +382,7 @@ fn refusal(failure: &Failure, data: &Path) -> Exit {
     match failure {
         Failure::Damage { .. } => Exit::Damage(format!(
             "damaged data: {failure}; nothing was changed; to see what is lost, run: msglogd repair --data {}",
-            data.display()
+            for_shell(data)
         )),
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     }

@@ -252,6 +252,7 @@ pub struct Task {
     /// Matches counted so far, and the last seq that was looked at for it.
     total: u64,
     counted: u64,
+    count_done: bool,
 }
 
 /// Messages whose texts one slice checks: about two milliseconds.
@@ -265,7 +266,17 @@ impl Task {
     pub fn new(snapshot: Arc<Snapshot>, search: Box<Search>) -> Self {
         let left = (search.after.unwrap_or(0), search.before.unwrap_or(u64::MAX));
         let filling = Filling::new(search.limit);
-        Task { snapshot, search, filling, left, page_done: false, last: 0, total: 0, counted: 0 }
+        Task {
+            snapshot,
+            search,
+            filling,
+            left,
+            page_done: false,
+            last: 0,
+            total: 0,
+            counted: 0,
+            count_done: false,
+        }
     }
 
     /// Does one slice. The fields of the reply when that was the last.
@@ -277,10 +288,12 @@ impl Task {
         let filter = self.search.filter.clone();
         let mut finder = Finder::new(&snapshot, &filter)?;
         let mut budget = SLICE_MESSAGES;
-        if !self.page_done && !self.fill(&mut finder, &mut budget)? {
+        // The page comes last: it would take memory for as long as the rest is counted.
+        if self.search.count && !self.count_done && !self.count(&mut finder, &mut budget)? {
             return Ok(None);
         }
-        if self.search.count && !self.count(&mut finder, &mut budget)? {
+        self.count_done = true;
+        if !self.page_done && !self.fill(&mut finder, &mut budget)? {
             return Ok(None);
         }
         let mut out = Vec::with_capacity(256);

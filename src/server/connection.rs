@@ -6,7 +6,7 @@ use super::access::Rights;
 use super::lines::Lines;
 use super::replies::Replies;
 use crate::domain::command::Follow;
-use crate::limits::{READ_AHEAD_BYTES, READS_AT_FIRST};
+use crate::limits::{READ_AHEAD_BYTES, READS_AT_FIRST, UNSENT_BYTES};
 use crate::protocol::request::Request;
 
 /// A follower's state.
@@ -99,14 +99,14 @@ impl Connection {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let held = self.held.as_ref().map_or(0, |(_, bytes)| *bytes);
-        self.lines.held() + held + self.replies.waiting_bytes() + self.replies.output().len()
+        self.lines.held_bytes() + held + self.replies.waiting_bytes() + self.replies.held_bytes()
     }
 
     /// Whether it may be read from now: not while it has much to do that will get done by itself.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         let ahead = self.lines.waits() && self.lines.held() > READ_AHEAD_BYTES;
-        let busy = self.replies.waiting() > 0 && ahead;
+        let busy = self.replies.waiting() > 0 && ahead || self.replies.output().len() >= UNSENT_BYTES;
         // One that is closing is read no more, so that a client which never reads is held back.
         !self.ended && !busy && self.life == Life::Open
     }

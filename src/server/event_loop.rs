@@ -15,6 +15,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use hashbrown::{HashMap, HashSet};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::connection::{Barrier, Connection, Life};
 use super::router::Router;
@@ -212,9 +214,10 @@ impl EventLoop {
 
     fn admit(&mut self, router: &Router, mut stream: UnixStream) {
         let limits = &router.identity.limits;
-        let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { return };
-        let (uid, access) = (peer.uid.as_raw(), &router.identity.access);
-        let groups = access.peer(peer.pid.as_raw_nonzero().get(), uid, peer.gid.as_raw());
+        let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
+        let (uid, access) = (peer.uid(), &router.identity.access);
+        // Of a process in a container that is not seen from here the number is 0, and the groups are not known.
+        let groups = access.peer(peer.pid(), uid, peer.gid());
         let Some(rights) = access.rights(&groups, router.identity.uid) else {
             let message = format!("user {uid} may not connect: see --allow-uid and --allow-gid");
             return self.turn_away(router, stream, &Error::new(Code::Forbidden, message));

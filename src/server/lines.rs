@@ -1,5 +1,7 @@
 //! Cuts what a client sends into lines.
 
+use super::replies::{KEPT_BYTES, held};
+
 /// What comes next out of the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
@@ -23,8 +25,8 @@ pub struct Lines {
     ended: bool,
 }
 
-/// A buffer larger than this is given back when it is empty.
-const KEPT_BYTES: usize = 16 << 10;
+/// A buffer larger than this is given back though a little of it is in use.
+const LARGE_BYTES: usize = 8 * KEPT_BYTES;
 
 impl Lines {
     /// Takes bytes that came.
@@ -62,14 +64,23 @@ impl Lines {
         self.scanned < self.bytes.len()
     }
 
-    /// Gives memory back when nothing is held.
+    /// Bytes of memory that they take.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        held(&self.bytes, self.held())
+    }
+
+    /// Gives memory back when little of it is in use.
     pub fn shrink(&mut self) {
-        if self.held() == 0 {
-            self.bytes.clear();
-            (self.start, self.scanned) = (0, 0);
-            if self.bytes.capacity() > KEPT_BYTES {
-                self.bytes = Vec::new();
-            }
+        let (used, room) = (self.held(), self.bytes.capacity());
+        if used > 0 && (room <= LARGE_BYTES || used > room / 4) {
+            return;
+        }
+        self.bytes.drain(..self.start);
+        self.scanned -= self.start;
+        self.start = 0;
+        if room > KEPT_BYTES {
+            self.bytes.shrink_to_fit();
         }
     }
 

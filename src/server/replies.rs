@@ -22,11 +22,20 @@ pub struct Replies {
     first: u64,
     output: Vec<u8>,
     sent: usize,
+    /// Whether the last byte that was sent is inside a line.
+    inside: bool,
     waiting_bytes: usize,
     expected_bytes: usize,
 }
 
-const KEPT_BYTES: usize = 16 << 10;
+/// A buffer larger than this is given back when it is empty, and counts whole before.
+pub(super) const KEPT_BYTES: usize = 16 << 10;
+
+/// What a buffer with so many bytes in use counts for.
+pub(super) fn held(buffer: &Vec<u8>, used: usize) -> usize {
+    if buffer.capacity() > KEPT_BYTES { buffer.capacity() } else { used }
+}
+
 /// What a reply without an `id` has around its fields.
 const FRAME_BYTES: usize = "{\"ok\":true}\n".len();
 
@@ -112,16 +121,30 @@ impl Replies {
     /// So many bytes were sent.
     pub fn sent(&mut self, count: usize) {
         self.sent += count;
+        if count > 0 {
+            self.inside = self.output.get(self.sent - 1) != Some(&b'\n');
+        }
         if self.sent == self.output.len() {
             self.output.clear();
             self.sent = 0;
             if self.output.capacity() > KEPT_BYTES {
                 self.output = Vec::new();
             }
-        } else if self.sent >= 1 << 20 {
-            self.output.drain(..self.sent);
-            self.sent = 0;
+        } else if self.sent >= KEPT_BYTES && self.sent >= self.output.len() / 2 {
+            self.keep(self.output().len());
         }
+    }
+
+    /// Keeps only so many of the bytes to send, in memory of their own.
+    fn keep(&mut self, count: usize) {
+        self.output = self.output[self.sent..self.sent + count].to_vec();
+        self.sent = 0;
+    }
+
+    /// Bytes of memory that the bytes to send take.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        held(&self.output, self.output().len())
     }
 
     /// Drops the bytes to send.
@@ -131,12 +154,11 @@ impl Replies {
 
     /// Drops all that is due, but for the line that is sent in part.
     pub fn abandon(&mut self) {
-        let first = self.sent == 0 || self.output.get(self.sent - 1) == Some(&b'\n');
         let keep = match memchr::memchr(b'\n', self.output()) {
-            Some(end) if !first => end + 1,
+            Some(end) if self.inside => end + 1,
             _ => 0,
         };
-        self.output.truncate(self.sent + keep);
+        self.keep(keep);
         self.first += self.slots.len() as u64;
         self.slots.clear();
         (self.waiting_bytes, self.expected_bytes) = (0, 0);
@@ -187,5 +209,10 @@ mod tests {
         replies.push(b"whole\n");
         replies.abandon();
         assert_eq!(replies.output(), b"");
+        replies.push(&[&[b'x'; 3 * KEPT_BYTES], b"\nnext\n".as_slice()].concat());
+        replies.sent(2 * KEPT_BYTES);
+        assert!(replies.held_bytes() <= KEPT_BYTES + 6, "{}", replies.held_bytes());
+        replies.abandon();
+        assert_eq!(replies.output().len(), KEPT_BYTES + 1, "the rest of its line");
     }
 }

@@ -57,7 +57,7 @@ pub struct Router {
     pub snapshot: RefCell<Option<Arc<Snapshot>>>,
 }
 
-/// Whether the reply to a read may be long.
+/// Whether a read may take long: its reply may be long, or as for `queue.get` many jobs are looked at for it.
 fn is_list(read: &Read) -> bool {
     !matches!(
         read,
@@ -66,7 +66,6 @@ fn is_list(read: &Read) -> bool {
             | Read::AppGet { .. }
             | Read::ChatGet { .. }
             | Read::FormulaGet { .. }
-            | Read::QueueGet { .. }
     )
 }
 

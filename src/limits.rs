@@ -76,6 +76,8 @@ pub const OWN_GETS: usize = 16;
 /// Time that the event loop spends in one turn on answers whose data is in memory; the readers give the
 /// others.
 pub const ANSWERS_A_TURN_US: u64 = 100;
+/// Answers of the event loop itself that take it long, such as `stats`, for one connection in a turn.
+pub const LOCAL_ANSWERS_A_TURN: usize = 2;
 /// Requests that the writer takes into one frame, or one parcel more.
 pub const FRAME_REQUESTS: usize = 1024;
 /// Events that the writer takes into one frame, and those of one request more.

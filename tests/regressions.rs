@@ -251,3 +251,16 @@ fn a_line_behind_one_that_came_with_a_descriptor_is_answered() {
         assert_eq!(client.read_ok()["id"], "second");
     }
 }
+
+#[test]
+fn many_long_answers_asked_for_at_once_all_come_in_their_order() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let commands = ["stats", "ping", "metrics", "info", "help"];
+    for id in 0..300 {
+        client.send(json!({"cmd": commands[id % commands.len()], "id": id}));
+    }
+    for id in 0..300 {
+        assert_eq!(client.read_ok()["id"], id);
+    }
+}

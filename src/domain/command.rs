@@ -277,6 +277,14 @@ pub enum Local {
     Metrics,
 }
 
+impl Local {
+    /// Whether it takes the event loop so long that others are to have their turn between two.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        !matches!(self, Local::Ping | Local::Quit)
+    }
+}
+
 /// Long work on the whole store, beside serving. For those who administer the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Maintenance {

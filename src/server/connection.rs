@@ -6,7 +6,7 @@ use super::access::Rights;
 use super::lines::Lines;
 use super::replies::Replies;
 use crate::domain::command::Follow;
-use crate::limits::{READ_AHEAD_BYTES, READS_AT_FIRST, UNSENT_BYTES};
+use crate::limits::{LOCAL_ANSWERS_A_TURN, READ_AHEAD_BYTES, READS_AT_FIRST, UNSENT_BYTES};
 use crate::protocol::request::Request;
 
 /// A follower's state.
@@ -55,6 +55,8 @@ pub struct Connection {
     pub held: Option<(Request, usize)>,
     /// Writes begun and not answered.
     pub writes: usize,
+    /// Long answers of the event loop itself that were asked for in this turn.
+    pub local_answers: usize,
     /// What nothing is begun behind.
     pub barrier: Option<Barrier>,
     /// Set once it follows.
@@ -84,6 +86,7 @@ impl Connection {
             replies: Replies::default(),
             held: None,
             writes: 0,
+            local_answers: 0,
             barrier: None,
             follower: None,
             ended: false,
@@ -109,6 +112,12 @@ impl Connection {
         let busy = self.replies.waiting() > 0 && ahead || self.replies.output().len() >= UNSENT_BYTES;
         // One that is closing is read no more, so that a client which never reads is held back.
         !self.ended && !busy && self.life == Life::Open
+    }
+
+    /// Whether there is such an answer to give in the next turn.
+    #[must_use]
+    pub fn awaits_turn(&self) -> bool {
+        self.local_answers > LOCAL_ANSWERS_A_TURN
     }
 
     /// Whether nothing is left to do for it.

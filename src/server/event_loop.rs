@@ -388,7 +388,8 @@ impl EventLoop {
             self.close(router, token);
             return;
         }
-        if (client.readable && client.connection.wants_bytes())
+        if client.connection.awaits_turn()
+            || (client.readable && client.connection.wants_bytes())
             || (!client.connection.replies.output().is_empty() && all_sent)
         {
             self.ready.insert(token);

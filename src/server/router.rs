@@ -159,6 +159,7 @@ impl Router {
 
     /// Begins as many of the connection's requests as may begin now.
     pub fn advance(&self, token: usize, connection: &mut Connection) {
+        connection.local_answers = 0;
         while connection.life == Life::Open && connection.barrier.is_none() {
             let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
                 || connection.replies.waiting_bytes() + connection.replies.expected_bytes()
@@ -211,6 +212,10 @@ impl Router {
                 return Begun::Later(Request { id, command: Ok(command) });
             }
             Ok(Command::Local(local)) => {
+                connection.local_answers += usize::from(local.is_long());
+                if connection.awaits_turn() {
+                    return Begun::Later(Request { id, command: Ok(Command::Local(local)) });
+                }
                 let number = connection.replies.begin(id, 0);
                 match local::answer(&local, &self.snapshot(), &self.stats, &self.identity) {
                     Ok(fields) => self.answer(connection, number, &fields),

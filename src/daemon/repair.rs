@@ -83,6 +83,11 @@ fn described(finding: &Finding, carry_out: bool) -> String {
     if let Some(untold) = finding.untold {
         let _ =
             writeln!(text, "{shown}: its table is made anew from the events that are left; {}", loss(untold));
+    } else if finding.unnamed {
+        let _ = writeln!(
+            text,
+            "{shown}: messages to recipients that it held are lost, too; without the index nothing tells of them"
+        );
     } else if finding.lost.is_empty() {
         let _ = writeln!(text, "{shown}: no event is lost");
     }

@@ -31,6 +31,8 @@ pub struct Finding {
     pub lost: Vec<(u64, u64)>,
     /// Of a table's checkpoint: how many events it alone told of, since a compaction removed them.
     pub untold: Option<u64>,
+    /// Whether messages to recipients may be lost, too: in a compacted part only the index knows of them.
+    pub unnamed: bool,
 }
 
 /// Looks at the whole log and tells `say` what is wrong; nothing is changed.
@@ -253,7 +255,13 @@ pub(super) fn finding(path: &Path, mended: &Mended) -> Finding {
         name.push(format!(".{}.damaged", piece.offset));
         (piece.offset, piece.bytes.len() as u64, PathBuf::from(name))
     });
-    Finding { path: path.to_owned(), aside: aside.collect(), lost: mended.lost.clone(), untold: None }
+    Finding {
+        path: path.to_owned(),
+        aside: aside.collect(),
+        lost: mended.lost.clone(),
+        untold: None,
+        unnamed: false,
+    }
 }
 
 /// The runs of the index; none when it cannot be read.

@@ -160,7 +160,7 @@ impl<'p> Part<'p> {
             found.names.push(name);
             return None;
         }
-        found.findings.push(finding(path, done));
+        found.findings.push(Finding { unnamed: self.index.is_none(), ..finding(path, done) });
         done.lost.iter().for_each(|(first, last)| found.lost.extend(*first..=*last));
         let first = segment::first_of(&name).map_or(1, |(first, _)| first);
         let new = segment::compacted_path(self.folder, first, self.compacted.generation + 1);
@@ -226,6 +226,11 @@ impl<'p> Part<'p> {
         let meta = match &self.table {
             Some(checkpoint) => {
                 forget(&mut table, &found.lost, found.messages)?;
+                if self.index.is_none() {
+                    // Messages to recipients are named by no key: any that is not there may be lost.
+                    let at_least_one = u64::from(table.counts().lost == 0);
+                    lost::fold_anew(self.compacted.last, at_least_one, &mut table);
+                }
                 checkpoint.meta().clone()
             }
             None => self.fold(&mut table, found)?,

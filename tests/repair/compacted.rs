@@ -152,6 +152,35 @@ fn a_compacted_segment_that_is_missing_is_lost_as_a_whole() {
 }
 
 #[test]
+fn messages_that_only_the_index_knew_of_are_not_counted_once_both_are_lost() {
+    for change in ["message.delete", "message.edit"] {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.connect();
+        for _ in 0..3 {
+            client.ok(json!({"cmd": "message.post", "originator": "a", "recipient": "b", "body": "hello"}));
+        }
+        client.ok(json!({"cmd": "log.compact"}));
+        for seq in [1, 2] {
+            let mut request = json!({"cmd": change, "seq": seq});
+            if change == "message.edit" {
+                request["body"] = json!("other");
+            }
+            client.ok(request);
+        }
+        daemon.stop();
+        fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+        part(&daemon.data()).iter().for_each(|segment| fs::remove_file(segment).expect("a segment"));
+        let said = repaired(&mut daemon);
+        assert!(said.contains("messages to recipients that it held are lost, too"), "{said}");
+        let mut client = daemon.connect();
+        let total = client.ok(json!({"cmd": "message.search", "count": true})).json()["total"].clone();
+        assert_eq!(total, if change == "message.edit" { 2 } else { 0 });
+        assert_eq!(client.ok(json!({"cmd": "stats"})).json()["stored"]["messages"], total);
+        assert_usable(&mut client);
+    }
+}
+
+#[test]
 fn the_list_of_compacted_segments_is_found_again() {
     for missing in [true, false] {
         let mut daemon = compacted();

@@ -213,18 +213,22 @@ impl Writer {
             turn.taken.push((job, revision));
             let write = Write::FallDue { job, revision };
             let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
-            if let Err(error) = self.decide(turn, self.around.uid, request) {
-                // The disk may be full, and will not be for ever.
-                turn.taken.pop();
-                self.timers.set(turn.now + TIMER_AGAIN, job, revision);
-                if !std::mem::replace(&mut self.timer_failed, true) {
-                    crate::report::error(&format!(
-                        "the timer of job {job}, tried again each second: {error}"
-                    ));
-                }
-                return;
+            let Err(error) = self.decide(turn, self.around.uid, request) else {
+                self.timer_failed = false;
+                continue;
+            };
+            turn.taken.pop();
+            let again = turn.now + TIMER_AGAIN;
+            self.timers.set(again, job, revision);
+            if !std::mem::replace(&mut self.timer_failed, true) {
+                crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
             }
-            self.timer_failed = false;
+            if error.code() == Code::ReadOnly {
+                // The disk is full, for all of them and not for ever.
+                while let Some((job, revision)) = self.timers.take_due(turn.now) {
+                    self.timers.set(again, job, revision);
+                }
+            }
         }
     }
 }

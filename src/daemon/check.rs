@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Exit, print};
+use super::{Exit, damaged, print};
 use crate::error::Error;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
@@ -84,12 +84,6 @@ pub fn run(data: &Path) -> Result<(), Exit> {
         print(&format!("the log ends in {torn} bytes of a torn write, which the next start sets aside\n"))?;
     }
     Ok(())
-}
-
-/// Data that is damaged, and what to do next.
-fn damaged(what: &str, data: &Path) -> Exit {
-    let repair = format!("msglogd repair --data {}", for_shell(data));
-    Exit::Damage(format!("damaged data: {what}; to see what is lost, run: {repair}"))
 }
 
 fn refusal(failure: &Failure, data: &Path, folders: &Folders) -> Exit {

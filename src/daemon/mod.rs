@@ -378,12 +378,15 @@ fn with_descriptors(options: &Options) -> crate::limits::Limits {
     limits
 }
 
+/// Data that is damaged, and what to do next.
+fn damaged(what: &str, data: &Path) -> Exit {
+    let repair = format!("msglogd repair --data {}", for_shell(data));
+    Exit::Damage(format!("damaged data: {what}; to see what is lost, run: {repair}"))
+}
+
 fn refusal(failure: &Failure, data: &Path) -> Exit {
     match failure {
-        Failure::Damage { .. } => Exit::Damage(format!(
-            "damaged data: {failure}; nothing was changed; to see what is lost, run: msglogd repair --data {}",
-            for_shell(data)
-        )),
+        Failure::Damage { .. } => damaged(&format!("{failure}; nothing was changed"), data),
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     }
 }

@@ -87,7 +87,7 @@ pub fn merge_into(
     writer: &mut RunWriter,
     pause: &mut dyn FnMut(),
 ) -> Result<Meta> {
-    let mut meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
+    let meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
     let dead = Dead::find(runs)?;
     for run in runs {
         run.each_column(&mut |seq, bits| writer.add_column(seq, bits).map_err(|error| cannot_write(&error)))?;
@@ -102,8 +102,7 @@ pub fn merge_into(
         input.look();
         inputs.push(input);
     }
-    let mut lists =
-        Lists { dead, first: meta.first, writer, out: PostingsWriter::default(), seqs: Vec::new() };
+    let mut lists = Lists { dead, meta, writer, out: PostingsWriter::default(), seqs: Vec::new() };
     let (mut key, mut holders) = (Vec::new(), Vec::new());
     let mut left = PAUSE_KEYS;
     while next(&inputs, &mut holders, &mut key) {
@@ -118,12 +117,11 @@ pub fn merge_into(
         }
         if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
             merge_value(&mut inputs, &holders, &key, bottom, lists.writer)?;
-        } else if let Some((low, high)) = lists.merge(&mut inputs, &holders, &key)? {
-            let (other_low, other_high) = meta.changed.unwrap_or((low, high));
-            meta.changed = Some((low.min(other_low), high.max(other_high)));
+        } else {
+            lists.merge(&mut inputs, &holders, &key)?;
         }
     }
-    Ok(meta)
+    Ok(lists.meta)
 }
 
 /// How many keys and terms runs hold, those that several hold counted several times.
@@ -205,7 +203,8 @@ fn merge_value(
 
 struct Lists<'w> {
     dead: Dead,
-    first: u64,
+    /// What the merged run covers.
+    meta: Meta,
     writer: &'w mut RunWriter,
     out: PostingsWriter,
     seqs: Vec<u64>,
@@ -224,18 +223,12 @@ impl Lists<'_> {
         Ok(())
     }
 
-    /// Merges the lists of one term. Answers the range of what a list of changed messages keeps.
-    fn merge(
-        &mut self,
-        inputs: &mut [Input<'_>],
-        holders: &[usize],
-        term: &[u8],
-    ) -> Result<Option<(u64, u64)>> {
+    /// Merges the lists of one term.
+    fn merge(&mut self, inputs: &mut [Input<'_>], holders: &[usize], term: &[u8]) -> Result<()> {
         let tag = term.first().copied().unwrap_or_default();
         if tag == Kind::Place.tag(false) {
             // Chunks of places are no postings; those of one run lie before those of the next.
-            let copied = holders.iter().try_for_each(|holder| self.copy(&mut inputs[*holder], term));
-            return copied.map(|()| None);
+            return holders.iter().try_for_each(|holder| self.copy(&mut inputs[*holder], term));
         }
         if tag == Kind::Edited.tag(false) || tag == Kind::Deleted.tag(false) {
             return self.merge_changes(inputs, holders, term);
@@ -252,7 +245,7 @@ impl Lists<'_> {
             };
             let dead = dead.unwrap_or(&none);
             if holders.len() == 1 && !gather && dead.is_empty() {
-                return self.copy(input, term).map(|()| None);
+                return self.copy(input, term);
             }
             while input.open && input.key() == term {
                 let (chunk, postings) = chunk_of(&input.place.key()[term.len()..], input.place.payload())?;
@@ -277,17 +270,11 @@ impl Lists<'_> {
             self.seqs.dedup();
             write(&mut self.out, self.writer, term, &self.seqs)?;
         }
-        self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))?;
-        Ok(None)
+        self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))
     }
 
     /// Writes what the runs say of older messages: postings of their own ones are dropped already.
-    fn merge_changes(
-        &mut self,
-        inputs: &mut [Input<'_>],
-        holders: &[usize],
-        term: &[u8],
-    ) -> Result<Option<(u64, u64)>> {
+    fn merge_changes(&mut self, inputs: &mut [Input<'_>], holders: &[usize], term: &[u8]) -> Result<()> {
         for holder in holders {
             let input = &mut inputs[*holder];
             while input.open && input.key() == term {
@@ -297,9 +284,9 @@ impl Lists<'_> {
         let Dead { edited, deleted, .. } = &mut self.dead;
         let of_edits = term.first() == Some(&Kind::Edited.tag(false));
         let mut changed = std::mem::take(if of_edits { edited } else { deleted });
-        changed.remove_range(self.first..);
-        self.out.write(self.writer, term, changed.iter()).map_err(|error| cannot_write(&error))?;
-        Ok(changed.min().zip(changed.max()))
+        changed.remove_range(self.meta.first..);
+        self.meta.note_changed(&changed);
+        self.out.write(self.writer, term, changed.iter()).map_err(|error| cannot_write(&error))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a run covers, and the counts of the table as of its end.
 
+use roaring::RoaringTreemap;
+
 use crate::codec::{read_varint, write_varint};
 use crate::domain::table::Counts;
 use crate::time::Timestamp;
@@ -34,6 +36,14 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Notes messages that events of the run changed.
+    pub(super) fn note_changed(&mut self, messages: &RoaringTreemap) {
+        if let (Some(low), Some(high)) = (messages.min(), messages.max()) {
+            let (other_low, other_high) = self.changed.unwrap_or((low, high));
+            self.changed = Some((low.min(other_low), high.max(other_high)));
+        }
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let (low, high) = self.changed.map_or((0, 0), |(low, high)| (low, high + 1));
         for number in [

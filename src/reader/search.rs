@@ -247,7 +247,6 @@ pub struct Task {
     filling: Filling,
     /// What is left of the seqs to look at for the page: above the first, below the second.
     left: (u64, u64),
-    page_done: bool,
     last: u64,
     /// Matches counted so far, and the last seq that was looked at for it.
     total: u64,
@@ -266,17 +265,7 @@ impl Task {
     pub fn new(snapshot: Arc<Snapshot>, search: Box<Search>) -> Self {
         let left = (search.after.unwrap_or(0), search.before.unwrap_or(u64::MAX));
         let filling = Filling::new(search.limit);
-        Task {
-            snapshot,
-            search,
-            filling,
-            left,
-            page_done: false,
-            last: 0,
-            total: 0,
-            counted: 0,
-            count_done: false,
-        }
+        Task { snapshot, search, filling, left, last: 0, total: 0, counted: 0, count_done: false }
     }
 
     /// Does one slice. The fields of the reply when that was the last.
@@ -293,7 +282,7 @@ impl Task {
             return Ok(None);
         }
         self.count_done = true;
-        if !self.page_done && !self.fill(&mut finder, &mut budget)? {
+        if !self.fill(&mut finder, &mut budget)? {
             return Ok(None);
         }
         let mut out = Vec::with_capacity(256);
@@ -328,9 +317,9 @@ impl Task {
         match (stopped, search.order) {
             (Some(seq), Order::Newest) => left.1 = seq,
             (Some(seq), Order::Oldest) => left.0 = seq,
-            (None, _) => self.page_done = true,
+            (None, _) => {}
         }
-        Ok(self.page_done)
+        Ok(stopped.is_none())
     }
 
     /// Goes on counting. `false` when the budget ran out first.

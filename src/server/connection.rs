@@ -114,7 +114,7 @@ impl Connection {
         !self.ended && !busy && self.life == Life::Open
     }
 
-    /// Whether there is such an answer to give in the next turn.
+    /// Whether it asked for more long answers of the event loop itself than it gets in a turn.
     #[must_use]
     pub fn awaits_turn(&self) -> bool {
         self.local_answers > LOCAL_ANSWERS_A_TURN

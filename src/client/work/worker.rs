@@ -104,7 +104,7 @@ impl<'a> Worker<'a> {
     /// Runs the command for a job and settles it.
     fn run(&mut self, job: &Job) {
         let begun = Instant::now();
-        let (lease, max_attempts) = self.settings();
+        let lease = self.lease();
         let (ran, how) = match Running::start(self.options, job) {
             Ok(mut running) => self.attend(&mut running, job, lease),
             Err(error) => (Ran::Badly, format!("cannot be started: {error}")),
@@ -119,7 +119,7 @@ impl<'a> Worker<'a> {
             }
             Ran::Badly => {
                 let delay = self.options.delay_after(job.attempt);
-                let next = match max_attempts {
+                let next = match self.setting("max_attempts") {
                     Some(most) if job.attempt >= most => "that was the last, the job is dead".to_owned(),
                     _ if delay.is_zero() => "again at once".to_owned(),
                     _ => format!("not again for {delay:?}"),
@@ -135,18 +135,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// How long jobs of the queue are held, and how often they are tried where that has a bound.
-    fn settings(&mut self) -> (Duration, Option<u64>) {
+    /// How long jobs of the queue are held.
+    fn lease(&mut self) -> Duration {
+        let milliseconds = self.options.lease_ms.or_else(|| self.setting("lease_ms"));
+        Duration::from_millis(milliseconds.unwrap_or(LEASE_MS_DEFAULT).max(1))
+    }
+
+    /// A number among the queue's settings. `None` also when there is no daemon to ask.
+    fn setting(&mut self, name: &str) -> Option<u64> {
         let mut request = RequestLine::new("queue.get");
         request.text("queue", &self.options.queue);
-        let answer = self.session.ask(&request.finish());
-        let number = |name| match &answer {
+        match self.session.ask(&request.finish()) {
             Answer::Reply(reply) => json::as_u64(json::object(reply.field("queue")?)?.get(name)?),
             _ => None,
-        };
-        let milliseconds = self.options.lease_ms.or_else(|| number("lease_ms"));
-        let lease = Duration::from_millis(milliseconds.unwrap_or(LEASE_MS_DEFAULT).max(1));
-        (lease, number("max_attempts"))
+        }
     }
 
     /// Waits for the command's end, and keeps the job until then.

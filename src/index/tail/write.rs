@@ -59,7 +59,7 @@ fn write(
     let touched = contents.changed_range().is_some_and(|(_, high)| high >= first);
     for (term, items) in contents.dictionary.sorted().iter() {
         while let Some((other, messages)) = changes.next_if(|(other, _)| other.as_slice() < term) {
-            note(meta, &messages);
+            meta.note_changed(&messages);
             lists.write(writer, &other, messages.iter())?;
         }
         let tag = term.first().copied().unwrap_or_default();
@@ -78,7 +78,7 @@ fn write(
         lists.write(writer, term, seqs.iter().copied())?;
     }
     for (other, messages) in changes {
-        note(meta, &messages);
+        meta.note_changed(&messages);
         lists.write(writer, &other, messages.iter())?;
     }
     Ok(())
@@ -90,13 +90,6 @@ fn place(offsets: &[u32], first: u64, seq: u64) -> Option<kv::Place> {
     let offset = *offsets.get(number)?;
     let length = offsets.get(number + 1)?.checked_sub(offset)?;
     (length < UNPROVED_BYTES).then_some((offset, length))
-}
-
-fn note(meta: &mut Meta, messages: &RoaringTreemap) {
-    if let (Some(low), Some(high)) = (messages.min(), messages.max()) {
-        let (other_low, other_high) = meta.changed.unwrap_or((low, high));
-        meta.changed = Some((low.min(other_low), high.max(other_high)));
-    }
 }
 
 /// What is said of older messages: which were edited, and which deleted. Postings of own ones are left out

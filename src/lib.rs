@@ -17,6 +17,7 @@
 //! | [`error`], [`limits`] | the catalogue of error codes; every bound |
 //! | [`time`], [`codec`], [`json`], [`randomness`] | times, small encodings, strict JSON |
 //! | [`paths`], [`report`], [`progress`] | where things lie by default; lines for the operator; how far it is |
+//! | [`courtesy`] | how work that takes long lets others go first |
 //! | [`domain`] | pure: requests, events, the table, `decide` and `apply`, a file a noun |
 //! | [`storage`] | the one trait for files |
 //! | [`log`] | the truth on disk: frames, segments, recovery |
@@ -43,6 +44,7 @@ extern crate self as msglogd;
 pub mod background;
 pub mod client;
 pub mod codec;
+pub mod courtesy;
 pub mod daemon;
 pub mod domain;
 pub mod error;

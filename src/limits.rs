@@ -97,6 +97,10 @@ pub const SYNCED_RUN_BYTES: u64 = 4 << 20;
 pub const SLOW_BYTES: u64 = 2 << 20;
 /// Past this many run files the writer slows down for the background, too.
 pub const SLOW_RUN_FILES: u64 = 40;
+/// Past this many bytes of the index in memory the background takes no breaks.
+pub const BEHIND_BYTES: u64 = SLOW_BYTES / 8 * 5;
+/// Past this many run files the background takes no breaks, too.
+pub const BEHIND_RUN_FILES: u64 = SLOW_RUN_FILES / 2;
 /// Blocks of run files that are kept in memory once they were read, all runs together.
 pub const CACHED_BLOCKS: usize = 512;
 /// Blocks larger than this are read anew each time.

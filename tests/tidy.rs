@@ -10,7 +10,7 @@ const LINE_CHARACTERS_MAX: usize = 120;
 /// The floors, lowest first: a file imports only from its own floor and those below.
 const FLOORS: &[&[&str]] = &[
     &["error", "limits"],
-    &["time", "codec", "randomness", "paths", "report", "progress"],
+    &["time", "codec", "randomness", "paths", "report", "progress", "courtesy"],
     &["json"],
     &["domain"],
     &["storage"],

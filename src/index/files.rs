@@ -20,6 +20,7 @@ use super::merge::{self, merge_into, meta_of};
 use super::run::{Meta, Run};
 use super::run_writer::{EachOffsets, RunWriter};
 use super::tail::Tail;
+use crate::courtesy::Courtesy;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
@@ -31,6 +32,7 @@ pub struct RunFiles {
     storage: Arc<dyn Storage>,
     folder: PathBuf,
     cache: Arc<BlockCache>,
+    courtesy: Courtesy,
     /// Files from this size on are synced.
     synced_bytes: u64,
     /// The names that the manifest has, once it was written here.
@@ -62,8 +64,14 @@ impl RunFiles {
     /// The run files in a folder.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, folder: PathBuf) -> Self {
-        let (cache, announced) = (Arc::default(), Arc::default());
-        RunFiles { storage, folder, cache, synced_bytes: SYNCED_RUN_BYTES, announced }
+        RunFiles {
+            storage,
+            folder,
+            cache: Arc::default(),
+            courtesy: Courtesy::default(),
+            synced_bytes: SYNCED_RUN_BYTES,
+            announced: Arc::default(),
+        }
     }
 
     /// The same, with files synced from this size on.
@@ -76,6 +84,12 @@ impl RunFiles {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How much time there is for the files that are made.
+    #[must_use]
+    pub fn courtesy(&self) -> &Courtesy {
+        &self.courtesy
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -221,7 +235,7 @@ impl RunFiles {
         let synced = bytes >= self.synced_bytes;
         let write = || {
             let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-            let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
+            let mut writer = RunWriter::to_file(Arc::clone(&file), keys, self.courtesy.begin());
             let meta = fill(&mut writer, pause)?;
             writer.into_file(meta, offsets, synced, pause)?;
             self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;

@@ -11,6 +11,7 @@ use super::postings::split_key;
 use super::run::{BLOCK_OFFSETS, MAGIC, Meta};
 use super::terms::{is_of_grams, is_of_words};
 use crate::codec::write_varint;
+use crate::courtesy::Breaks;
 use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
 use crate::storage::File;
@@ -31,10 +32,12 @@ struct Sink {
     written: u64,
 }
 
-const SINK_BYTES: usize = 256 << 10;
+/// What is written at once: a write takes no break.
+const SINK_BYTES: usize = 64 << 10;
 
 /// Writes a run, entry by entry in the order of the keys.
 pub struct RunWriter {
+    breaks: Breaks,
     sink: Sink,
     block: BlockBuilder,
     first_key: Vec<u8>,
@@ -50,8 +53,9 @@ pub struct RunWriter {
 impl RunWriter {
     /// A run in a new file, with at most so many keys of the table and terms together.
     #[must_use]
-    pub fn to_file(file: Arc<dyn File>, keys: u64) -> Self {
+    pub fn to_file(file: Arc<dyn File>, keys: u64, breaks: Breaks) -> Self {
         RunWriter {
+            breaks,
             sink: Sink { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 },
             block: BlockBuilder::default(),
             first_key: Vec::new(),
@@ -69,6 +73,7 @@ impl RunWriter {
     /// # Errors
     /// What the system says.
     pub fn add_column(&mut self, seq: u64, bits: u64) -> std::io::Result<()> {
+        self.breaks.take_if_due();
         self.rows.add(seq, bits, self.sink.written, &mut self.sink.buffer);
         self.sink.spill()
     }
@@ -87,6 +92,7 @@ impl RunWriter {
     /// # Errors
     /// What the system says.
     pub fn add(&mut self, key: &[u8], payload: &[u8]) -> std::io::Result<()> {
+        self.breaks.take_if_due();
         if self.block.is_empty() {
             self.first_key.clear();
             self.first_key.extend_from_slice(key);

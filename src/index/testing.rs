@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::run::{Meta, Run};
 use super::run_writer::{EachOffsets, RunWriter};
+use crate::courtesy::Courtesy;
 use crate::storage::memory::Memory;
 use crate::storage::{File, Open, Storage};
 
@@ -29,7 +30,7 @@ pub fn file_of(
     fill: impl FnOnce(&mut RunWriter),
 ) -> Arc<dyn File> {
     let file = Memory::default().open(Path::new("/run"), Open::Create).expect("memory");
-    let mut writer = RunWriter::to_file(Arc::clone(&file), keys);
+    let mut writer = RunWriter::to_file(Arc::clone(&file), keys, Courtesy::default().begin());
     fill(&mut writer);
     writer.into_file(meta, offsets, false, &mut || {}).expect("memory");
     file

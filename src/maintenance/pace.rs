@@ -1,9 +1,10 @@
-//! How fast maintenance may go: a rest after each piece, and an end when the daemon stops.
+//! How fast maintenance may go: breaks, a rest after each piece, and an end when the daemon stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::courtesy::{Breaks, Courtesy};
 use crate::error::{Code, Error, Result};
 
 /// Bytes between two rests.
@@ -17,6 +18,7 @@ pub struct Pace {
     stopping: Option<Arc<AtomicBool>>,
     since: Instant,
     bytes: u64,
+    breaks: Breaks,
     watcher: Option<Watcher>,
 }
 
@@ -27,13 +29,14 @@ impl Pace {
     /// Rests as long as it works, so that the disk has time for others.
     #[must_use]
     pub fn polite(stopping: Arc<AtomicBool>) -> Self {
-        Pace { stopping: Some(stopping), since: Instant::now(), bytes: 0, watcher: None }
+        Pace { stopping: Some(stopping), ..Pace::full() }
     }
 
     /// Goes as fast as it can, for a program that does nothing else.
     #[must_use]
     pub fn full() -> Self {
-        Pace { stopping: None, since: Instant::now(), bytes: 0, watcher: None }
+        let breaks = Courtesy::default().begin();
+        Pace { stopping: None, since: Instant::now(), bytes: 0, breaks, watcher: None }
     }
 
     /// Tells someone of bytes as they are read and written, for people who wait.
@@ -50,6 +53,9 @@ impl Pace {
         self.bytes += bytes;
         if let Some(watcher) = &mut self.watcher {
             watcher(bytes);
+        }
+        if self.stopping.is_some() {
+            self.breaks.take_if_due();
         }
         if self.bytes < PIECE_BYTES {
             return Ok(());

@@ -14,6 +14,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::courtesy::Courtesy;
 use crate::domain::event::Event;
 use crate::domain::forget::{forget, references};
 use crate::domain::record::message_parts;
@@ -237,7 +238,7 @@ impl<'p> Part<'p> {
         };
         table.store_queues();
         let file = self.storage.open(path, Open::Create).map_err(failed)?;
-        let (mut out, mut payload) = (RunWriter::to_file(file, 0), Vec::new());
+        let (mut out, mut payload) = (RunWriter::to_file(file, 0, Courtesy::default().begin()), Vec::new());
         table.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
             write_value(&mut payload, Some(value));
             out.add(key, &payload).map_err(failed)?;

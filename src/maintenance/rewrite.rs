@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::courtesy::Courtesy;
 use crate::domain::event::Event;
 use crate::domain::liveness::Liveness;
 use crate::domain::record::type_name;
@@ -124,7 +125,7 @@ impl Rewriter {
         let failed = |error| io(path.clone())(error);
         let file = self.storage.open(&path, Open::Create).map_err(failed)?;
         // Nothing is looked up in it, so it needs no filter.
-        let mut out = RunWriter::to_file(Arc::clone(&file), 0);
+        let mut out = RunWriter::to_file(Arc::clone(&file), 0, Courtesy::default().begin());
         let (mut liveness, mut payload) = (Liveness::new(snapshot), Vec::new());
         snapshot.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {
             pace.moved((key.len() + value.len()) as u64)?;

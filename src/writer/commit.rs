@@ -239,7 +239,10 @@ impl Writer {
     /// Waits when the background is behind.
     fn slow_down(&mut self) {
         let bytes: u64 = self.snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
-        if let Some(wait) = self.throttle.wait(bytes, self.snapshot.runs.len() as u64) {
+        let files = self.snapshot.runs.len() as u64;
+        let wait = self.throttle.wait(bytes, files);
+        self.courtesy.set_behind(self.throttle.is_behind(files));
+        if let Some(wait) = wait {
             self.around.stats.slowed(wait);
             std::thread::sleep(wait);
         }

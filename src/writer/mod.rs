@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
 
+use crate::courtesy::Courtesy;
 use crate::domain::command::WriteRequest;
 use crate::domain::event::Event;
 use crate::domain::table::Outcome;
@@ -198,6 +199,7 @@ pub struct Writer {
     /// To be called when nothing is on its way to the disk: who waits for them hears if that hangs.
     pulses: Vec<Box<dyn FnOnce() + Send>>,
     throttle: Throttle,
+    courtesy: Courtesy,
     timers: Timers,
     /// Whether the last timer that was due could not be carried out.
     timer_failed: bool,
@@ -239,6 +241,7 @@ impl Writer {
             patience: Patience::new(),
             pulses: Vec::new(),
             throttle: Throttle::from(held),
+            courtesy: store.files.courtesy().clone(),
             timers,
             timer_failed: false,
             waiters: Waiters::default(),

@@ -3,11 +3,12 @@
 //! The background works at a lower priority, so a writer that never waited would leave it behind for as long
 //! as there are requests, and the tails would grow without bound. Past a bound the writer waits in proportion
 //! to what it added and to the square of how far the bound is passed: so nothing ever stops, one megabyte past
-//! it half of the time is the background's, and three megabytes past it nine tenths are.
+//! it half of the time is the background's, and three megabytes past it nine tenths are. Before that, and for a
+//! while after it, the background takes no breaks: where there is work for it all the time each only costs.
 
 use std::time::Duration;
 
-use crate::limits::{SLOW_BYTES, SLOW_RUN_FILES};
+use crate::limits::{BEHIND_BYTES, BEHIND_RUN_FILES, SLOW_BYTES, SLOW_RUN_FILES};
 
 /// How long it takes to add a kibibyte to the tails, about.
 const ADDING_A_KIBIBYTE_US: u64 = 20;
@@ -18,11 +19,16 @@ const WAIT_LEAST: Duration = Duration::from_micros(500);
 /// No wait is longer, so that reads of what was just written, and syncs, stay in time.
 const WAIT_MOST: Duration = Duration::from_millis(50);
 
+/// So much is added without a wait until it is over.
+const BUSY_BYTES: u64 = 8 << 20;
+
 /// Knows what was added since the last wait.
 #[derive(Debug, Default)]
 pub struct Throttle {
     bytes: u64,
     due: Duration,
+    /// What may be added until the background takes breaks again.
+    busy_bytes: u64,
 }
 
 impl Throttle {
@@ -38,8 +44,10 @@ impl Throttle {
         let past = bytes.saturating_sub(SLOW_BYTES) + files.saturating_sub(SLOW_RUN_FILES) * BYTES_A_RUN_FILE;
         if past == 0 {
             self.due = Duration::ZERO;
+            self.busy_bytes = self.busy_bytes.saturating_sub(added);
             return None;
         }
+        self.busy_bytes = BUSY_BYTES;
         let work_us = added * ADDING_A_KIBIBYTE_US / 1024;
         let share = past.saturating_mul(past) >> 20;
         self.due += Duration::from_micros(work_us.saturating_mul(share) >> 20);
@@ -49,11 +57,18 @@ impl Throttle {
             wait
         })
     }
+
+    /// Whether the background should take no breaks now that there are so many run files.
+    #[must_use]
+    pub fn is_behind(&self, files: u64) -> bool {
+        self.bytes > BEHIND_BYTES || files > BEHIND_RUN_FILES || self.busy_bytes > 0
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FLUSH_BYTES;
 
     /// The waits of a writer that adds a kibibyte at a time.
     fn waited(throttle: &mut Throttle, from: u64, kibibytes: u64, files: u64) -> Duration {
@@ -63,6 +78,21 @@ mod tests {
     #[test]
     fn nobody_waits_while_the_background_keeps_up() {
         assert_eq!(waited(&mut Throttle::default(), 0, SLOW_BYTES / 1024, SLOW_RUN_FILES), Duration::ZERO);
+    }
+
+    #[test]
+    fn breaks_end_before_the_waits_begin() {
+        let mut throttle = Throttle::from(FLUSH_BYTES);
+        assert!(!throttle.is_behind(0), "one full tail is as it should be");
+        assert!(throttle.is_behind(SLOW_RUN_FILES) && Throttle::from(SLOW_BYTES).is_behind(0));
+        throttle.wait(SLOW_BYTES + 1, 0);
+        throttle.wait(0, 0);
+        assert!(throttle.is_behind(0), "it waited just now");
+        for _ in 0..BUSY_BYTES / FLUSH_BYTES {
+            throttle.wait(FLUSH_BYTES, 0);
+            throttle.wait(0, 0);
+        }
+        assert!(!throttle.is_behind(0));
     }
 
     #[test]

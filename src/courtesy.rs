@@ -1,0 +1,71 @@
+//! Courtesy: work that takes long lets whoever waits for its core go first.
+//!
+//! A low priority does not do that. Linux lets a thread run until its slice is over, some 4 ms, also where one of a
+//! higher priority wakes up on its core or gave the core away for a moment ("run to parity" of the scheduler EEVDF,
+//! since 6.6), and it may take as long to see that another core is idle: on two cores the writer stood behind the
+//! background for a twentieth of the time. The policy `SCHED_IDLE` would, but nobody without privileges leaves it
+//! again, and beside programs that use all cores such a thread stands still.
+//!
+//! So long work takes breaks. Each is one system call, which returns at once where nobody waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long to work between two breaks.
+const BREAK_AFTER: Duration = Duration::from_micros(200);
+
+/// Whether there is time for breaks, known to those who work and to whoever sees how far they are.
+#[derive(Debug, Clone, Default)]
+pub struct Courtesy {
+    behind: Arc<AtomicBool>,
+}
+
+impl Courtesy {
+    /// Says whether the work has fallen behind: then there are no breaks, as each may cost the core for long.
+    pub fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Relaxed);
+    }
+
+    /// Work begins.
+    #[must_use]
+    pub fn begin(&self) -> Breaks {
+        Breaks { courtesy: self.clone(), since: Instant::now() }
+    }
+}
+
+/// The breaks of one piece of work.
+#[derive(Debug)]
+pub struct Breaks {
+    courtesy: Courtesy,
+    since: Instant,
+}
+
+impl Breaks {
+    /// Gives the core to whoever waits for it, if the last break was long ago. To be called often.
+    pub fn take_if_due(&mut self) {
+        if self.since.elapsed() >= BREAK_AFTER && !self.courtesy.behind.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+            self.since = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn breaks_are_taken_unless_the_work_is_behind() {
+        let courtesy = Courtesy::default();
+        let mut breaks = courtesy.begin();
+        let long_ago = Instant::now().checked_sub(BREAK_AFTER).expect("the machine is up for longer");
+        breaks.since = long_ago;
+        courtesy.set_behind(true);
+        breaks.take_if_due();
+        assert_eq!(breaks.since, long_ago);
+        courtesy.set_behind(false);
+        breaks.take_if_due();
+        assert!(breaks.since > long_ago);
+    }
+}

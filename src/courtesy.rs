@@ -15,16 +15,23 @@ use std::time::{Duration, Instant};
 /// How long to work between two breaks.
 const BREAK_AFTER: Duration = Duration::from_micros(200);
 
-/// Whether there is time for breaks, known to those who work and to whoever sees how far they are.
+/// Whether there is time for breaks, known to those who work and to whoever sees how far they are. There is none
+/// where nobody says so: before a daemon serves, and in programs that do nothing else.
 #[derive(Debug, Clone, Default)]
 pub struct Courtesy {
-    behind: Arc<AtomicBool>,
+    has_time: Arc<AtomicBool>,
 }
 
 impl Courtesy {
+    /// For work that can wait: there is always time.
+    #[must_use]
+    pub fn of_patience() -> Self {
+        Courtesy { has_time: Arc::new(AtomicBool::new(true)) }
+    }
+
     /// Says whether the work has fallen behind: then there are no breaks, as each may cost the core for long.
     pub fn set_behind(&self, behind: bool) {
-        self.behind.store(behind, Ordering::Relaxed);
+        self.has_time.store(!behind, Ordering::Relaxed);
     }
 
     /// Work begins.
@@ -44,7 +51,7 @@ pub struct Breaks {
 impl Breaks {
     /// Gives the core to whoever waits for it, if the last break was long ago. To be called often.
     pub fn take_if_due(&mut self) {
-        if self.since.elapsed() >= BREAK_AFTER && !self.courtesy.behind.load(Ordering::Relaxed) {
+        if self.courtesy.has_time.load(Ordering::Relaxed) && self.since.elapsed() >= BREAK_AFTER {
             std::thread::yield_now();
             self.since = Instant::now();
         }
@@ -57,7 +64,7 @@ mod tests {
 
     #[test]
     fn breaks_are_taken_unless_the_work_is_behind() {
-        let courtesy = Courtesy::default();
+        let courtesy = Courtesy::of_patience();
         let mut breaks = courtesy.begin();
         let long_ago = Instant::now().checked_sub(BREAK_AFTER).expect("the machine is up for longer");
         breaks.since = long_ago;

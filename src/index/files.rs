@@ -86,6 +86,12 @@ impl RunFiles {
         &self.folder
     }
 
+    /// The same files, made at a courtesy of their own.
+    #[must_use]
+    pub fn made_with(self, courtesy: Courtesy) -> Self {
+        RunFiles { courtesy, ..self }
+    }
+
     /// How much time there is for the files that are made.
     #[must_use]
     pub fn courtesy(&self) -> &Courtesy {

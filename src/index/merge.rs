@@ -115,6 +115,8 @@ pub fn merge_into(
             left = PAUSE_KEYS;
             pause();
         }
+        // Keys that were removed are passed over, as many as they are.
+        lists.writer.take_break_if_due();
         if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
             merge_value(&mut inputs, &holders, &key, bottom, lists.writer)?;
         } else {

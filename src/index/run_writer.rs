@@ -68,6 +68,11 @@ impl RunWriter {
         }
     }
 
+    /// Takes a break if one is due: for work between entries.
+    pub fn take_break_if_due(&mut self) {
+        self.breaks.take_if_due();
+    }
+
     /// Adds a column of pairs of the message `seq`; they come ascending, before all entries.
     ///
     /// # Errors
@@ -159,6 +164,7 @@ impl RunWriter {
         for piece in pieces {
             piece.each_offsets(&mut |bytes| {
                 pause();
+                self.breaks.take_if_due();
                 left.extend_from_slice(bytes);
                 let whole = left.len() / (4 * BLOCK_OFFSETS) * (4 * BLOCK_OFFSETS);
                 left.drain(..whole).as_slice().chunks(4 * BLOCK_OFFSETS).for_each(|block| {
@@ -185,6 +191,7 @@ impl RunWriter {
         self.sink.put(&piece, &mut hash)?;
         places.push(self.sink.position());
         for (key, place, length) in self.index.iter() {
+            self.breaks.take_if_due();
             piece.clear();
             write_varint(&mut piece, key.len() as u64);
             piece.extend_from_slice(key);

@@ -29,7 +29,7 @@ impl Pace {
     /// Rests as long as it works, so that the disk has time for others.
     #[must_use]
     pub fn polite(stopping: Arc<AtomicBool>) -> Self {
-        Pace { stopping: Some(stopping), ..Pace::full() }
+        Pace { stopping: Some(stopping), breaks: Courtesy::of_patience().begin(), ..Pace::full() }
     }
 
     /// Goes as fast as it can, for a program that does nothing else.
@@ -54,9 +54,7 @@ impl Pace {
         if let Some(watcher) = &mut self.watcher {
             watcher(bytes);
         }
-        if self.stopping.is_some() {
-            self.breaks.take_if_due();
-        }
+        self.breaks.take_if_due();
         if self.bytes < PIECE_BYTES {
             return Ok(());
         }

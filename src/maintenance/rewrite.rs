@@ -71,6 +71,8 @@ impl Rewriter {
     /// One for the folder of a log, and the run files made from it.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, folder: PathBuf, files: RunFiles, segment_bytes: u64) -> Self {
+        // Nobody waits for it, also when the background is behind.
+        let files = files.made_with(Courtesy::of_patience());
         Rewriter { storage, folder, files, segment_bytes, tried: 0 }
     }
 

@@ -230,6 +230,9 @@ impl Writer {
         let tail = tail.ok_or_else(|| Error::new(Code::Internal, "a store was opened without a tail"))?;
         let held = snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
         around.stats.index(&snapshot.runs, &snapshot.tails);
+        let throttle = Throttle::from(held);
+        let courtesy = store.files.courtesy().clone();
+        courtesy.set_behind(throttle.is_behind(snapshot.runs.len() as u64));
         around.published.publish(Arc::clone(&snapshot));
         Ok(Writer {
             around,
@@ -240,8 +243,8 @@ impl Writer {
             requests_before: 0,
             patience: Patience::new(),
             pulses: Vec::new(),
-            throttle: Throttle::from(held),
-            courtesy: store.files.courtesy().clone(),
+            throttle,
+            courtesy,
             timers,
             timer_failed: false,
             waiters: Waiters::default(),

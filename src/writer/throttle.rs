@@ -19,7 +19,7 @@ const WAIT_LEAST: Duration = Duration::from_micros(500);
 /// No wait is longer, so that reads of what was just written, and syncs, stay in time.
 const WAIT_MOST: Duration = Duration::from_millis(50);
 
-/// So much is added without a wait until it is over.
+/// So much is added without a wait until the background counts as able to keep up again.
 const BUSY_BYTES: u64 = 8 << 20;
 
 /// Knows what was added since the last wait.

@@ -31,6 +31,11 @@ pub const LARGE_REPLY_BYTES: usize = 16 << 10;
 /// Lists and searches of one connection that may be begun and not yet answered: fewer than there are
 /// readers.
 pub const LISTS_IN_FLIGHT: usize = 2;
+/// Within a turn of the event loop the replies to a connection's reads are sent and counted each time that they
+/// grew by this.
+pub const UNCOUNTED_BYTES: usize = 256 << 10;
+/// Readers wait when they have made this many bytes of replies that the event loop has not taken yet.
+pub const UNDELIVERED_BYTES: usize = 8 << 20;
 /// Nothing more is begun for a connection that has this many bytes of replies to read.
 pub const UNSENT_BYTES: usize = 8 << 20;
 /// Reading pauses when a connection has this many bytes of lines that wait for requests in flight.

@@ -19,12 +19,12 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::connection::{Barrier, Connection, Life};
+use super::mailbox::{FromWorkers, Mailbox};
 use super::router::Router;
 use super::streams::{Client, await_room, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
-use super::workers::{FromWorkers, Mailbox};
 use crate::error::{Code, Error};
-use crate::limits::{STOP_MOST_SECONDS, STOP_SECONDS};
+use crate::limits::{STOP_MOST_SECONDS, STOP_SECONDS, UNCOUNTED_BYTES};
 use crate::protocol::reply::write_error;
 use crate::writer::{Answers, Ticket, ToWriter};
 
@@ -144,6 +144,8 @@ impl EventLoop {
             }
             router.writer.flush();
             self.answer_gets(router);
+            // A client that was closed by that may have waited for a job.
+            router.writer.flush();
             router.end_turn();
             if let Some(stop_by) = self.stop_by {
                 self.leave_stuck(router);
@@ -275,6 +277,7 @@ impl EventLoop {
     /// Takes all that the threads delivered.
     fn empty_inbox(&mut self, router: &Router) {
         while let Ok(message) = self.inbox.try_recv() {
+            self.mailbox.took(message.reply_bytes());
             match message {
                 FromWorkers::Answers(answers) => self.take_answers(router, &answers),
                 FromWorkers::Gets { answers, .. } => {
@@ -350,9 +353,16 @@ impl EventLoop {
     }
 
     fn take_read(&mut self, router: &Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
-        if let Some(client) = self.clients.get_mut(&ticket.connection) {
-            router.take_read(&mut client.connection, ticket.number, answer);
-            self.ready.insert(ticket.connection);
+        let token = ticket.connection;
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        router.take_read(&mut client.connection, ticket.number, answer);
+        self.ready.insert(token);
+        // Hundreds of large replies may come in one turn, and the bound holds within it, too.
+        if client.connection.held_bytes() > client.counted + UNCOUNTED_BYTES {
+            if send(client) {
+                client.stuck = None;
+            }
+            self.count(router, token);
         }
     }
 

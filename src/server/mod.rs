@@ -4,7 +4,7 @@
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
 //! - `connection` is one client; `router` begins its requests in the order that the contract asks for.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
-//!   to the writer; `workers` are the threads behind it.
+//!   to the writer; `workers` are the threads that read, and `mailbox` is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;
@@ -12,6 +12,7 @@ pub mod connection;
 pub mod event_loop;
 pub mod lines;
 pub mod local;
+pub mod mailbox;
 pub mod outbox;
 pub mod replies;
 pub mod router;

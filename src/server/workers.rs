@@ -1,13 +1,12 @@
-//! The threads behind the event loop, and the channels to and from them.
+//! The threads that read, and what they are asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::mailbox::{FromWorkers, Mailbox};
 use crate::domain::command::{Follow, Read};
-use crate::error::Result;
 use crate::reader::search::Task;
 use crate::reader::{self, follow};
 use crate::snapshot::Snapshot;
@@ -57,80 +56,6 @@ pub enum ToReader {
     },
 }
 
-/// What the event loop hears from the threads.
-pub enum FromWorkers {
-    /// The replies of a batch.
-    Answers(Answers),
-    /// The replies to short reads.
-    Gets {
-        /// The replies.
-        answers: Answers,
-        /// What was asked, for the event loop to drop: see [`Answers::spent`].
-        spent: Vec<(Ticket, Read)>,
-    },
-    /// The reply to a read.
-    Read {
-        /// Whose reply it is.
-        ticket: Ticket,
-        /// The fields, or the refusal.
-        fields: Result<Vec<u8>>,
-    },
-    /// The reply of maintenance.
-    Maintained {
-        /// Whose reply it is.
-        ticket: Ticket,
-        /// The fields, or the refusal.
-        fields: Result<Vec<u8>>,
-    },
-    /// A follower's next piece.
-    Piece {
-        /// The follower's connection.
-        connection: usize,
-        /// The piece, or why there is none.
-        piece: Result<follow::Piece>,
-    },
-    /// There is a new snapshot, or more of it is on disk: followers may go on.
-    Published,
-    /// A pulse is back from the writer.
-    Pulse,
-}
-
-/// Delivers to the event loop, and wakes it when it sleeps or is about to.
-#[derive(Clone)]
-pub struct Mailbox {
-    sender: Sender<FromWorkers>,
-    awake: Arc<AtomicBool>,
-    waker: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl Mailbox {
-    /// A mailbox whose owner is woken by `waker`. It is awake until it calls `goes_to_sleep`, after which it
-    /// must look into the box once more.
-    #[must_use]
-    pub fn new(sender: Sender<FromWorkers>, waker: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Mailbox { sender, awake: Arc::new(AtomicBool::new(true)), waker }
-    }
-
-    /// Delivers. When the owner is gone the daemon is stopping.
-    pub fn deliver(&self, message: FromWorkers) {
-        let _ = self.sender.send(message);
-        if !self.awake.swap(true, Ordering::SeqCst) {
-            (self.waker)();
-        }
-    }
-
-    /// The owner is about to sleep: the next delivery wakes it. What was delivered before may not have.
-    pub fn goes_to_sleep(&self) {
-        // A whole barrier: either the owner sees what was delivered, or whoever delivers sees this.
-        self.awake.swap(false, Ordering::SeqCst);
-    }
-
-    /// The owner is up, and looks into the box before it sleeps again.
-    pub fn is_up(&self) {
-        self.awake.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Answers short reads. The replies go in one delivery, but none waits long for those behind it.
 fn answer_gets(
     snapshot: &Snapshot,
@@ -150,10 +75,10 @@ fn answer_gets(
         if now - delivered > DELIVER_AFTER {
             delivered = now;
             let answers = std::mem::take(&mut answers);
-            mailbox.deliver(FromWorkers::Gets { answers, spent: Vec::new() });
+            mailbox.deliver_replies(FromWorkers::Gets { answers, spent: Vec::new() });
         }
     }
-    mailbox.deliver(FromWorkers::Gets { answers, spent: list });
+    mailbox.deliver_replies(FromWorkers::Gets { answers, spent: list });
 }
 
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
@@ -162,7 +87,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mail
     let answered = |ticket, fields, took| {
         stats.reads.add(1);
         stats.read_time.note(took);
-        mailbox.deliver(FromWorkers::Read { ticket, fields });
+        mailbox.deliver_replies(FromWorkers::Read { ticket, fields });
     };
     while let Ok(message) = inbox.recv() {
         let started = Instant::now();
@@ -181,7 +106,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mail
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
                 let piece = follow::piece(&snapshot, &follow, from);
-                mailbox.deliver(FromWorkers::Piece { connection, piece });
+                mailbox.deliver_replies(FromWorkers::Piece { connection, piece });
                 continue;
             }
         };

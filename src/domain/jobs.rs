@@ -3,7 +3,8 @@
 //! A queue has an id (the seq of the event that made it), so that its jobs' keys are short. Ready
 //! jobs stand in the order of delivery: first those whose lease ran out, longest ago first; then by
 //! priority; then by seq. For each of these eleven classes the queue keeps a count and a *front*,
-//! under which no ready job lies, so that taking the next one never walks over jobs that are gone.
+//! under which no ready job lies, so that taking the next one does not walk over jobs that are gone, but for those
+//! that were deleted out of order.
 //! All other jobs stand by state and seq.
 //!
 //! Purging a state takes one step however many jobs it holds: every key carries the *epoch* of its
@@ -385,7 +386,13 @@ impl Job {
         queue.counts[state] -= 1;
         table.counts_mut().jobs[state] -= 1;
         if self.state == JobState::Ready {
-            queue.ready[self.class().0].count -= 1;
+            let (class, front) = self.class();
+            let ready = &mut queue.ready[class];
+            ready.count -= 1;
+            // Several leases may have run out at the same moment, so the front of those stays.
+            if class > 0 && ready.front == front {
+                ready.front += 1;
+            }
         } else if queue.fronts[state] == self.seq {
             queue.fronts[state] += 1;
         }
@@ -452,6 +459,21 @@ mod tests {
             let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
             (queue.held(), queue.oldest_ready(&table).expect("memory"))
         })
+    }
+
+    #[test]
+    fn jobs_that_are_deleted_in_order_are_not_walked_over_again() {
+        let queue = || "q".to_owned();
+        let put = || Fact::JobPut { queue: queue(), priority: 0, delay_ms: 0, body: "1".into() };
+        let deleted = |job| Fact::JobDeleted { queue: queue(), job };
+        let after = |story: Vec<Fact>| {
+            folded(story, |table| {
+                let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+                (queue.ready[10].front, queue.oldest_ready(&table).expect("memory"))
+            })
+        };
+        assert_eq!(after(vec![put(), put(), put(), deleted(1), deleted(2)]), (3, Some(3)));
+        assert_eq!(after(vec![put(), put(), put(), deleted(2)]), (1, Some(1)), "it was not at the front");
     }
 
     #[test]

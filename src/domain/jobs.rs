@@ -3,9 +3,8 @@
 //! A queue has an id (the seq of the event that made it), so that its jobs' keys are short. Ready
 //! jobs stand in the order of delivery: first those whose lease ran out, longest ago first; then by
 //! priority; then by seq. For each of these eleven classes the queue keeps a count and a *front*,
-//! under which no ready job lies, so that taking the next one does not walk over jobs that are gone, but for those
-//! that were deleted out of order.
-//! All other jobs stand by state and seq.
+//! under which no ready job lies, so that taking the next one does not walk over jobs that are gone,
+//! but for those that were deleted out of order. All other jobs stand by state and seq.
 //!
 //! Purging a state takes one step however many jobs it holds: every key carries the *epoch* of its
 //! state, the seq of the purge before it, and a job of an older epoch is no more.
@@ -401,8 +400,7 @@ impl Job {
     /// Takes a ready job out as the first of its class: what lies before it is gone.
     pub fn leave_first(&self, queue: &mut Queue, table: &mut dyn Table) {
         let (class, front) = self.class();
-        // Several leases may have run out at the same moment, so that class keeps its front.
-        queue.ready[class].front = if class == 0 { front } else { front + 1 };
+        queue.ready[class].front = front;
         self.leave(queue, table);
     }
 

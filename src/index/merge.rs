@@ -115,8 +115,6 @@ pub fn merge_into(
             left = PAUSE_KEYS;
             pause();
         }
-        // Keys that were removed are passed over, as many as they are.
-        lists.writer.take_break_if_due();
         if key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG) {
             merge_value(&mut inputs, &holders, &key, bottom, lists.writer)?;
         } else {
@@ -196,7 +194,10 @@ fn merge_value(
 ) -> Result<()> {
     if let Some(newest) = holders.last() {
         let payload = inputs[*newest].place.payload();
-        if !(bottom && value_in(payload).is_none()) {
+        if bottom && value_in(payload).is_none() {
+            // There may be very many of these behind each other.
+            writer.take_break_if_due();
+        } else {
             writer.add(key, payload).map_err(|error| cannot_write(&error))?;
         }
     }

@@ -104,6 +104,11 @@ pub fn parse(
             other => return Err(other.unexpected().to_string()),
         }
     }
+    if let Some(command) = &command
+        && let Some((shown, ..)) = given.iter().find(|(_, name, _)| *name != "data")
+    {
+        return Err(format!("{shown} does not go with {}, which takes --data", command.display()));
+    }
     for Spec { name, .. } in SPECS {
         let variable = variable(name);
         if let Some(value) = lookup(&variable).filter(|value| !value.is_empty())
@@ -227,7 +232,8 @@ options, each also an environment variable:
         let _ = writeln!(text, "  {option:<30} {doc:<46} {}", variable(name));
     }
     text.push_str(
-        "  -h, --help                     this text
+        "  --yes                          with repair: do what it says it would
+  -h, --help                     this text
   -V, --version                  the version
 
 The data folder is the first of $STATE_DIRECTORY, $XDG_STATE_HOME/msglogd, ~/.local/state/msglogd.
@@ -287,10 +293,13 @@ mod tests {
             (&["--no-such"], "--no-such"),
             (&["--admin-gid", "wheel"], "--admin-gid"),
             (&["what"], "what"),
+            (&["check", "--socket", "/s"], "--socket does not go with check"),
+            (&["--yes"], "--yes goes with repair"),
         ] {
             let error = parsed(arguments, &[]).expect_err("wrong");
             assert!(error.contains(named), "{error}");
         }
+        parsed(&["check", "--data", "/d"], &[("MSGLOGD_SOCKET", "/s")]).expect("meant for the daemon");
         let error = parsed(&[], &[("MSGLOGD_MAX_LINE", "x")]).expect_err("wrong");
         assert!(error.contains("MSGLOGD_MAX_LINE"), "{error}");
     }

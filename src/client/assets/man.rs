@@ -69,6 +69,7 @@ pub fn daemon(date: &str) -> String {
         let doc = format!("{} ({})", spec.doc, variable(spec.name));
         listed(&mut page, &format!("--{} {}", spec.name, spec.value), &doc);
     }
+    listed(&mut page, "--yes", "with repair: do what it says it would");
     listed(&mut page, "--help", "the help");
     listed(&mut page, "--version", "the version");
     page.control("SH", ["NOTES"]);

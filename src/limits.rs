@@ -36,6 +36,9 @@ pub const LISTS_IN_FLIGHT: usize = 2;
 pub const UNCOUNTED_BYTES: usize = 256 << 10;
 /// Readers wait when they have made this many bytes of replies that the event loop has not taken yet.
 pub const UNDELIVERED_BYTES: usize = 8 << 20;
+/// A search that is not done goes on before others when the pages of those that wait for their next slice take
+/// this many bytes.
+pub const WAITING_PAGES_BYTES: usize = 8 << 20;
 /// Nothing more is begun for a connection that has this many bytes of replies to read.
 pub const UNSENT_BYTES: usize = 8 << 20;
 /// Reading pauses when a connection has this many bytes of lines that wait for requests in flight.
@@ -58,6 +61,8 @@ pub const REPLY_BYTES: usize = 4 << 20;
 pub const PAGE_ITEMS: u64 = 10_000;
 /// Items on one page when the request names no `limit`.
 pub const PAGE_ITEMS_DEFAULT: u64 = 100;
+/// Longest `text` of a filter.
+pub const TEXT_BYTES: usize = 64 << 10;
 /// Longest `substring`.
 pub const SUBSTRING_BYTES: usize = 1024;
 /// Jobs that one `queue.reserve` may lease.

@@ -162,20 +162,13 @@ fn one_user_gets_half_of_the_connections() {
     assert_eq!(inside.len(), 3);
 }
 
-/// The most memory that the daemon ever had, in MiB.
-fn most_memory(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
-    line.trim_end_matches("kB").trim().parse::<u64>().expect("a number") / 1024
-}
-
 #[test]
 fn large_replies_behind_many_small_ones_are_bounded_while_they_come() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();
     client.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(1_000_000)}));
     client.ok(json!({"cmd": "kv.set", "key": "small", "value": 1}));
-    let before = most_memory(&daemon);
+    let before = daemon.most_memory();
     let get = |key: &str, id: usize| format!("{{\"cmd\":\"kv.get\",\"key\":\"{key}\",\"id\":{id}}}\n");
     // Small replies raise how many reads are begun ahead.
     client.send_bytes((0..1000).map(|id| get("small", id)).collect::<String>());
@@ -192,7 +185,7 @@ fn large_replies_behind_many_small_ones_are_bounded_while_they_come() {
         assert_eq!(reply["id"], id);
     }
     // What the readers have made and not delivered comes on top.
-    let memory = most_memory(&daemon) - before;
+    let memory = daemon.most_memory() - before;
     assert!(memory < 160, "{memory} MiB more under a bound of 64 MiB");
 }
 

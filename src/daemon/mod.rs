@@ -9,7 +9,6 @@ pub mod signals;
 pub mod socket;
 pub mod systemd;
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -32,9 +31,9 @@ use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
 use crate::server::mailbox::{FromWorkers, Mailbox};
 use crate::server::outbox::Outbox;
-use crate::server::router::Router;
+use crate::server::router::{Router, Turn};
 use crate::server::supervision::Supervision;
-use crate::server::workers::{self, ToReader};
+use crate::server::workers::{self, Again, ToReader};
 use crate::snapshot::Published;
 use crate::stats::Stats;
 use crate::storage::{Disk, Storage};
@@ -146,7 +145,7 @@ fn serve(options: Options) -> Result<(), Exit> {
 
     let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
     let writer = start_writer(store, surroundings, &folders, writer_inbox)?;
-    start_readers(&readers_inbox, &to_readers, &mailbox, &stats)?;
+    start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 
@@ -174,8 +173,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         identity,
         stopping,
         answering: answering(),
-        gets: RefCell::default(),
-        snapshot: RefCell::default(),
+        turn: Turn::default(),
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);
@@ -238,7 +236,7 @@ fn start_syncer() -> Result<Syncer, Exit> {
 /// Starts the threads that answer reads.
 fn start_readers(
     inbox: &Receiver<ToReader>,
-    again: &Sender<ToReader>,
+    again: &Again,
     mailbox: &Mailbox,
     stats: &Arc<Stats>,
 ) -> Result<(), Exit> {

@@ -318,13 +318,21 @@ impl Job {
     /// # Errors
     /// What reading the table says.
     pub fn find(facts: &dyn Facts, seq: u64) -> Result<Option<(Queue, Job)>> {
-        let Some(value) = facts.get(&job_key(seq))? else { return Ok(None) };
-        let job = Job::read(seq, &value).ok_or_else(|| malformed("job"))?;
+        let Some(job) = Job::stored(facts, seq)? else { return Ok(None) };
         let Some(queue) = facts.queue(job.queue)? else { return Ok(None) };
         if job.epoch != queue.epochs[place(job.state)] {
             return Ok(None);
         }
         Ok(Some((queue, job)))
+    }
+
+    /// The job with that seq as it is stored; it may have been purged since.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn stored(facts: &dyn Facts, seq: u64) -> Result<Option<Self>> {
+        let value = facts.get(&job_key(seq))?;
+        value.map(|value| Job::read(seq, &value).ok_or_else(|| malformed("job"))).transpose()
     }
 
     fn read(seq: u64, value: &[u8]) -> Option<Self> {

@@ -303,15 +303,17 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
             table.counts_mut().queues -= 1;
         }
         Fact::JobRevived { queue, job: None, .. } => {
-            let queue = require(table, queue)?;
+            let mut queue = require(table, queue)?;
             let mut dead = Vec::new();
             queue.visit_state(table, JobState::Dead, &mut |seq| {
                 dead.push(seq);
                 Ok(true)
             })?;
             for seq in dead {
-                move_job(event, seq, table)?;
+                let mut job = Job::stored(table, seq)?.ok_or_else(|| malformed("job"))?;
+                change_state(event, &mut queue, &mut job, table);
             }
+            queue.put(table);
         }
         Fact::JobLeased { job, .. }
         | Fact::JobExtended { job, .. }
@@ -336,14 +338,20 @@ fn named_or_new(seq: u64, name: &str, table: &mut dyn Table) -> Result<Queue> {
     Ok(queue)
 }
 
-/// Takes a job out of its state and into the one that the event says.
 fn move_job(event: &Event, seq: u64, table: &mut dyn Table) -> Result<()> {
     let (mut queue, mut job) = require_job(table, seq)?;
+    change_state(event, &mut queue, &mut job, table);
+    queue.put(table);
+    Ok(())
+}
+
+/// Takes a job out of its state and into the one that the event says.
+fn change_state(event: &Event, queue: &mut Queue, job: &mut Job, table: &mut dyn Table) {
     // Behind a loss other ready jobs may lie before it.
     if matches!(event.fact, Fact::JobLeased { .. }) && !lost::some(table) {
-        job.leave_first(&mut queue, table);
+        job.leave_first(queue, table);
     } else {
-        job.leave(&mut queue, table);
+        job.leave(queue, table);
     }
     job.revision = event.seq;
     match &event.fact {
@@ -372,18 +380,12 @@ fn move_job(event: &Event, seq: u64, table: &mut dyn Table) -> Result<()> {
         }
         Fact::JobReadied { .. } => (job.state, job.expired) = (JobState::Ready, false),
         Fact::JobRevived { .. } => (job.state, job.expired, job.attempts) = (JobState::Ready, false, 0),
-        _ => {
-            job.remove(table);
-            queue.put(table);
-            return Ok(());
-        }
+        _ => return job.remove(table),
     }
     if job.state != JobState::Leased {
         job.lease.clear();
     }
-    job.enter(&mut queue, table);
-    queue.put(table);
-    Ok(())
+    job.enter(queue, table);
 }
 
 fn purge_states(seq: u64, name: &str, state: Option<JobState>, table: &mut dyn Table) -> Result<()> {

@@ -29,6 +29,12 @@ impl Filling {
         Filling { items: vec![b'['], count: 0, limit, more: false }
     }
 
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.items.capacity()
+    }
+
     /// Whether another item is one too many; then there is a next page.
     pub fn is_full(&mut self) -> bool {
         self.more |= self.count >= self.limit;

@@ -268,14 +268,18 @@ impl Task {
         Task { snapshot, search, filling, left, last: 0, total: 0, counted: 0, count_done: false }
     }
 
+    /// Bytes of memory that its page takes so far.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.filling.held_bytes()
+    }
+
     /// Does one slice. The fields of the reply when that was the last.
     ///
     /// # Errors
     /// `not_found` when there is no such application or chat, `corrupt`.
     pub fn step(&mut self) -> Result<Option<Vec<u8>>> {
-        let snapshot = Arc::clone(&self.snapshot);
-        let filter = self.search.filter.clone();
-        let mut finder = Finder::new(&snapshot, &filter)?;
+        let mut finder = Finder::new(&self.snapshot, &self.search.filter)?;
         let mut budget = SLICE_MESSAGES;
         // The page comes last: it would take memory for as long as the rest is counted.
         if self.search.count && !self.count_done && !self.count(&mut finder, &mut budget)? {

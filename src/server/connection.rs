@@ -14,6 +14,8 @@ use crate::protocol::request::Request;
 pub struct Follower {
     /// What it wants.
     pub follow: Arc<Follow>,
+    /// The length of the line that said so.
+    pub bytes: usize,
     /// The first seq it has not seen.
     pub next: u64,
     /// Whether a reader makes its next piece.
@@ -102,7 +104,8 @@ impl Connection {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let held = self.held.as_ref().map_or(0, |(_, bytes)| *bytes);
-        self.lines.held_bytes() + held + self.replies.waiting_bytes() + self.replies.held_bytes()
+        let follows = self.follower.as_ref().map_or(0, |follower| follower.bytes);
+        self.lines.held_bytes() + held + follows + self.replies.waiting_bytes() + self.replies.held_bytes()
     }
 
     /// Whether it may be read from now: not while it has much to do that will get done by itself.

@@ -37,6 +37,10 @@ const FIRST_CONNECTION: usize = 16;
 /// What is read of one socket in one turn: to begin so many short requests takes a fraction of a millisecond,
 /// which is how long the others wait.
 const READ_BYTES: usize = 16 << 10;
+/// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
+const ACCEPTS_A_TURN: usize = 64;
+/// Bytes of replies of readers that are taken in one turn: readers make more while they are sent.
+const TAKEN_BYTES_A_TURN: usize = 1 << 20;
 /// Pause after the system would give no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the socket of a client that was not let in stays, and how many of them.
@@ -134,7 +138,6 @@ impl EventLoop {
                 self.turned_away.pop_front();
             }
             self.empty_inbox(router);
-            router.begin_turn();
             self.send_pulse(router);
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
@@ -171,7 +174,9 @@ impl EventLoop {
                     if event.is_write_closed() || event.is_error() {
                         client.connection.gone = true;
                         // Before any request of this turn could give it a lease.
-                        give_up_waiting(router, token, client);
+                        if give_up_waiting(router, token, client) {
+                            client.connection.life = Life::Over;
+                        }
                     }
                     self.ready.insert(token);
                 }
@@ -199,7 +204,8 @@ impl EventLoop {
     }
 
     fn accept(&mut self, router: &Router) {
-        while let Some(listener) = &self.listener {
+        for _ in 0..ACCEPTS_A_TURN {
+            let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Ok((stream, _)) => self.admit(router, stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -212,6 +218,8 @@ impl EventLoop {
                 }
             }
         }
+        // The system says only once that some are there.
+        self.accept_again = Some(Instant::now());
     }
 
     fn admit(&mut self, router: &Router, mut stream: UnixStream) {
@@ -224,10 +232,10 @@ impl EventLoop {
             let message = format!("user {uid} may not connect: see --allow-uid and --allow-gid");
             return self.turn_away(router, stream, &Error::new(Code::Forbidden, message));
         };
-        let of_uid = self.per_uid.entry(uid).or_default();
+        let of_uid = self.per_uid.get(&uid).copied().unwrap_or(0);
         let refusal = if self.clients.len() >= limits.connections {
             Some(format!("{} connections are open: try again later", self.clients.len()))
-        } else if *of_uid >= limits.connections_per_uid {
+        } else if of_uid >= limits.connections_per_uid {
             Some(format!("user {uid} has {of_uid} connections open: try again later"))
         } else {
             None
@@ -239,7 +247,7 @@ impl EventLoop {
         if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_err() {
             return;
         }
-        *of_uid += 1;
+        self.per_uid.insert(uid, of_uid + 1);
         self.next_token += 1;
         router.stats.connections_accepted.add(1);
         router.stats.connections_open.set(self.clients.len() as u64 + 1);
@@ -274,10 +282,16 @@ impl EventLoop {
         self.turned_away.push_back((Instant::now() + TURNED_AWAY, stream));
     }
 
-    /// Takes all that the threads delivered.
+    /// Takes what the threads delivered. What is left nobody was told of yet, so a read of this turn need not
+    /// see it.
     fn empty_inbox(&mut self, router: &Router) {
-        while let Ok(message) = self.inbox.try_recv() {
-            self.mailbox.took(message.reply_bytes());
+        let mut taken = 0;
+        while taken < TAKEN_BYTES_A_TURN
+            && let Ok(message) = self.inbox.try_recv()
+        {
+            let bytes = message.reply_bytes();
+            self.mailbox.took(bytes);
+            taken += bytes;
             match message {
                 FromWorkers::Answers(answers) => self.take_answers(router, &answers),
                 FromWorkers::Gets { answers, .. } => {
@@ -391,8 +405,8 @@ impl EventLoop {
         if await_room(client, !all_sent, self.poll.registry(), Token(token)).is_err() {
             client.connection.gone = true;
         }
-        if client.connection.gone {
-            give_up_waiting(router, token, client);
+        if client.connection.gone && give_up_waiting(router, token, client) {
+            client.connection.life = Life::Over;
         }
         if client.connection.is_over() {
             self.close(router, token);
@@ -407,36 +421,39 @@ impl EventLoop {
         self.count(router, token);
     }
 
-    /// Counts what a client holds, and closes the one that holds most when all hold too much.
+    /// Counts what a client holds, and while all hold too much closes the one that holds most.
     fn count(&mut self, router: &Router, token: usize) {
+        self.recount(router, token);
+        while self.buffered > router.identity.limits.buffered_bytes {
+            let most = self.clients.iter().max_by_key(|(_, client)| client.counted).map(|(token, _)| *token);
+            let Some(token) = most else { return };
+            self.drop_client(router, token);
+        }
+    }
+
+    fn recount(&mut self, router: &Router, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let held = client.connection.held_bytes();
         self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
         router.stats.buffered_bytes.set(self.buffered as u64);
-        if self.buffered <= router.identity.limits.buffered_bytes {
-            return;
-        }
-        let most = self.clients.iter().max_by_key(|(_, client)| client.counted).map(|(token, _)| *token);
-        let Some((token, client)) = most.and_then(|token| Some((token, self.clients.get_mut(&token)?)))
-        else {
-            return;
-        };
-        router.stats.connections_dropped.add(1);
-        if client.connection.life == Life::Closing {
-            // It was told before and still does not read.
+    }
+
+    /// Ends a connection that holds too much. It is told why, behind the line that it has read in part; if that
+    /// is too much, too, it is closed.
+    fn drop_client(&mut self, router: &Router, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        if client.connection.life != Life::Open {
             self.close(router, token);
             return;
         }
+        router.stats.connections_dropped.add(1);
         client.connection.replies.abandon();
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
+        give_up_waiting(router, token, client);
         send(client);
         self.ready.insert(token);
-        let held = client.connection.held_bytes();
-        self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
-        if client.connection.is_over() {
-            self.close(router, token);
-        }
+        self.recount(router, token);
     }
 
     fn close(&mut self, router: &Router, token: usize) {
@@ -536,11 +553,12 @@ fn swallow(mut stream: &StdStream) {
     let _ = stream.read(&mut [0; 16]);
 }
 
-/// A client that is gone gets no lease, and nothing behind its reserve is begun.
-fn give_up_waiting(router: &Router, token: usize, client: &mut Client) {
-    if let Some(Barrier::Reserve(_)) = client.connection.barrier {
+/// A client that is gone gets no lease, and nothing behind its reserve is begun. Answers whether it waited.
+fn give_up_waiting(router: &Router, token: usize, client: &mut Client) -> bool {
+    let waits = matches!(client.connection.barrier, Some(Barrier::Reserve(_)));
+    if waits {
         client.connection.barrier = None;
         router.writer.gone(token);
-        client.connection.life = Life::Over;
     }
+    waits
 }

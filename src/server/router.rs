@@ -51,10 +51,17 @@ pub struct Router {
     pub stopping: Arc<AtomicBool>,
     /// How many threads can answer at the same time, the event loop being one of them.
     pub answering: usize,
-    /// The short reads of this turn.
-    pub gets: RefCell<Vec<(Ticket, Read)>>,
-    /// What this turn's reads are answered from, once there is one.
-    pub snapshot: RefCell<Option<Arc<Snapshot>>>,
+    /// What this turn has come to.
+    pub turn: Turn,
+}
+
+/// What a turn of the event loop has come to.
+#[derive(Default)]
+pub struct Turn {
+    /// Its short reads.
+    gets: RefCell<Vec<(Ticket, Read)>>,
+    /// What its reads are answered from, once there is one.
+    snapshot: RefCell<Option<Arc<Snapshot>>>,
 }
 
 /// Whether a read may take long: its reply may be long, or as for `queue.get` many jobs are looked at for it.
@@ -88,21 +95,16 @@ enum Begun {
 }
 
 impl Router {
-    /// A turn of the event loop begins: all that was delivered is taken, and nothing is read yet.
-    pub fn begin_turn(&self) {
-        self.snapshot.take();
-    }
-
     /// A turn of the event loop ends.
     pub fn end_turn(&self) {
         // It would keep files that are gone.
-        self.snapshot.take();
+        self.turn.snapshot.take();
     }
 
-    /// The newest snapshot. Every write that was answered before a read of this turn was sent is in it,
-    /// because answers are taken before the turn's first read begins.
+    /// The newest snapshot. Every write whose answer a client had before a read of this turn was sent is in it,
+    /// because the turn loads it behind taking answers, when its first read begins.
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(self.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
+        Arc::clone(self.turn.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
     }
 
     /// Sends a parcel of short reads.
@@ -120,7 +122,7 @@ impl Router {
         if is_list(&read) {
             let _ = self.readers.send(ToReader::Read { ticket, snapshot, read });
         } else {
-            self.gets.borrow_mut().push((ticket, read));
+            self.turn.gets.borrow_mut().push((ticket, read));
         }
     }
 
@@ -128,7 +130,7 @@ impl Router {
     /// reader and back costs more than most answers. Of many, the readers have a share, so that all cores
     /// answer; and so they have what would wait for a disk.
     pub fn answer_gets(&self, own: &mut Answers) {
-        let mut list = self.gets.take();
+        let mut list = self.turn.gets.take();
         if list.is_empty() {
             return;
         }
@@ -217,10 +219,8 @@ impl Router {
                     return Begun::Later(Request { id, command: Ok(Command::Local(local)) });
                 }
                 let number = connection.replies.begin(id, 0);
-                match local::answer(&local, &self.snapshot(), &self.stats, &self.identity) {
-                    Ok(fields) => self.answer(connection, number, &fields),
-                    Err(error) => self.refuse(connection, number, &error),
-                }
+                let answer = local::answer(&local, &self.snapshot(), &self.stats, &self.identity);
+                self.settle(connection, number, answer.as_deref());
                 if local == Local::Quit {
                     connection.life = Life::Closing;
                     connection.lines.clear();
@@ -240,7 +240,7 @@ impl Router {
                     return Begun::Later(Request { id, command: Ok(Command::Follow(follow, from)) });
                 }
                 let number = connection.replies.begin(id, 0);
-                self.begin_follow(connection, number, follow, from);
+                self.begin_follow(connection, number, (follow, from), bytes);
             }
             Ok(Command::Maintenance(work)) => {
                 let number = connection.replies.begin(id, bytes);
@@ -276,7 +276,13 @@ impl Router {
         self.writer.ask(Asked { ticket, uid, request, bytes });
     }
 
-    fn begin_follow(&self, connection: &mut Connection, number: u64, follow: Follow, from: Option<u64>) {
+    fn begin_follow(
+        &self,
+        connection: &mut Connection,
+        number: u64,
+        (follow, from): (Follow, Option<u64>),
+        bytes: usize,
+    ) {
         if self.stopping.load(Ordering::Relaxed) {
             self.refuse(connection, number, &Error::new(Code::ShuttingDown, "the daemon is stopping"));
             connection.life = Life::Closing;
@@ -289,7 +295,7 @@ impl Router {
         }
         self.answer(connection, number, b",\"following\":true");
         let next = from.unwrap_or(snapshot.last + 1).max(1);
-        connection.follower = Some(Follower { follow: Arc::new(follow), next, asked: false });
+        connection.follower = Some(Follower { follow: Arc::new(follow), bytes, next, asked: false });
         self.stats.followers.add(1);
         // The writer publishes, and then looks for followers.
         fence(Ordering::SeqCst);
@@ -335,44 +341,42 @@ impl Router {
             connection.barrier = None;
             self.writer.waits_no_more();
         }
+        self.settle(connection, number, answer);
+    }
+
+    /// Takes the reply of a read.
+    pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
+        connection.reads = connection.reads.saturating_sub(1);
+        if let Ok(fields) = answer {
+            connection.reads_max = match fields.len() {
+                LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
+                _ => READS_AT_MOST.min(connection.reads_max + 1),
+            };
+        }
+        self.settle(connection, number, answer);
+    }
+
+    /// Takes the reply of maintenance.
+    pub fn take_maintenance(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
+        connection.barrier = None;
+        self.settle(connection, number, answer.as_deref());
+    }
+
+    fn settle(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         match answer {
             Ok(fields) => self.answer(connection, number, fields),
             Err(error) => self.refuse(connection, number, error),
         }
     }
 
-    /// Takes the reply of a read.
-    pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
-        connection.reads = connection.reads.saturating_sub(1);
-        match answer {
-            Ok(fields) => {
-                connection.reads_max = match fields.len() {
-                    LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
-                    _ => READS_AT_MOST.min(connection.reads_max + 1),
-                };
-                self.answer(connection, number, fields);
-            }
-            Err(error) => self.refuse(connection, number, error),
-        }
-    }
-
-    /// Takes the reply of maintenance.
-    pub fn take_maintenance(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
-        connection.barrier = None;
-        match answer {
-            Ok(fields) => self.answer(connection, number, &fields),
-            Err(error) => self.refuse(connection, number, &error),
-        }
-    }
-
     /// Takes a reply's fields.
-    pub fn answer(&self, connection: &mut Connection, number: u64, fields: &[u8]) {
+    fn answer(&self, connection: &mut Connection, number: u64, fields: &[u8]) {
         self.stats.requests.add(1);
         connection.replies.answer(number, fields.len(), |out, id| write_ok(out, id, fields));
     }
 
     /// Takes a refusal.
-    pub fn refuse(&self, connection: &mut Connection, number: u64, error: &Error) {
+    fn refuse(&self, connection: &mut Connection, number: u64, error: &Error) {
         self.stats.requests.add(1);
         self.stats.errors.add(1);
         connection.replies.answer(number, 0, |out, id| write_error(out, id, error));
@@ -415,8 +419,7 @@ mod tests {
             identity,
             stopping: Arc::new(AtomicBool::new(false)),
             answering,
-            gets: RefCell::default(),
-            snapshot: RefCell::default(),
+            turn: Turn::default(),
         };
         (router, to_writer, to_readers, to_maintenance)
     }
@@ -428,7 +431,6 @@ mod tests {
         let get = "{\"cmd\":\"kv.get\",\"key\":\"k\"}\n";
         let set = "{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n";
         connection.lines.push((get.repeat(OWN_GETS + 1) + set).as_bytes());
-        router.begin_turn();
         router.advance(1, &mut connection);
         router.writer.flush();
         assert_eq!(to_writer.len(), 1, "the write behind the reads is sent");

@@ -1,12 +1,14 @@
 //! The threads that read, and what they are asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::mailbox::{FromWorkers, Mailbox};
 use crate::domain::command::{Follow, Read};
+use crate::limits::WAITING_PAGES_BYTES;
 use crate::reader::search::Task;
 use crate::reader::{self, follow};
 use crate::snapshot::Snapshot;
@@ -56,6 +58,40 @@ pub enum ToReader {
     },
 }
 
+/// The way back to the end of the line for searches that take long.
+#[derive(Clone)]
+pub struct Again {
+    line: Sender<ToReader>,
+    /// What the pages take, as far as they are filled, of those that went this way and are in the line.
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Again {
+    /// To the end of this line.
+    #[must_use]
+    pub fn new(line: Sender<ToReader>) -> Self {
+        Again { line, waiting_bytes: Arc::default() }
+    }
+
+    /// Puts a search there; but gives it back, to be gone on with at once, when the pages of those there take
+    /// much memory already.
+    fn put(&self, ticket: Ticket, task: Box<Task>, took: Duration) -> Option<Box<Task>> {
+        let bytes = task.held_bytes();
+        if self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_PAGES_BYTES {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Some(task);
+        }
+        // Each reader's own receiver keeps the channel open.
+        let _ = self.line.send(ToReader::Search { ticket, task, took });
+        None
+    }
+
+    /// A search was taken out of the line again.
+    fn took(&self, task: &Task) {
+        self.waiting_bytes.fetch_sub(task.held_bytes(), Ordering::Relaxed);
+    }
+}
+
 /// Answers short reads. The replies go in one delivery, but none waits long for those behind it.
 fn answer_gets(
     snapshot: &Snapshot,
@@ -83,40 +119,44 @@ fn answer_gets(
 
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
 /// the line after each slice.
-pub fn read(inbox: &Receiver<ToReader>, again: &Sender<ToReader>, mailbox: &Mailbox, stats: &Stats) {
+pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats: &Stats) {
     let answered = |ticket, fields, took| {
         stats.reads.add(1);
         stats.read_time.note(took);
         mailbox.deliver_replies(FromWorkers::Read { ticket, fields });
     };
+    let search = |ticket, mut task: Box<Task>, before: Duration| {
+        let started = Instant::now();
+        loop {
+            let step = task.step();
+            let took = before + started.elapsed();
+            if let Some(fields) = step.transpose() {
+                return answered(ticket, fields, took);
+            }
+            match again.put(ticket, task, took) {
+                Some(back) => task = back,
+                None => return,
+            }
+        }
+    };
     while let Ok(message) = inbox.recv() {
         let started = Instant::now();
-        let (ticket, mut task, before) = match message {
-            ToReader::Read { ticket, snapshot, read: Read::MessageSearch(search) } => {
-                (ticket, Box::new(Task::new(snapshot, search)), Duration::ZERO)
+        match message {
+            ToReader::Read { ticket, snapshot, read: Read::MessageSearch(asked) } => {
+                search(ticket, Box::new(Task::new(snapshot, asked)), Duration::ZERO);
             }
-            ToReader::Search { ticket, task, took } => (ticket, task, took),
-            ToReader::Gets { snapshot, list } => {
-                answer_gets(&snapshot, list, started, mailbox, stats);
-                continue;
+            ToReader::Search { ticket, task, took } => {
+                again.took(&task);
+                search(ticket, task, took);
             }
+            ToReader::Gets { snapshot, list } => answer_gets(&snapshot, list, started, mailbox, stats),
             ToReader::Read { ticket, snapshot, read } => {
                 answered(ticket, reader::answer(&snapshot, &read), started.elapsed());
-                continue;
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
                 let piece = follow::piece(&snapshot, &follow, from);
                 mailbox.deliver_replies(FromWorkers::Piece { connection, piece });
-                continue;
             }
-        };
-        let step = task.step();
-        let took = before + started.elapsed();
-        if let Some(fields) = step.transpose() {
-            answered(ticket, fields, took);
-        } else {
-            // This thread's own receiver keeps the channel open.
-            let _ = again.send(ToReader::Search { ticket, task, took });
         }
     }
 }

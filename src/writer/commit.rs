@@ -138,6 +138,9 @@ impl Writer {
             self.publish(Snapshot { synced, ..Snapshot::clone(&self.snapshot) }, merged);
         }
         self.roll_when_full();
+        let [_, delayed, leased, _] = self.snapshot.counts.jobs;
+        // Damage is told to whoever reads it; until then some memory is not given back.
+        let _ = self.timers.look_for_purged(&*self.snapshot, delayed + leased);
     }
 
     /// Writes a turn's frame. Answers where its lines begin in the segment.

@@ -30,10 +30,14 @@ pub struct Timers {
     heap: BinaryHeap<Reverse<Timer>>,
     /// The event that set each job's timer; of jobs that were purged also one that is void.
     set_by: HashMap<u64, u64>,
+    /// Jobs to be looked at, whether they were purged.
+    suspects: Vec<u64>,
 }
 
 /// So many void timers may always be there.
 const VOID_TIMERS: usize = 4096;
+/// Jobs looked at in one turn of the writer, whether they were purged: some 200 microseconds.
+const LOOKED_AT: usize = 64;
 
 impl Timers {
     /// Sets the timer that an event asks for, if it does.
@@ -61,10 +65,42 @@ impl Timers {
     pub fn set(&mut self, due: Instant, job: u64, revision: u64) {
         self.set_by.insert(job, revision);
         self.heap.push(Reverse(Timer { due, job, revision }));
-        if self.heap.len() > 2 * self.set_by.len() + VOID_TIMERS {
-            let Timers { heap, set_by } = self;
+        self.drop_void();
+    }
+
+    fn drop_void(&mut self) {
+        let Timers { heap, set_by, .. } = self;
+        if heap.len() > 2 * set_by.len() + VOID_TIMERS {
             heap.retain(|Reverse(timer)| set_by.get(&timer.job) == Some(&timer.revision));
+            heap.shrink_to(2 * heap.len());
         }
+    }
+
+    /// Looks for timers of jobs that were purged, a few at a time, when more are there than jobs: `held` are
+    /// leased or delayed.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn look_for_purged(&mut self, facts: &dyn Facts, held: u64) -> Result<()> {
+        if self.suspects.is_empty() {
+            let held = usize::try_from(held).unwrap_or(usize::MAX);
+            if self.set_by.len() <= held.saturating_mul(2).saturating_add(VOID_TIMERS) {
+                return Ok(());
+            }
+            self.suspects = self.set_by.keys().copied().collect();
+        }
+        for _ in 0..LOOKED_AT {
+            let Some(job) = self.suspects.pop() else {
+                self.suspects = Vec::new();
+                self.set_by.shrink_to(2 * self.set_by.len());
+                break;
+            };
+            if Job::find(facts, job)?.is_none() {
+                self.set_by.remove(&job);
+            }
+        }
+        self.drop_void();
+        Ok(())
     }
 
     /// When the next one is due.
@@ -118,9 +154,38 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::testing::folded;
 
     fn event(seq: u64, fact: Fact) -> Event {
         Event { seq, at: Timestamp(seq), uid: 0, fact }
+    }
+
+    #[test]
+    fn timers_of_purged_jobs_are_given_back_a_few_at_a_time() {
+        let put = || Fact::JobPut { queue: "q".into(), priority: 0, delay_ms: 3_600_000, body: "1".into() };
+        let most = VOID_TIMERS as u64 + 2;
+        let mut story: Vec<Fact> = (0..most).map(|_| put()).collect();
+        let (mut timers, now) = (Timers::default(), Instant::now());
+        (1..=most).for_each(|seq| timers.note(&event(seq, put()), now));
+        let looks = |timers: &mut Timers, story: Vec<Fact>| {
+            folded(story, |table| {
+                let held = table.counts().jobs[1];
+                let looked = (0..2 * most).find(|_| {
+                    timers.look_for_purged(&table, held).expect("memory");
+                    timers.suspects.is_empty()
+                });
+                (looked, timers.set_by.len(), timers.heap.len())
+            })
+        };
+        let all = VOID_TIMERS + 2;
+        assert_eq!(looks(&mut timers, story.clone()), (Some(0), all, all), "all are there");
+        story.extend([Fact::QueuePurged { queue: "q".into(), state: None, deleted: most }, put()]);
+        timers.note(&event(most + 2, put()), now);
+        let (looked, left, heap) = looks(&mut timers, story);
+        assert!(
+            looked.is_some_and(|looks| looks > 1) && left == 1 && heap <= all + 1,
+            "{looked:?} {left} {heap}"
+        );
     }
 
     #[test]

@@ -217,6 +217,13 @@ impl Daemon {
         self.child.as_ref().expect("it runs").0.id()
     }
 
+    /// The most memory that it ever had since it was started, in MiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        line.trim_end_matches("kB").trim().parse::<u64>().expect("a number") / 1024
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let child = &self.child.as_ref().expect("it runs").0;

@@ -1,0 +1,114 @@
+//! Floods: what many clients do at once is bounded together, and an honest one is served meanwhile.
+
+mod common;
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{Client, Daemon, json, until};
+
+/// A value of a megabyte, less what is around it in a line.
+fn megabyte() -> String {
+    "x".repeat(1_000_000)
+}
+
+#[test]
+fn who_connects_and_hangs_up_again_and_again_holds_nobody_up() {
+    let daemon = Daemon::start();
+    let mut honest = daemon.connect();
+    let (socket, over) = (daemon.socket(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    drop(UnixStream::connect(&socket));
+                }
+            });
+        }
+        for number in 0..50 {
+            honest.ok(json!({"cmd": "kv.set", "key": "k", "value": number}));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    until("those who hung up are gone", || {
+        let stats = honest.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["open"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn replies_that_many_do_not_read_are_bounded_together_and_each_drop_is_counted_once() {
+    let daemon = Daemon::with(&["--max-buffered", "8M"]);
+    let mut honest = daemon.connect();
+    honest.ok(json!({"cmd": "kv.set", "key": "large", "value": megabyte()}));
+    let lazy: Vec<Client> = (0..60)
+        .map(|_| {
+            let mut client = daemon.connect();
+            client.send(json!({"cmd": "kv.get", "key": "large"}));
+            client
+        })
+        .collect();
+    let stats = until("all of them are answered", || {
+        let stats = honest.ok(json!({"cmd": "stats"}));
+        (stats["reads"]["answered"].as_u64()? >= 60).then_some(stats)
+    });
+    let connections = &stats["connections"];
+    assert!(connections["buffered_bytes"].as_u64() <= Some(8 << 20), "{connections}");
+    let dropped = connections["dropped"].as_u64().expect("a number");
+    assert!((40..=60).contains(&dropped), "{connections}");
+    drop(lazy);
+}
+
+#[test]
+fn pages_of_many_searches_at_once_are_bounded_together() {
+    let daemon = Daemon::start();
+    let mut writer = daemon.connect();
+    let body = format!("ipsum dolor {}", "x".repeat(1000));
+    let posts: Vec<_> = (0..4000)
+        .map(|_| json!({"cmd": "message.post", "recipient": "r", "originator": "o", "body": body}))
+        .collect();
+    writer.pipeline(&posts);
+    let search = json!({"cmd": "message.search", "text": "\"ipsum dolor\"", "limit": 10_000});
+    let mut many: Vec<Client> = (0..100).map(|_| daemon.connect()).collect();
+    many.iter_mut().for_each(|client| client.send(search.clone()));
+    until("all of them are answered", || {
+        let stats = writer.ok(json!({"cmd": "stats"}));
+        (stats["reads"]["answered"].as_u64()? >= 100).then_some(())
+    });
+    let memory = daemon.most_memory();
+    assert!(memory < 250, "{memory} MiB for 100 pages of 4 MiB, with 64 MiB for what is not read");
+}
+
+#[test]
+fn what_is_followed_is_bounded_and_counts_as_memory_of_the_connection() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let follow = |bytes: usize| json!({"cmd": "message.follow", "text": "x".repeat(bytes)});
+    client.refused_field(follow(65_537), "text");
+    client.refused_field(json!({"cmd": "message.search", "text": "x".repeat(65_537)}), "text");
+    client.ok(follow(65_536));
+    let stats = daemon.connect().ok(json!({"cmd": "stats"}));
+    assert!(stats["connections"]["buffered_bytes"].as_u64() >= Some(65_536), "{}", stats["connections"]);
+}
+
+#[test]
+fn a_client_that_is_dropped_while_its_reserve_waits_gets_no_job() {
+    let daemon = Daemon::with(&["--max-buffered", "4M"]);
+    let mut honest = daemon.connect();
+    honest.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(950_000)}));
+    honest.ok(json!({"cmd": "kv.set", "key": "other", "value": "x".repeat(700_000)}));
+    let (mut waiting, mut other) = (daemon.connect(), daemon.connect());
+    (0..2).for_each(|_| waiting.send(json!({"cmd": "kv.get", "key": "large"})));
+    waiting.send(json!({"cmd": "queue.reserve", "queue": "q", "lease_ms": 60_000, "wait_ms": 60_000}));
+    until("the reserve waits", || {
+        let stats = honest.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["waiting_reserves"] == 1).then_some(())
+    });
+    (0..2).for_each(|_| other.send(json!({"cmd": "kv.get", "key": "other"})));
+    until("the one that holds most is dropped", || {
+        let stats = honest.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["waiting_reserves"] == 0).then_some(())
+    });
+    let job = honest.put("for somebody");
+    assert_eq!(honest.reserve_one()["job"], job);
+}

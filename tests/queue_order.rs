@@ -70,6 +70,18 @@ fn of_expired_leases_the_longest_expired_comes_first() {
 }
 
 #[test]
+fn of_leases_that_ran_out_together_the_higher_priority_comes_first() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for (body, priority) in [("low", 0), ("high", 9), ("middle", 5), ("high, too", 9)] {
+        put(&mut client, body, &json!({"priority": priority}));
+    }
+    client.ok(json!({"cmd": "queue.reserve", "queue": "q", "max": 4, "lease_ms": 1}));
+    client.await_count("ready", 4);
+    assert_eq!(json!(bodies(&client.reserve(4))), json!(["high", "high, too", "middle", "low"]));
+}
+
+#[test]
 fn a_delayed_job_is_not_ready_and_then_keeps_its_place() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

@@ -2,13 +2,16 @@
 //!
 //! A queue has an id (the seq of the event that made it), so that its jobs' keys are short. Ready
 //! jobs stand in the order of delivery: first those whose lease ran out, longest ago first; then by
-//! priority; then by seq. For each of these eleven classes the queue keeps a count and a *front*,
-//! under which no ready job lies, so that taking the next one does not walk over jobs that are gone,
-//! but for those that were deleted out of order. All other jobs stand by state and seq.
+//! priority; then by seq. Of each priority those that *came back* (after a delay, a nack or a revival)
+//! stand apart from the others, and both are merged: so one that comes back again and again, far before
+//! the others, leaves no way over all that was done since. For each of these classes the queue keeps a
+//! count and a *front*, under which no ready job lies, so that taking the next one does not walk over jobs
+//! that are gone, but for those that were deleted out of order. All other jobs stand by state and seq.
 //!
 //! Purging a state takes one step however many jobs it holds: every key carries the *epoch* of its
 //! state, the seq of the purge before it, and a job of an older epoch is no more.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::event::JobState;
@@ -18,8 +21,11 @@ use crate::error::Result;
 use crate::limits::{ATTEMPTS_DEFAULT, LEASE_MS_DEFAULT};
 use crate::time::Timestamp;
 
-/// Classes of ready jobs: expired leases, then priorities 9 to 0.
-pub const CLASSES: usize = 11;
+/// Classes of ready jobs: expired leases, then for priorities 9 to 0 those that wait since their put, and those
+/// that came back.
+pub const CLASSES: usize = 21;
+/// Jobs that came back are looked up so many at a time, to be merged with the others.
+const CAME_BACK_AT_ONCE: usize = 64;
 
 /// The ready jobs of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -216,23 +222,78 @@ impl Queue {
     /// # Errors
     /// What reading the table and `visit` say.
     pub fn visit_ready(&self, facts: &dyn Facts, visit: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
-        let mut going = true;
-        for class in (0..CLASSES).filter(|class| self.ready[*class].count > 0) {
-            let prefix = self.ready_prefix(class);
-            let mut from = prefix.clone();
-            write_ordered(&mut from, self.ready[class].front);
-            scan_prefix(facts, &prefix, &from, &mut |key, _| {
-                let mut rest = key.get(prefix.len()..).unwrap_or_default();
-                let first = read_ordered(&mut rest).ok_or_else(|| malformed("ready job"))?;
-                let seq = if class == 0 { read_ordered(&mut rest) } else { Some(first) };
-                going = visit(seq.ok_or_else(|| malformed("ready job"))?)?;
-                Ok(going)
-            })?;
-            if !going {
-                break;
+        let mut going = self.visit_class(facts, 0, 0, visit)?;
+        for class in (1..CLASSES).step_by(2) {
+            if going {
+                going = self.visit_both(facts, class, visit)?;
             }
         }
         Ok(())
+    }
+
+    /// Visits the ready jobs of a priority by seq: of a class and of the one behind it, of those that came back.
+    /// `false` when it was stopped.
+    fn visit_both(
+        &self,
+        facts: &dyn Facts,
+        class: usize,
+        visit: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut came_back = VecDeque::new();
+        let mut from = Some(0);
+        // The next that came back, looked up when it is needed.
+        let mut next = |taken: bool| -> Result<Option<u64>> {
+            if taken {
+                came_back.pop_front();
+            }
+            if came_back.is_empty()
+                && let Some(place) = from
+            {
+                self.visit_class(facts, class + 1, place, &mut |seq| {
+                    came_back.push_back(seq);
+                    Ok(came_back.len() < CAME_BACK_AT_ONCE)
+                })?;
+                from = came_back.back().map(|last| last + 1);
+            }
+            Ok(came_back.front().copied())
+        };
+        let mut other = next(false)?;
+        let mut going = self.visit_class(facts, class, 0, &mut |seq| {
+            while let Some(before) = other.filter(|other| *other < seq) {
+                if !visit(before)? {
+                    return Ok(false);
+                }
+                other = next(true)?;
+            }
+            visit(seq)
+        })?;
+        while going && let Some(seq) = other {
+            going = visit(seq)?;
+            other = next(true)?;
+        }
+        Ok(going)
+    }
+
+    /// Visits the ready jobs of a class from a place on, in order. `false` when it was stopped.
+    fn visit_class(
+        &self,
+        facts: &dyn Facts,
+        class: usize,
+        from: u64,
+        visit: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut going = true;
+        if self.ready[class].count > 0 {
+            let prefix = self.ready_prefix(class);
+            let mut start = prefix.clone();
+            write_ordered(&mut start, from.max(self.ready[class].front));
+            scan_prefix(facts, &prefix, &start, &mut |key, _| {
+                let seq = seq_of_ready(class, key.get(prefix.len()..).unwrap_or_default());
+                going = visit(seq.ok_or_else(|| malformed("ready job"))?)?;
+                Ok(going)
+            })?;
+        }
+        Ok(going)
     }
 
     /// Visits the seqs of the jobs in a state other than ready, in order.
@@ -264,9 +325,7 @@ impl Queue {
     pub fn oldest_ready(&self, facts: &dyn Facts) -> Result<Option<u64>> {
         let mut oldest: Option<u64> = None;
         for class in 0..CLASSES {
-            let mut only = Queue { ready: [ReadyClass::default(); CLASSES], ..self.clone() };
-            only.ready[class] = self.ready[class];
-            only.visit_ready(facts, &mut |seq| {
+            self.visit_class(facts, class, 0, &mut |seq| {
                 oldest = Some(oldest.map_or(seq, |oldest| oldest.min(seq)));
                 // Expired leases stand by the time they ran out; all other classes by seq.
                 Ok(class == 0)
@@ -274,6 +333,17 @@ impl Queue {
         }
         Ok(oldest)
     }
+}
+
+/// The seq in a ready job's key, from what stands behind its class.
+fn seq_of_ready(class: usize, mut rest: &[u8]) -> Option<u64> {
+    let first = read_ordered(&mut rest)?;
+    if class > 0 {
+        return Some(first);
+    }
+    // Between when its lease ran out and its seq stands its priority.
+    rest = rest.get(1..)?;
+    read_ordered(&mut rest)
 }
 
 fn name_key(name: &str) -> Vec<u8> {
@@ -367,7 +437,16 @@ impl Job {
 
     /// The class of a ready job, and its place there.
     fn class(&self) -> (usize, u64) {
-        if self.expired { (0, self.due.0) } else { (10 - usize::from(self.priority.min(9)), self.seq) }
+        if self.expired {
+            return (0, self.due.0);
+        }
+        let came_back = self.revision != self.seq;
+        (1 + 2 * usize::from(self.rank()) + usize::from(came_back), self.seq)
+    }
+
+    /// Where its priority stands among the others: 0 goes first.
+    fn rank(&self) -> u8 {
+        9 - self.priority.min(9)
     }
 
     fn list_key(&self, queue: &Queue) -> Vec<u8> {
@@ -379,6 +458,7 @@ impl Job {
             if class > 0 {
                 return key;
             }
+            key.push(self.rank());
         } else {
             key = queue.state_prefix(self.state);
         }
@@ -475,11 +555,68 @@ mod tests {
         let after = |story: Vec<Fact>| {
             folded(story, |table| {
                 let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
-                (queue.ready[10].front, queue.oldest_ready(&table).expect("memory"))
+                (queue.ready[19].front, queue.oldest_ready(&table).expect("memory"))
             })
         };
         assert_eq!(after(vec![put(), put(), put(), deleted(1), deleted(2)]), (3, Some(3)));
         assert_eq!(after(vec![put(), put(), put(), deleted(2)]), (1, Some(1)), "it was not at the front");
+    }
+
+    #[test]
+    fn jobs_are_delivered_by_when_their_lease_ran_out_then_by_priority_and_then_by_seq() {
+        let queue = || "q".to_owned();
+        let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
+        let leased = |job, lease_ms| {
+            let lease = format!("lease {job}");
+            Fact::JobLeased { queue: queue(), job, lease, attempt: 1, lease_ms }
+        };
+        let expired = |job| Fact::JobExpired { queue: queue(), job, dead: false };
+        let nacked = |job| Fact::JobNacked { queue: queue(), job, delay_ms: 0, dead: false };
+        let order = |story: Vec<Fact>| {
+            folded(story, |table| {
+                let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+                let mut seqs = Vec::new();
+                let visited = queue.visit_ready(&table, &mut |seq| {
+                    seqs.push(seq);
+                    Ok(true)
+                });
+                visited.expect("memory");
+                seqs
+            })
+        };
+        // These leases end at the same time.
+        let together = [put(0), put(9), put(9), leased(1, 10), leased(2, 10), leased(3, 10)];
+        let story = together.into_iter().chain([expired(1), expired(3), expired(2)]);
+        assert_eq!(order(story.collect()), [2, 3, 1]);
+        // Those that came back have the places of their seqs again.
+        let mut story: Vec<Fact> = (0..300).map(|_| put(5)).collect();
+        story.push(put(7));
+        story.extend((1..=200).map(|job| leased(job, 1000)));
+        story.extend((2..=200).step_by(2).map(nacked));
+        let left = |from: u64| [301].into_iter().chain((from..=200).step_by(2)).chain(201..=300);
+        assert_eq!(order(story.clone()), left(2).collect::<Vec<u64>>());
+        story.extend((2..100).step_by(2).map(|job| leased(job, 1000)));
+        assert_eq!(order(story), left(100).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_job_that_comes_back_leaves_the_front_of_the_others_where_it_is() {
+        let queue = || "q".to_owned();
+        let put = || Fact::JobPut { queue: queue(), priority: 0, delay_ms: 0, body: "1".into() };
+        let leased = |job| {
+            let lease = format!("lease {job}");
+            Fact::JobLeased { queue: queue(), job, lease, attempt: 1, lease_ms: 1000 }
+        };
+        let acked = |job| Fact::JobAcked { queue: queue(), job };
+        let mut story: Vec<Fact> = (0..10).map(|_| put()).collect();
+        story.push(leased(1));
+        story.extend((2..9).flat_map(|job| [leased(job), acked(job)]));
+        story.extend([Fact::JobNacked { queue: queue(), job: 1, delay_ms: 0, dead: false }, leased(1)]);
+        let fronts = folded(story, |table| {
+            let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+            (queue.ready[19].front, queue.ready[20].count)
+        });
+        assert_eq!(fronts, (9, 0));
     }
 
     #[test]

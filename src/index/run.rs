@@ -31,7 +31,7 @@ use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN06";
+pub const MAGIC: &[u8; 8] = b"MLGRUN07";
 
 /// Whether these bytes of a run file end as another version of this program ends one.
 #[must_use]

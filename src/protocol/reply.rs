@@ -1,6 +1,6 @@
 //! Replies: `ok` first, then the `id`, then the rest.
 
-use super::table::{Argument, COMMANDS, COMMON, COMMON_WRITE, Command, Kind, find};
+use super::table::{Argument, COMMANDS, COMMON, Command, find};
 use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
 use crate::json::write_string;
@@ -68,9 +68,8 @@ pub fn help(on: Option<&str>) -> Result<Vec<u8>> {
 fn write_command(out: &mut Vec<u8>, command: &Command) {
     out.extend_from_slice(b"{\"cmd\":");
     write_string(out, command.name);
-    let of_writes = COMMON_WRITE.iter().filter(|_| command.kind == Kind::Write);
     let mut arguments = vec![b'['];
-    for argument in command.arguments.iter().chain(COMMON.iter().skip(1)).chain(of_writes) {
+    for argument in command.arguments.iter().chain(COMMON.iter().skip(1)).chain(command.common_write()) {
         if arguments.len() > 1 {
             arguments.push(b',');
         }

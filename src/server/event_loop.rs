@@ -65,7 +65,7 @@ pub struct EventLoop {
     buffer: Vec<u8>,
     /// Clients that were not let in, and until when their sockets stay.
     turned_away: VecDeque<(Instant, UnixStream)>,
-    /// When accepting goes on after a shortage.
+    /// When to accept next: somebody came, or a shortage may be over.
     accept_again: Option<Instant>,
     /// When a stop is over at the latest, once one has begun.
     stop_by: Option<Instant>,
@@ -130,10 +130,6 @@ impl EventLoop {
                 done => done?,
             }
             self.take_events(router, &events);
-            if self.accept_again.is_some_and(|again| again <= Instant::now()) {
-                self.accept_again = None;
-                self.accept(router);
-            }
             while self.turned_away.front().is_some_and(|(until, _)| *until <= Instant::now()) {
                 self.turned_away.pop_front();
             }
@@ -141,6 +137,11 @@ impl EventLoop {
             self.send_pulse(router);
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
+            }
+            // Who hung up before somebody came makes room for them.
+            if self.accept_again.is_some_and(|again| again <= Instant::now()) {
+                self.accept_again = None;
+                self.accept(router);
             }
             if router.writer.anyone_waits() {
                 self.look_who_is_gone(router, &mut events)?;
@@ -163,7 +164,7 @@ impl EventLoop {
     fn take_events(&mut self, router: &Router, events: &Events) {
         for event in events {
             match event.token() {
-                LISTENER => self.accept(router),
+                LISTENER => self.accept_again = Some(Instant::now()),
                 WAKER => {}
                 STOP => self.stop(router),
                 RELOAD => self.reload(),

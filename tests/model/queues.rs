@@ -40,8 +40,7 @@ impl Job {
     /// Jobs with a smaller order are delivered first.
     fn order(&self, seq: u64) -> (bool, Timestamp, u64, u64) {
         let since = if self.expired { self.due } else { Timestamp(0) };
-        let priority = if self.expired { 0 } else { 9 - self.priority };
-        (!self.expired, since, priority, seq)
+        (!self.expired, since, 9 - self.priority, seq)
     }
 
     fn moved(&mut self, state: &'static str, due: Timestamp) {

@@ -57,7 +57,13 @@ impl Plan {
 
     /// Requires what a text asks for. Whether it is phrases must be checked on the messages.
     pub fn text(&mut self, text: &Text) {
-        self.clauses.extend_from_slice(&text.clauses);
+        let told = text.clauses.iter().enumerate().filter(|(place, clause)| {
+            let others = text.clauses.iter().enumerate().filter(|(other, _)| other != place);
+            !others
+                .into_iter()
+                .any(|(other, by)| is_told(clause, by) && !(other > *place && is_told(by, clause)))
+        });
+        self.clauses.extend(told.map(|(_, clause)| without_repetition(clause)));
     }
 
     /// Whether a text asks for words that are longer than their terms, so that candidates must be
@@ -180,6 +186,41 @@ impl Plan {
         }
         Ok(Some(Not::of(And::of(parts)?, excluded)?))
     }
+}
+
+/// Whether whatever has one phrase surely has a word that begins as the other asks, or is it.
+fn has_word_of(phrase: &Phrase, word: &Phrase) -> bool {
+    let [wanted] = word.words.as_slice() else { return phrase == word };
+    let last = phrase.words.len().saturating_sub(1);
+    phrase.words.iter().enumerate().any(|(place, found)| {
+        let whole = !(phrase.prefix && place == last);
+        if word.prefix { found.starts_with(wanted.as_str()) } else { whole && found == wanted }
+    })
+}
+
+/// Whether a clause holds wherever another one does: of beginnings of words such as `wor* wo* w*` only the longest
+/// need be looked up, which may each be thousands of lists.
+fn is_told(clause: &Clause, by: &Clause) -> bool {
+    match (clause, by) {
+        (Clause::Any(any), Clause::Any(by)) => {
+            by.iter().all(|phrase| any.iter().any(|other| has_word_of(phrase, other)))
+        }
+        (Clause::Not(phrase), Clause::Not(by)) => phrase == by,
+        _ => false,
+    }
+}
+
+/// A clause without the phrases that another one of it stands for: of `w* OR wor*` the first is enough.
+fn without_repetition(clause: &Clause) -> Clause {
+    let Clause::Any(phrases) = clause else { return clause.clone() };
+    let mut kept: Vec<Phrase> = Vec::new();
+    for phrase in phrases {
+        if !kept.iter().any(|other| has_word_of(phrase, other)) {
+            kept.retain(|other| !has_word_of(other, phrase));
+            kept.push(phrase.clone());
+        }
+    }
+    Clause::Any(kept)
 }
 
 /// Whether a piece is found in few terms.
@@ -466,6 +507,34 @@ mod tests {
         assert_eq!(plan.conjunction(false), None);
         let rest = plan.without_substring().conjunction(false);
         assert_eq!(rest, Some(vec![recipient, word_term(false, "a")]));
+    }
+
+    #[test]
+    fn what_other_clauses_and_phrases_say_already_is_not_looked_up() {
+        let kept = |text: &str| {
+            let mut plan = Plan::default();
+            plan.text(&crate::domain::text::parse(text).expect("a text"));
+            plan.clauses
+        };
+        for (text, same) in [
+            ("w* wo* wor*", "wor*"),
+            ("a a \"a b\"", "\"a b\""),
+            ("w* OR wor* OR w*", "w*"),
+            ("x OR wor* OR \"big word\" OR wo*", "x OR wo*"),
+            ("w* word OR work", "word OR work"),
+            ("\"a b*\" b*", "\"a b*\""),
+            ("a -b -b", "a -b"),
+        ] {
+            assert_eq!(kept(text), kept(same), "{text}");
+        }
+        for text in
+            ["a b", "wor* word*x", "\"a b*\" b", "\"a b\" OR c a", "a b -a", "\"a b\" \"b a\"", "ab* OR c a*"]
+        {
+            let parsed = crate::domain::text::parse(text);
+            if let Ok(parsed) = parsed {
+                assert_eq!(kept(text), parsed.clauses, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -122,7 +122,9 @@ impl Command {
     /// What it may carry of [`COMMON_WRITE`]. A batch that holds a reserve takes no key either.
     pub fn common_write(&self) -> impl Iterator<Item = &'static Argument> + use<> {
         let (writes, reserves) = (self.kind == Kind::Write, self.name == "queue.reserve");
-        COMMON_WRITE.iter().filter(move |argument| writes && !(reserves && argument.name == "idempotency_key"))
+        COMMON_WRITE
+            .iter()
+            .filter(move |argument| writes && !(reserves && argument.name == "idempotency_key"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Finds messages: the index gives candidates, and their texts decide where words alone cannot.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::items;
 use super::lists::Filling;
@@ -152,7 +153,9 @@ impl Finder {
         if let Some(all) = self.all.take() {
             // Where about every twentieth message matches, looking at one after the other is quickest.
             let mut left = SCANNED;
+            let started = Instant::now();
             let candidates = Candidates::new(&sources, &all, order, low, high)?;
+            *budget = worth(started, *budget);
             let end = self.walk(
                 candidates,
                 &mut records,
@@ -175,8 +178,11 @@ impl Finder {
             }
         }
         let plan = std::mem::take(&mut self.plan);
-        let end = Candidates::new(&sources, &plan, order, low, high)
-            .and_then(|candidates| self.walk(candidates, &mut records, budget, &mut |_, _| true, visit));
+        let started = Instant::now();
+        let end = Candidates::new(&sources, &plan, order, low, high).and_then(|candidates| {
+            *budget = worth(started, *budget);
+            self.walk(candidates, &mut records, budget, &mut |_, _| true, visit)
+        });
         self.plan = plan;
         Ok(match end? {
             End::Budget(seq) => Some(seq),
@@ -215,6 +221,13 @@ impl Finder {
         }
         Ok(End::Exhausted)
     }
+}
+
+/// The budget of a slice whose candidates were looked up since `started`: they are looked up anew in each slice,
+/// so what costs much is to be used for long.
+fn worth(started: Instant, budget: u32) -> u32 {
+    let microseconds = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+    budget.saturating_add(CHECKS_A_MICROSECOND.saturating_mul(microseconds))
 }
 
 /// Why a walk ended.
@@ -256,6 +269,8 @@ pub struct Task {
 
 /// Messages whose texts one slice checks: about two milliseconds.
 const SLICE_MESSAGES: u32 = 2000;
+/// Texts are checked for four times as long as it took to look up where.
+const CHECKS_A_MICROSECOND: u32 = 4;
 /// So many bytes of a long message count as another.
 const LONG_BYTES: usize = 1024;
 

@@ -1,6 +1,7 @@
 //! One client: what it sent, what is due to it, and what it may begin next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::access::Rights;
 use super::lines::Lines;
@@ -73,6 +74,8 @@ pub struct Connection {
     pub reads_max: usize,
     /// Whether the client is gone for good: nobody reads the replies.
     pub gone: bool,
+    /// The same, for readers: a search need not go on.
+    pub abandoned: Arc<AtomicBool>,
     /// How much longer it lives.
     pub life: Life,
 }
@@ -96,8 +99,15 @@ impl Connection {
             reads: 0,
             reads_max: READS_AT_FIRST,
             gone: false,
+            abandoned: Arc::default(),
             life: Life::Open,
         }
+    }
+
+    /// The client is gone for good.
+    pub fn leave(&mut self) {
+        self.gone = true;
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// Bytes that it holds of the daemon's memory.

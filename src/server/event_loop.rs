@@ -173,7 +173,7 @@ impl EventLoop {
                     client.end_came |= event.is_read_closed() || event.is_error();
                     client.readable |= event.is_readable() || client.end_came;
                     if event.is_write_closed() || event.is_error() {
-                        client.connection.gone = true;
+                        client.connection.leave();
                         // Before any request of this turn could give it a lease.
                         if give_up_waiting(router, token, client) {
                             client.connection.life = Life::Over;
@@ -404,7 +404,7 @@ impl EventLoop {
             router.advance(token, &mut client.connection);
         }
         if await_room(client, !all_sent, self.poll.registry(), Token(token)).is_err() {
-            client.connection.gone = true;
+            client.connection.leave();
         }
         if client.connection.gone && give_up_waiting(router, token, client) {
             client.connection.life = Life::Over;
@@ -459,6 +459,7 @@ impl EventLoop {
 
     fn close(&mut self, router: &Router, token: usize) {
         let Some(mut client) = self.clients.remove(&token) else { return };
+        client.connection.leave();
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);
         self.buffered -= client.counted;

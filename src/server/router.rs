@@ -117,10 +117,11 @@ impl Router {
 
     /// Has a read answered: a short one in this turn. It has its snapshot now, before a write behind it goes
     /// to the writer.
-    fn ask(&self, ticket: Ticket, read: Read) {
+    fn ask(&self, ticket: Ticket, read: Read, abandoned: &Arc<AtomicBool>) {
         let snapshot = self.snapshot();
         if is_list(&read) {
-            let _ = self.readers.send(ToReader::Read { ticket, snapshot, read });
+            let abandoned = Arc::clone(abandoned);
+            let _ = self.readers.send(ToReader::Read { ticket, snapshot, read, abandoned });
         } else {
             self.turn.gets.borrow_mut().push((ticket, read));
         }
@@ -233,7 +234,7 @@ impl Router {
                 }
                 connection.reads += 1;
                 let number = connection.replies.begin(id, bytes);
-                self.ask(Ticket { connection: token, number }, read);
+                self.ask(Ticket { connection: token, number }, read, &connection.abandoned);
             }
             Ok(Command::Follow(follow, from)) => {
                 if connection.replies.waiting() > 0 {

@@ -74,7 +74,7 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
             client.readable = false;
             if error != Errno::AGAIN {
                 client.connection.ended = true;
-                client.connection.gone = true;
+                client.connection.leave();
                 client.connection.lines.end();
             }
         }
@@ -96,7 +96,7 @@ pub fn send(client: &mut Client) -> bool {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(_) => client.connection.gone = true,
+            Err(_) => client.connection.leave(),
         }
     }
     sent

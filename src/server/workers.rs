@@ -1,13 +1,14 @@
 //! The threads that read, and what they are asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::mailbox::{FromWorkers, Mailbox};
 use crate::domain::command::{Follow, Read};
+use crate::error::{Code, Error};
 use crate::limits::WAITING_PAGES_BYTES;
 use crate::reader::search::Task;
 use crate::reader::{self, follow};
@@ -35,16 +36,11 @@ pub enum ToReader {
         snapshot: Arc<Snapshot>,
         /// What is asked.
         read: Read,
+        /// Set once nobody waits for the reply.
+        abandoned: Arc<AtomicBool>,
     },
     /// To go on with a search.
-    Search {
-        /// Whose reply it is.
-        ticket: Ticket,
-        /// The search as far as it got.
-        task: Box<Task>,
-        /// How long it took so far.
-        took: Duration,
-    },
+    Search(Box<Search>),
     /// To make a follower's next piece.
     Piece {
         /// The follower's connection.
@@ -56,6 +52,15 @@ pub enum ToReader {
         /// From which seq on.
         from: u64,
     },
+}
+
+/// A search under way.
+pub struct Search {
+    ticket: Ticket,
+    task: Task,
+    /// How long it took so far.
+    took: Duration,
+    abandoned: Arc<AtomicBool>,
 }
 
 /// The way back to the end of the line for searches that take long.
@@ -75,20 +80,20 @@ impl Again {
 
     /// Puts a search there; but gives it back, to be gone on with at once, when the pages of those there take
     /// much memory already.
-    fn put(&self, ticket: Ticket, task: Box<Task>, took: Duration) -> Option<Box<Task>> {
-        let bytes = task.held_bytes();
+    fn put(&self, search: Box<Search>) -> Option<Box<Search>> {
+        let bytes = search.task.held_bytes();
         if self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_PAGES_BYTES {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Some(task);
+            return Some(search);
         }
         // Each reader's own receiver keeps the channel open.
-        let _ = self.line.send(ToReader::Search { ticket, task, took });
+        let _ = self.line.send(ToReader::Search(search));
         None
     }
 
     /// A search was taken out of the line again.
-    fn took(&self, task: &Task) {
-        self.waiting_bytes.fetch_sub(task.held_bytes(), Ordering::Relaxed);
+    fn took(&self, search: &Search) {
+        self.waiting_bytes.fetch_sub(search.task.held_bytes(), Ordering::Relaxed);
     }
 }
 
@@ -117,6 +122,11 @@ fn answer_gets(
     mailbox.deliver_replies(FromWorkers::Gets { answers, spent: list });
 }
 
+/// The reply that nobody reads.
+fn nobody_waits() -> Error {
+    Error::new(Code::ShuttingDown, "the client is gone")
+}
+
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
 /// the line after each slice.
 pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats: &Stats) {
@@ -125,16 +135,17 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
         stats.read_time.note(took);
         mailbox.deliver_replies(FromWorkers::Read { ticket, fields });
     };
-    let search = |ticket, mut task: Box<Task>, before: Duration| {
-        let started = Instant::now();
+    let search = |mut search: Box<Search>| {
+        let (started, before) = (Instant::now(), search.took);
         loop {
-            let step = task.step();
-            let took = before + started.elapsed();
+            let abandoned = search.abandoned.load(Ordering::Relaxed);
+            let step = if abandoned { Err(nobody_waits()) } else { search.task.step() };
+            search.took = before + started.elapsed();
             if let Some(fields) = step.transpose() {
-                return answered(ticket, fields, took);
+                return answered(search.ticket, fields, search.took);
             }
-            match again.put(ticket, task, took) {
-                Some(back) => task = back,
+            match again.put(search) {
+                Some(back) => search = back,
                 None => return,
             }
         }
@@ -142,15 +153,20 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
     while let Ok(message) = inbox.recv() {
         let started = Instant::now();
         match message {
-            ToReader::Read { ticket, snapshot, read: Read::MessageSearch(asked) } => {
-                search(ticket, Box::new(Task::new(snapshot, asked)), Duration::ZERO);
+            ToReader::Read { ticket, snapshot, read: Read::MessageSearch(asked), abandoned } => {
+                let task = Task::new(snapshot, asked);
+                search(Box::new(Search { ticket, task, took: Duration::ZERO, abandoned }));
             }
-            ToReader::Search { ticket, task, took } => {
-                again.took(&task);
-                search(ticket, task, took);
+            ToReader::Search(waited) => {
+                again.took(&waited);
+                search(waited);
             }
             ToReader::Gets { snapshot, list } => answer_gets(&snapshot, list, started, mailbox, stats),
-            ToReader::Read { ticket, snapshot, read } => {
+            ToReader::Read { ticket, snapshot, read, abandoned } => {
+                if abandoned.load(Ordering::Relaxed) {
+                    answered(ticket, Err(nobody_waits()), Duration::ZERO);
+                    continue;
+                }
                 answered(ticket, reader::answer(&snapshot, &read), started.elapsed());
             }
             ToReader::Piece { connection, snapshot, follow, from } => {

@@ -19,8 +19,8 @@ use crate::codec::{read_varint, write_varint};
 
 /// A block is closed when it has grown to this many bytes.
 pub const BLOCK_BYTES: usize = 4096;
-/// The same for entries of the table: of those, one is looked up mostly, anywhere. A block of small ones
-/// then takes less than the 1032 bytes up to which glibc keeps a thread's freed pieces at hand.
+/// The same for entries of the table, once it has a group of them: of those, one is looked up mostly, anywhere. A
+/// block of small ones then takes less than the 1032 bytes up to which glibc keeps a thread's freed pieces at hand.
 pub const TABLE_BLOCK_BYTES: usize = 896;
 /// Entries from one restart to the next: a group.
 pub const RESTART_ENTRIES: usize = 16;

@@ -1,8 +1,9 @@
-//! The blocks of a run: the first key of each, and where it lies.
+//! The blocks of a run: where each lies, and the beginning of its first key, as much of it as tells it from the
+//! last key of the block before.
 
 use crate::codec::read_varint;
 
-/// The first key of each block, and where it lies.
+/// The beginning of the first key of each block, and where it lies.
 #[derive(Default)]
 pub struct BlockIndex {
     keys: Vec<u8>,
@@ -27,7 +28,7 @@ impl BlockIndex {
         &self.keys[start..self.blocks[block].0 as usize]
     }
 
-    /// First key, place and length of every block.
+    /// Beginning of the first key, place and length of every block.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64, u32)> {
         let blocks = self.blocks.iter().enumerate();
         blocks.map(|(number, (_, place, length))| (self.first_key(number), *place, *length))

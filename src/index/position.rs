@@ -117,11 +117,64 @@ impl<'r> Position<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn seek_before(&mut self, key: &[u8]) -> Result<bool> {
-        match self.run.blocks().beginning_before(key, false) {
-            0 => Ok(false),
-            blocks => {
-                self.load(blocks - 1, true)?;
-                Ok(self.place.seek_before(&self.block, key).is_some())
+        let blocks = self.run.blocks().beginning_before(key, false);
+        // Of a block only the beginning of its first key is known, so it may lie in the one before.
+        for number in (blocks.saturating_sub(2)..blocks).rev() {
+            self.load(number, true)?;
+            if self.place.seek_before(&self.block, key).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::testing::file_run;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn run_of(keys: &BTreeSet<Vec<u8>>) -> Run {
+        file_run(1, keys.len() as u64, |writer| {
+            keys.iter().for_each(|key| writer.add(key, b"v").expect("memory"));
+        })
+    }
+
+    /// What stays in memory of the keys.
+    fn kept(keys: &BTreeSet<Vec<u8>>) -> usize {
+        run_of(keys).blocks().iter().map(|(key, ..)| key.len()).sum()
+    }
+
+    #[test]
+    fn of_long_keys_little_stays_in_memory() {
+        let alike =
+            (0..4000).map(|number| format!("{}{number:020}", "k".repeat(1000)).into_bytes()).collect();
+        let of_alike = kept(&alike);
+        assert!(of_alike < 4000 * 1020 / 15, "{of_alike} of {} bytes", 4000 * 1020);
+        let hashed = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        let other = (0..4000).map(|number| [&[1], &hashed(number)[..], &[b'k'; 1000]].concat()).collect();
+        let of_other = kept(&other);
+        assert!(of_other < 4000, "{of_other} of {} bytes", 4000 * 1009);
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_found_from_both_sides(
+            keys in prop::collection::btree_set("[a-c]{1,3}(x{200}|y{600}|)[a-c]{0,3}", 1..200),
+            sought in prop::collection::vec("[a-d]{0,3}(x{200}|y{600}|)[a-c]{0,3}", 1..40),
+        ) {
+            let keys: BTreeSet<Vec<u8>> = keys.into_iter().map(|key| [&[1], key.as_bytes()].concat()).collect();
+            let run = run_of(&keys);
+            for key in sought.into_iter().map(|key| [&[1], key.as_bytes()].concat()) {
+                let mut place = Position::new(&run);
+                let behind = place.seek(&key).expect("whole").then(|| place.key().to_vec());
+                prop_assert_eq!(behind.as_ref(), keys.range(key.clone()..).next());
+                let before = place.seek_before(&key).expect("whole").then(|| place.key().to_vec());
+                prop_assert_eq!(before.as_ref(), keys.range(..key.clone()).next_back());
+                let next = place.advance().expect("whole").then(|| place.key().to_vec());
+                prop_assert_eq!(next.as_ref().filter(|_| before.is_some()), behind.as_ref().filter(|_| before.is_some()));
             }
         }
     }

@@ -7,7 +7,8 @@
 //!             1,024 to a block, each followed by its CRC-32
 //! filter ---- of the table's keys and the terms: see `filter`
 //! windows --- the table of the windows of columns
-//! index ----- per block: first key (varint length, bytes), place and length (varints)
+//! index ----- per block: the beginning of its first key that tells it from the last key of the block before
+//!             (varint length, bytes), place and length (varints)
 //! meta ------ see `Meta`, with the counts of the table as of the last seq
 //! footer ---- places of offsets, filter, windows, index and meta (u64 LE), CRC-32 of all from the filter on, magic
 //! ```
@@ -247,7 +248,7 @@ impl Run {
         &self.changed[usize::from(deleted)]
     }
 
-    /// Its blocks: the first key of each, and where it lies.
+    /// Its blocks: where each lies, and how its first key begins.
     pub(super) fn blocks(&self) -> &BlockIndex {
         &self.index
     }

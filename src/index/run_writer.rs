@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder, TABLE_BLOCK_BYTES};
+use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder, TABLE_BLOCK_BYTES, common_prefix};
 use super::block_index::BlockIndex;
 use super::filter::{self, Filter};
 use super::grams::Grams;
@@ -40,7 +40,10 @@ pub struct RunWriter {
     breaks: Breaks,
     sink: Sink,
     block: BlockBuilder,
+    /// The beginning of the block's first key.
     first_key: Vec<u8>,
+    /// The last key of the block before.
+    last_key: Vec<u8>,
     index: BlockIndex,
     filter: Filter,
     rows: RowsWriter,
@@ -59,6 +62,7 @@ impl RunWriter {
             sink: Sink { file, buffer: Vec::with_capacity(SINK_BYTES), written: 0 },
             block: BlockBuilder::default(),
             first_key: Vec::new(),
+            last_key: Vec::new(),
             index: BlockIndex::default(),
             filter: Filter::with_room(keys),
             rows: RowsWriter::default(),
@@ -99,8 +103,10 @@ impl RunWriter {
     pub fn add(&mut self, key: &[u8], payload: &[u8]) -> std::io::Result<()> {
         self.breaks.take_if_due();
         if self.block.is_empty() {
+            // Enough to tell it from the last key of the block before; all of it would stay in memory.
+            let told = common_prefix(&self.last_key, key) + 1;
             self.first_key.clear();
-            self.first_key.extend_from_slice(key);
+            self.first_key.extend_from_slice(key.get(..told).unwrap_or(key));
         }
         let in_table = key.first().is_some_and(|tag| *tag < FIRST_POSTINGS_TAG);
         if in_table {
@@ -114,8 +120,11 @@ impl RunWriter {
             self.grams.add(&term[1..], group as u64);
         }
         self.block.add(key, payload);
-        let enough = if in_table { TABLE_BLOCK_BYTES } else { BLOCK_BYTES };
+        // What stays in memory of a block of long keys is to be of several.
+        let enough = if in_table && self.block.group() > 0 { TABLE_BLOCK_BYTES } else { BLOCK_BYTES };
         if self.block.len() >= enough || self.block.group() >= BLOCK_GROUPS {
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
             self.close_block()?;
         }
         Ok(())

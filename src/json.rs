@@ -3,7 +3,7 @@
 //! `serde_json` decides what is JSON; most requests are of a kind that `scan` reads quicker, to the same
 //! effect. On top of it this module refuses what the
 //! protocol refuses and `serde_json` lets pass when it skips a value: repeated
-//! keys and lone surrogates at any depth, and nesting deeper than [`DEPTH_MAX`].
+//! keys and lone surrogates at any depth, and nesting deeper than [`NESTING_LEVELS`].
 //! Values are never converted: an [`Object`] gives the text of each one as it was
 //! sent, so that numbers keep every digit, and the helpers below read that text.
 //!
@@ -18,14 +18,13 @@ use memchr::{memchr, memchr2, memmem};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::limits::NESTING_LEVELS;
+
 mod content;
 pub mod fields;
 mod scan;
 
 pub use content::content_hash;
-
-/// Deepest nesting of objects and arrays in a line; its own object is the first level.
-pub const DEPTH_MAX: usize = 128;
 
 /// Up to this many keys, comparing each with each is faster than hashing them.
 const FEW_KEYS: usize = 16;
@@ -69,7 +68,7 @@ impl<'a> Object<'a> {
 ///
 /// [`Failure::Bad`] for invalid UTF-8, broken JSON, anything behind the value, and in any
 /// depth a key repeated in its object (compared without escapes), a lone surrogate, or
-/// nesting beyond [`DEPTH_MAX`]; [`Failure::NotAnObject`] for all other values.
+/// nesting beyond [`NESTING_LEVELS`]; [`Failure::NotAnObject`] for all other values.
 pub fn parse_line(line: &[u8]) -> Result<Object<'_>, Failure> {
     let line = std::str::from_utf8(line)
         .map_err(|error| refuse(error.valid_up_to(), "the line is not valid UTF-8"))?;
@@ -107,12 +106,6 @@ pub fn as_string(raw: &str) -> Option<Cow<'_, str>> {
 /// The integer in `raw`, if it is one as in [`integer_text`] and fits.
 #[must_use]
 pub fn as_u64(raw: &str) -> Option<u64> {
-    integer_text(raw)?.parse().ok()
-}
-
-/// The integer in `raw`, if it is one as in [`integer_text`] and fits.
-#[must_use]
-pub fn as_i64(raw: &str) -> Option<i64> {
     integer_text(raw)?.parse().ok()
 }
 
@@ -226,8 +219,8 @@ fn check_container(line: &str, raw: &str, depth: usize) -> Result<(), Failure> {
     let mut open = Vec::new();
     for token in Tokens::of(raw) {
         match token {
-            Token::Open(bracket) if depth + open.len() >= DEPTH_MAX => {
-                let message = format!("nested deeper than {DEPTH_MAX} levels");
+            Token::Open(bracket) if depth + open.len() >= NESTING_LEVELS => {
+                let message = format!("nested deeper than {NESTING_LEVELS} levels");
                 return Err(refuse(offset_in(line, bracket), &message));
             }
             Token::Open(_) => open.push(keys.len()),
@@ -476,7 +469,6 @@ mod tests {
         assert_eq!(integer_text(&long), Some(long.as_str()));
         assert_eq!(integer_text("-0"), Some("0"));
         assert_eq!([as_u64("-0"), as_u64("-1"), as_u64("18446744073709551616")], [Some(0), None, None]);
-        assert_eq!([as_i64("-0"), as_i64("-1")], [Some(0), Some(-1)]);
         for raw in ["1.0", "1e2", "\"1\"", "-", "", "null", "[1]"] {
             assert_eq!(integer_text(raw), None);
         }

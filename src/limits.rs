@@ -43,7 +43,7 @@ pub const WAITING_PAGES_BYTES: usize = 8 << 20;
 pub const UNSENT_BYTES: usize = 8 << 20;
 /// Reading pauses when a connection has this many bytes of lines that wait for requests in flight.
 pub const READ_AHEAD_BYTES: usize = 256 << 10;
-/// Deepest nesting of a JSON value; the line's own object is level 1.
+/// Deepest nesting of objects and arrays in a line; its own object is the first level.
 pub const NESTING_LEVELS: usize = 128;
 /// Commands in one `batch`.
 pub const BATCH_COMMANDS: usize = 1000;
@@ -51,6 +51,12 @@ pub const BATCH_COMMANDS: usize = 1000;
 pub const KEY_BYTES: usize = 1024;
 /// Longest originator, recipient, application, chat or queue name.
 pub const NAME_BYTES: usize = 256;
+/// Longest name of a formula or a material, without outer white space.
+pub const MATERIAL_NAME_BYTES: usize = 1024;
+/// Digits of a concentration as written, zeros included, the exponent's not.
+pub const CONCENTRATION_DIGITS: usize = 1000;
+/// Largest exponent of a concentration as written, on either side of zero.
+pub const CONCENTRATION_EXPONENT: i32 = 1000;
 /// Longest path of a folder.
 pub const PATH_BYTES: usize = 4095;
 /// Longest `idempotency_key`.
@@ -63,6 +69,10 @@ pub const PAGE_ITEMS: u64 = 10_000;
 pub const PAGE_ITEMS_DEFAULT: u64 = 100;
 /// Longest `text` of a filter.
 pub const TEXT_BYTES: usize = 64 << 10;
+/// Clauses in a `text`, every alternative of an `OR` counted.
+pub const TEXT_CLAUSES: usize = 64;
+/// Words in a `text`, over all its clauses.
+pub const TEXT_WORDS: usize = 256;
 /// Longest `substring`.
 pub const SUBSTRING_BYTES: usize = 1024;
 /// Jobs that one `queue.reserve` may lease.
@@ -122,7 +132,7 @@ pub const STOP_SECONDS: u64 = 5;
 /// Clients that read slowly are left this long after a stop began: less than those who stop a service wait
 /// before they kill it.
 pub const STOP_MOST_SECONDS: u64 = 30;
-/// Requests waiting in long polls, all connections together.
+/// Reserves that wait, all connections together.
 pub const WAITING_RESERVES: usize = 65_536;
 
 /// `log.verify` and the like that may wait for their turn, all connections together.

@@ -95,7 +95,7 @@ pub struct Stats {
     pub connections_open: Counter,
     /// Connections accepted since the start.
     pub connections_accepted: Counter,
-    /// Connections refused as too many.
+    /// Connections refused as too many or as forbidden.
     pub connections_refused: Counter,
     /// Connections closed because they held too much.
     pub connections_dropped: Counter,
@@ -107,7 +107,7 @@ pub struct Stats {
     pub errors: Counter,
     /// Followers now.
     pub followers: Counter,
-    /// Reads answered by readers.
+    /// Reads answered.
     pub reads: Counter,
     /// How long reads took, from the snapshot to the reply.
     pub read_time: Histogram,
@@ -129,7 +129,7 @@ pub struct Stats {
     pub turn_time: Histogram,
     /// Microseconds that the writer waited for the background.
     pub slowed_us: Counter,
-    /// Frames that could not be written.
+    /// Writes refused for want of room, and frames that could not be written.
     pub refused_appends: Counter,
     /// 1 when nothing can be written any more.
     pub broken: Counter,
@@ -185,7 +185,7 @@ impl Stats {
         self.slowed_us.add(u64::try_from(pause.as_micros()).unwrap_or(0));
     }
 
-    /// A frame could not be written; nothing happened.
+    /// Nothing could be written, and nothing happened.
     pub fn refused_append(&self) {
         self.refused_appends.add(1);
     }

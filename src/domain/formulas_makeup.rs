@@ -2,26 +2,17 @@
 //!
 //! Two formulas are the same when they have the same materials at the same concentrations, in
 //! whatever order and however the numbers are written. Concentrations are exact decimals of up
-//! to [`DIGITS_MAX`] digits and never become binary floats, which would make different ones
+//! to [`CONCENTRATION_DIGITS`] digits and never become binary floats, which would make different ones
 //! equal. What was submitted is kept as it was (see [`json::compact`]); what is here serves
 //! comparison only.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
-
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
+use crate::codec::hex;
 use crate::json;
-
-/// Longest material name, in bytes, after outer white space is taken off.
-pub const NAME_BYTES_MAX: usize = 1024;
-
-/// Most digits of a concentration as written, zeros included, the exponent's not.
-pub const DIGITS_MAX: usize = 1000;
-
-/// Largest exponent of a concentration as written, on either side of zero.
-pub const EXPONENT_MAX: i32 = 1000;
+use crate::limits::{CONCENTRATION_DIGITS, CONCENTRATION_EXPONENT, MATERIAL_NAME_BYTES};
 
 /// The materials of a formula and how much there is of each, in a form that compares: two
 /// make-ups are equal exactly when they make the same formula.
@@ -46,8 +37,8 @@ impl Makeup {
     /// # Errors
     ///
     /// For any other form, a key that is missing or unknown, a name that is empty or longer than
-    /// [`NAME_BYTES_MAX`], a concentration that is not above 0 or beyond [`DIGITS_MAX`] or
-    /// [`EXPONENT_MAX`], and a material that is listed twice.
+    /// [`MATERIAL_NAME_BYTES`], a concentration that is not above 0 or beyond [`CONCENTRATION_DIGITS`] or
+    /// [`CONCENTRATION_EXPONENT`], and a material that is listed twice.
     pub fn parse(raw: &str) -> Result<Makeup, MakeupError> {
         let given = json::array(raw).filter(|given| !given.is_empty());
         let given = given.ok_or_else(|| MakeupError {
@@ -81,11 +72,7 @@ impl Makeup {
                 hash.update(text);
             }
         }
-        hash.finalize().iter().fold(String::new(), |mut id, byte| {
-            // Writing to a string cannot fail.
-            let _infallible = write!(id, "{byte:02x}");
-            id
-        })
+        hex(&hash.finalize())
     }
 }
 
@@ -99,8 +86,8 @@ fn material(raw: &str) -> Result<(String, String), String> {
     let name = object.get("name").and_then(json::as_string);
     let name = name.ok_or("needs a \"name\" that is a string")?;
     let name = name.trim();
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(format!("the name must have 1 to {NAME_BYTES_MAX} bytes without outer white space"));
+    if name.is_empty() || name.len() > MATERIAL_NAME_BYTES {
+        return Err(format!("the name must have 1 to {MATERIAL_NAME_BYTES} bytes without outer white space"));
     }
     let concentration = object.get("concentration");
     let concentration = concentration.ok_or("needs a \"concentration\"")?;
@@ -121,14 +108,15 @@ fn canonical(number: &str) -> Result<String, String> {
     if all.starts_with('-') || digits.is_empty() {
         return Err("the concentration must be greater than 0".into());
     }
-    if all.len() > DIGITS_MAX {
-        return Err(format!("the concentration must have at most {DIGITS_MAX} digits"));
+    if all.len() > CONCENTRATION_DIGITS {
+        return Err(format!("the concentration must have at most {CONCENTRATION_DIGITS} digits"));
     }
     // One with more digits than an i32 holds does not parse, and is too large in any case.
     let exponent = exponent.parse::<i32>().ok();
-    let exponent = exponent.filter(|exponent| (-EXPONENT_MAX..=EXPONENT_MAX).contains(exponent));
+    let exponent =
+        exponent.filter(|exponent| (-CONCENTRATION_EXPONENT..=CONCENTRATION_EXPONENT).contains(exponent));
     let exponent = exponent.ok_or_else(|| {
-        format!("the concentration's exponent must be between -{EXPONENT_MAX} and {EXPONENT_MAX}")
+        format!("the concentration's exponent must be between -{CONCENTRATION_EXPONENT} and {CONCENTRATION_EXPONENT}")
     })?;
     let trailing_zeros = all.len() - all.trim_end_matches('0').len();
     // At most 1000 digits each.
@@ -191,7 +179,7 @@ mod tests {
 
     #[test]
     fn concentrations_keep_every_digit() {
-        let nines = "9".repeat(DIGITS_MAX - 1);
+        let nines = "9".repeat(CONCENTRATION_DIGITS - 1);
         assert_ne!(id(&one(&format!("{nines}8"))), id(&one(&format!("{nines}9"))));
         assert_ne!(id(&one("0.1")), id(&one("0.1000000000000000055511151231257827")));
         assert_ne!(id(&one("1e-1000")), id(&one("1e-999")));
@@ -237,7 +225,7 @@ mod tests {
         for bad in ["1e1001", "1e-1001", "0.1e1001", "1e99999999999999999999", "1e-2147483648"] {
             assert!(message(&one(bad)).contains("exponent"), "{bad}");
         }
-        let digits = "0".repeat(DIGITS_MAX - 2);
+        let digits = "0".repeat(CONCENTRATION_DIGITS - 2);
         assert!(Makeup::parse(&one(&format!("0.{digits}1"))).is_ok());
         assert!(message(&one(&format!("0.{digits}10"))).contains("digits"));
     }

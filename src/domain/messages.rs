@@ -6,6 +6,7 @@
 use super::chats;
 use super::event::{Address, Event, Fact, Message};
 use super::lost;
+use super::record::without_text;
 use super::table::{Draft, Facts, Table, malformed, number_in, number_value, tag};
 use crate::codec::write_ordered;
 use crate::error::{Error, Result};
@@ -49,8 +50,10 @@ pub struct Live {
     pub seq: u64,
     /// When it was posted.
     pub posted_at: Timestamp,
-    /// Its current form.
+    /// Its current form, without the text.
     pub now: Message,
+    /// The record of its current form.
+    pub record: Vec<u8>,
 }
 
 fn change_key(seq: u64) -> Vec<u8> {
@@ -111,11 +114,13 @@ pub fn find(facts: &dyn Facts, target: &Target) -> Result<Live> {
     let seq = locate(facts, target)?;
     let missing = || Error::not_found(format!("there is no message with seq {seq}"));
     let record = current_record(facts, seq)?.ok_or_else(missing)?;
-    let event = Event::decode(&record)?;
+    let event = Event::decode(&without_text(&record).ok_or_else(missing)?)?;
     let live = match event.fact {
-        Fact::MessagePosted(now) => Live { seq, posted_at: event.at, now },
+        Fact::MessagePosted(now) => Live { seq, posted_at: event.at, now, record },
         // An edit's own seq is no message's.
-        Fact::MessageEdited { message, posted_at, now } if message == seq => Live { seq, posted_at, now },
+        Fact::MessageEdited { message, posted_at, now } if message == seq => {
+            Live { seq, posted_at, now, record }
+        }
         _ => return Err(missing()),
     };
     if let Address::Chat { app, chat, .. } = &live.now.address
@@ -162,7 +167,7 @@ pub fn post(
 /// # Errors
 /// `not_found`.
 pub fn edit(draft: &mut Draft<'_>, target: &Target, body: String) -> Result<()> {
-    let Live { seq, posted_at, now } = find(draft, target)?;
+    let Live { seq, posted_at, now, .. } = find(draft, target)?;
     let now = Message { body, ..now };
     let change = draft.emit(Fact::MessageEdited { message: seq, posted_at, now })?;
     Fields(draft.reply()).number("seq", change);

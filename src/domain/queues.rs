@@ -21,7 +21,11 @@ pub fn lease_hash(token: &str) -> String {
     hex(&Sha256::digest(token.as_bytes())[..16])
 }
 
-fn require(facts: &dyn Facts, name: &str) -> Result<Queue> {
+/// The queue of that name.
+///
+/// # Errors
+/// `not_found`.
+pub fn require(facts: &dyn Facts, name: &str) -> Result<Queue> {
     Queue::named(facts, name)?.ok_or_else(|| Error::not_found(format!("there is no queue {name:?}")))
 }
 
@@ -70,7 +74,10 @@ pub fn job_body(record: &[u8]) -> Option<&[u8]> {
 pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u64) -> Result<u64> {
     let mut jobs = Vec::new();
     let mut leased = 0;
-    if let Some(queue) = Queue::named(draft, name)? {
+    // A batch may hold a thousand of these, and would look for a thousand jobs in each.
+    if !draft.is_full_of_jobs()
+        && let Some(queue) = Queue::named(draft, name)?
+    {
         let lease_ms = lease_ms.unwrap_or(queue.lease_ms);
         for seq in next_ready(draft, &queue, max)? {
             let record = draft.record(seq)?.ok_or_else(|| malformed("job"))?;

@@ -253,6 +253,16 @@ pub(super) fn behind_body_key(fields: &[u8]) -> Option<&[u8]> {
     fields.get(BODY.find(fields)? + BODY.needle().len()..)
 }
 
+/// The same event with an empty text: of a message all but its text can be known without reading that, which may
+/// be long. `None` when the event is neither a post nor an edit.
+#[must_use]
+pub fn without_text(event: &[u8]) -> Option<Vec<u8>> {
+    let (value, edited) = (body_value(event)?, message_parts(event)?.1.is_empty());
+    let braces: &[u8] = if edited { b"}}" } else { b"}" };
+    let before = event.get(..event.len().checked_sub(braces.len() + value.len())?)?;
+    Some([before, b"\"\"", braces].concat())
+}
+
 /// The text of a message's body, from the event that holds its current form.
 #[must_use]
 pub fn message_body(event: &[u8]) -> Option<Cow<'_, str>> {
@@ -541,6 +551,30 @@ mod tests {
                 proptest::prop_assert_eq!(lowered, body.to_ascii_lowercase().into_bytes());
             }
         }
+    }
+
+    #[test]
+    fn all_but_the_text_of_a_message_is_known_without_reading_it() {
+        let names = ["r", "\"body\":\"", ",\"body\":\"x\""];
+        for (name, edited) in names.into_iter().flat_map(|name| [(name, false), (name, true)]) {
+            let message = |body: &str| Message {
+                address: Address::Recipient(name.to_owned()),
+                originator: Some(name.to_owned()),
+                body: body.to_owned(),
+            };
+            let event = |body| {
+                let (now, posted_at) = (message(body), Timestamp(5));
+                let edit = Fact::MessageEdited { message: 3, posted_at, now: now.clone() };
+                let fact = if edited { edit } else { Fact::MessagePosted(now) };
+                Event { seq: 7, at: Timestamp(9), uid: 1, fact }
+            };
+            let mut record = Vec::new();
+            let text = "a \"quoted\" text, \\ and }";
+            event(text).encode(Timestamp(9).to_string().as_bytes(), &mut record);
+            let short = without_text(&record).expect("a message");
+            assert_eq!(Event::decode(&short).expect("readable"), event(""));
+        }
+        assert_eq!(without_text(b"{\"seq\":1,\"at\":\"\",\"type\":\"kv.set\",\"uid\":0}"), None);
     }
 
     #[test]

@@ -337,6 +337,12 @@ impl<'a> Draft<'a> {
         takes
     }
 
+    /// Whether the reply has no room for any leased job more.
+    #[must_use]
+    pub fn is_full_of_jobs(&self) -> bool {
+        self.leases && self.reply_room < JOB_BYTES
+    }
+
     /// The seq that the next event will have.
     #[must_use]
     pub fn next_seq(&self) -> u64 {

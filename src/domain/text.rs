@@ -16,16 +16,12 @@ use std::fmt;
 
 use super::matcher::Matcher;
 use super::words;
-
-/// Most phrases in a text, every alternative of an `OR` counted.
-pub const MAX_CLAUSES: usize = 64;
-/// Most words in a text, over all its phrases.
-pub const MAX_WORDS: usize = 256;
+use crate::limits::{TEXT_CLAUSES, TEXT_WORDS};
 
 /// A parsed text: every clause must hold. At least one of them is no exclusion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// The clauses, in the order they were written; between 1 and [`MAX_CLAUSES`].
+    /// The clauses, in the order they were written; between 1 and [`TEXT_CLAUSES`].
     pub clauses: Vec<Clause>,
 }
 
@@ -88,7 +84,7 @@ impl Text {
 ///
 /// # Errors
 ///
-/// The text has no clause, only exclusions, or more than [`MAX_CLAUSES`] or [`MAX_WORDS`]; a clause
+/// The text has no clause, only exclusions, or more than [`TEXT_CLAUSES`] or [`TEXT_WORDS`]; a clause
 /// has no word; `OR` has no plain clause on one of its sides; a quote has no partner or touches
 /// something else than white space; a star is not at the end of its clause's last word.
 pub fn parse(text: &str) -> Result<Text, TextError> {
@@ -132,11 +128,11 @@ impl Parser {
     fn phrase(&mut self, offset: usize, excluded: bool, phrase: Phrase) -> Result<(), TextError> {
         self.phrases_count += 1;
         self.words_count += phrase.words.len();
-        if self.phrases_count > MAX_CLAUSES {
-            return error(offset, format!("too many clauses: at most {MAX_CLAUSES} are allowed"));
+        if self.phrases_count > TEXT_CLAUSES {
+            return error(offset, format!("too many clauses: at most {TEXT_CLAUSES} are allowed"));
         }
-        if self.words_count > MAX_WORDS {
-            return error(offset, format!("too many words: at most {MAX_WORDS} are allowed"));
+        if self.words_count > TEXT_WORDS {
+            return error(offset, format!("too many words: at most {TEXT_WORDS} are allowed"));
         }
         match (self.open_or.take(), self.clauses.last_mut()) {
             (Some(or), _) if excluded => return error(or, EXCLUDED_OR),
@@ -393,11 +389,11 @@ mod tests {
     #[test]
     fn clauses_and_words_are_bounded() {
         for separator in [" ", " OR "] {
-            let most = vec!["a"; MAX_CLAUSES].join(separator);
+            let most = vec!["a"; TEXT_CLAUSES].join(separator);
             assert!(parse(&most).is_ok());
             assert_refused(&[&format!("{most}{separator}^b")]);
         }
-        let most = vec!["a"; MAX_WORDS].join(".");
+        let most = vec!["a"; TEXT_WORDS].join(".");
         assert!(parse(&most).is_ok());
         assert_refused(&[&format!("{most} ^-b"), &format!("^{most}.b")]);
     }

@@ -31,10 +31,6 @@ use unicode_script::{Script, UnicodeScript};
 /// Version of the tables that decide where words begin and end: major, minor, update.
 pub const UNICODE_VERSION: (u8, u8, u8) = narrow(unicode_properties::UNICODE_VERSION);
 
-/// Version of the tables that lower-case, which are the standard library's. It can be another one
-/// than [`UNICODE_VERSION`]; what was indexed under other versions may cut or spell words apart.
-pub const LOWER_CASE_VERSION: (u8, u8, u8) = char::UNICODE_VERSION;
-
 /// A piece of a text, as [`tokens`] hands it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {

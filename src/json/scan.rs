@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::{DEPTH_MAX, FEW_KEYS};
+use super::FEW_KEYS;
+use crate::limits::NESTING_LEVELS;
 
 /// The fields of the object in `line`, as [`super::Object`] has them. `None` says nothing about the line.
 pub fn fields(line: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
@@ -104,8 +105,8 @@ impl<'a> Scanner<'a> {
     fn value(&mut self, depth: usize) -> Option<()> {
         match self.rest().first()? {
             b'"' => self.string().map(|_| ()),
-            b'{' if depth < DEPTH_MAX => self.object(depth + 1),
-            b'[' if depth < DEPTH_MAX => self.array(depth + 1),
+            b'{' if depth < NESTING_LEVELS => self.object(depth + 1),
+            b'[' if depth < NESTING_LEVELS => self.array(depth + 1),
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
             b'n' => self.literal(b"null"),

@@ -119,8 +119,13 @@ fn find(command: &'static Command, name: &str, member: bool) -> Option<&'static 
     command.arguments.iter().chain(cmd).chain(common).chain(of_writes).find(|argument| argument.name == name)
 }
 
+/// As much of a name that nobody knows as an error shows.
+pub(super) fn shown(name: &str) -> String {
+    name.chars().take(60).collect()
+}
+
 fn unknown(command: &Command, name: &str, member: bool) -> Error {
-    let shown: String = name.chars().take(60).collect();
+    let shown = shown(name);
     let common = COMMON.iter().chain(COMMON_WRITE).any(|argument| argument.name == name);
     let message = match (common, member) {
         (true, true) => format!("a member of a batch carries no `{shown}`: the batch does"),

@@ -1,5 +1,6 @@
 //! Replies: `ok` first, then the `id`, then the rest.
 
+use super::arguments::shown;
 use super::table::{Argument, COMMANDS, COMMON, Command, find};
 use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
@@ -48,7 +49,7 @@ pub fn help(on: Option<&str>) -> Result<Vec<u8>> {
     let one = match on {
         None => None,
         Some(name) => Some(find(name).ok_or_else(|| {
-            let shown: String = name.chars().take(60).collect();
+            let shown = shown(name);
             Error::new(Code::NotFound, format!("there is no command {shown:?}")).of_field("on")
         })?),
     };

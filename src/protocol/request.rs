@@ -1,6 +1,6 @@
 //! Lines to commands.
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, shown};
 use super::table::{self, Kind};
 use crate::codec::hex;
 use crate::domain::command::{
@@ -8,12 +8,12 @@ use crate::domain::command::{
     WriteRequest,
 };
 use crate::domain::event::{JobState, TYPES};
-use crate::domain::formulas_makeup::{Makeup, NAME_BYTES_MAX};
+use crate::domain::formulas_makeup::Makeup;
 use crate::domain::messages::{Destination, Target};
 use crate::domain::{text, words};
 use crate::error::{Code, Error, Result};
 use crate::json::{self, Failure, Object};
-use crate::limits::{BATCH_COMMANDS, PAGE_ITEMS_DEFAULT};
+use crate::limits::{BATCH_COMMANDS, MATERIAL_NAME_BYTES, PAGE_ITEMS_DEFAULT};
 
 /// A line after parsing.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ fn find(object: &Object<'_>) -> Result<&'static table::Command> {
         return Err(Error::bad_field("cmd", "`cmd` must name a command: try {\"cmd\":\"help\"}"));
     };
     table::find(&name).ok_or_else(|| {
-        let shown: String = name.chars().take(60).collect();
+        let shown = shown(&name);
         let message = format!("there is no command {shown:?}: try {{\"cmd\":\"help\"}}");
         Error::new(Code::UnknownCommand, message).of_field("cmd")
     })
@@ -55,7 +55,7 @@ fn command(object: &Object<'_>) -> Result<Command> {
     let spec = find(object)?;
     let arguments = Arguments::check(object, spec, false)?;
     Ok(match spec.kind {
-        Kind::Local => Command::Local(local(arguments)),
+        Kind::Local => Command::Local(local(arguments)?),
         Kind::Read => Command::Read(read(arguments)?),
         Kind::Follow => follow(arguments)?,
         Kind::Maintenance => Command::Maintenance(maintenance(arguments)?),
@@ -63,15 +63,20 @@ fn command(object: &Object<'_>) -> Result<Command> {
     })
 }
 
-fn local(arguments: Arguments<'_, '_>) -> Local {
-    match arguments.command().name {
+fn local(arguments: Arguments<'_, '_>) -> Result<Local> {
+    Ok(match arguments.command().name {
         "ping" => Local::Ping,
         "quit" => Local::Quit,
         "info" => Local::Info,
         "stats" => Local::Stats,
         "metrics" => Local::Metrics,
-        _ => Local::Help(arguments.text("on")),
-    }
+        "help" => Local::Help(arguments.text("on")),
+        other => return Err(not_parsed(other)),
+    })
+}
+
+fn not_parsed(name: &str) -> Error {
+    Error::new(Code::Internal, format!("{name} is in the table and not in the parser"))
 }
 
 fn maintenance(arguments: Arguments<'_, '_>) -> Result<Maintenance> {
@@ -79,7 +84,7 @@ fn maintenance(arguments: Arguments<'_, '_>) -> Result<Maintenance> {
         "log.verify" => Ok(Maintenance::Verify),
         "log.backup" => Ok(Maintenance::Backup { to: arguments.required_text("to") }),
         "log.compact" => Ok(Maintenance::Compact),
-        other => Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser"))),
+        other => Err(not_parsed(other)),
     }
 }
 
@@ -220,8 +225,9 @@ fn write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
         "formula.submit" => {
             let materials = raw("materials");
             let name = text("name");
-            if !(1..=NAME_BYTES_MAX).contains(&name.trim().len()) {
-                let message = format!("`name` must have 1 to {NAME_BYTES_MAX} bytes less outer white space");
+            if !(1..=MATERIAL_NAME_BYTES).contains(&name.trim().len()) {
+                let message =
+                    format!("`name` must have 1 to {MATERIAL_NAME_BYTES} bytes less outer white space");
                 return Err(Error::bad_field("name", message));
             }
             let makeup =
@@ -269,9 +275,7 @@ fn queue_write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
         "queue.delete" => Write::QueueDelete { job: number("job") },
         "queue.purge" => Write::QueuePurge { queue: text("queue"), state: state() },
         "queue.drop" => Write::QueueDrop { queue: text("queue") },
-        other => {
-            return Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser")));
-        }
+        other => return Err(not_parsed(other)),
     })
 }
 
@@ -302,9 +306,7 @@ fn read(arguments: Arguments<'_, '_>) -> Result<Read> {
         "log.read" => {
             Read::LogRead { from: arguments.number("from").unwrap_or(1), limit, types: types(arguments)? }
         }
-        other => {
-            return Err(Error::new(Code::Internal, format!("{other} is in the table and not in the parser")));
-        }
+        other => return Err(not_parsed(other)),
     })
 }
 
@@ -316,7 +318,7 @@ fn types(arguments: Arguments<'_, '_>) -> Result<Option<Vec<String>>> {
     }
     for name in types.iter().flatten() {
         if !TYPES.contains(&name.as_str()) {
-            let shown: String = name.chars().take(60).collect();
+            let shown = shown(name);
             let message = format!("there is no event type {shown:?}; there are: {}", TYPES.join(", "));
             return Err(Error::bad_field("types", message));
         }
@@ -367,7 +369,8 @@ fn follow(arguments: Arguments<'_, '_>) -> Result<Command> {
     let from = arguments.number("from");
     let follow = match arguments.command().name {
         "log.follow" => Follow::Log { types: types(arguments)? },
-        _ => Follow::Messages(Box::new(filter(arguments)?)),
+        "message.follow" => Follow::Messages(Box::new(filter(arguments)?)),
+        other => return Err(not_parsed(other)),
     };
     Ok(Command::Follow(follow, from))
 }

@@ -4,9 +4,10 @@ use super::items;
 use crate::codec::read_ordered;
 use crate::domain::command::Page;
 use crate::domain::event::JobState;
-use crate::domain::jobs::Queue;
 use crate::domain::table::{Facts, malformed, number_in, scan_prefix, tag};
-use crate::domain::{chats as chat_table, formulas as formula_table, kv, messages as message_table};
+use crate::domain::{
+    chats as chat_table, formulas as formula_table, kv, messages as message_table, queues as queue_table,
+};
 use crate::error::{Error, Result};
 use crate::index::terms::{Kind, term};
 use crate::json::fields::Fields;
@@ -69,30 +70,51 @@ fn behind(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
+/// Fills a page with the items of the keys with a prefix that lie behind `after`. `item` gives each with the cursor
+/// to go on behind it; the last cursor is the answer.
+fn fill<C>(
+    filling: &mut Filling,
+    snapshot: &Snapshot,
+    prefix: &[u8],
+    after: Option<Vec<u8>>,
+    mut item: impl FnMut(&[u8], &[u8]) -> Result<(Vec<u8>, C)>,
+) -> Result<Option<C>> {
+    let mut last = None;
+    scan_prefix(snapshot, prefix, &after.map(behind).unwrap_or_default(), &mut |key, value| {
+        // What lies behind the page is not read: it may be damaged.
+        if filling.is_full() {
+            return Ok(false);
+        }
+        let (item, cursor) = item(key.get(prefix.len()..).unwrap_or_default(), value)?;
+        let taken = filling.take(&item);
+        if taken {
+            last = Some(cursor);
+        }
+        Ok(taken)
+    })?;
+    Ok(last)
+}
+
+/// The number that a key ends in.
+fn number(mut rest: &[u8], what: &str) -> Result<u64> {
+    read_ordered(&mut rest).ok_or_else(|| malformed(what))
+}
+
 /// `kv.list`
 ///
 /// # Errors
 /// What reading the table says.
 pub fn keys(snapshot: &Snapshot, prefix: &str, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
-    let mut filling = Filling::new(page.limit);
-    let mut last = String::new();
-    let from = page.after.as_ref().map(|after| behind(kv::table_key(after))).unwrap_or_default();
-    scan_prefix(snapshot, &kv::table_key(prefix), &from, &mut |key, value| {
-        let key =
-            key.get(1..).and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(|| malformed("key"))?;
+    let (mut filling, after) = (Filling::new(page.limit), page.after.as_deref().map(kv::table_key));
+    let last = fill(&mut filling, snapshot, &kv::table_key(prefix), after, |rest, value| {
+        let key = [prefix, std::str::from_utf8(rest).map_err(|_| malformed("key"))?].concat();
         let mut item = b"{\"key\":".to_vec();
-        write_string(&mut item, key);
+        write_string(&mut item, &key);
         Fields(&mut item).number("seq", number_in(value)?);
         item.push(b'}');
-        let taken = filling.take(&item);
-        if taken {
-            key.clone_into(&mut last);
-        }
-        Ok(taken)
+        Ok((item, key))
     })?;
-    if filling.finish("keys", out) {
-        Fields(out).text("next", &last);
-    }
+    finish_named(filling, "keys", last, out);
     Ok(())
 }
 
@@ -108,29 +130,16 @@ pub fn messages(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     chat_table::require_chat(snapshot, app, chat)?;
-    let mut filling = Filling::new(page.limit);
-    let mut last = 0;
     let prefix = chat_table::key(tag::MESSAGE_NUMBER, app, chat);
-    let from =
-        page.after.map(|after| behind(message_table::number_key(app, chat, after))).unwrap_or_default();
-    scan_prefix(snapshot, &prefix, &from, &mut |key, value| {
-        if filling.is_full() {
-            return Ok(false);
-        }
-        let mut rest = key.get(prefix.len()..).unwrap_or_default();
-        let number = read_ordered(&mut rest).ok_or_else(|| malformed("message number"))?;
+    let after = page.after.map(|after| message_table::number_key(app, chat, after));
+    let mut filling = Filling::new(page.limit);
+    let last = fill(&mut filling, snapshot, &prefix, after, |rest, value| {
         let record = message_table::current_record(snapshot, number_in(value)?)?;
         let mut item = Vec::new();
         items::message(&record.ok_or_else(|| malformed("message"))?, &mut item)?;
-        let taken = filling.take(&item);
-        if taken {
-            last = number;
-        }
-        Ok(taken)
+        Ok((item, number(rest, "message number")?))
     })?;
-    if filling.finish("messages", out) {
-        Fields(out).number("next", last);
-    }
+    finish_numbered(filling, "messages", last, out);
     Ok(())
 }
 
@@ -139,23 +148,16 @@ pub fn messages(
 /// # Errors
 /// `not_found` when `after` is no application.
 pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
-    let from = match &page.after {
-        None => Vec::new(),
-        Some(token) => behind(chat_table::order_key(chat_table::require_app(snapshot, token)?.created)),
-    };
+    let after = page.after.as_deref().map(|token| {
+        let app = chat_table::require_app(snapshot, token).map_err(|error| error.of_field("after"));
+        app.map(|app| chat_table::order_key(app.created))
+    });
     let mut filling = Filling::new(page.limit);
-    let mut last = String::new();
-    scan_prefix(snapshot, &[tag::APP_ORDER], &from, &mut |_, value| {
+    let last = fill(&mut filling, snapshot, &[tag::APP_ORDER], after.transpose()?, |_, value| {
         let token = chat_table::token_in(value)?;
-        let taken = filling.take(&items::app(snapshot, &token)?);
-        if taken {
-            last = token;
-        }
-        Ok(taken)
+        Ok((items::app(snapshot, &token)?, token))
     })?;
-    if filling.finish("apps", out) {
-        Fields(out).text("next", &last);
-    }
+    finish_named(filling, "apps", last, out);
     Ok(())
 }
 
@@ -165,22 +167,13 @@ pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Resu
 /// `not_found` when there is no such application.
 pub fn chats(snapshot: &Snapshot, app: &str, page: &Page<u64>, out: &mut Vec<u8>) -> Result<()> {
     chat_table::require_app(snapshot, app)?;
+    let after = page.after.map(|after| chat_table::key(tag::CHAT, app, after));
     let mut filling = Filling::new(page.limit);
-    let mut last = 0;
-    let prefix = chat_table::chats_prefix(app);
-    let from = page.after.map(|after| behind(chat_table::key(tag::CHAT, app, after))).unwrap_or_default();
-    scan_prefix(snapshot, &prefix, &from, &mut |key, value| {
-        let mut rest = key.get(prefix.len()..).unwrap_or_default();
-        let number = read_ordered(&mut rest).ok_or_else(|| malformed("chat number"))?;
-        let taken = filling.take(&items::chat(snapshot, app, number, &chat_table::chat_in(value)?)?);
-        if taken {
-            last = number;
-        }
-        Ok(taken)
+    let last = fill(&mut filling, snapshot, &chat_table::chats_prefix(app), after, |rest, value| {
+        let number = number(rest, "chat number")?;
+        Ok((items::chat(snapshot, app, number, &chat_table::chat_in(value)?)?, number))
     })?;
-    if filling.finish("chats", out) {
-        Fields(out).number("next", last);
-    }
+    finish_numbered(filling, "chats", last, out);
     Ok(())
 }
 
@@ -189,31 +182,16 @@ pub fn chats(snapshot: &Snapshot, app: &str, page: &Page<u64>, out: &mut Vec<u8>
 /// # Errors
 /// `not_found` when `after` is no formula.
 pub fn formulas(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
-    let from = match &page.after {
-        None => Vec::new(),
-        Some(id) => {
-            let seq = formula_table::seq_of(snapshot, id)?
-                .ok_or_else(|| Error::not_found("there is no formula with this id").of_field("after"))?;
-            behind(formula_table::order_key(seq))
-        }
-    };
+    let after = page.after.as_deref().map(|id| {
+        let missing = || Error::not_found("there is no formula with this id").of_field("after");
+        Ok(formula_table::order_key(formula_table::seq_of(snapshot, id)?.ok_or_else(missing)?))
+    });
     let mut filling = Filling::new(page.limit);
-    let mut last = String::new();
-    scan_prefix(snapshot, &[tag::FORMULA_ORDER], &from, &mut |key, id| {
-        if filling.is_full() {
-            return Ok(false);
-        }
-        let seq =
-            key.get(1..).and_then(|mut rest| read_ordered(&mut rest)).ok_or_else(|| malformed("formula"))?;
-        let taken = filling.take(&items::formula(snapshot, seq)?);
-        if taken {
-            last = String::from_utf8(id.to_vec()).map_err(|_| malformed("formula"))?;
-        }
-        Ok(taken)
+    let last = fill(&mut filling, snapshot, &[tag::FORMULA_ORDER], after.transpose()?, |rest, id| {
+        let id = String::from_utf8(id.to_vec()).map_err(|_| malformed("formula"))?;
+        Ok((items::formula(snapshot, number(rest, "formula")?)?, id))
     })?;
-    if filling.finish("formulas", out) {
-        Fields(out).text("next", &last);
-    }
+    finish_named(filling, "formulas", last, out);
     Ok(())
 }
 
@@ -222,24 +200,28 @@ pub fn formulas(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> 
 /// # Errors
 /// What reading the table says.
 pub fn queues(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
+    let after = page.after.as_ref().map(|after| [&[tag::QUEUE_NAME], after.as_bytes()].concat());
     let mut filling = Filling::new(page.limit);
-    let mut last = String::new();
-    let from = page.after.as_ref().map(|after| behind([&[tag::QUEUE_NAME], after.as_bytes()].concat()));
-    scan_prefix(snapshot, &[tag::QUEUE_NAME], &from.unwrap_or_default(), &mut |_, value| {
-        if filling.is_full() {
-            return Ok(false);
-        }
+    let last = fill(&mut filling, snapshot, &[tag::QUEUE_NAME], after, |_, value| {
         let queue = snapshot.queue(number_in(value)?)?.ok_or_else(|| malformed("queue"))?;
-        let taken = filling.take(&items::queue(snapshot, &queue)?);
-        if taken {
-            last = queue.name.to_string();
-        }
-        Ok(taken)
+        Ok((items::queue(snapshot, &queue)?, queue.name.to_string()))
     })?;
-    if filling.finish("queues", out) {
-        Fields(out).text("next", &last);
-    }
+    finish_named(filling, "queues", last, out);
     Ok(())
+}
+
+/// Writes a page, and the name to go on behind when there is a next one.
+fn finish_named(filling: Filling, name: &str, last: Option<String>, out: &mut Vec<u8>) {
+    if filling.finish(name, out) {
+        Fields(out).text("next", &last.unwrap_or_default());
+    }
+}
+
+/// The same with a number.
+fn finish_numbered(filling: Filling, name: &str, last: Option<u64>, out: &mut Vec<u8>) {
+    if filling.finish(name, out) {
+        Fields(out).number("next", last.unwrap_or_default());
+    }
 }
 
 /// `queue.peek`
@@ -247,8 +229,7 @@ pub fn queues(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Re
 /// # Errors
 /// `not_found`.
 pub fn jobs(snapshot: &Snapshot, name: &str, state: JobState, limit: u64, out: &mut Vec<u8>) -> Result<()> {
-    let queue = Queue::named(snapshot, name)?
-        .ok_or_else(|| Error::not_found(format!("there is no queue {name:?}")))?;
+    let queue = queue_table::require(snapshot, name)?;
     let mut filling = Filling::new(limit);
     let mut visit = |seq| {
         if filling.is_full() {

@@ -12,7 +12,7 @@ pub mod search;
 use std::sync::Arc;
 
 use crate::domain::command::Read;
-use crate::domain::{chats, formulas, jobs::Queue, kv, messages};
+use crate::domain::{chats, formulas, kv, messages, queues};
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
@@ -63,9 +63,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
         }
         Read::FormulaList { page } => lists::formulas(snapshot, page, out)?,
         Read::QueueGet { queue } => {
-            let found = Queue::named(snapshot, queue)?
-                .ok_or_else(|| Error::not_found(format!("there is no queue {queue:?}")))?;
-            Fields(out).raw("queue", &items::queue(snapshot, &found)?);
+            Fields(out).raw("queue", &items::queue(snapshot, &queues::require(snapshot, queue)?)?);
         }
         Read::QueueList { page } => lists::queues(snapshot, page, out)?,
         Read::QueuePeek { queue, state, limit } => lists::jobs(snapshot, queue, *state, *limit, out)?,
@@ -87,9 +85,7 @@ fn kv_get(snapshot: &Snapshot, key: &str, out: &mut Vec<u8>) -> Result<()> {
 }
 
 fn message_get(snapshot: &Snapshot, target: &messages::Target, out: &mut Vec<u8>) -> Result<()> {
-    let live = messages::find(snapshot, target)?;
-    let record = messages::current_record(snapshot, live.seq)?
-        .ok_or_else(|| Error::not_found("there is no such message"))?;
+    let record = messages::find(snapshot, target)?.record;
     let mut message = Vec::with_capacity(record.len());
     items::message(&record, &mut message)?;
     Fields(out).raw("message", &message);

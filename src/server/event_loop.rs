@@ -35,7 +35,8 @@ const RELOAD: Token = Token(3);
 const FIRST_CONNECTION: usize = 16;
 
 /// What is read of one socket in one turn: to begin so many short requests takes a fraction of a millisecond,
-/// which is how long the others wait.
+/// which is how long the others wait for
+/// each that is ready.
 const READ_BYTES: usize = 16 << 10;
 /// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
 const ACCEPTS_A_TURN: usize = 64;

@@ -2,7 +2,8 @@
 //!
 //! - `access` decides who may do what.
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
-//! - `connection` is one client; `router` begins its requests in the order that the contract asks for.
+//! - `connection` is one client; `router` begins its requests in the order that the contract asks for, and `local`
+//!   answers those that need nobody else.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
 //!   to the writer; `workers` are the threads that read, and `mailbox` is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.

@@ -136,7 +136,9 @@ impl Router {
             return;
         }
         let snapshot = self.snapshot();
-        let share = list.len().div_ceil(self.answering).max(OWN_GETS);
+        // The loop must not wait for a long text to be added.
+        let waits = snapshot.tails.iter().any(|tail| tail.takes_long());
+        let share = if waits { 0 } else { list.len().div_ceil(self.answering).max(OWN_GETS) };
         let mut others = list.split_off(share.min(list.len()));
         while !others.is_empty() {
             let rest = others.split_off(others.len().min(PARCEL_GETS));

@@ -100,6 +100,7 @@ impl Writer {
         if done.is_ok() && self.broken.is_none() {
             self.show_turn(&turn, &merged);
         } else {
+            turn.events = 0;
             for (job, revision) in turn.taken.drain(..) {
                 self.timers.set(turn.now + TIMER_AGAIN, job, revision);
             }

@@ -168,7 +168,7 @@ pub struct Surroundings {
     pub published: Arc<Published>,
     /// What it counts.
     pub stats: Arc<Stats>,
-    /// Where replies go; `false` when nobody takes them any more.
+    /// Where replies go.
     pub deliver: Box<dyn FnMut(Answers) + Send>,
     /// Told of every new snapshot, when someone follows.
     pub announce: Box<dyn FnMut() + Send>,

@@ -21,7 +21,7 @@ pub mod values;
 pub mod view;
 pub mod write;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use roaring::RoaringTreemap;
@@ -38,8 +38,12 @@ use contents::Contents;
 use dictionary::Dictionary;
 use view::View;
 
-/// Events, or keys of the table, that are added without letting a reader in.
+/// Keys of the table that are added without letting a reader in.
 const ADDED_AT_ONCE: usize = 32;
+/// Bytes of texts that are added without letting a reader in.
+const ADDED_BYTES_AT_ONCE: usize = 16 << 10;
+/// What an event counts for besides its text.
+const AROUND_TEXT: usize = ADDED_BYTES_AT_ONCE / ADDED_AT_ONCE;
 
 /// The newest events, or those before them that are on their way to a file.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Tail {
     events: AtomicU64,
     /// Bytes that it takes.
     held: AtomicU64,
+    /// Whether a long text is being added.
+    takes_long: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -124,11 +130,39 @@ fn removal(event: &Event, runs: &[Arc<Run>], tails: &[Arc<Tail>]) -> Result<Opti
     Ok(Some((event.seq, messages)))
 }
 
+/// Bytes of the texts of messages in events, each with some for what is around it.
+fn text_bytes(events: &[Event]) -> usize {
+    let of = |event: &Event| match &event.fact {
+        Fact::MessagePosted(message) | Fact::MessageEdited { now: message, .. } => message.body.len(),
+        _ => 0,
+    };
+    events.iter().map(|event| AROUND_TEXT + of(event)).sum()
+}
+
+/// Whether an event is to be added together with the one before.
+fn at_once() -> impl FnMut(&Event, &Event) -> bool {
+    let mut bytes = 0;
+    move |before, next| {
+        bytes += text_bytes(std::slice::from_ref(before));
+        let together = bytes + text_bytes(std::slice::from_ref(next)) <= ADDED_BYTES_AT_ONCE;
+        if !together {
+            bytes = 0;
+        }
+        together
+    }
+}
+
 impl Tail {
     /// An empty tail whose first event will be `first`.
     #[must_use]
     pub fn new(first: u64) -> Self {
-        Tail { first, inner: RwLock::default(), events: AtomicU64::new(0), held: AtomicU64::new(0) }
+        Tail {
+            first,
+            inner: RwLock::default(),
+            events: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            takes_long: AtomicBool::new(false),
+        }
     }
 
     /// An empty tail that follows another, and is likely to grow as large.
@@ -157,6 +191,12 @@ impl Tail {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Whether what is added to it just now takes so long that nobody should wait for it who need not.
+    #[must_use]
+    pub fn takes_long(&self) -> bool {
+        self.takes_long.load(Ordering::Relaxed)
+    }
+
     /// The tail as of event `last`. `None` when it has none of the events up to there.
     #[must_use]
     pub fn view(&self, last: u64) -> Option<View<'_>> {
@@ -180,7 +220,9 @@ impl Tail {
         let Added { events, offsets, changes, counts, mut deleted } = added;
         let Some(last) = events.last() else { return };
         let number = |event: &Event| u32::try_from(event.seq - self.first).unwrap_or(u32::MAX);
-        for some in events.chunks(ADDED_AT_ONCE) {
+        for some in events.chunk_by(at_once()) {
+            // Of one long text all that it has is added at once.
+            self.takes_long.store(text_bytes(some) > ADDED_BYTES_AT_ONCE, Ordering::Relaxed);
             let mut inner = self.write();
             for event in some {
                 if let Some(terms) = deleted_terms(event) {
@@ -194,6 +236,7 @@ impl Tail {
                 inner.contents.add(event, number(event));
             }
         }
+        self.takes_long.store(false, Ordering::Relaxed);
         let mut changed = changes.0.into_iter().peekable();
         while changed.peek().is_some() {
             let values = &mut self.write().contents.values;

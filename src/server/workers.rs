@@ -176,3 +176,59 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::{Filter, Order, Search as Asked};
+    use crossbeam_channel::unbounded;
+
+    fn search(limit: u64) -> Box<Asked> {
+        let filter = Filter::default();
+        Box::new(Asked { filter, order: Order::Newest, limit, before: None, after: None, count: false })
+    }
+
+    #[test]
+    fn a_read_whose_client_is_gone_is_not_begun_and_is_answered_all_the_same() {
+        let ((line, inbox), (replies, delivered)) = (unbounded(), unbounded());
+        let mailbox = Mailbox::new(replies, Arc::new(|| {}));
+        let abandoned = Arc::new(AtomicBool::new(true));
+        for (number, read) in
+            [(1, Read::MessageSearch(search(1))), (2, Read::LogRead { from: 1, limit: 1, types: None })]
+        {
+            let (ticket, snapshot) = (Ticket { connection: 1, number }, Arc::default());
+            let sent =
+                line.send(ToReader::Read { ticket, snapshot, read, abandoned: Arc::clone(&abandoned) });
+            sent.expect("it is read below");
+        }
+        let again = Again::new(line.clone());
+        drop(line);
+        let reader = std::thread::spawn(move || read(&inbox, &again, &mailbox, &Stats::default()));
+        for expected in [1, 2] {
+            let FromWorkers::Read { ticket, fields } = delivered.recv().expect("a reply") else {
+                panic!("it is no reply to a read")
+            };
+            assert_eq!(
+                (ticket.number, fields.map_err(|error| error.code())),
+                (expected, Err(Code::ShuttingDown))
+            );
+        }
+        drop(reader);
+    }
+
+    #[test]
+    fn a_search_goes_on_at_once_when_the_pages_of_those_that_wait_take_much_memory() {
+        let (line, inbox) = unbounded();
+        let again = Again::new(line);
+        let waits = || {
+            let (ticket, task) = (Ticket { connection: 1, number: 1 }, Task::new(Arc::default(), search(1)));
+            Box::new(Search { ticket, task, took: Duration::ZERO, abandoned: Arc::default() })
+        };
+        assert!(again.put(waits()).is_none());
+        again.waiting_bytes.fetch_add(WAITING_PAGES_BYTES, Ordering::Relaxed);
+        assert!(again.put(waits()).is_some());
+        let Ok(ToReader::Search(taken)) = inbox.recv() else { panic!("the first is in the line") };
+        again.took(&taken);
+        assert_eq!(again.waiting_bytes.load(Ordering::Relaxed), WAITING_PAGES_BYTES);
+    }
+}

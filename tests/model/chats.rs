@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::exact::{must, must_number, number, text};
 use super::pages::page;
-use super::{Answer, Model, Refused, merged, refuse};
+use super::{Answer, Model, Refused, merged, refuse, refuse_field};
 
 /// An application.
 #[derive(Debug, Clone)]
@@ -126,8 +126,13 @@ impl Model {
                 Ok(json!({"app": self.shown_app(&token)}))
             }
             "app.list" => {
-                let after = text(request, "after").map(|token| self.app(&token).map(|app| app.seq));
-                let after = after.transpose()?.unwrap_or(0);
+                let after = match text(request, "after") {
+                    None => 0,
+                    Some(token) => match self.apps.get(&token) {
+                        Some(app) => app.seq,
+                        None => return refuse_field("not_found", "after"),
+                    },
+                };
                 let mut apps: Vec<_> = self.apps.iter().filter(|(_, app)| app.seq > after).collect();
                 apps.sort_by_key(|(_, app)| app.seq);
                 let items = apps.into_iter().map(|(token, _)| (json!(token), self.shown_app(token)));

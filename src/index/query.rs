@@ -4,6 +4,8 @@
 //! later event changed is left out of both, so every message is found in just the one set that has
 //! its current form. Posts of the runs follow each other; the sets of edits are merged in by seq.
 
+use std::time::{Duration, Instant};
+
 use super::cursor::{And, Boxed, Not, Or, rank};
 use super::pairs::bits_of;
 use super::source::Source;
@@ -349,6 +351,8 @@ pub struct Candidates<'r> {
     edits: Vec<Boxed<'r>>,
     next: u64,
     end: u64,
+    /// How long it took to look up where to walk, since that was asked last.
+    lookups: Duration,
 }
 
 impl<'r> Candidates<'r> {
@@ -368,7 +372,7 @@ impl<'r> Candidates<'r> {
             waiting.reverse();
             (next, end) = (end, next);
         }
-        let mut edits = Vec::new();
+        let (mut edits, started) = (Vec::new(), Instant::now());
         if low <= high {
             for (number, source) in sources.iter().enumerate().filter(|(_, source)| source.has_edits()) {
                 if let Some(found) = plan.cursor(*source, true, order)? {
@@ -378,7 +382,13 @@ impl<'r> Candidates<'r> {
         } else {
             waiting.clear();
         }
-        Ok(Candidates { sources, plan, order, waiting: waiting.into_iter(), posts: None, edits, next, end })
+        let (waiting, lookups) = (waiting.into_iter(), started.elapsed());
+        Ok(Candidates { sources, plan, order, waiting, posts: None, edits, next, end, lookups })
+    }
+
+    /// How long it took to look up where to walk, since this was asked last.
+    pub fn lookups_took(&mut self) -> Duration {
+        std::mem::take(&mut self.lookups)
     }
 
     /// The next candidate.
@@ -411,10 +421,12 @@ impl<'r> Candidates<'r> {
                 self.posts = None;
                 return Ok(None);
             };
+            let started = Instant::now();
             self.posts = match self.plan.cursor(self.sources[number], false, self.order)? {
                 Some(found) => Some(Not::of(found, changed_since(self.sources, number, false, self.order)?)?),
                 None => None,
             };
+            self.lookups += started.elapsed();
         }
     }
 }

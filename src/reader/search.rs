@@ -1,7 +1,7 @@
 //! Finds messages: the index gives candidates, and their texts decide where words alone cannot.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use super::items;
 use super::lists::Filling;
@@ -153,9 +153,7 @@ impl Finder {
         if let Some(all) = self.all.take() {
             // Where about every twentieth message matches, looking at one after the other is quickest.
             let mut left = SCANNED;
-            let started = Instant::now();
             let candidates = Candidates::new(&sources, &all, order, low, high)?;
-            *budget = worth(started, *budget);
             let end = self.walk(
                 candidates,
                 &mut records,
@@ -178,11 +176,8 @@ impl Finder {
             }
         }
         let plan = std::mem::take(&mut self.plan);
-        let started = Instant::now();
-        let end = Candidates::new(&sources, &plan, order, low, high).and_then(|candidates| {
-            *budget = worth(started, *budget);
-            self.walk(candidates, &mut records, budget, &mut |_, _| true, visit)
-        });
+        let end = Candidates::new(&sources, &plan, order, low, high)
+            .and_then(|candidates| self.walk(candidates, &mut records, budget, &mut |_, _| true, visit));
         self.plan = plan;
         Ok(match end? {
             End::Budget(seq) => Some(seq),
@@ -200,6 +195,7 @@ impl Finder {
         visit: &mut Visit<'_>,
     ) -> Result<End> {
         while let Some(candidate) = candidates.advance()? {
+            *budget = budget.saturating_add(worth(candidates.lookups_took()));
             let mut passes = true;
             // The post of an edited message may be compacted away; then its seq does not tell its time.
             let times = self.times.filter(|_| candidate.edited);
@@ -223,11 +219,11 @@ impl Finder {
     }
 }
 
-/// The budget of a slice whose candidates were looked up since `started`: they are looked up anew in each slice,
-/// so what costs much is to be used for long.
-fn worth(started: Instant, budget: u32) -> u32 {
-    let microseconds = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-    budget.saturating_add(CHECKS_A_MICROSECOND.saturating_mul(microseconds))
+/// What a slice may check more because its look-ups took so long: the next one does them anew, so what costs much
+/// is to be used for long.
+fn worth(lookups_took: Duration) -> u32 {
+    let microseconds = u32::try_from(lookups_took.as_micros()).unwrap_or(u32::MAX);
+    CHECKS_A_MICROSECOND.saturating_mul(microseconds)
 }
 
 /// Why a walk ended.

@@ -1,5 +1,6 @@
 //! Reading the command line: the options for every command, and which command is meant.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -70,6 +71,8 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct CommandLine {
     parser: lexopt::Parser,
+    /// What stands behind the first `--`: no options, whatever they look like.
+    behind: VecDeque<OsString>,
     globals: Globals,
 }
 
@@ -82,14 +85,21 @@ impl Invocation {
         if let Some(words) = asked_for_help(&arguments) {
             return Ok(Invocation { globals: Globals::default(), action: Action::Help(words) });
         }
-        let mut line =
-            CommandLine { parser: lexopt::Parser::from_args(arguments), globals: Globals::default() };
+        let mut line = CommandLine::new(arguments);
         let action = action(&mut line)?;
         Ok(Invocation { globals: line.globals, action })
     }
 }
 
 impl CommandLine {
+    /// Cuts the arguments at the first `--`, so that no option takes it or what is behind it.
+    fn new(arguments: Vec<OsString>) -> Self {
+        let dashes = arguments.iter().position(|argument| argument == "--");
+        let mut own = arguments;
+        let behind = dashes.map_or(VecDeque::new(), |at| own.split_off(at).into_iter().skip(1).collect());
+        CommandLine { parser: lexopt::Parser::from_args(own), behind, globals: Globals::default() }
+    }
+
     /// The next piece, once the options for every command are taken out.
     ///
     /// # Errors
@@ -100,7 +110,7 @@ impl CommandLine {
                 return Ok(Some(Piece::Value(value)));
             }
             let name = match self.parser.next().map_err(|error| usage(&error))? {
-                None => return Ok(None),
+                None => return Ok(self.behind.pop_front().map(Piece::Value)),
                 Some(lexopt::Arg::Value(value)) => return Ok(Some(Piece::Value(value))),
                 Some(lexopt::Arg::Long(name)) => name.to_owned(),
                 Some(argument) => return Err(usage(&argument.unexpected())),
@@ -149,11 +159,9 @@ impl CommandLine {
         self.parser.try_raw_args()?.next_if(|argument| words.iter().any(|word| argument == *word))
     }
 
-    /// Everything that is left, if the next argument is `--`.
-    pub fn rest_behind_dashes(&mut self) -> Option<Vec<OsString>> {
-        let mut raw = self.parser.try_raw_args()?;
-        raw.next_if(|argument| argument == "--")?;
-        Some(raw.collect())
+    /// Takes what stands behind `--` away from the pieces.
+    pub fn take_behind_dashes(&mut self) -> Vec<OsString> {
+        std::mem::take(&mut self.behind).into()
     }
 
     /// A piece like `-5` or `-spam`: no command here has short options, so it is a value.
@@ -326,6 +334,16 @@ mod tests {
             );
         }
         assert!(usage_of(&["ping", "--socket"]).contains("--socket"));
+    }
+
+    #[test]
+    fn what_stands_behind_dashes_is_no_option() {
+        for words in
+            [["kv", "get", "--", "--json"], ["kv", "--", "get", "--json"], ["--", "kv", "get", "--json"]]
+        {
+            let Action::Request(_, request) = parse(&words).unwrap().action else { panic!("{words:?}") };
+            assert_eq!(request, r#"{"cmd":"kv.get","key":"--json"}"#);
+        }
     }
 
     #[test]

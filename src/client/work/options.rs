@@ -85,22 +85,17 @@ impl Options {
         let mut queues = Vec::new();
         let mut options = Options {
             queue: String::new(),
-            command: Vec::new(),
+            command: line.take_behind_dashes(),
             parallel: 1,
             lease_ms: None,
             retry_delay_ms: None,
             once: false,
             exit_when_empty: false,
         };
-        loop {
-            if let Some(command) = line.rest_behind_dashes() {
-                options.command = command;
-                break;
-            }
-            match line.next_piece()? {
-                None => break,
-                Some(Piece::Value(value)) => queues.push(text(value)?),
-                Some(Piece::Option(name)) => options.option(&name, line)?,
+        while let Some(piece) = line.next_piece()? {
+            match piece {
+                Piece::Value(value) => queues.push(text(value)?),
+                Piece::Option(name) => options.option(&name, line)?,
             }
         }
         let usage = |problem: &str| Err(Failure::Usage(format!("{problem} See `msglog help queue work`.")));
@@ -196,6 +191,15 @@ mod tests {
         assert_eq!((options.queue.as_str(), options.parallel, options.lease_ms), ("q", 4, Some(500)));
         assert_eq!(options.command, ["make", "--once", "-j", "2", "--", "x"].map(OsString::from));
         assert!(!options.once);
+    }
+
+    #[test]
+    fn options_of_every_command_may_stand_right_before_the_dashes() {
+        for options in ["--socket /s", "--socket=/s", "--json", "--relative", "--json --socket /s --once"] {
+            let parsed = parse(&format!("q {options} -- true --json")).unwrap();
+            assert_eq!((parsed.queue.as_str(), parsed.command.len()), ("q", 2), "{options}");
+        }
+        assert!(parse("q --socket -- true").unwrap_err().contains("--socket"));
     }
 
     #[test]

@@ -89,6 +89,15 @@ fn exit_statuses_say_how_it_went() {
 }
 
 #[test]
+fn a_command_line_that_ends_too_early_is_wrong_usage() {
+    for words in [[].as_slice(), &["--socket", "ping"], &["message"], &["--json", "queue"]] {
+        let finished = finish(msglog().args(words));
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{words:?}");
+        assert!(finished.stderr.contains("\n\n") && finished.stderr.contains("Usage: msglog"), "{words:?}");
+    }
+}
+
+#[test]
 fn without_a_daemon_it_says_where_it_looked() {
     let nowhere = TempDir::new();
     let socket = nowhere.join("s");
@@ -96,9 +105,13 @@ fn without_a_daemon_it_says_where_it_looked() {
     assert_eq!(finished.code, Some(4));
     assert!(finished.stderr.contains(&socket.display().to_string()), "{}", finished.stderr);
     assert!(finished.stderr.contains("`msglogd`"), "{}", finished.stderr);
-    for works_alone in
-        [["help"].as_slice(), &["--version"], &["kv"], &["help", "queue", "work"], &["import", "--help"]]
-    {
+    for works_alone in [
+        ["help"].as_slice(),
+        &["--version"],
+        &["kv", "-h"],
+        &["help", "queue", "work"],
+        &["import", "--help"],
+    ] {
         let finished = finish(msglog().args(works_alone));
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{works_alone:?}");
         assert!(finished.stdout.contains("msglog"), "{works_alone:?}");

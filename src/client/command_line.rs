@@ -61,7 +61,8 @@ pub enum Action {
 /// One piece of the command line that is no option for every command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// `--name`, without the dashes; a value after `=` is still to be taken.
+    /// `--name`, without the dashes; a value after `=` is still to be taken. `-x` keeps its dash: no command
+    /// has such an option.
     Option(String),
     /// Anything else.
     Value(OsString),
@@ -82,8 +83,8 @@ impl Invocation {
     /// # Errors
     /// [`Failure::Usage`] when they make no sense, or what reading a value from standard input gave.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
-        if let Some(words) = asked_for_help(&arguments) {
-            return Ok(Invocation { globals: Globals::default(), action: Action::Help(words) });
+        if let Some(action) = asked_for_help(&arguments) {
+            return Ok(Invocation { globals: Globals::default(), action });
         }
         let mut line = CommandLine::new(arguments);
         let action = action(&mut line)?;
@@ -106,8 +107,8 @@ impl CommandLine {
     /// Such an option has no value, or `-x` is no option.
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
-            if let Some(value) = self.dashed_value() {
-                return Ok(Some(Piece::Value(value)));
+            if let Some(piece) = self.dashed() {
+                return Ok(Some(piece));
             }
             let name = match self.parser.next().map_err(|error| usage(&error))? {
                 None => return Ok(self.behind.pop_front().map(Piece::Value)),
@@ -164,14 +165,23 @@ impl CommandLine {
         std::mem::take(&mut self.behind).into()
     }
 
-    /// A piece like `-5` or `-spam`: no command here has short options, so it is a value.
-    fn dashed_value(&mut self) -> Option<OsString> {
+    /// A piece with one dash: `-x` was meant as an option, while `-5` and `-spam` are values.
+    fn dashed(&mut self) -> Option<Piece> {
         let mut raw = self.parser.try_raw_args()?;
-        raw.next_if(|argument| {
+        let argument = raw.next_if(|argument| {
             let bytes = argument.as_encoded_bytes();
             bytes.len() > 1 && bytes.starts_with(b"-") && !bytes.starts_with(b"--")
+        })?;
+        Some(match argument.to_str() {
+            Some(short) if is_short(short) => Piece::Option(short.to_owned()),
+            _ => Piece::Value(argument),
         })
     }
+}
+
+/// Whether this is a dash and one letter.
+fn is_short(argument: &str) -> bool {
+    matches!(argument.as_bytes(), [b'-', letter] if letter.is_ascii_alphabetic())
 }
 
 /// An argument as text.
@@ -186,6 +196,9 @@ pub fn text(value: OsString) -> Result<String> {
 /// A usage failure for an option that a command does not have.
 #[must_use]
 pub fn unknown_option(option: &str, command: &str, options: &[&str]) -> Failure {
+    if is_short(option) {
+        return unknown_short(option, options);
+    }
     let known = options.iter().copied().chain(GLOBALS.iter().map(|global| global.name));
     let meant = super::suggest::nearest(option, known);
     let hint = meant.map_or(".".to_owned(), |meant| format!("; did you mean `--{meant}`?"));
@@ -193,26 +206,39 @@ pub fn unknown_option(option: &str, command: &str, options: &[&str]) -> Failure 
     Failure::Usage(format!("`{command}` has no option `--{option}`{hint} See `msglog help{topic}`."))
 }
 
+/// A usage failure for `-x`, which may be meant as an option or as text.
+fn unknown_short(option: &str, options: &[&str]) -> Failure {
+    let letter = option.trim_start_matches('-');
+    let mut known = options.iter().copied().chain(GLOBALS.iter().map(|global| global.name));
+    let meant = known.find(|name| name.starts_with(letter));
+    let meant = meant.map_or(String::new(), |name| format!(": --{name}"));
+    Failure::Usage(format!(
+        "there is no option {option}; options have two dashes{meant}. For text that begins with a dash \
+         write `--` first"
+    ))
+}
+
 /// A usage failure in what lexopt says.
 fn usage(error: &lexopt::Error) -> Failure {
     Failure::Usage(error.to_string())
 }
 
-/// The words to help with, where `--help` stands anywhere before a `--`.
-fn asked_for_help(arguments: &[OsString]) -> Option<Vec<String>> {
-    let own = arguments.iter().take_while(|argument| *argument != "--");
-    let first_short = arguments.first().is_some_and(|argument| argument == "-h");
-    let asked = first_short || arguments.is_empty() || own.clone().any(|argument| argument == "--help");
-    let words = own.filter_map(|argument| argument.to_str()).filter(|word| !word.starts_with('-'));
-    asked.then(|| words.map(str::to_owned).collect())
+/// Help or the version, where it is asked for anywhere before a `--`.
+fn asked_for_help(arguments: &[OsString]) -> Option<Action> {
+    let own = || arguments.iter().take_while(|argument| *argument != "--");
+    let has = |names: [&str; 2]| own().any(|argument| names.iter().any(|name| argument == name));
+    if has(["--help", "-h"]) {
+        let words = own().filter_map(|argument| argument.to_str()).filter(|word| !word.starts_with('-'));
+        return Some(Action::Help(words.map(str::to_owned).collect()));
+    }
+    has(["--version", "-V"]).then_some(Action::Version)
 }
 
 /// The action of a command line whose first pieces say which one.
 fn action(line: &mut CommandLine) -> Result<Action> {
     let noun = match line.next_piece()? {
-        None => return Ok(Action::Help(Vec::new())),
-        Some(Piece::Option(name)) if name == "version" => return Ok(Action::Version),
-        Some(Piece::Option(name)) => return Err(unknown_option(&name, "msglog", &["version"])),
+        None => return Err(missing("a command is missing", &[])),
+        Some(Piece::Option(name)) => return Err(unknown_option(&name, "msglog", &[])),
         Some(Piece::Value(value)) => text(value)?,
     };
     match noun.as_str() {
@@ -242,7 +268,7 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
         return Err(Failure::Usage(format!("there is no command `{noun}`{hint} See `msglog help`.")));
     }
     let verb = match line.next_piece()? {
-        None => return Ok(Action::Help(vec![noun.to_owned()])),
+        None => return Err(missing(&format!("`{noun}` needs a verb"), &[noun.to_owned()])),
         Some(Piece::Option(name)) => return Err(unknown_option(&name, noun, &[])),
         Some(Piece::Value(value)) => text(value)?,
     };
@@ -260,6 +286,14 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
     }
     let hint = did_you_mean(&verb, verbs(noun));
     Err(Failure::Usage(format!("there is no `{noun} {verb}`{hint} See `msglog help {noun}`.")))
+}
+
+/// A usage failure for a command line that ends too early, with the help on these words.
+fn missing(what: &str, words: &[String]) -> Failure {
+    match super::help::text(words) {
+        Ok(help) => Failure::Usage(format!("{what}\n\n{help}")),
+        Err(failure) => failure,
+    }
 }
 
 /// Every verb of a noun.
@@ -348,15 +382,52 @@ mod tests {
 
     #[test]
     fn help_is_found_wherever_it_is_asked_for() {
-        assert!(help_of(&[]).is_empty());
         assert!(help_of(&["-h"]).is_empty());
+        assert!(help_of(&["help"]).is_empty());
         assert_eq!(help_of(&["help", "kv", "set"]), ["kv", "set"]);
-        assert_eq!(help_of(&["kv"]), ["kv"]);
+        assert_eq!(help_of(&["kv", "-h"]), ["kv"]);
         assert_eq!(help_of(&["kv", "set", "--help"]), ["kv", "set"]);
+        assert_eq!(help_of(&["kv", "set", "-h", "1"]), ["kv", "set", "1"]);
         assert!(matches!(
             parse(&["queue", "work", "q", "--", "make", "--help"]).unwrap().action,
             Action::Work(_)
         ));
+    }
+
+    #[test]
+    fn the_version_is_told_wherever_it_is_asked_for() {
+        for words in [["-V"].as_slice(), &["--version"], &["ping", "--version"], &["kv", "set", "-V", "1"]] {
+            assert!(matches!(parse(words).unwrap().action, Action::Version), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_that_ends_too_early_gets_the_help_as_a_failure() {
+        assert!(usage_of(&[]).starts_with("a command is missing\n\nmsglog talks to"));
+        assert!(usage_of(&["--socket", "ping"]).starts_with("a command is missing"));
+        let usage = usage_of(&["message"]);
+        assert!(usage.starts_with("`message` needs a verb\n\nUsage: msglog message VERB"), "{usage}");
+    }
+
+    #[test]
+    fn a_dash_and_a_letter_are_taken_for_an_option_and_other_dashes_for_text() {
+        let usage = usage_of(&["message", "post", "-o", "anna"]);
+        assert!(
+            usage.starts_with("there is no option -o; options have two dashes: --originator. "),
+            "{usage}"
+        );
+        for words in [["kv", "set", "-x", "1"].as_slice(), &["-x"], &["import", "-x"], &["queue", "-x"]] {
+            assert!(usage_of(words).contains("there is no option -x; "), "{words:?}");
+        }
+        for (words, expected) in [
+            (["kv", "set", "n", "-1"].as_slice(), r#"{"cmd":"kv.set","key":"n","value":-1}"#),
+            (&["message", "search", "-dash"], r#"{"cmd":"message.search","text":"-dash"}"#),
+            (&["message", "search", "--text", "-d"], r#"{"cmd":"message.search","text":"-d"}"#),
+            (&["message", "search", "--", "-d"], r#"{"cmd":"message.search","text":"-d"}"#),
+        ] {
+            let Action::Request(_, request) = parse(words).unwrap().action else { panic!("{words:?}") };
+            assert_eq!(request, expected);
+        }
     }
 
     #[test]

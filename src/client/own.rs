@@ -44,13 +44,14 @@ pub struct Opt {
 }
 
 impl Opt {
-    /// How it is typed.
+    /// How it is typed. Only the options that do not belong to a command are also letters.
     #[must_use]
     pub fn typed(&self) -> String {
-        if self.value.is_empty() {
-            format!("--{}", self.name)
-        } else {
-            format!("--{} {}", self.name, self.value)
+        match (self.name, self.value) {
+            ("help", _) => "-h, --help".into(),
+            ("version", _) => "-V, --version".into(),
+            (name, "") => format!("--{name}"),
+            (name, value) => format!("--{name} {value}"),
         }
     }
 }

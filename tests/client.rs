@@ -128,24 +128,58 @@ fn the_socket_is_found_in_the_runtime_folder_and_named_ones_come_first() {
     assert_eq!(finish(command.arg("--socket").arg(daemon.folder().join("msglogd.sock"))).code, Some(0));
 }
 
+/// A copy of the client that runs as a user id that nobody has.
+struct Stranger {
+    uid: u32,
+    folder: TempDir,
+}
+
+impl Stranger {
+    /// Nothing where the tests do not run as root.
+    fn new() -> Option<Stranger> {
+        if own_uid() != 0 {
+            eprintln!("SKIPPED: running as another user needs root");
+            return None;
+        }
+        let folder = TempDir::new();
+        fs::copy(msglog().get_program(), folder.join("msglog")).expect("a copy that this user may run");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        Some(Stranger { uid: 1_500_000_000 + std::process::id(), folder })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = clean(Command::new(self.folder.join("msglog")));
+        command.env_remove("MSGLOG_SOCKET").uid(self.uid).gid(self.uid);
+        command
+    }
+}
+
 #[test]
 fn a_folder_in_tmp_that_others_may_have_made_is_refused() {
-    if own_uid() != 0 {
-        return;
-    }
-    // A user id that nobody has, so that the folder is nobody's either.
-    let uid = 1_500_000_000 + std::process::id();
-    let folder = format!("/tmp/msglogd-{uid}");
-    let copy = TempDir::new();
-    let program = copy.join("msglog");
-    fs::copy(msglog().get_program(), &program).expect("a copy that this user may run");
-    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let Some(stranger) = Stranger::new() else { return };
+    let folder = format!("/tmp/msglogd-{}", stranger.uid);
     fs::create_dir(&folder).expect("nobody has it");
-    let mut command = clean(Command::new(program));
-    let finished = finish(command.env_remove("MSGLOG_SOCKET").uid(uid).gid(uid).arg("ping"));
+    let finished = finish(stranger.command().arg("ping"));
     fs::remove_dir(&folder).expect("it is ours");
     assert_eq!(finished.code, Some(4));
     assert!(finished.stderr.contains(&format!("{folder} is not to be trusted")), "{}", finished.stderr);
+}
+
+#[test]
+fn a_socket_that_this_user_may_not_connect_to_is_told_with_its_group() {
+    let Some(stranger) = Stranger::new() else { return };
+    let daemon = Daemon::with(&["--socket-mode", "660"]);
+    fs::set_permissions(daemon.folder().path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let refused = || finish(stranger.command().arg("--socket").arg(daemon.socket()).arg("ping"));
+    let finished = refused();
+    assert_eq!(finished.code, Some(4));
+    assert!(finished.stderr.contains("this user may not connect"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("adduser USER root, then log in anew"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("no daemon") && !finished.stderr.contains("Start one"));
+    fs::set_permissions(daemon.socket(), fs::Permissions::from_mode(0o600)).expect("it is ours");
+    assert!(refused().stderr.contains("for its owner alone"));
+    fs::set_permissions(daemon.folder().path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
+    assert!(refused().stderr.contains("may not look into its folder"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Finding the daemon, and speaking lines with it.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,22 +55,36 @@ impl Address {
     /// As for [`Address::connect`].
     pub fn connect_and_tell(&self) -> Result<(Connection, &Path)> {
         let mut tried = Vec::new();
+        let mut closed_to_us = false;
         for path in &self.candidates {
             match open(path) {
                 Ok(stream) => {
                     let input = BufReader::with_capacity(BUFFER_BYTES, stream);
                     return Ok((Connection { input }, path));
                 }
-                Err(error) => tried.push(format!("\n  {}: {}", path.display(), reason(&error))),
+                Err(error) => {
+                    closed_to_us |= is_denied(&error);
+                    tried.push(format!("\n  {}: {}", path.display(), reason(path, &error)));
+                }
             }
         }
-        let tried = tried.concat();
-        Err(Failure::NoDaemon(format!(
-            "no daemon answers. Tried:{tried}\n\
-             Start one with `msglogd`, or name its socket with --socket PATH or MSGLOG_SOCKET."
-        )))
+        let (tried, what) = (tried.concat(), if closed_to_us { CLOSED } else { ABSENT });
+        let [first, last] = what;
+        Err(Failure::NoDaemon(format!("{first} Tried:{tried}\n{last}")))
     }
 }
+
+/// What is said around the places that were tried when nobody listens at any.
+const ABSENT: [&str; 2] = [
+    "no daemon answers.",
+    "Start one with `msglogd`, or name its socket with --socket PATH or MSGLOG_SOCKET.",
+];
+
+/// The same when one is there that this user may not connect to.
+const CLOSED: [&str; 2] = [
+    "this user may not connect to the daemon's socket.",
+    "Another socket is named with --socket PATH or MSGLOG_SOCKET.",
+];
 
 /// Connects, unless the socket lies in a folder that others could have made.
 fn open(path: &Path) -> io::Result<UnixStream> {
@@ -80,12 +96,41 @@ fn open(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// What is wrong with a socket, in words that tell a stranger more than the system's.
-fn reason(error: &io::Error) -> String {
+fn reason(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "not there".into(),
         io::ErrorKind::ConnectionRefused => "nobody listens on it".into(),
+        _ if is_denied(error) => who_may(path),
         _ => error.to_string(),
     }
+}
+
+/// Whether the system itself says that this user may not.
+fn is_denied(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::ACCESS.raw_os_error())
+}
+
+/// Who may connect to a socket that this user may not connect to, as far as its mode tells.
+fn who_may(path: &Path) -> String {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return "this user may not look into its folder".into();
+    };
+    if found.mode() & 0o020 == 0 {
+        return "a daemon's socket is there, for its owner alone".into();
+    }
+    let group = group_name(found.gid());
+    format!("a daemon's socket is there, for the group {group}: adduser USER {group}, then log in anew")
+}
+
+/// The name of a group, or its number where `/etc/group` has none.
+fn group_name(gid: u32) -> String {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let name = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == gid.to_string()).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| gid.to_string())
 }
 
 impl Connection {
@@ -224,6 +269,12 @@ mod tests {
         let Err(Failure::NoDaemon(text)) = address.connect() else { panic!("nobody is there") };
         assert!(text.contains("/nowhere/a: not there") && text.contains("/nowhere/b"), "{text}");
         assert!(text.contains("`msglogd`"), "{text}");
+    }
+
+    #[test]
+    fn groups_have_names_where_the_system_knows_them() {
+        assert_eq!(group_name(0), "root");
+        assert_eq!(group_name(4_000_000_000), "4000000000");
     }
 
     #[test]

@@ -4,29 +4,114 @@ import itertools
 import json
 import os
 import socket
+import time
+
+# With these the daemon as a whole refuses for now; the same request may succeed later.
+PASSING = {"shutting_down", "busy", "read_only", "outcome_unknown"}
+
+
+class Refused(Exception):
+    """The daemon refused a request: `error` is the code, `reply` is all that it said."""
+
+    def __init__(self, reply):
+        super().__init__(f"{reply['error']}: {reply['message']}")
+        self.error, self.reply = reply["error"], reply
+
+
+def sockets():
+    """Where to look for the daemon, as `msglog help` lists it. Anyone can make a folder in /tmp."""
+    if os.environ.get("MSGLOG_SOCKET"):
+        return [os.environ["MSGLOG_SOCKET"]]
+    own = f"/tmp/msglogd-{os.getuid()}"
+    if os.path.lexists(own) and os.lstat(own).st_uid != os.getuid():
+        own = ""
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    folders = [runtime, os.environ.get("XDG_RUNTIME_DIR", ""), own, "/run/msglogd"]
+    return [f"{folder}/msglogd.sock" for folder in folders if folder.startswith("/")]
 
 
 class Msglog:
     def __init__(self, path=None):
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/msglogd-{os.getuid()}"
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path or os.environ.get("MSGLOG_SOCKET") or f"{runtime}/msglogd.sock")
-        self.replies = self.socket.makefile(encoding="utf-8", newline="\n")
+        self.path, self.socket = path, None
+        self.connect()
+
+    def connect(self):
+        tried = []
+        for path in [self.path] if self.path else sockets():
+            try:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.connect(path)
+                self.replies = self.socket.makefile(encoding="utf-8", newline="\n")
+                return
+            except OSError as error:
+                tried.append(f"{path}: {error.strerror or error}")
+        self.socket = None
+        raise ConnectionError(f"no daemon answers; tried {', '.join(tried)}. MSGLOG_SOCKET names another socket")
+
+    def reply(self):
+        """The next line from the daemon."""
+        line = self.replies.readline()
+        if not line.endswith("\n"):
+            raise ConnectionError("msglogd closed the connection")
+        return json.loads(line)
 
     def send_ahead(self, requests, ahead=500):
         """Yields a reply for each request; up to `ahead` of them are under way at a time."""
         requests = iter(requests)
         while some := list(itertools.islice(requests, ahead)):
             self.socket.sendall("".join(json.dumps(one) + "\n" for one in some).encode())
-            for _ in some:
-                yield json.loads(self.replies.readline())
+            left = len(some)
+            try:
+                while left:
+                    left -= 1
+                    yield self.reply()
+            finally:
+                # Who leaves the loop early leaves no reply behind for the next request.
+                for _ in range(left):
+                    self.reply()
 
     def ask(self, cmd, **arguments):
-        """The reply to one request. A refusal is raised, with its code first."""
+        """The reply to one request. A refusal is raised."""
         (reply,) = self.send_ahead([{"cmd": cmd, **arguments}])
         if not reply["ok"]:
-            raise RuntimeError(f"{reply['error']}: {reply['message']}")
+            raise Refused(reply)
         return reply
+
+    def insist(self, cmd, **arguments):
+        """The same over restarts of the daemon, for a request that may be received twice."""
+        while True:
+            try:
+                if self.socket is None:
+                    self.connect()
+                return self.ask(cmd, **arguments)
+            except ConnectionError:
+                pass
+            except Refused as refused:
+                if refused.error not in PASSING:
+                    raise
+            self.socket = None
+            time.sleep(0.5)
+
+    def pages(self, start=1, **arguments):
+        """Every event of the log from a seq on, page by page. To resume: start = last seq + 1."""
+        while start:
+            page = self.ask("log.read", **arguments, **{"from": start})
+            yield from page["events"]
+            start = page.get("next")
+
+    def follow(self, start=1, **arguments):
+        """Every event from a seq on, then what comes, each once, over restarts of the daemon. To resume
+        after one of this program: start = last seq + 1. The connection is the follower's for good."""
+        while True:
+            self.insist("log.follow", **arguments, **{"from": start})
+            try:
+                # The stream ends with a line that is no event when the daemon stops.
+                while "seq" in (event := self.reply()):
+                    start = event["seq"] + 1
+                    yield event
+            except ConnectionError:
+                pass
+            self.socket = None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import time
 
 from client import Msglog
 
+if len(sys.argv) < 2:
+    sys.exit("usage: ship-log.py FILE [--once]")
 file = open(sys.argv[1], "rb")
 key = f"ship-log/{platform.node()}/{os.fstat(file.fileno()).st_ino}"
 msglog = Msglog()

@@ -52,6 +52,14 @@ fn the_sample_of_the_options_file_names_only_options() {
 }
 
 #[test]
+fn neither_unit_gives_up_after_some_starts_in_a_row() {
+    for unit in [include_str!("../systemd/msglogd.service"), include_str!("../systemd/msglogd.socket")] {
+        let head = unit.split("\n[S").next().unwrap_or_default();
+        assert!(head.contains("[Unit]") && head.contains("\nStartLimitIntervalSec=0\n"), "{head}");
+    }
+}
+
+#[test]
 fn links_and_files_that_the_documents_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();

@@ -90,6 +90,52 @@ fn every_option_is_also_an_environment_variable() {
 }
 
 #[test]
+fn a_variable_that_is_no_option_is_warned_of() {
+    let mut daemon = Daemon::stopped(&[]);
+    daemon.set_variable("MSGLOGD_MAXLINE", "4096".into());
+    daemon.launch();
+    let said = daemon.stderr();
+    assert!(said.contains("msglogd: there is no option MSGLOGD_MAXLINE: ignored\n"), "{said}");
+}
+
+/// Starts a daemon with these options as systemd does, which passes it the socket at this path.
+fn activated(folder: &TempDir, socket: &Path, options: &[&str]) -> Command {
+    let listener = std::os::unix::net::UnixListener::bind(socket).expect("a socket");
+    let mut command = common::clean(Command::new("sh"));
+    command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null"]);
+    command.arg(msglogd().get_program()).arg("--data").arg(folder.join("data")).args(options);
+    command.stdin(std::os::fd::OwnedFd::from(listener));
+    command
+}
+
+#[test]
+fn the_mode_of_a_socket_that_systemd_passed_is_systemds() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    let path = socket.display().to_string();
+    let mut command = activated(&folder, &socket, &["--socket", &path, "--socket-mode", "666"]);
+    let said = std::fs::File::create(folder.join("said")).expect("a file");
+    let (_started, mut client) = start(command.stderr(said), &socket);
+    client.ok(json!({"cmd": "ping"}));
+    let said = std::fs::read_to_string(folder.join("said")).expect("text");
+    assert!(said.contains("--socket-mode (MSGLOGD_SOCKET_MODE) has no effect"), "{said}");
+    assert!(said.contains("SocketMode="), "{said}");
+    assert_ne!(socket.metadata().expect("a socket").permissions().mode() & 0o777, 0o666);
+}
+
+#[test]
+fn another_socket_than_the_one_that_systemd_passed_is_wrong_usage() {
+    let folder = TempDir::new();
+    let mut command = activated(&folder, &folder.join("s"), &[]);
+    let finished = finish(command.env("MSGLOGD_SOCKET", folder.join("other")));
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    for word in ["other", "systemd passed", "ListenStream="] {
+        assert!(finished.stderr.contains(word), "{finished:?}");
+    }
+    assert!(!folder.join("data").join("log").exists(), "it went on all the same");
+}
+
+#[test]
 fn an_option_goes_before_its_variable() {
     let folder = TempDir::new();
     let socket = folder.join("right");

@@ -120,6 +120,10 @@ fn data_folder(options: &Options) -> Result<PathBuf, Exit> {
 fn serve(options: Options) -> Result<(), Exit> {
     let signals = Signals::watch()?;
     let data = data_folder(&options)?;
+    for name in options::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        report::warning(&format!("there is no option {name}: ignored"));
+    }
+    let passed = socket::passed(&options)?;
     let _lock = take_data(&data)?;
     let limits = with_descriptors(&options);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
@@ -131,7 +135,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let files = store.files.clone();
     let on_disk = store.snapshot.runs.as_ref().clone();
 
-    let listening = socket::listen(&options)?;
+    let listening = passed.map_or_else(|| socket::listen(&options), Ok)?;
     let (path, ours) = (listening.path.clone(), listening.ours());
     let internal = |error: io::Error| Exit::Io(error.to_string());
     let (published, stats) = (Arc::new(Published::default()), Arc::new(Stats::default()));

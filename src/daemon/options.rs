@@ -44,8 +44,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The socket, when one was named.
     pub socket: Option<PathBuf>,
-    /// The socket's mode.
-    pub socket_mode: u32,
+    /// The socket's mode, when one was named.
+    pub socket_mode: Option<u32>,
     /// Who may do what.
     pub access: Access,
     /// Where backups go, when they may go nowhere else.
@@ -71,6 +71,13 @@ pub enum Action {
 #[must_use]
 pub fn variable(name: &str) -> String {
     format!("MSGLOGD_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Those of these variables that look like an option's and are none.
+pub fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let names = names.into_iter().map(|name| name.to_string_lossy().into_owned());
+    let is_known = |name: &str| SPECS.iter().any(|spec| variable(spec.name) == name);
+    names.filter(|name| name.starts_with("MSGLOGD_") && !is_known(name)).collect()
 }
 
 /// Reads the command line and the environment.
@@ -119,7 +126,7 @@ pub fn parse(
     }
     let (access, limits) = (Access::default(), Limits::default());
     let mut options =
-        Options { data: None, socket: None, socket_mode: 0o600, access, backup_dir: None, limits };
+        Options { data: None, socket: None, socket_mode: None, access, backup_dir: None, limits };
     let mut per_uid = false;
     for (shown, name, value) in given {
         set(&mut options, &mut per_uid, name, value).map_err(|error| format!("{shown}: {error}"))?;
@@ -150,7 +157,7 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
             let digits = Some(text()?).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
             let mode = mode.filter(|mode| *mode <= 0o777);
-            options.socket_mode = mode.ok_or("a mode is three octal digits such as 660")?;
+            options.socket_mode = Some(mode.ok_or("a mode is three octal digits such as 660")?);
         }
         "allow-uid" => options.access.allow_uids.extend(ids(text()?)?),
         "allow-gid" => options.access.allow_gids.extend(ids(text()?)?),
@@ -302,6 +309,12 @@ mod tests {
         parsed(&["check", "--data", "/d"], &[("MSGLOGD_SOCKET", "/s")]).expect("meant for the daemon");
         let error = parsed(&[], &[("MSGLOGD_MAX_LINE", "x")]).expect_err("wrong");
         assert!(error.contains("MSGLOGD_MAX_LINE"), "{error}");
+    }
+
+    #[test]
+    fn variables_that_are_no_options_are_found() {
+        let names = ["MSGLOGD_MAXLINE", "MSGLOGD_MAX_LINE", "MSGLOG_SOCKET", "HOME"].map(OsString::from);
+        assert_eq!(unknown_variables(names), ["MSGLOGD_MAXLINE"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use super::Exit;
 use super::options::Options;
 use crate::paths;
+use crate::report;
 
 /// A listening socket, and the file to remove at the end.
 pub struct Listening {
@@ -26,25 +27,46 @@ pub struct Listening {
 /// A socket's address has this many bytes, a zero at the end included.
 const ADDRESS_BYTES: usize = 108;
 
+/// The mode of a socket where none was named.
+const MODE: u32 = 0o600;
+
+/// The socket that systemd passed, if it did. Says which options have no effect on it.
+///
+/// # Errors
+/// `Exit::Usage` when the options name another one: whoever connects to the one that was passed would wait for
+/// ever. `Exit::Io`.
+pub fn passed(options: &Options) -> Result<Option<Listening>, Exit> {
+    let Some(passed) = passed_by_systemd()? else { return Ok(None) };
+    if let Some(named) = options.socket.as_ref().filter(|named| **named != passed.path) {
+        return Err(Exit::Usage(format!(
+            "--socket names {}, and systemd passed {}: leave --socket (MSGLOGD_SOCKET) out, or change ListenStream= \
+             (systemctl edit msglogd.socket)",
+            named.display(),
+            passed.path.display()
+        )));
+    }
+    if options.socket_mode.is_some() {
+        report::warning(
+            "--socket-mode (MSGLOGD_SOCKET_MODE) has no effect on a socket that systemd passes: its mode is \
+             SocketMode= (systemctl edit msglogd.socket; systemctl restart msglogd.socket)",
+        );
+    }
+    Ok(Some(passed))
+}
+
 /// Listens where the options say.
 ///
 /// # Errors
 /// `Exit::Busy` when another daemon answers there, `Exit::Io`.
 pub fn listen(options: &Options) -> Result<Listening, Exit> {
     let uid = paths::own_uid();
-    let path = if let Some(path) = &options.socket {
-        path.clone()
-    } else {
-        if let Some(passed) = passed_by_systemd()? {
-            return Ok(passed);
-        }
-        paths::daemon_socket(&paths::process_environment, uid)
-    };
+    let path = options.socket.clone();
+    let path = path.unwrap_or_else(|| paths::daemon_socket(&paths::process_environment, uid));
     if paths::is_in_private_folder(&path, uid) {
         paths::make_private_folder(&paths::private_folder(uid), uid)
             .map_err(|error| Exit::Io(error.to_string()))?;
     }
-    listen_at(&path, options.socket_mode)
+    listen_at(&path, options.socket_mode.unwrap_or(MODE))
 }
 
 fn passed_by_systemd() -> Result<Option<Listening>, Exit> {

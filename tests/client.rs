@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -116,6 +117,34 @@ fn without_a_daemon_it_says_where_it_looked() {
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{works_alone:?}");
         assert!(finished.stdout.contains("msglog"), "{works_alone:?}");
     }
+}
+
+#[test]
+fn whoever_waits_at_a_socket_that_nobody_accepts_on_is_told_once() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    fs::write(folder.join("lines"), "{\"body\":\"x\"}\n").expect("a file");
+    let lines = folder.join("lines").display().to_string();
+    let start = |words: &[&str]| Running::spawn(msglog().arg("--socket").arg(&socket).args(words));
+    let told = [
+        start(&["ping"]),
+        start(&["call", r#"{"cmd":"ping"}"#]),
+        start(&["log", "follow"]),
+        start(&["export", "kv"]),
+        start(&["import", &lines, "--originator", "a", "--recipient", "b"]),
+    ];
+    let polling = start(&["queue", "reserve", "q", "--wait-ms", "60000"]);
+    let text = format!("msglog: connected to {}, no answer yet: the daemon is starting", socket.display());
+    told.iter().for_each(|waiting| waiting.await_said(&text));
+    told[2].signal(rustix::process::Signal::KILL);
+    drop(listener);
+    for waiting in told {
+        let finished = waiting.finish();
+        assert!(matches!(finished.code, Some(4) | None), "{finished:?}");
+        assert_eq!(finished.stderr.matches("no answer yet").count(), 1, "{finished:?}");
+    }
+    assert!(!polling.finish().stderr.contains("no answer yet"));
 }
 
 #[test]

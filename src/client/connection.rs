@@ -6,16 +6,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::failure::{Failure, Result};
+use super::failure::{Failure, Result, say};
 use super::reply::Reply;
+use super::waiting;
 use crate::paths;
 
 /// Large enough that many pipelined replies come in one read.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// An answer that needs no waiting and takes longer is worth a word.
+pub const SILENCE: Duration = Duration::from_secs(3);
 
 /// Where to look for the daemon.
 #[derive(Debug, Clone)]
@@ -27,6 +32,7 @@ pub struct Address {
 #[derive(Debug)]
 pub struct Connection {
     input: BufReader<UnixStream>,
+    path: PathBuf,
 }
 
 impl Address {
@@ -60,7 +66,7 @@ impl Address {
             match open(path) {
                 Ok(stream) => {
                     let input = BufReader::with_capacity(BUFFER_BYTES, stream);
-                    return Ok((Connection { input }, path));
+                    return Ok((Connection { input, path: path.clone() }, path));
                 }
                 Err(error) => {
                     closed_to_us |= is_denied(&error);
@@ -167,6 +173,9 @@ impl Connection {
     pub fn ask(&mut self, request: &str) -> io::Result<Reply> {
         // A daemon that has no room says so and closes, whether or not it could be written to.
         let sent = self.send(request);
+        if !waiting::may_take_long(request) {
+            self.tell_of_silence(SILENCE, say);
+        }
         match self.receive()? {
             Some(reply) => Ok(reply),
             None => sent.and(Err(closed())),
@@ -179,6 +188,19 @@ impl Connection {
         let timeout = Timespec::try_from(time).ok();
         let mut watched = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
         self.has_bytes() || !matches!(poll(&mut watched, timeout.as_ref()), Ok(0))
+    }
+
+    /// Says that nothing comes when nothing has come within this time: whoever waits at a socket that
+    /// nobody accepts on waits for ever. It is said once in all.
+    pub fn tell_of_silence(&self, time: Duration, say: impl FnOnce(&str)) {
+        static SAID: AtomicBool = AtomicBool::new(false);
+        if !self.answers_within(time) && !SAID.swap(true, Ordering::Relaxed) {
+            say(&format!(
+                "connected to {}, no answer yet: the daemon is starting, or fails and is started again \
+                 (systemctl status msglogd)",
+                self.path.display()
+            ));
+        }
     }
 
     /// Whether a whole line was read ahead, so that [`Connection::receive`] does not wait.

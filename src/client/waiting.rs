@@ -4,7 +4,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::connection::{Address, Connection, closed};
+use super::connection::{Address, Connection, SILENCE, closed};
+use super::failure::say;
 use super::reply::Reply;
 use crate::json;
 use crate::progress::Progress;
@@ -26,18 +27,33 @@ pub fn ask(address: &Address, connection: &mut Connection, request: &str) -> io:
     // A daemon that has no room says so and closes, whether or not it could be written to.
     let sent = connection.send(request);
     if !connection.answers_within(NOTICEABLE) {
-        let fields = json::object(request);
-        let command = fields.and_then(|fields| json::as_string(fields.get("cmd")?).map(String::from));
-        let command = command.unwrap_or_default();
+        let command = command_of(request);
         let mut progress = Progress::waiting(&format!("waiting for {command}"));
         if LONG.contains(&command.as_str()) && progress.is_shown() {
             watch(address, connection, &mut progress);
+        }
+        if !may_take_long(request) {
+            connection
+                .tell_of_silence(SILENCE.saturating_sub(NOTICEABLE), |text| progress.suspend(|| say(text)));
         }
         // Nothing of what is to be seen meanwhile may take the time of the reply itself.
         while !connection.answers_within(NOTICEABLE) {}
         progress.finish();
     }
     connection.receive()?.ok_or_else(|| sent.err().unwrap_or_else(closed))
+}
+
+/// Whether the daemon may rightly take long to answer: the work is long, or the request waits for something.
+#[must_use]
+pub fn may_take_long(request: &str) -> bool {
+    let waits = json::object(request).is_some_and(|fields| fields.get("wait_ms").is_some());
+    waits || LONG.contains(&command_of(request).as_str())
+}
+
+fn command_of(request: &str) -> String {
+    let fields = json::object(request);
+    let command = fields.and_then(|fields| json::as_string(fields.get("cmd")?).map(String::from));
+    command.unwrap_or_default()
 }
 
 /// Shows how far the daemon is, by another connection, until the reply comes. What is wrong with

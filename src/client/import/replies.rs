@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::lines::Dropped;
 use super::resume::Position;
 use super::{Passed, Sent};
-use crate::client::connection::{Connection, closed};
+use crate::client::connection::{Connection, SILENCE, closed};
 use crate::client::failure::{Failure, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::style::visible;
@@ -140,6 +140,9 @@ impl Replies<'_> {
     /// Reads one reply. The refusal in it, as text.
     fn reply(&mut self) -> Result<Result<Reply, String>, Ended> {
         let lost = |error: io::Error| Ended::Lost(error.to_string());
+        if self.tally.imported + self.tally.refused == 0 {
+            self.connection.tell_of_silence(SILENCE, |text| self.progress.suspend(|| say(text)));
+        }
         let reply = self.connection.receive().map_err(lost)?.ok_or_else(|| lost(closed()))?;
         match reply.refusal() {
             None => {

@@ -230,6 +230,20 @@ fn a_started_daemon_says_where_its_socket_is() {
 }
 
 #[test]
+fn the_line_to_try_quotes_a_path_with_a_space() {
+    let folder = TempDir::new();
+    let socket = folder.join("a socket");
+    let said = std::fs::File::create(folder.join("said")).expect("a file");
+    let mut command = msglogd();
+    command.arg("--data").arg(folder.join("data")).arg("--socket").arg(&socket).stdout(said);
+    let _started = start(&mut command, &socket);
+    let line = format!("nc -N -U '{}'\n", socket.display());
+    until("it says how to try it", || {
+        std::fs::read_to_string(folder.join("said")).ok().filter(|said| said.ends_with(&line))
+    });
+}
+
+#[test]
 fn stats_are_numbers_nested_by_subject() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

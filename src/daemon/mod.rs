@@ -395,7 +395,7 @@ fn refusal(failure: &Failure, data: &Path) -> Exit {
 }
 
 fn tell_ready(path: &Path, data: &Path, events: u64) {
-    let (socket, data) = (path.display(), data.display());
+    let (quoted, socket, data) = (for_shell(path), path.display(), data.display());
     let version = env!("CARGO_PKG_VERSION");
     if report::is_journal() {
         report::notice(&format!("msglogd {version}: {events} events in {data}, listening on {socket}"));
@@ -403,7 +403,7 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
         let try_it = "echo '{\"cmd\":\"ping\"}'";
         // It serves, whoever reads this.
         let _ = print(&format!(
-            "msglogd {version}: {events} events in {data}\nlistening on {socket}\ntry: {try_it} | nc -N -U {socket}\n"
+            "msglogd {version}: {events} events in {data}\nlistening on {socket}\ntry: {try_it} | nc -N -U {quoted}\n"
         ));
     }
     systemd::ready(&format!("{events} events, listening on {socket}"));

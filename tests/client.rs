@@ -48,6 +48,13 @@ fn a_dash_reads_standard_input() {
     assert_eq!(finish(command.stdin(File::open(&input).expect("a file"))).code, Some(0));
     assert!(printed(&daemon, &["kv", "get", "list"]).contains("\"value\":[1,2.0],"));
 
+    for (text, problem) in [("", "standard input is empty"), ("1 2\n", "holds more than one JSON value")] {
+        fs::write(&input, text).expect("a file");
+        let mut command = msglog_for(&daemon, &["kv", "set", "list", "-"]);
+        let finished = finish(command.stdin(File::open(&input).expect("a file")));
+        assert!(finished.code == Some(2) && finished.stderr.contains(problem), "{finished:?}");
+    }
+
     fs::write(&input, "two\nlines\n").expect("a file");
     let mut command = msglog_for(&daemon, &["message", "post", "--originator", "a", "--recipient", "b", "-"]);
     assert_eq!(finish(command.stdin(File::open(&input).expect("a file"))).code, Some(0));

@@ -264,7 +264,10 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
     }
     if !COMMANDS.iter().any(|command| noun_of(command) == noun) {
         let known = COMMANDS.iter().map(noun_of).chain(OWN.iter().map(|own| own.words));
-        let hint = did_you_mean(noun, known);
+        let hint = match noun {
+            "man" => "; `msglog assets DIR` writes the man pages.".into(),
+            _ => did_you_mean(noun, known),
+        };
         return Err(Failure::Usage(format!("there is no command `{noun}`{hint} See `msglog help`.")));
     }
     let verb = match line.next_piece()? {
@@ -437,6 +440,7 @@ mod tests {
         assert!(usage_of(&["queue", "wrok"]).contains("`work`"));
         assert!(usage_of(&["--sockt", "x"]).contains("`--socket`"));
         assert!(usage_of(&["log", "check"]).contains("`msglogd check`"));
+        assert!(usage_of(&["man"]).contains("`msglog assets DIR` writes the man pages"));
         assert!(usage_of(&["frobnicate"]).ends_with("See `msglog help`."));
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,8 @@ pub const SILENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct Address {
     candidates: Vec<PathBuf>,
+    /// Whether the daemon's variable is set and the client's is not, which are easily taken for one another.
+    mistaken: bool,
 }
 
 /// One connection to the daemon.
@@ -42,8 +44,11 @@ impl Address {
     pub fn new(named: Option<PathBuf>, lookup: paths::Lookup<'_>) -> Self {
         let set = || lookup("MSGLOG_SOCKET").filter(|value| !value.is_empty()).map(PathBuf::from);
         match named.or_else(set) {
-            Some(path) => Address { candidates: vec![path] },
-            None => Address { candidates: paths::client_sockets(lookup, paths::own_uid()) },
+            Some(path) => Address { candidates: vec![path], mistaken: false },
+            None => Address {
+                candidates: paths::client_sockets(lookup, paths::own_uid()),
+                mistaken: lookup("MSGLOGD_SOCKET").is_some(),
+            },
         }
     }
 
@@ -76,7 +81,8 @@ impl Address {
         }
         let (tried, what) = (tried.concat(), if closed_to_us { CLOSED } else { ABSENT });
         let [first, last] = what;
-        Err(Failure::NoDaemon(format!("{first} Tried:{tried}\n{last}")))
+        let mistaken = if self.mistaken { MISTAKEN } else { "" };
+        Err(Failure::NoDaemon(format!("{first} Tried:{tried}\n{last}{mistaken}")))
     }
 }
 
@@ -85,6 +91,9 @@ const ABSENT: [&str; 2] = [
     "no daemon answers.",
     "Start one with `msglogd`, or name its socket with --socket PATH or MSGLOG_SOCKET.",
 ];
+
+/// What is added when the variable that is set is the daemon's.
+const MISTAKEN: &str = "\nMSGLOGD_SOCKET is set; the client reads MSGLOG_SOCKET.";
 
 /// The same when one is there that this user may not connect to.
 const CLOSED: [&str; 2] = [
@@ -103,8 +112,10 @@ fn open(path: &Path) -> io::Result<UnixStream> {
 
 /// What is wrong with a socket, in words that tell a stranger more than the system's.
 fn reason(path: &Path, error: &io::Error) -> String {
+    let found = fs::metadata(path);
     match error.kind() {
         io::ErrorKind::NotFound => "not there".into(),
+        _ if found.is_ok_and(|found| !found.file_type().is_socket()) => "is no socket".into(),
         io::ErrorKind::ConnectionRefused => "nobody listens on it".into(),
         _ if is_denied(error) => who_may(path),
         _ => error.to_string(),
@@ -287,10 +298,23 @@ mod tests {
 
     #[test]
     fn nobody_there_names_every_place_and_how_to_start() {
-        let address = Address { candidates: vec!["/nowhere/a".into(), "/nowhere/b".into()] };
+        let address = Address { candidates: vec!["/nowhere/a".into(), "/nowhere/b".into()], mistaken: false };
         let Err(Failure::NoDaemon(text)) = address.connect() else { panic!("nobody is there") };
         assert!(text.contains("/nowhere/a: not there") && text.contains("/nowhere/b"), "{text}");
-        assert!(text.contains("`msglogd`"), "{text}");
+        assert!(text.contains("`msglogd`") && !text.contains("MSGLOGD_SOCKET"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_socket_and_a_variable_of_the_daemon_are_named() {
+        let places = vec!["/etc/passwd".into(), "/etc".into()];
+        let Err(Failure::NoDaemon(text)) = (Address { candidates: places, mistaken: true }).connect() else {
+            panic!("nobody is there")
+        };
+        assert!(text.contains("/etc/passwd: is no socket") && text.contains("/etc: is no socket"), "{text}");
+        assert!(text.ends_with("MSGLOGD_SOCKET is set; the client reads MSGLOG_SOCKET."), "{text}");
+        let lookup = |name: &str| (name == "MSGLOGD_SOCKET").then(|| OsString::from("/s"));
+        assert!(Address::new(None, &lookup).mistaken);
+        assert!(!Address::new(Some("/named".into()), &lookup).mistaken);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::command_line::{CommandLine, Piece, text, unknown_option};
 use super::failure::{Failure, Result};
 use super::suggest::did_you_mean;
 use crate::json::{self, fields::Fields};
+use crate::paths::shell_word;
 use crate::protocol::table::{Argument, COMMON, COMMON_WRITE, Command, Kind, Type};
 
 /// A request in the making: one line of JSON.
@@ -77,7 +78,7 @@ pub fn parse(command: &'static Command, line: &mut CommandLine) -> Result<String
     }
     match values.pop_front() {
         None => Ok(draft.finish()),
-        Some(value) => Err(draft.usage(&format!("`{value}` is too much; quote what has spaces in it"))),
+        Some(value) => Err(draft.usage(&format!("`{value}` is too much; {}", draft.how_to_name(&value)))),
     }
 }
 
@@ -151,6 +152,15 @@ impl Draft {
         let from_input;
         let value = if value == "-" && reads_input(argument) {
             from_input = standard_input()?;
+            if from_input.trim().is_empty() && takes_json(argument) {
+                return Err(self.usage("standard input is empty"));
+            }
+            from_input.as_str()
+        } else if self.command.name == "log.backup" && argument.name == "to" {
+            // The daemon has another folder to be in.
+            let absolute =
+                std::path::absolute(value).ok().and_then(|path| path.into_os_string().into_string().ok());
+            from_input = absolute.unwrap_or_else(|| value.to_owned());
             from_input.as_str()
         } else {
             value
@@ -158,6 +168,22 @@ impl Draft {
         let value = encode(argument, value).map_err(|problem| self.usage(&problem))?;
         self.fields.push((argument, value));
         Ok(())
+    }
+
+    /// What to do about a value that is too much.
+    fn how_to_name(&self, value: &str) -> String {
+        // The text goes by position, so a seq before it was taken for the text.
+        let body = self.fields.iter().find(|(argument, _)| argument.name == "body");
+        let seq = body.and_then(|(_, text)| text.trim_matches('"').parse::<u64>().ok());
+        match seq {
+            Some(seq) if self.command.name == "message.edit" => {
+                format!(
+                    "name the message with --seq {seq}: msglog message edit --seq {seq} {}",
+                    shell_word(value)
+                )
+            }
+            _ => "quote what has spaces in it".into(),
+        }
     }
 
     fn usage(&self, problem: &str) -> Failure {
@@ -175,7 +201,11 @@ impl Draft {
 
 /// Whether `-` as its value stands for standard input: where a lone dash is no JSON, and for bodies.
 fn reads_input(argument: &Argument) -> bool {
-    argument.name == "body" || matches!(argument.kind, Type::Json | Type::Requests | Type::Materials)
+    argument.name == "body" || takes_json(argument)
+}
+
+fn takes_json(argument: &Argument) -> bool {
+    matches!(argument.kind, Type::Json | Type::Requests | Type::Materials)
 }
 
 /// All of standard input, less one line break at its end, as `$(...)` of a shell takes it.
@@ -211,13 +241,25 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
         }
         Type::Json | Type::Requests | Type::Materials => {
             let problem = |error: serde_json::Error| {
+                if is_several(value) {
+                    return format!("{name} takes one JSON value, and this holds more than one JSON value");
+                }
                 format!("{name} takes JSON, and `{value}` is none: {error}\n{}", quoting(value))
             };
             // A value of its own first, so that no text can end it and add other arguments.
             let raw: &RawValue = serde_json::from_str(value).map_err(problem)?;
+            if argument.kind != Type::Json && raw.get().starts_with('{') {
+                return Err(format!("{name} takes {}: put [ and ] around it", argument.kind.describe()));
+            }
             Ok(json::compact(raw.get()))
         }
     }
+}
+
+/// Whether this is JSON values one behind the other.
+fn is_several(value: &str) -> bool {
+    let mut values = serde_json::Deserializer::from_str(value).into_iter::<&RawValue>();
+    matches!((values.next(), values.next()), (Some(Ok(_)), Some(Ok(_))))
 }
 
 /// How to write what was probably meant.
@@ -322,6 +364,32 @@ mod tests {
         let error = parse(&["kv", "set", "greeting", "hello"]).unwrap_err();
         assert!(error.contains("'\"hello\"'"), "{error}");
         assert!(error.contains("Usage: msglog kv set"), "{error}");
+    }
+
+    #[test]
+    fn several_values_and_a_request_without_its_list_are_named() {
+        for several in ["1 2", "{\"a\":1}\n{\"a\":2}\n"] {
+            assert!(
+                parse(&["kv", "set", "x", several]).unwrap_err().contains("holds more than one JSON value")
+            );
+        }
+        let error = parse(&["batch", r#"{"cmd":"kv.set","key":"a","value":1}"#]).unwrap_err();
+        assert!(error.contains("put [ and ] around it"), "{error}");
+    }
+
+    #[test]
+    fn a_seq_before_the_new_text_is_told_to_be_named() {
+        let error = parse(&["message", "edit", "2", "new text"]).unwrap_err();
+        assert!(error.contains("msglog message edit --seq 2 'new text'"), "{error}");
+        assert!(parse(&["message", "edit", "new", "text"]).unwrap_err().contains("quote what has spaces"));
+    }
+
+    #[test]
+    fn a_backups_folder_is_made_absolute() {
+        let here = std::env::current_dir().unwrap();
+        let expected = format!(r#"{{"cmd":"log.backup","to":"{}/backup1"}}"#, here.display());
+        assert_eq!(request(&["log", "backup", "backup1"]), expected);
+        assert_eq!(request(&["log", "backup", "--to", "/b"]), r#"{"cmd":"log.backup","to":"/b"}"#);
     }
 
     #[test]

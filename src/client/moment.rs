@@ -27,6 +27,37 @@ pub fn relative(at: &str, now: Timestamp) -> Option<String> {
     })
 }
 
+/// A time as it is typed, for the daemon: a day begins at midnight in UTC, and `2h` is so long before now.
+/// Other text stays as it is.
+#[must_use]
+pub fn in_full(typed: &str, now: Timestamp) -> String {
+    let is_day = typed.len() == 10
+        && typed.bytes().zip(*b"dddd-dd-dd").all(|(byte, form)| match form {
+            b'd' => byte.is_ascii_digit(),
+            other => byte == other,
+        });
+    if is_day {
+        return format!("{typed}T00:00:00Z");
+    }
+    ago(typed).map_or(typed.to_owned(), |ago| Timestamp(now.0.saturating_sub(ago)).to_string())
+}
+
+/// The microseconds in `30m`, `2h` or `3d`.
+fn ago(typed: &str) -> Option<u64> {
+    let (count, unit) = typed.split_at_checked(typed.len().checked_sub(1)?)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    // A sign is no part of it.
+    let count: u64 =
+        Some(count).filter(|count| count.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+    count.checked_mul(seconds)?.checked_mul(1_000_000)
+}
+
 /// A length of time in its largest whole unit.
 #[must_use]
 pub fn span(length: Duration) -> String {
@@ -42,6 +73,26 @@ pub fn span(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_and_distances_are_written_in_full() {
+        let now = Timestamp::parse("2026-01-31T12:00:00Z").unwrap();
+        for (typed, full) in [
+            ("2026-01-01", "2026-01-01T00:00:00Z"),
+            ("90s", "2026-01-31T11:58:30.000000Z"),
+            ("30m", "2026-01-31T11:30:00.000000Z"),
+            ("2h", "2026-01-31T10:00:00.000000Z"),
+            ("3d", "2026-01-28T12:00:00.000000Z"),
+            ("99999999d", "1970-01-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(in_full(typed, now), full);
+        }
+        for other in
+            ["", "h", "-2h", "+2h", "2w", "yesterday", "2026-1-1", "2026-01-31T12:00:00Z", "2\u{20ac}"]
+        {
+            assert_eq!(in_full(other, now), other);
+        }
+    }
 
     #[test]
     fn times_lose_their_fractions() {

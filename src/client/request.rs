@@ -10,10 +10,12 @@ use serde_json::value::RawValue;
 
 use super::command_line::{CommandLine, Piece, text, unknown_option};
 use super::failure::{Failure, Result};
+use super::moment;
 use super::suggest::did_you_mean;
 use crate::json::{self, fields::Fields};
 use crate::paths::shell_word;
 use crate::protocol::table::{Argument, COMMON, COMMON_WRITE, Command, Kind, Type};
+use crate::time::Timestamp;
 
 /// A request in the making: one line of JSON.
 pub struct RequestLine(Vec<u8>);
@@ -227,7 +229,8 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
     let name = argument.name;
     let wrong = || format!("{name} takes {}, not `{value}`", argument.kind.describe());
     match argument.kind {
-        Type::Text { .. } | Type::Name | Type::Time => Ok(string(value)),
+        Type::Text { .. } | Type::Name => Ok(string(value)),
+        Type::Time => Ok(string(&moment::in_full(value, Timestamp::now()))),
         Type::Integer { min, max } => whole(value, min, max).ok_or_else(wrong),
         Type::IntegerOrNull { .. } if matches!(value, "null" | "none") => Ok("null".into()),
         Type::IntegerOrNull { min, max } => whole(value, min, max).ok_or_else(wrong),
@@ -382,6 +385,13 @@ mod tests {
         let error = parse(&["message", "edit", "2", "new text"]).unwrap_err();
         assert!(error.contains("msglog message edit --seq 2 'new text'"), "{error}");
         assert!(parse(&["message", "edit", "new", "text"]).unwrap_err().contains("quote what has spaces"));
+    }
+
+    #[test]
+    fn times_may_be_days_and_distances() {
+        let day = request(&["message", "search", "--since", "2026-01-31"]);
+        assert_eq!(day, r#"{"cmd":"message.search","since":"2026-01-31T00:00:00Z"}"#);
+        assert!(request(&["message", "follow", "--since", "2h"]).ends_with("Z\"}"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn of_table(command: &'static Command) -> Entry {
         doc: command.doc.into(),
         options: options.collect(),
         values: positional(command).map(value_of).collect(),
-        about: Vec::new(),
+        about: help::notes_of(command).to_vec(),
         examples: help::examples_of(command.name).collect(),
     }
 }

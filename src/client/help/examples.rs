@@ -32,6 +32,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "msglog message search 'bergamot -spam' --limit 5 --count",
             r#"msglog message search '"see you" noon OR midnight' --recipient bob"#,
+            "msglog message search alarm --since 3d --until 2h --readable | less",
         ],
     ),
     ("message.follow", &["msglog message follow --recipient bob", "msglog message follow alarm --from 1"]),

@@ -10,7 +10,7 @@ use super::failure::{Failure, Result};
 use super::own::{self, GLOBALS, OWN, Opt, Own};
 use super::request::{nameable, option_name, positional};
 use super::suggest::did_you_mean;
-use crate::protocol::table::{Argument, COMMANDS, Command, Type};
+use crate::protocol::table::{Argument, COMMANDS, Command, Kind, Type};
 use layout::{columns, paragraphs};
 
 const INTRODUCTION: &str = "\
@@ -159,8 +159,20 @@ fn of_command(command: &'static Command) -> String {
     let options = nameable(command).filter(|argument| !is_positional(argument));
     let rows: Vec<_> = options.map(|argument| (option(argument), described(argument))).collect();
     parts.extend(["\nOptions, beside --socket and --json:\n".to_owned(), columns(&rows)]);
+    parts.push(paragraphs(notes_of(command)));
     parts.push(listed_examples(examples_of(command.name)));
     parts.concat()
+}
+
+/// What the client adds to a command, beside what the table says.
+#[must_use]
+pub fn notes_of(command: &Command) -> &'static [&'static str] {
+    match command.kind {
+        Kind::Follow => {
+            &["When the daemon is restarted it connects again by itself, and prints each event once."]
+        }
+        _ => &[],
+    }
 }
 
 /// An argument as an option of the command line.
@@ -199,7 +211,8 @@ pub fn described(argument: &Argument) -> String {
         _ => argument.doc,
     };
     let kind = match argument.kind {
-        Type::Time | Type::Materials | Type::Requests => argument.kind.describe(),
+        Type::Time => "2026-01-31T12:00:00Z, 2026-01-31, or how long ago: 30m, 2h, 3d".into(),
+        Type::Materials | Type::Requests => argument.kind.describe(),
         Type::Integer { min, max } if max < 1_000_000 => format!("{min} to {max}"),
         _ => return doc.to_owned(),
     };
@@ -240,6 +253,8 @@ mod tests {
         }
         assert!(help("kv set").contains("--if-seq N"), "{}", help("kv set"));
         assert_eq!(help("kv.set"), help("kv set"));
+        assert!(help("log follow").contains("connects again by itself"), "{}", help("log follow"));
+        assert!(help("message search").contains("3d"));
         assert!(help("message post").contains("--no-durable"));
     }
 

@@ -309,6 +309,20 @@ fn output_is_json_without_a_terminal_whatever_the_environment_says() {
     assert!(!plain.contains('\u{1b}'));
 }
 
+#[test]
+fn text_for_eyes_needs_no_terminal_and_has_no_colours() {
+    let daemon = Daemon::start();
+    printed(&daemon, &["kv", "set", "a", "1"]);
+    assert_eq!(printed(&daemon, &["kv", "list", "--readable"]), "key  seq\na      1\n");
+    let post = ["message", "post", "--originator", "anna", "--recipient", "bob", "see you"];
+    printed(&daemon, &post);
+    let found = printed(&daemon, &["--readable", "message", "search", "--text", "see", "--since", "1h"]);
+    assert!(found.contains("anna  -> bob\n    see you\n") && !found.contains('\u{1b}'), "{found}");
+    assert_eq!(run(&daemon, &["message", "search", "--until", "1h"]).code, Some(1));
+    assert_eq!(run(&daemon, &["top", "--readable"]).code, Some(2));
+    assert!(printed(&daemon, &["top", "--once", "--interval", "0.1", "--readable"]).contains("msglogd"));
+}
+
 /// Waits until the daemon has so many followers.
 fn until_followers(daemon: &Daemon, count: u64) {
     let mut client = daemon.connect();

@@ -27,6 +27,8 @@ pub struct Globals {
     pub socket: Option<PathBuf>,
     /// `--json`.
     pub json: bool,
+    /// `--readable`.
+    pub readable: bool,
     /// `--relative`.
     pub relative: bool,
 }
@@ -118,7 +120,9 @@ impl CommandLine {
             };
             match name.as_str() {
                 "socket" => self.globals.socket = Some(self.value()?.into()),
-                "json" => self.globals.json = true,
+                // The later one counts: an alias may have the other.
+                "json" => (self.globals.json, self.globals.readable) = (true, false),
+                "readable" => (self.globals.json, self.globals.readable) = (false, true),
                 "relative" => self.globals.relative = true,
                 _ => return Ok(Some(Piece::Option(name))),
             }
@@ -367,9 +371,11 @@ mod tests {
             let invocation = parse(&words).unwrap();
             assert_eq!(
                 invocation.globals,
-                Globals { socket: Some("/s".into()), json: true, relative: false }
+                Globals { socket: Some("/s".into()), json: true, ..Globals::default() }
             );
         }
+        let globals = parse(&["ping", "--json", "--readable"]).unwrap().globals;
+        assert!(globals.readable && !globals.json);
         assert!(usage_of(&["ping", "--socket"]).contains("--socket"));
     }
 

@@ -66,7 +66,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn act(invocation: Invocation) -> Result<u8> {
     let Invocation { globals, action } = invocation;
-    let mut output = Output::new(globals.json, globals.relative, &process_environment);
+    let mut output = Output::new(&globals, &process_environment);
     let address = Address::new(globals.socket, &process_environment);
     match action {
         Action::Help(words) => print(&mut output, &help::text(&words)?),

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
+use super::command_line::Globals;
 use super::failure::{Failure, Result};
 use super::reply::Reply;
 use super::show;
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 /// For whom it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// People on a terminal.
+    /// People, on a terminal or behind a pager.
     People,
     /// A program that reads what is piped to it.
     Program,
@@ -30,21 +31,23 @@ pub struct Output {
 }
 
 impl Output {
-    /// For people on a terminal, unless JSON was asked for; otherwise JSON. `relative` is for times.
+    /// For people on a terminal, unless JSON was asked for; otherwise JSON, unless text was.
     #[must_use]
-    pub fn new(json: bool, relative: bool, lookup: Lookup<'_>) -> Self {
+    pub fn new(globals: &Globals, lookup: Lookup<'_>) -> Self {
         let out = io::stdout().lock();
         let terminal = out.is_terminal();
-        let form = match (json, terminal) {
-            (true, _) => Form::Json,
-            (false, true) => Form::People,
-            (false, false) => Form::Program,
+        let form = if globals.json {
+            Form::Json
+        } else if terminal || globals.readable {
+            Form::People
+        } else {
+            Form::Program
         };
-        let human = form == Form::People;
+        let human = terminal && form == Form::People;
         let set = |name| lookup(name).is_some_and(|value| !value.is_empty());
         let dumb = lookup("TERM").is_some_and(|value| value == "dumb");
         let style = Style::new(human && !set("NO_COLOR") && !dumb);
-        Output { out: io::BufWriter::new(out), terminal, form, style, relative }
+        Output { out: io::BufWriter::new(out), terminal, form, style, relative: globals.relative }
     }
 
     /// Whether people read it.

@@ -78,6 +78,7 @@ pub const GLOBALS: &[Opt] = &[
          /run/msglogd/msglogd.sock",
     ),
     flag("json", "replies as the daemon sends them, one a line; so it is without a terminal, too"),
+    flag("readable", "text for eyes, without a terminal too: for a pager, or for cron's mail"),
     flag("relative", "times as how long ago they were"),
     flag("help", "what a command takes, as `msglog help NOUN VERB` says it"),
     flag("version", "the version"),

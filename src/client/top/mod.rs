@@ -53,7 +53,7 @@ pub fn top(address: &Address, output: &mut Output, options: &Options) -> Result<
     if options.once {
         return once(source, output, options, &view);
     }
-    if !output.is_for_people() {
+    if !output.is_for_people() || !output.is_terminal() {
         return Err(Failure::Usage("`top` needs a terminal; `msglog top --once` prints one screen".into()));
     }
     let last = live::show(source, view)?;

@@ -75,6 +75,10 @@ const LINES: &[(&[&str], &[&str], &[&str])] = &[
     (&["msglog", "queue", "peek", "q", "--st"], &["--state"], &["--limit", "--socket"]),
     (&["msglog", "queue", "peek", "q", "--state", ""], &["ready", "dead"], &["--limit", "put"]),
     (&["msglog", "kv", "set", "--"], &["--if-seq", "--no-durable", "--json"], &["--priority"]),
+    (&["msglog", "help", ""], &["kv", "queue", "import"], &["set"]),
+    (&["msglog", "help", "queue", ""], &["put", "work", "reserve"], &["kv", "set"]),
+    (&["msglog", "export", "messages", "--"], &["--since", "--chat", "--originator"], &["--limit"]),
+    (&["msglog", "import", "--"], &["--queue", "--no-durable", "--stop-on-error", "--json"], &["--limit"]),
     (&["msglog", "completions", ""], &["bash", "zsh", "fish"], &[]),
 ];
 
@@ -117,6 +121,10 @@ fn bash_completes_commands_options_and_values() {
         folder.path().display()
     );
     assert_eq!(run("bash", &["--norc"], &asked), "a file\n");
+    std::fs::create_dir(folder.join("a folder")).expect("a folder");
+    let asked =
+        asked.replace("msglog import a", "msglog log backup a").replace("COMP_CWORD=2", "COMP_CWORD=3");
+    assert_eq!(run("bash", &["--norc"], &asked), "a folder\n");
 }
 
 #[test]
@@ -128,7 +136,7 @@ fn zsh_completes_commands_options_and_values() {
     let script = folder.join("completions/_msglog");
     // The functions of zsh's completion that the script calls, printing what they are given.
     let functions = "_describe() { [[ $1 == -o ]] && shift; shift; print -l -- ${(M)${${(P)1}%%:*}:#$words[CURRENT]*} }; \
-                     compadd() { shift; print -l -- $@ }; _files() { print FILES }; _message() { print -n }; \
+                     compadd() { shift; print -l -- $@ }; _files() { print FILES $@ }; _message() { print -n }; \
                      compdef() { print -n }";
     check("zsh", |line| {
         let (words, current) = (quoted(line), line.len());
@@ -136,6 +144,9 @@ fn zsh_completes_commands_options_and_values() {
             format!("{functions}; source {}; words=({words}); CURRENT={current}; _msglog", script.display());
         run("zsh", &["-f"], &asked)
     });
+    let asked =
+        format!("{functions}; source {}; words=(msglog log backup a); CURRENT=4; _msglog", script.display());
+    assert_eq!(run("zsh", &["-f"], &asked), "FILES -/\n");
 }
 
 #[test]
@@ -151,4 +162,13 @@ fn fish_completes_commands_options_and_values() {
         // What a word is for stands behind a tab.
         printed.lines().filter_map(|line| line.split('\t').next()).collect::<Vec<_>>().join("\n")
     });
+    std::fs::write(folder.join("a-file"), "").expect("a file");
+    std::fs::create_dir(folder.join("a-folder")).expect("a folder");
+    let folders = format!(
+        "cd {}; source {}; complete -C 'msglog log backup a'",
+        folder.path().display(),
+        script.display()
+    );
+    assert!(run("fish", &["--no-config"], &folders).starts_with("a-folder/"));
+    assert!(!run("fish", &["--no-config"], &folders).contains("a-file"));
 }

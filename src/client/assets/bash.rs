@@ -1,6 +1,6 @@
 //! Completions for bash, with or without the package bash-completion.
 
-use super::entries::{Entry, Named, Value, entries, globals, nouns};
+use super::entries::{Entry, Named, Value, beginnings, entries, globals, nouns};
 
 /// The script.
 #[must_use]
@@ -8,7 +8,7 @@ pub fn script() -> String {
     let (entries, of_globals) = (entries(), globals());
     let values = of_globals.iter().map(|option| ("*".to_owned(), option_value(option))).chain(
         entries.iter().flat_map(|entry| {
-            entry.options.iter().map(|option| (format!("'{}'", entry.words), option_value(option)))
+            entry.offered().map(|option| (format!("'{}'", entry.words), option_value(option)))
         }),
     );
     let values: String = values
@@ -18,20 +18,22 @@ pub fn script() -> String {
         .collect();
     let words: String = nouns()
         .into_iter()
-        .map(|noun| format!("        '{noun}') words='{}' ;;\n", verbs(&entries, noun).join(" ")))
+        .map(|noun| {
+            format!("        '{noun}' | 'help {noun}') words='{}' ;;\n", verbs(&entries, noun).join(" "))
+        })
         .chain(entries.iter().map(|entry| format!("        '{}') {} ;;\n", entry.words, positional(entry))))
         .collect();
     let optional: Vec<String> = entries
         .iter()
         .filter(|entry| !entry.options.is_empty())
-        .map(|entry| format!("        '{}') options+=' {}' ;;\n", entry.words, dashed(&entry.options)))
+        .map(|entry| format!("        '{}') options+=' {}' ;;\n", entry.words, dashed(entry.offered())))
         .collect();
     TEMPLATE
-        .replace("{nouns}", &nouns().join(" | "))
+        .replace("{beginnings}", &format!("'{}'", beginnings().join("' | '")))
         .replace("{values}", &values)
         .replace("{first}", &first_words(&entries).join(" "))
         .replace("{words}", &words)
-        .replace("{globals}", &dashed(&of_globals))
+        .replace("{globals}", &dashed(of_globals.iter()))
         .replace("{options}", &optional.concat())
 }
 
@@ -48,8 +50,8 @@ pub fn verbs<'a>(entries: &'a [Entry], noun: &str) -> Vec<&'a str> {
     entries.iter().filter_map(|entry| entry.words.strip_prefix(noun)?.strip_prefix(' ')).collect()
 }
 
-fn dashed(options: &[Named]) -> String {
-    options.iter().map(|option| format!("--{}", option.name)).collect::<Vec<_>>().join(" ")
+fn dashed<'a>(options: impl Iterator<Item = &'a Named>) -> String {
+    options.map(|option| format!("--{}", option.name)).collect::<Vec<_>>().join(" ")
 }
 
 /// What to do behind an option; nothing behind a flag.
@@ -60,7 +62,8 @@ fn option_value(option: &Named) -> (&str, Option<String>) {
 fn action(value: &Value) -> Option<String> {
     match value {
         Value::Nothing => None,
-        Value::File => Some("_msglog_files; return".into()),
+        Value::File => Some("_msglog_files -f; return".into()),
+        Value::Folder => Some("_msglog_files -d; return".into()),
         Value::Words(choices) => Some(format!("words='{}' options=; globals=", choices.join(" "))),
         Value::Command | Value::Any => Some("return".into()),
     }
@@ -69,7 +72,8 @@ fn action(value: &Value) -> Option<String> {
 /// What to do where a command takes something by position.
 fn positional(entry: &Entry) -> String {
     match entry.values.first() {
-        Some(Value::File) => "[[ $word == -* ]] || { _msglog_files; return; }".into(),
+        Some(Value::File) => "[[ $word == -* ]] || { _msglog_files -f; return; }".into(),
+        Some(Value::Folder) => "[[ $word == -* ]] || { _msglog_files -d; return; }".into(),
         Some(Value::Words(choices)) => format!("words='{}'", choices.join(" ")),
         _ => "words=".into(),
     }
@@ -80,7 +84,7 @@ const TEMPLATE: &str = r#"# bash completion for msglog, made by `msglog completi
 _msglog_files() {
     local IFS=$'\n'
     compopt -o filenames 2>/dev/null
-    COMPREPLY=($(compgen -f -- "$word"))
+    COMPREPLY=($(compgen "$1" -- "$word"))
 }
 
 _msglog() {
@@ -96,14 +100,14 @@ _msglog() {
                 if ((index + 1 == COMP_CWORD)); then
                     COMPREPLY=($(compgen -c -- "$word"))
                 else
-                    _msglog_files
+                    _msglog_files -f
                 fi
                 return ;;
             --socket) index=$((index + 1)) ;;
             -*) ;;
             *)
                 case $command in
-                    '' | {nouns}) command=${command:+$command }$piece ;;
+                    '' | {beginnings}) command=${command:+$command }$piece ;;
                 esac ;;
         esac
         index=$((index + 1))
@@ -112,7 +116,7 @@ _msglog() {
 {values}    esac
     if [[ -z $words ]]; then
         case $command in
-        '') words='{first}' ;;
+        '' | help) words='{first}' ;;
 {words}        esac
         case $command in
 {options}        esac

@@ -1,10 +1,12 @@
 //! Every command that can be typed, as completions and man pages see it.
 
 use crate::client::command_line::noun_of;
+use crate::client::export;
 use crate::client::help;
 use crate::client::own::{GLOBALS, OWN, Opt, Own};
 use crate::client::request::{nameable, option_name, positional};
-use crate::protocol::table::{Argument, COMMANDS, Command, Type};
+use crate::limits::PATH_BYTES;
+use crate::protocol::table::{Argument, COMMANDS, Command, Kind, Type};
 
 /// One command.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Entry {
     pub doc: String,
     /// Its options, those of every command not among them.
     pub options: Vec<Named>,
+    /// Arguments that its help only alludes to.
+    pub likewise: Vec<Named>,
     /// The kinds of what it takes by position.
     pub values: Vec<Value>,
     /// Paragraphs about it.
@@ -45,12 +49,21 @@ pub enum Value {
     Nothing,
     /// The name of a file or a folder.
     File,
+    /// The name of a folder.
+    Folder,
     /// One of these words.
     Words(Vec<&'static str>),
     /// A program and its arguments.
     Command,
     /// Anything.
     Any,
+}
+
+impl Entry {
+    /// Every option that a shell may offer.
+    pub fn offered(&self) -> impl Iterator<Item = &Named> {
+        self.options.iter().chain(&self.likewise)
+    }
 }
 
 /// All commands: those of the table, then the client's own.
@@ -75,10 +88,30 @@ pub fn nouns() -> Vec<&'static str> {
     nouns
 }
 
+/// The words behind which another one belongs to the command: nouns, `help`, and `help` with a noun.
+#[must_use]
+pub fn beginnings() -> Vec<String> {
+    let of_help = nouns().into_iter().map(|noun| format!("help {noun}"));
+    nouns().into_iter().map(str::to_owned).chain(["help".to_owned()]).chain(of_help).collect()
+}
+
 fn of_table(command: &'static Command) -> Entry {
     let words = command.name.replace('.', " ");
     let takes = help::words_of(command).split_off(words.len()).trim_start().to_owned();
-    let options = nameable(command).map(|argument| Named {
+    Entry {
+        words,
+        takes,
+        doc: command.doc.into(),
+        options: nameable(command).map(argument_named).collect(),
+        likewise: Vec::new(),
+        values: positional(command).map(value_of).collect(),
+        about: help::notes_of(command).to_vec(),
+        examples: help::examples_of(command.name).collect(),
+    }
+}
+
+fn argument_named(argument: &Argument) -> Named {
+    Named {
         name: match argument.name {
             "durable" => "no-durable".into(),
             _ => option_name(argument),
@@ -86,20 +119,32 @@ fn of_table(command: &'static Command) -> Entry {
         typed: help::option(argument),
         doc: help::described(argument),
         value: value_of(argument),
-    });
-    Entry {
-        words,
-        takes,
-        doc: command.doc.into(),
-        options: options.collect(),
-        values: positional(command).map(value_of).collect(),
-        about: help::notes_of(command).to_vec(),
-        examples: help::examples_of(command.name).collect(),
     }
+}
+
+/// The arguments that a command of the client hands on, as far as its options do not name them.
+fn likewise(own: &Own) -> Vec<Named> {
+    let arguments: Vec<&Argument> = match own.words {
+        "import" => {
+            COMMANDS.iter().filter(|command| command.kind == Kind::Write).flat_map(nameable).collect()
+        }
+        "export" => export::filters().collect(),
+        _ => Vec::new(),
+    };
+    let mut found: Vec<Named> = Vec::new();
+    for named in arguments.into_iter().map(argument_named) {
+        let known = own.options.iter().any(|option| option.name == named.name);
+        if !known && found.iter().all(|other| other.name != named.name) {
+            found.push(named);
+        }
+    }
+    found
 }
 
 fn value_of(argument: &Argument) -> Value {
     match argument.kind {
+        // The only path in a request: that of a backup.
+        Type::Text { max: PATH_BYTES, .. } => Value::Folder,
         Type::Flag => Value::Nothing,
         Type::Choice(words) => Value::Words(words.to_vec()),
         _ => Value::Any,
@@ -113,6 +158,7 @@ fn own(own: &Own) -> Entry {
         takes: own.takes.into(),
         doc: own.doc.into(),
         options: own.options.iter().map(named).collect(),
+        likewise: likewise(own),
         values: takes.filter(|word| !word.is_empty()).map(value_named).collect(),
         about: own.about.iter().chain(own.notes).copied().collect(),
         examples: own.examples.to_vec(),
@@ -132,7 +178,8 @@ fn named(option: &Opt) -> Named {
 fn value_named(placeholder: &'static str) -> Value {
     match placeholder {
         "" => Value::Nothing,
-        "FILE" | "DIR" | "PATH" => Value::File,
+        "FILE" | "PATH" => Value::File,
+        "DIR" => Value::Folder,
         "COMMAND..." => Value::Command,
         words if words.contains('|') => Value::Words(words.split('|').collect()),
         _ => Value::Any,
@@ -157,5 +204,8 @@ mod tests {
         let state = peek.options.iter().find(|option| option.name == "state").unwrap();
         assert!(matches!(&state.value, Value::Words(words) if words.contains(&"dead")));
         assert!(nouns().contains(&"kv") && !nouns().contains(&"ping"));
+        assert_eq!(entry("log backup").values, [Value::Folder]);
+        let folders = entries().iter().filter(|entry| entry.values.contains(&Value::Folder)).count();
+        assert_eq!(folders, 2, "log backup and assets");
     }
 }

@@ -1,7 +1,7 @@
 //! Completions for fish.
 
 use super::bash::first_words;
-use super::entries::{Named, Value, entries, globals, nouns};
+use super::entries::{Named, Value, beginnings, entries, globals, nouns};
 use super::zsh::doc_of;
 
 /// The script.
@@ -10,12 +10,16 @@ pub fn script() -> String {
     let entries = entries();
     let mut lines = Vec::new();
     for word in first_words(&entries) {
-        lines.push(offered("", word, &doc_of(&entries, word)));
+        lines.extend(["", "help"].map(|command| offered(command, word, &doc_of(&entries, word))));
     }
     for noun in nouns() {
         for entry in &entries {
             let verb = entry.words.strip_prefix(noun).and_then(|rest| rest.strip_prefix(' '));
-            lines.extend(verb.map(|verb| offered(noun, verb, &entry.doc)));
+            let commands = [noun.to_owned(), format!("help {noun}")];
+            lines.extend(
+                verb.iter()
+                    .flat_map(|verb| commands.iter().map(move |command| offered(command, verb, &entry.doc))),
+            );
         }
     }
     for entry in &entries {
@@ -23,15 +27,19 @@ pub fn script() -> String {
             Some(Value::File) => {
                 lines.push(format!("complete -c msglog -n \"__msglog_is '{}'\" -F", entry.words));
             }
+            Some(Value::Folder) => {
+                let folders = "-a '(__fish_complete_directories)'";
+                lines.push(format!("complete -c msglog -n \"__msglog_is '{}'\" {folders}", entry.words));
+            }
             Some(Value::Words(words)) => {
                 lines.extend(words.iter().map(|word| offered(&entry.words, word, "")));
             }
             _ => {}
         }
-        lines.extend(entry.options.iter().map(|option| of_option(Some(&entry.words), option)));
+        lines.extend(entry.offered().map(|option| of_option(Some(&entry.words), option)));
     }
     lines.extend(globals().iter().map(|option| of_option(None, option)));
-    TEMPLATE.replace("{nouns}", &nouns().join(" ")) + &lines.join("\n") + "\n"
+    TEMPLATE.replace("{beginnings}", &format!("'{}'", beginnings().join("' '"))) + &lines.join("\n") + "\n"
 }
 
 /// A word that is offered behind a command.
@@ -44,6 +52,7 @@ fn of_option(command: Option<&str>, option: &Named) -> String {
     let value = match &option.value {
         Value::Nothing => String::new(),
         Value::File => " -r -F".into(),
+        Value::Folder => " -x -a '(__fish_complete_directories)'".into(),
         Value::Words(words) => format!(" -x -a {}", quoted(&words.join(" "))),
         Value::Command | Value::Any => " -x".into(),
     };
@@ -69,7 +78,7 @@ function __msglog_is
             set command (string join ' ' -- $command --)
             break
         else if not string match -q -- '-*' $piece
-            if test (count $command) = 0; or contains -- "$command" {nouns}
+            if test (count $command) = 0; or contains -- "$command" {beginnings}
                 set command (string join ' ' -- $command $piece)
             end
         end

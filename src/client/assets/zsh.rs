@@ -1,7 +1,7 @@
 //! Completions for zsh.
 
 use super::bash::{first_words, verbs};
-use super::entries::{Entry, Named, Value, entries, globals, nouns};
+use super::entries::{Entry, Named, Value, beginnings, entries, globals, nouns};
 
 /// The script.
 #[must_use]
@@ -9,9 +9,7 @@ pub fn script() -> String {
     let entries = entries();
     let of_globals = globals();
     let values = of_globals.iter().map(|option| ("*".to_owned(), option)).chain(
-        entries
-            .iter()
-            .flat_map(|entry| entry.options.iter().map(|option| (format!("'{}'", entry.words), option))),
+        entries.iter().flat_map(|entry| entry.offered().map(|option| (format!("'{}'", entry.words), option))),
     );
     let values: String = values
         .filter_map(|(command, option)| {
@@ -22,7 +20,7 @@ pub fn script() -> String {
     let options: String = entries.iter().map(of_entry).collect();
     let first = first_words(&entries).into_iter().map(|word| described(word, &doc_of(&entries, word)));
     TEMPLATE
-        .replace("{nouns}", &nouns().join("|"))
+        .replace("{beginnings}", &format!("'{}'", beginnings().join("'|'")))
         .replace("{values}", &values)
         .replace("{first}", &lines(first))
         .replace("{words}", &words)
@@ -43,20 +41,17 @@ fn verbs_of(entries: &[Entry], noun: &str) -> String {
         let verb = entry.words.strip_prefix(noun)?.strip_prefix(' ')?;
         Some(described(verb, &entry.doc))
     });
-    format!("        ({noun}) choices=({}) ;;\n", lines(verbs))
+    format!("        ({noun}|'help {noun}') choices=({}) ;;\n", lines(verbs))
 }
 
 fn of_entry(entry: &Entry) -> String {
     let action = match entry.values.first() {
-        Some(Value::File) => " files=yes".into(),
+        Some(Value::File) => " files=(_files)".into(),
+        Some(Value::Folder) => " files=(_files -/)".into(),
         Some(Value::Words(words)) => format!(" choices=({})", words.join(" ")),
         _ => String::new(),
     };
-    format!(
-        "        ('{}') options=({}){action} ;;\n",
-        entry.words,
-        lines(entry.options.iter().map(of_option))
-    )
+    format!("        ('{}') options=({}){action} ;;\n", entry.words, lines(entry.offered().map(of_option)))
 }
 
 fn of_option(option: &Named) -> String {
@@ -77,6 +72,7 @@ fn action(value: &Value) -> Option<String> {
     match value {
         Value::Nothing => None,
         Value::File => Some("_files".into()),
+        Value::Folder => Some("_files -/".into()),
         Value::Words(words) => Some(format!("compadd -- {}", words.join(" "))),
         Value::Command | Value::Any => Some("_message value".into()),
     }
@@ -86,8 +82,8 @@ const TEMPLATE: &str = r#"#compdef msglog
 # zsh completion for msglog, made by `msglog completions zsh`
 
 _msglog() {
-    local command='' piece files=''
-    local -a choices options globals
+    local command='' piece
+    local -a choices options globals files
     integer index=2
     # The command is the first word, and where that is a noun the second one too.
     while (( index < CURRENT )); do
@@ -103,7 +99,7 @@ _msglog() {
             (-*) ;;
             (*)
                 case $command in
-                    (''|{nouns}) command=${command:+$command }$piece ;;
+                    (''|{beginnings}) command=${command:+$command }$piece ;;
                 esac ;;
         esac
         (( index += 1 ))
@@ -112,13 +108,13 @@ _msglog() {
 {values}    esac
     globals=({globals})
     case $command in
-        ('') choices=({first}) ;;
+        (''|help) choices=({first}) ;;
 {words}{options}    esac
     if [[ $words[CURRENT] == -* ]]; then
         options+=($globals)
         _describe -o option options
-    elif [[ -n $files ]]; then
-        _files
+    elif (( $#files )); then
+        $files
     elif (( $#choices )); then
         _describe command choices
     else

@@ -13,7 +13,7 @@ mod queues;
 
 use std::io;
 
-pub use options::{OWN, Options};
+pub use options::{OWN, Options, filters};
 
 use super::connection::{Address, Connection, closed};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result};

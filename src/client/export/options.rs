@@ -111,8 +111,13 @@ fn filters_of(what: What) -> impl Iterator<Item = &'static Argument> {
         .filter(move |argument| !own.contains(&argument.name))
 }
 
+/// Every argument that says which part is meant.
+pub fn filters() -> impl Iterator<Item = &'static Argument> {
+    filters_of(What::Messages).chain(filters_of(What::Keys))
+}
+
 fn known(name: &str) -> Option<&'static Argument> {
-    filters_of(What::Messages).chain(filters_of(What::Keys)).find(|argument| option_name(argument) == name)
+    filters().find(|argument| option_name(argument) == name)
 }
 
 #[cfg(test)]

@@ -241,7 +241,7 @@ fn asked_for_help(arguments: &[OsString]) -> Option<Action> {
 /// The action of a command line whose first pieces say which one.
 fn action(line: &mut CommandLine) -> Result<Action> {
     let noun = match line.next_piece()? {
-        None => return Err(missing("a command is missing", &[])),
+        None => return Err(missing(&no_command(&line.globals), &[])),
         Some(Piece::Option(name)) => return Err(unknown_option(&name, "msglog", &[])),
         Some(Piece::Value(value)) => text(value)?,
     };
@@ -293,6 +293,15 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
     }
     let hint = did_you_mean(&verb, verbs(noun));
     Err(Failure::Usage(format!("there is no `{noun} {verb}`{hint} See `msglog help {noun}`.")))
+}
+
+/// What is wrong with a command line that has options and no command.
+fn no_command(globals: &Globals) -> String {
+    match &globals.socket {
+        // As in `msglog --socket $SOCK ping`, where the variable is empty.
+        Some(path) => format!("a command is missing: `{}` was taken for the socket's path", path.display()),
+        None => "a command is missing".into(),
+    }
 }
 
 /// A usage failure for a command line that ends too early, with the help on these words.
@@ -413,7 +422,7 @@ mod tests {
     #[test]
     fn a_command_line_that_ends_too_early_gets_the_help_as_a_failure() {
         assert!(usage_of(&[]).starts_with("a command is missing\n\nmsglog talks to"));
-        assert!(usage_of(&["--socket", "ping"]).starts_with("a command is missing"));
+        assert!(usage_of(&["--socket", "ping"]).starts_with("a command is missing: `ping` was taken"));
         let usage = usage_of(&["message"]);
         assert!(usage.starts_with("`message` needs a verb\n\nUsage: msglog message VERB"), "{usage}");
     }

@@ -245,7 +245,7 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
         Type::Json | Type::Requests | Type::Materials => {
             let problem = |error: serde_json::Error| {
                 if is_several(value) {
-                    return format!("{name} takes one JSON value, and this holds more than one JSON value");
+                    return format!("{name} holds more than one JSON value");
                 }
                 format!("{name} takes JSON, and `{value}` is none: {error}\n{}", quoting(value))
             };

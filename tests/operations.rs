@@ -9,10 +9,11 @@ use common::{finish, msglogd};
 
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 
-/// The options that `msglogd --help` lists.
+/// The options of the daemon that `msglogd --help` lists: those that are variables too, unlike --yes.
 fn options() -> BTreeSet<String> {
     let help = finish(msglogd().arg("--help")).stdout;
-    let lines = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let lines = help.lines().filter(|line| line.contains("MSGLOGD_"));
+    let lines = lines.filter_map(|line| line.trim_start().strip_prefix("--"));
     lines.filter_map(|line| line.split_whitespace().next().map(|name| format!("--{name}"))).collect()
 }
 

@@ -37,7 +37,7 @@ const MODE: u32 = 0o600;
 /// ever. `Exit::Io`.
 pub fn passed(options: &Options) -> Result<Option<Listening>, Exit> {
     let Some(passed) = passed_by_systemd()? else { return Ok(None) };
-    if let Some(named) = options.socket.as_ref().filter(|named| **named != passed.path) {
+    if let Some(named) = options.socket.as_ref().filter(|named| !is_same(named, &passed.path)) {
         return Err(Exit::Usage(format!(
             "--socket names {}, and systemd passed {}: leave --socket (MSGLOGD_SOCKET) out, or change ListenStream= \
              (systemctl edit msglogd.socket)",
@@ -67,6 +67,11 @@ pub fn listen(options: &Options) -> Result<Listening, Exit> {
             .map_err(|error| Exit::Io(error.to_string()))?;
     }
     listen_at(&path, options.socket_mode.unwrap_or(MODE))
+}
+
+/// Whether two paths lead to one file, as those in `/run` and `/var/run` do.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn passed_by_systemd() -> Result<Option<Listening>, Exit> {

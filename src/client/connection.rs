@@ -139,15 +139,10 @@ fn who_may(path: &Path) -> String {
     format!("a daemon's socket is there, for the group {group}: adduser USER {group}, then log in anew")
 }
 
-/// The name of a group, or its number where `/etc/group` has none.
+/// The name of a group, or its number where it has none.
 fn group_name(gid: u32) -> String {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let name = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == gid.to_string()).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| gid.to_string())
+    let group = nix::unistd::Group::from_gid(gid.into());
+    group.ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
 }
 
 impl Connection {

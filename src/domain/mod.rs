@@ -6,6 +6,7 @@
 
 pub mod chats;
 pub mod command;
+mod delivery;
 pub mod event;
 pub mod forget;
 pub mod formulas;

@@ -174,7 +174,8 @@ mod tests {
                 let before = place.seek_before(&key).expect("whole").then(|| place.key().to_vec());
                 prop_assert_eq!(before.as_ref(), keys.range(..key.clone()).next_back());
                 let next = place.advance().expect("whole").then(|| place.key().to_vec());
-                prop_assert_eq!(next.as_ref().filter(|_| before.is_some()), behind.as_ref().filter(|_| before.is_some()));
+                let (next, behind) = if before.is_some() { (next, behind) } else { (None, None) };
+                prop_assert_eq!(next, behind);
             }
         }
     }

@@ -1,0 +1,186 @@
+//! In which order the ready jobs of a queue are delivered: see [`super::jobs`] for the classes that they stand in.
+
+use std::collections::VecDeque;
+
+use super::jobs::{CLASSES, Queue};
+use super::table::{Facts, malformed, scan_prefix};
+use crate::codec::{read_ordered, write_ordered};
+use crate::error::Result;
+
+/// Jobs that came back are looked up so many at a time, to be merged with the others.
+const CAME_BACK_AT_ONCE: usize = 64;
+
+impl Queue {
+    /// Visits the seqs of ready jobs in the order of delivery.
+    ///
+    /// # Errors
+    /// What reading the table and `visit` say.
+    pub fn visit_ready(&self, facts: &dyn Facts, visit: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
+        let mut going = self.visit_class(facts, 0, 0, visit)?;
+        for class in (1..CLASSES).step_by(2) {
+            if going {
+                going = self.visit_both(facts, class, visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits the ready jobs of a priority by seq: of a class and of the one behind it, of those that came back.
+    /// `false` when it was stopped.
+    fn visit_both(
+        &self,
+        facts: &dyn Facts,
+        class: usize,
+        visit: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut came_back = VecDeque::new();
+        let mut from = Some(0);
+        // The next that came back, looked up when it is needed.
+        let mut next = |taken: bool| -> Result<Option<u64>> {
+            if taken {
+                came_back.pop_front();
+            }
+            if came_back.is_empty()
+                && let Some(place) = from
+            {
+                self.visit_class(facts, class + 1, place, &mut |seq| {
+                    came_back.push_back(seq);
+                    Ok(came_back.len() < CAME_BACK_AT_ONCE)
+                })?;
+                from = came_back.back().map(|last| last + 1);
+            }
+            Ok(came_back.front().copied())
+        };
+        let mut other = next(false)?;
+        let mut going = self.visit_class(facts, class, 0, &mut |seq| {
+            while let Some(before) = other.filter(|other| *other < seq) {
+                if !visit(before)? {
+                    return Ok(false);
+                }
+                other = next(true)?;
+            }
+            visit(seq)
+        })?;
+        while going && let Some(seq) = other {
+            going = visit(seq)?;
+            other = next(true)?;
+        }
+        Ok(going)
+    }
+
+    /// Visits the ready jobs of a class from a place on, in order. `false` when it was stopped.
+    fn visit_class(
+        &self,
+        facts: &dyn Facts,
+        class: usize,
+        from: u64,
+        visit: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut going = true;
+        if self.ready[class].count > 0 {
+            let prefix = self.ready_prefix(class);
+            let mut start = prefix.clone();
+            write_ordered(&mut start, from.max(self.ready[class].front));
+            scan_prefix(facts, &prefix, &start, &mut |key, _| {
+                let seq = seq_of_ready(class, key.get(prefix.len()..).unwrap_or_default());
+                going = visit(seq.ok_or_else(|| malformed("ready job"))?)?;
+                Ok(going)
+            })?;
+        }
+        Ok(going)
+    }
+
+    /// The seq of the ready job that was put first.
+    ///
+    /// # Errors
+    /// What reading the table says.
+    pub fn oldest_ready(&self, facts: &dyn Facts) -> Result<Option<u64>> {
+        let mut oldest: Option<u64> = None;
+        for class in 0..CLASSES {
+            self.visit_class(facts, class, 0, &mut |seq| {
+                oldest = Some(oldest.map_or(seq, |oldest| oldest.min(seq)));
+                // Expired leases stand by the time they ran out; all other classes by seq.
+                Ok(class == 0)
+            })?;
+        }
+        Ok(oldest)
+    }
+}
+
+/// The seq in a ready job's key, from what stands behind its class.
+fn seq_of_ready(class: usize, mut rest: &[u8]) -> Option<u64> {
+    let first = read_ordered(&mut rest)?;
+    if class > 0 {
+        return Some(first);
+    }
+    // Between when its lease ran out and its seq stands its priority.
+    rest = rest.get(1..)?;
+    read_ordered(&mut rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Fact;
+    use crate::domain::testing::folded;
+
+    #[test]
+    fn jobs_are_delivered_by_when_their_lease_ran_out_then_by_priority_and_then_by_seq() {
+        let queue = || "q".to_owned();
+        let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
+        let leased = |job, lease_ms| {
+            let lease = format!("lease {job}");
+            Fact::JobLeased { queue: queue(), job, lease, attempt: 1, lease_ms }
+        };
+        let expired = |job| Fact::JobExpired { queue: queue(), job, dead: false };
+        let nacked = |job| Fact::JobNacked { queue: queue(), job, delay_ms: 0, dead: false };
+        let order = |story: Vec<Fact>| {
+            folded(story, |table| {
+                let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+                let mut seqs = Vec::new();
+                let visited = queue.visit_ready(&table, &mut |seq| {
+                    seqs.push(seq);
+                    Ok(true)
+                });
+                visited.expect("memory");
+                seqs
+            })
+        };
+        // These leases end at the same time.
+        let together = [put(0), put(9), put(9), leased(1, 10), leased(2, 10), leased(3, 10)];
+        let story = together.into_iter().chain([expired(1), expired(3), expired(2)]);
+        assert_eq!(order(story.collect()), [2, 3, 1]);
+        // Those that came back have the places of their seqs again.
+        let mut story: Vec<Fact> = (0..300).map(|_| put(5)).collect();
+        story.push(put(7));
+        story.extend((1..=200).map(|job| leased(job, 1000)));
+        story.extend((2..=200).step_by(2).map(nacked));
+        let left = |from: u64| [301].into_iter().chain((from..=200).step_by(2)).chain(201..=300);
+        assert_eq!(order(story.clone()), left(2).collect::<Vec<u64>>());
+        story.extend((2..100).step_by(2).map(|job| leased(job, 1000)));
+        assert_eq!(order(story), left(100).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn the_oldest_ready_job_is_found_whatever_is_delivered_first() {
+        let oldest = |story: Vec<Fact>| {
+            folded(story, |table| {
+                let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+                queue.oldest_ready(&table).expect("memory")
+            })
+        };
+        let queue = || "q".to_owned();
+        let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
+        assert_eq!(oldest(vec![put(9), put(1), put(5)]), Some(1));
+        assert_eq!(oldest(vec![put(1), put(9), put(5)]), Some(1));
+        // Leases that ran out stand by when they did.
+        let leased = |job, lease_ms| {
+            let lease = format!("lease {job}");
+            Fact::JobLeased { queue: queue(), job, lease, attempt: 1, lease_ms }
+        };
+        let expired = |job| Fact::JobExpired { queue: queue(), job, dead: false };
+        let both = vec![put(5), put(5), leased(1, 2000), leased(2, 1000), expired(2), expired(1)];
+        assert_eq!(oldest(both), Some(1));
+        assert_eq!(oldest(vec![put(5), leased(1, 1000)]), None);
+    }
+}

@@ -25,7 +25,7 @@ use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::index::tail::{Tail, removals};
-use crate::limits::{FLUSH_BYTES, TAILS};
+use crate::limits::{FLUSH_BYTES, FRAME_BYTES, TAILS};
 use crate::log::compacted::Compacted;
 use crate::log::files::{LogFiles, check_beginning, open_segments};
 use crate::log::recovery::{self, Failure, Start};
@@ -212,6 +212,8 @@ struct Replay {
     segments: Arc<Vec<Arc<Segment>>>,
     batch: Option<Batch>,
     offsets: Vec<u32>,
+    /// Bytes of JSON in the batch: events may be large.
+    gathered: usize,
     /// Why the run files are of no use.
     damaged_index: Option<Error>,
 }
@@ -227,6 +229,7 @@ impl Replay {
             segments: Arc::default(),
             batch: None,
             offsets: Vec::new(),
+            gathered: 0,
             damaged_index: None,
         }
     }
@@ -344,6 +347,7 @@ impl Replay {
             return Err(if corrupt { self.index_failed(error) } else { damage(error) });
         }
         self.offsets.push(offset);
+        self.gathered += json.len();
         Ok(())
     }
 
@@ -362,13 +366,14 @@ impl Replay {
     }
 
     fn is_full(&self) -> bool {
-        self.offsets.len() >= REPLAY_EVENTS
+        self.offsets.len() >= REPLAY_EVENTS || self.gathered >= FRAME_BYTES
     }
 
     /// Adds what was gathered to the tail.
     fn add(&mut self) -> Result<(), Failure> {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let offsets = std::mem::take(&mut self.offsets);
+        self.gathered = 0;
         self.counts = batch.counts();
         let deleted = removals(batch.events(), &self.runs, &self.tails);
         let deleted = deleted.map_err(|error| self.index_failed(error))?;
@@ -393,3 +398,6 @@ impl Replay {
         self.files.announce(&self.runs)
     }
 }
+
+#[cfg(test)]
+mod tests;

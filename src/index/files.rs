@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::BlockCache;
+use super::levels::due;
 use super::merge::{self, merge_into, meta_of};
 use super::run::{Meta, Run};
 use super::run_writer::{EachOffsets, RunWriter};
@@ -51,8 +52,13 @@ fn line_of(runs: &[Arc<Run>]) -> Result<Vec<u8>> {
     Ok(line)
 }
 
+fn nothing_to_merge() -> Error {
+    Error::new(Code::Internal, "there is nothing to merge")
+}
+
 /// The file of a run. A compaction makes another one for the same seqs.
-fn name_of(meta: &Meta) -> String {
+#[must_use]
+pub fn name_of(meta: &Meta) -> String {
     let Meta { first, last, generation, .. } = meta;
     match generation {
         0 => format!("{first:020}-{last:020}.run"),
@@ -189,7 +195,7 @@ impl RunFiles {
     /// # Errors
     /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written.
     pub fn merge(&self, runs: &[Arc<Run>], bottom: bool, pause: &mut dyn FnMut()) -> Result<Arc<Run>> {
-        let meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
+        let meta = meta_of(runs).ok_or_else(nothing_to_merge)?;
         self.merge_as(&name_of(&meta), runs, bottom, pause)
     }
 
@@ -209,6 +215,28 @@ impl RunFiles {
         self.make(name, merge::keys(runs), bytes, &offsets, pause, |writer, pause| {
             merge_into(runs, bottom, writer, pause)
         })
+    }
+
+    /// Makes one file of those that should become one, until none should. `name` is the file of such a run;
+    /// `announce` makes the runs known, and then the files that were merged are removed.
+    ///
+    /// # Errors
+    /// As [`RunFiles::merge`], and what `announce` says.
+    pub fn merge_due(
+        &self,
+        runs: &mut Vec<Arc<Run>>,
+        mut name: impl FnMut(&Meta) -> String,
+        mut announce: impl FnMut(&[Arc<Run>]) -> Result<()>,
+    ) -> Result<()> {
+        while let Some(start) = due(runs, |_| true) {
+            let old = &runs[start..];
+            let meta = meta_of(old).ok_or_else(nothing_to_merge)?;
+            let merged = self.merge_as(&name(&meta), old, start == 0, &mut || {})?;
+            let replaced: Vec<Arc<Run>> = runs.splice(start.., [merged]).collect();
+            announce(runs)?;
+            self.remove(&replaced);
+        }
+        Ok(())
     }
 
     /// Makes a run file of a tail that no event is added to any more.
@@ -295,7 +323,7 @@ impl RunFiles {
     /// Removes files that the manifest names no more.
     pub fn remove(&self, runs: &[Arc<Run>]) {
         for run in runs {
-            self.remove_leftover(&name_of(run.meta()));
+            self.remove_leftover(run.file().1);
         }
     }
 }

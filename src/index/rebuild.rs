@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::files::RunFiles;
-use super::levels::due;
 use super::places::PlacesWriter;
 use super::run::{Meta, Run};
 use super::run_writer::cannot_write;
@@ -27,7 +26,6 @@ pub struct Rebuild {
     times: Option<(Timestamp, Timestamp)>,
     /// What was made so far, in files that no manifest names.
     pieces: Vec<Arc<Run>>,
-    names: Vec<String>,
     made: u64,
 }
 
@@ -41,7 +39,6 @@ impl Rebuild {
             contents: Contents::default(),
             times: None,
             pieces: Vec::new(),
-            names: Vec::new(),
             made: 0,
         }
     }
@@ -82,34 +79,28 @@ impl Rebuild {
             last_at,
             ..Meta::default()
         };
-        let (name, bottom) = (self.next_name(), self.pieces.is_empty());
-        let piece = self.files.make(&name, keys(&contents), 0, &[], &mut || {}, |writer, _| {
-            write_entries(&contents, &[], *first, bottom, &mut meta, writer)?;
-            let mut out = PlacesWriter::default();
-            let mut push = |(seq, offset): &(u64, u32)| out.push(writer, *seq, *offset);
-            places
-                .iter()
-                .try_for_each(&mut push)
-                .and_then(|()| out.finish(writer))
-                .map_err(|error| cannot_write(&error))?;
-            Ok(meta)
-        })?;
+        let bottom = self.pieces.is_empty();
+        let piece = self.files.make(
+            &next_name(&mut self.made),
+            keys(&contents),
+            0,
+            &[],
+            &mut || {},
+            |writer, _| {
+                write_entries(&contents, &[], *first, bottom, &mut meta, writer)?;
+                let mut out = PlacesWriter::default();
+                let mut push = |(seq, offset): &(u64, u32)| out.push(writer, *seq, *offset);
+                places
+                    .iter()
+                    .try_for_each(&mut push)
+                    .and_then(|()| out.finish(writer))
+                    .map_err(|error| cannot_write(&error))?;
+                Ok(meta)
+            },
+        )?;
         self.pieces.push(piece);
-        self.names.push(name);
-        while let Some(start) = due(&self.pieces, |_| true) {
-            let name = self.next_name();
-            let merged = self.files.merge_as(&name, &self.pieces[start..], start == 0, &mut || {})?;
-            self.pieces.truncate(start);
-            self.pieces.push(merged);
-            self.names.drain(start..).for_each(|name| self.files.remove_leftover(&name));
-            self.names.push(name);
-        }
-        Ok(())
-    }
-
-    fn next_name(&mut self) -> String {
-        self.made += 1;
-        format!("piece-{}.tmp", self.made)
+        let Rebuild { files, pieces, made, .. } = self;
+        files.merge_due(pieces, |_| next_name(made), |_| Ok(()))
     }
 
     /// Makes the run file of all events up to the checkpoint's last, after as many compactions. No manifest
@@ -129,8 +120,15 @@ impl Rebuild {
     /// Removes the files that it made on the way: one that fails must leave none, for a full disk needs their
     /// room.
     pub fn remove_pieces(&mut self) {
-        self.names.drain(..).for_each(|name| self.files.remove_leftover(&name));
+        self.files.remove(&self.pieces);
+        self.pieces.clear();
     }
+}
+
+/// The file of the next piece, of which so many were made.
+fn next_name(made: &mut u64) -> String {
+    *made += 1;
+    format!("piece-{made}.tmp")
 }
 
 #[cfg(test)]
@@ -191,7 +189,8 @@ mod tests {
         for number in 1..=3 {
             rebuild.add(&post(number * gap, "word"), 100).expect("memory");
         }
-        assert_eq!(rebuild.names, ["piece-1.tmp", "piece-2.tmp"]);
+        let names: Vec<&str> = rebuild.pieces.iter().map(|piece| piece.file().1).collect();
+        assert_eq!(names, ["piece-1.tmp", "piece-2.tmp"]);
         let metas: Vec<&Meta> = rebuild.pieces.iter().map(|piece| piece.meta()).collect();
         let covered: Vec<_> = metas.iter().map(|meta| (meta.first, meta.last, meta.dense_from)).collect();
         assert_eq!(covered, [(1, gap, gap + 1), (gap + 1, 2 * gap, 2 * gap + 1)]);

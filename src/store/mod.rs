@@ -22,7 +22,7 @@ use std::time::Instant;
 use crate::domain::event::Event;
 use crate::domain::table::{Counts, Facts};
 use crate::error::{Code, Error};
-use crate::index::files::RunFiles;
+use crate::index::files::{RunFiles, name_of};
 use crate::index::run::Run;
 use crate::index::tail::{Tail, removals};
 use crate::limits::{FLUSH_BYTES, FRAME_BYTES, TAILS};
@@ -131,7 +131,9 @@ pub fn open(
     };
     // Room that a start may need; nothing of it was ever a part of the index.
     files.remove_temporaries();
+    let mut known = 0;
     let opened = files.read(lost).and_then(|runs| {
+        known = runs.last().map_or(0, |run| run.meta().last);
         let mut replay = Replay::new(files.clone(), runs);
         let store = replay.open(storage, folders, segment_bytes, progress);
         replay.damaged_index.map_or(Ok(store), Err)
@@ -139,6 +141,7 @@ pub fn open(
     let store = opened.unwrap_or_else(|error| {
         progress.say(&format!("{error}; building the index anew from the log"));
         healed = true;
+        give_room(storage, folders, &files, known);
         Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
     })?;
     // Nothing is removed from a folder that no daemon starts on. What cannot be removed only takes room.
@@ -149,6 +152,25 @@ pub fn open(
         Err(error) => progress.say(&format!("the index is not written yet: {error}")),
     }
     Ok(store)
+}
+
+/// Removes the run files, which are of no use, if the log is whole and the index comes back from it: on a disk
+/// that is nearly full those that are made anew need that room. They know the event `known`.
+fn give_room(storage: &Arc<dyn Storage>, folders: &Folders, files: &RunFiles, known: u64) {
+    let is_whole = || -> Result<bool, Failure> {
+        let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
+        let log_files = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Read)?;
+        check_beginning(&log_files.segments, &folders.log, &compacted, known)?;
+        if compacted.last > 0 {
+            compacted_part::open_checkpoint(storage.as_ref(), &folders.log, &compacted, &mut |_| Ok(()))?;
+        }
+        let read = recovery::read(log_files.segments.clone(), Start::default(), &mut |_, _| Ok(()))?;
+        log_files.check_end(read.last).map(|()| read.last >= known)
+    };
+    // The start itself tells what is wrong with the log. What cannot be removed only takes room.
+    if is_whole().unwrap_or(false) {
+        let _ = files.announce(&[]).and_then(|()| files.remove_others());
+    }
 }
 
 /// The bytes that a replay has before it.
@@ -395,7 +417,13 @@ impl Replay {
         }
         let oldest = self.tails.remove(0);
         self.runs.push(self.files.write(&oldest, self.runs.is_empty())?);
-        self.files.announce(&self.runs)
+        self.files.announce(&self.runs)?;
+        // Merged as they come they are few, take their room once, and the daemon has nothing to catch up with.
+        match self.files.merge_due(&mut self.runs, name_of, |runs| self.files.announce(runs)) {
+            // Without the room for it there are more files than there should be, and the daemon goes on merging.
+            Err(error) if error.code() == Code::ReadOnly => Ok(()),
+            merged => merged,
+        }
     }
 }
 

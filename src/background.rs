@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
 use crate::index::levels::due;
 use crate::index::run::Run;
 use crate::index::tail::Tail;
+use crate::paths::for_shell;
 use crate::report;
 use crate::stats::Stats;
 use crate::writer::{Compaction, ToBackground, ToWriter};
@@ -41,13 +42,26 @@ impl Background {
     pub fn run(self, runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
-        let mut desk = Desk { runs, part: 0, put_off: VecDeque::new(), replaced: Replaced::default() };
+        let mut desk = Desk {
+            runs,
+            part: 0,
+            damaged: Vec::new(),
+            put_off: VecDeque::new(),
+            replaced: Replaced::default(),
+        };
         loop {
-            while let Some(start) = due(&desk.runs, |run| run.meta().first > desk.part) {
-                if let Err(error) = self.tier(start, &mut desk, work) {
+            while let Some(start) = due(&desk.runs, |run| desk.may_merge(run)) {
+                let Err(error) = self.tier(start, &mut desk, work) else { continue };
+                if error.code() == Code::ReadOnly {
                     report::warning(&format!("run files stay as they are for now: {error}"));
                     break;
                 }
+                desk.leave_out(&error, start);
+                report::warning(&format!(
+                    "a damaged run file stays as it is: {error}; its index comes back from the log: stop the daemon \
+                     and run: rm -r {}",
+                    for_shell(self.files.folder())
+                ));
             }
             let put_off = desk.put_off.pop_front();
             let Some(given) = put_off.or_else(|| desk.replaced.receive(work)) else { return };
@@ -143,12 +157,28 @@ struct Desk {
     runs: Vec<Arc<Run>>,
     /// Runs up to here are being replaced: no file is made of one of them and a later one.
     part: u64,
+    /// Files of runs that cannot be read: what is behind them is merged without them.
+    damaged: Vec<String>,
     /// What came during a merge and must wait for its end, in order.
     put_off: VecDeque<ToBackground>,
     replaced: Replaced,
 }
 
 impl Desk {
+    fn may_merge(&self, run: &Run) -> bool {
+        run.meta().first > self.part && !self.damaged.iter().any(|file| file == run.file().1)
+    }
+
+    /// Notes which of the runs from `start` on cannot be read; all of them when the error does not say.
+    fn leave_out(&mut self, error: &Error, start: usize) {
+        let file = error.file().and_then(|path| path.rsplit('/').next());
+        let merged = self.runs.get(start..).unwrap_or_default();
+        let known = merged.iter().any(|run| Some(run.file().1) == file && self.may_merge(run));
+        let of = |run: &&Arc<Run>| !known || Some(run.file().1) == file;
+        let names: Vec<String> = merged.iter().filter(of).map(|run| run.file().1.to_owned()).collect();
+        self.damaged.extend(names);
+    }
+
     /// A compaction comes next, and takes the place of the tails that it covers.
     fn put_in_front(&mut self, compaction: Box<Compaction>) {
         let last = compaction.run.meta().last;
@@ -197,6 +227,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::domain::event::Event;
     use crate::domain::table::{Changes, Counts};
     use crate::domain::testing;
     use crate::index::tail::Added;
@@ -237,13 +268,41 @@ mod tests {
         }
     }
 
+    /// A tail of one event.
+    fn tail_of(event: Event) -> Arc<Tail> {
+        let tail = Arc::new(Tail::new(event.seq));
+        let (changes, counts) = (Changes::default(), Counts::default());
+        tail.add(Added { events: &[event], offsets: &[0], changes, counts, deleted: Vec::new() });
+        tail
+    }
+
+    #[test]
+    fn runs_behind_a_damaged_one_are_merged_without_it() {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let files = RunFiles::new(Arc::clone(&storage), "/index".into());
+        let mut tails = testing::events().take(18).map(tail_of);
+        let damaged = files.write(&tails.next().expect("an event"), true).expect("memory");
+        let path = files.folder().join(damaged.file().1);
+        storage.open(&path, Open::Write).and_then(|file| file.write_at(&[0xff; 8], 0)).expect("memory");
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let background = Background { files, writer, stats: Arc::default() };
+        tails.for_each(|tail| to_background.send(ToBackground::Flush(tail)).expect("it lives"));
+        drop(to_background);
+        background.run(vec![damaged], &work);
+        let (mut merged, mut largest) = (0, 0);
+        for message in told.try_iter() {
+            let ToWriter::Merged(run) = message else { panic!("nothing else was done") };
+            assert!(run.meta().first > 1, "the damaged one");
+            merged += usize::from(run.meta().first < run.meta().last);
+            largest = largest.max(run.meta().last - run.meta().first + 1);
+        }
+        assert!(merged >= 1 && largest >= 8, "{merged} merges, the largest of {largest} events");
+    }
+
     #[test]
     fn a_compaction_is_taken_though_the_tail_that_it_covers_cannot_be_written() {
         let storage = Arc::new(Stubborn::default());
-        let tail = Arc::new(Tail::new(1));
-        let event = testing::events().next().expect("an event");
-        let (changes, counts) = (Changes::default(), Counts::default());
-        tail.add(Added { events: &[event], offsets: &[0], changes, counts, deleted: Vec::new() });
+        let tail = tail_of(testing::events().next().expect("an event"));
         let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
         let run = files.write(&tail, true).expect("memory");
         storage.1.store(true, Ordering::SeqCst);

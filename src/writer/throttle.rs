@@ -18,6 +18,9 @@ const BYTES_A_RUN_FILE: u64 = 128 << 10;
 const WAIT_LEAST: Duration = Duration::from_micros(500);
 /// No wait is longer, so that reads of what was just written, and syncs, stay in time.
 const WAIT_MOST: Duration = Duration::from_millis(50);
+/// What was not waited for goes with the next requests, no more of it than this: whoever comes a while later
+/// pays for nobody else.
+const DUE_MOST: Duration = Duration::from_secs(1);
 
 /// So much is added without a wait until the background counts as able to keep up again.
 const BUSY_BYTES: u64 = 8 << 20;
@@ -50,7 +53,8 @@ impl Throttle {
         self.busy_bytes = BUSY_BYTES;
         let work_us = added * ADDING_A_KIBIBYTE_US / 1024;
         let share = past.saturating_mul(past) >> 20;
-        self.due += Duration::from_micros(work_us.saturating_mul(share) >> 20);
+        let more = Duration::from_micros(work_us.saturating_mul(share) >> 20);
+        self.due = self.due.saturating_add(more).min(DUE_MOST);
         let wait = self.due.min(WAIT_MOST);
         (wait >= WAIT_LEAST).then(|| {
             self.due -= wait;
@@ -106,6 +110,14 @@ mod tests {
         assert!((40..60).contains(&megabytes[1].as_millis()), "{megabytes:?}");
         let files = waited(&mut Throttle::default(), 0, 1024, SLOW_RUN_FILES + 8);
         assert!((10..30).contains(&files.as_millis()), "{files:?}");
+    }
+
+    #[test]
+    fn what_is_left_to_wait_for_has_a_bound() {
+        let mut throttle = Throttle::default();
+        let far_behind = SLOW_BYTES + (256 << 20);
+        let waits = std::iter::repeat_with(|| throttle.wait(far_behind, 0)).take(1000);
+        assert_eq!(waits.flatten().sum::<Duration>(), DUE_MOST);
     }
 
     #[test]

@@ -14,6 +14,8 @@ const ROOM_BYTES: u64 = 256 << 10;
 /// Room that is kept for what gives room back when the disk is full: a sixteenth of a segment, at most
 /// this. It is part of the room made ahead, so it is there already when the disk is not.
 const RESERVE_BYTES_MAX: u64 = 1 << 20;
+/// Where a segment ends at the latest: the index has 32 bits for a place in one.
+const END_MAX: u64 = u32::MAX as u64;
 /// What is written ahead, in one call at most. A page of it takes no memory until it is read.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
@@ -89,10 +91,17 @@ impl LogWriter {
     pub fn has_room(&mut self, lines: u64, may_use_reserve: bool) -> bool {
         let end = self.position + HEADER_ROOM as u64 + lines;
         let reserve = self.reserve();
-        if end + reserve > self.room {
+        if end + reserve > self.room && self.fits(lines) {
             self.make_room(end + reserve);
         }
-        end + if may_use_reserve { 0 } else { reserve } <= self.room
+        self.fits(lines) && end + if may_use_reserve { 0 } else { reserve } <= self.room
+    }
+
+    /// Whether a frame with so many bytes of lines may be part of the newest segment. Such a segment is long only
+    /// when the next one could not be begun.
+    #[must_use]
+    pub fn fits(&self, lines: u64) -> bool {
+        self.position + HEADER_ROOM as u64 + lines <= END_MAX
     }
 
     /// Appends the events `first` to `last`, whose lines `frame` has. Answers where the lines begin in the
@@ -105,6 +114,10 @@ impl LogWriter {
         let (prev, synced) = (self.last, self.synced);
         let whole = frame.close(&Header { v: VERSION, first, last, prev, synced, bytes });
         let end = self.position + whole.len() as u64;
+        if end > END_MAX {
+            let what = "the segment has 4 GiB, and the next one could not be begun";
+            return Err(AppendError::Refused(io::Error::other(what)));
+        }
         if end > self.room {
             self.make_room(end);
         }
@@ -348,6 +361,22 @@ mod tests {
         log.trim().and_then(|()| roll(&mut log)).expect("memory");
         assert!(!log.is_full());
         assert_eq!(log.room, log.reserve());
+    }
+
+    #[test]
+    fn a_frame_that_would_end_behind_4_gib_of_a_segment_is_refused() {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let path = segment::path(Path::new("/log"), 1);
+        let file = storage.open(&path, Open::Create).expect("memory");
+        let segment = Arc::new(Segment { first: 1, path, file });
+        let position = END_MAX - 1000;
+        let folder = Path::new("/log").to_owned();
+        let mut log = LogWriter::continue_at(storage, folder, segment, SEGMENT_BYTES, position, END_MAX, 7);
+        assert!(log.fits(100) && !log.fits(1000) && !log.has_room(1000, true));
+        let mut frame = Frame::default();
+        frame.add(&[b'x'; 1000]);
+        assert!(matches!(log.append(8, 8, &mut frame), Err(AppendError::Refused(_))));
+        assert_eq!((log.last(), log.segment().file.length().expect("memory")), (7, 0), "nothing was written");
     }
 
     #[test]

@@ -145,10 +145,17 @@ impl Writer {
         }
         self.around.stats.refused_append();
         let file = self.log.segment().path.display();
-        let message = format!(
-            "nothing was written: the disk that holds {file} is full; acks, nacks, extends, deletes and purges \
-             still work, and everything else again when there is room"
-        );
+        let message = if self.log.fits(bytes as u64) {
+            format!(
+                "nothing was written: the disk that holds {file} is full; acks, nacks, extends, deletes and purges \
+                 still work, and everything else again when there is room"
+            )
+        } else {
+            format!(
+                "nothing was written: {file} has 4 GiB, and the next segment cannot be begun; the daemon's own \
+                 messages say why"
+            )
+        };
         Err(Error::new(Code::ReadOnly, message))
     }
 

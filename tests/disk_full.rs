@@ -158,6 +158,8 @@ fn deletes_go_through_though_the_disk_filled_up_when_a_segment_was_to_be_begun()
         // It finds no room, and takes none from those who need it.
         client.refused(json!({"cmd": "log.compact"}), "read_only");
         (20..40).for_each(|key| drop(client.ok(delete(key))));
+        let told = daemon.stderr().matches("the segment goes on").count();
+        assert!(told <= 1, "{size}: {}", daemon.stderr());
         drop(client);
         daemon.crash();
         (40..50).for_each(|key| drop(daemon.connect().ok(delete(key))));

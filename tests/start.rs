@@ -321,3 +321,29 @@ fn what_cannot_be_printed_is_no_success() {
     let checked = check.arg("check").arg("--data").arg(daemon.data()).stdout(full()).status();
     assert_eq!(checked.expect("it ends").code(), Some(74));
 }
+
+#[test]
+fn a_log_of_more_segments_than_the_soft_limit_of_open_files_is_checked_and_served() {
+    const FILES: usize = 64;
+    let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
+    let mut client = daemon.connect();
+    for number in 0..FILES {
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{number}"), "value": "v".repeat(5000)}));
+    }
+    drop(client);
+    assert!(common::segments(&daemon.data()).len() >= FILES);
+    daemon.kill();
+    let limited = |command: &Command| {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -S -n {}; exec \"$0\" \"$@\"", FILES / 2);
+        shell.args(["-c", &script]).arg(command.get_program()).args(command.get_args());
+        finish(&mut shell)
+    };
+    let data = daemon.data();
+    for action in [["check"].as_slice(), &["repair"], &["repair", "--yes"]] {
+        let mut command = msglogd();
+        command.args(action).arg("--data").arg(&data);
+        let finished = limited(&command);
+        assert_eq!(finished.code, Some(0), "{action:?}: {finished:?}");
+    }
+}

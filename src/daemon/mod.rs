@@ -89,6 +89,7 @@ const READERS: usize = 4;
 pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(), Exit> {
     // Nothing this process makes is for others: data 0700 and 0600, the socket until its mode is set.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    raise_descriptors();
     match options::parse(arguments, &crate::paths::process_environment) {
         Ok(Action::Print(text)) => print(&text),
         Ok(Action::Serve(options)) => {
@@ -125,9 +126,9 @@ fn serve(options: Options) -> Result<(), Exit> {
     }
     let passed = socket::passed(&options)?;
     let _lock = take_data(&data)?;
-    let limits = with_descriptors(&options);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let folders = Folders::new(&data);
+    let limits = with_descriptors(&options, &folders);
     let opened = store::open(&storage, &folders, limits.segment_bytes, &mut Starting::on(&data));
     let store = opened.map_err(|failure| refusal(&failure, &data))?;
     compare_clocks(store.snapshot.last_at);
@@ -359,22 +360,27 @@ fn take_data(data: &Path) -> Result<fs::File, Exit> {
     store::lock(data, true).map_err(failed)
 }
 
+/// Lets this process have as many files open as the system lets it: each segment of the log takes one, and each
+/// file of the index.
+fn raise_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where that is refused the limit stays, and what cannot be opened is told.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 /// The limits, with connections no more than descriptors allow.
-fn with_descriptors(options: &Options) -> crate::limits::Limits {
-    /// Descriptors for everything but connections.
+fn with_descriptors(options: &Options, folders: &Folders) -> crate::limits::Limits {
+    /// Descriptors for everything but connections and the files that there are: also those files are more later.
     const OTHERS: u64 = 256;
+    let files_in = |folder| Disk.list(folder).map_or(0, |names| names.len() as u64);
+    let files = files_in(&folders.log) + files_in(&folders.index);
     let mut limits = options.limits.clone();
-    let wanted = limits.connections as u64 + OTHERS;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_some_and(|current| current < wanted) {
-        let raised = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: raised, maximum });
-    }
+    let wanted = limits.connections as u64 + files + OTHERS;
     if let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < wanted) {
-        limits.connections = usize::try_from(current.saturating_sub(OTHERS)).unwrap_or(1).max(1);
+        limits.connections = usize::try_from(current.saturating_sub(files + OTHERS)).unwrap_or(1).max(1);
         limits.connections_per_uid = limits.connections_per_uid.min(limits.connections);
         report::warning(&format!(
-            "only {} connections: the system allows {current} open files",
+            "only {} connections: the system allows {current} open files, and log and index have {files}",
             limits.connections
         ));
     }

@@ -212,7 +212,8 @@ impl LogWriter {
         let renamed = self.storage.rename(&prepared.temporary, &prepared.path);
         renamed.inspect_err(|_| self.discard(&prepared))?;
         let Prepared { path, file, room, .. } = prepared;
-        self.storage.sync_folder(&self.folder)?;
+        // Each attempt has a name of its own: what is not begun must not be left.
+        self.storage.sync_folder(&self.folder).inspect_err(|_| drop(self.storage.remove(&path)))?;
         self.segment = Arc::new(Segment { first: self.last + 1, path, file });
         (self.position, self.room, self.full_at) = (0, room, self.segment_bytes);
         Ok(())
@@ -257,6 +258,7 @@ fn write_zeros(file: &dyn File, mut from: u64, to: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
     use super::*;
     use crate::log::recovery::{Start, read};
@@ -265,8 +267,88 @@ mod tests {
 
     const SEGMENT_BYTES: u64 = 1 << 20;
 
+    /// A file system on which some of what is done fails.
+    #[derive(Default)]
+    struct Faulty {
+        memory: Memory,
+        folder_syncs: AtomicBool,
+        faults: Arc<Faults>,
+    }
+
+    /// What fails with files: a write of a frame, half way, and a sync.
+    #[derive(Default)]
+    struct Faults {
+        frames: AtomicBool,
+        syncs: AtomicBool,
+        synced: AtomicU32,
+    }
+
+    struct FaultyFile(Arc<dyn File>, Arc<Faults>);
+
+    fn fail_if(fault: &AtomicBool) -> io::Result<()> {
+        if fault.load(SeqCst) { Err(io::Error::other("the disk is bad")) } else { Ok(()) }
+    }
+
+    impl File for FaultyFile {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, offset)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            let is_frame = bytes.iter().any(|byte| *byte != 0);
+            if let (true, Err(error)) = (is_frame, fail_if(&self.1.frames)) {
+                self.0.write_at(&bytes[..bytes.len() / 2], offset)?;
+                return Err(error);
+            }
+            self.0.write_at(bytes, offset)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            fail_if(&self.1.syncs)?;
+            self.1.synced.fetch_add(1, SeqCst);
+            Ok(())
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            self.0.length()
+        }
+
+        fn set_length(&self, length: u64) -> io::Result<()> {
+            self.0.set_length(length)
+        }
+    }
+
+    impl Storage for Faulty {
+        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+            Ok(Arc::new(FaultyFile(self.memory.open(path, how)?, Arc::clone(&self.faults))))
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+            self.memory.list(folder)
+        }
+
+        fn create_folder(&self, folder: &Path) -> io::Result<()> {
+            self.memory.create_folder(folder)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.memory.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.memory.remove(path)
+        }
+
+        fn sync_folder(&self, _: &Path) -> io::Result<()> {
+            fail_if(&self.folder_syncs)
+        }
+    }
+
     fn log() -> (Arc<dyn Storage>, LogWriter) {
-        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        log_on(Arc::new(Memory::default()))
+    }
+
+    fn log_on(storage: Arc<dyn Storage>) -> (Arc<dyn Storage>, LogWriter) {
         let read = read(Vec::new(), Start::default(), &mut |_, _| Ok(())).expect("nothing");
         let (log, ..) = read.into_writer(&storage, Path::new("/log"), SEGMENT_BYTES).expect("memory");
         (storage, log)
@@ -377,6 +459,22 @@ mod tests {
         frame.add(&[b'x'; 1000]);
         assert!(matches!(log.append(8, 8, &mut frame), Err(AppendError::Refused(_))));
         assert_eq!((log.last(), log.segment().file.length().expect("memory")), (7, 0), "nothing was written");
+    }
+
+    #[test]
+    fn a_segment_whose_name_is_not_on_disk_leaves_no_file_and_the_one_before_goes_on() {
+        let faulty = Arc::new(Faulty::default());
+        let (storage, mut log) = log_on(Arc::clone(&faulty) as _);
+        append(&mut log, 1, 1, &vec![b'y'; 1 << 20]);
+        log.trim().expect("memory");
+        faulty.folder_syncs.store(true, SeqCst);
+        roll(&mut log).expect_err("the folder cannot be synced");
+        assert_eq!(log.segment().first, 1);
+        assert_eq!(storage.list(Path::new("/log")).expect("memory"), ["00000000000000000001.log"]);
+        append(&mut log, 2, 2, b"y");
+        faulty.folder_syncs.store(false, SeqCst);
+        log.trim().and_then(|()| roll(&mut log)).expect("memory");
+        assert_eq!(log.segment().first, 3);
     }
 
     #[test]

@@ -210,6 +210,8 @@ pub struct Writer {
     spare: Outcome,
     /// Why nothing can be written any more.
     broken: Option<String>,
+    /// Why the next segment could not be begun when that was last tried.
+    roll_failure: Option<String>,
     /// When what is not synced must be.
     sync_due: Option<Instant>,
     stopping: bool,
@@ -252,6 +254,7 @@ impl Writer {
             hot: HotValues::default(),
             spare: Outcome::default(),
             broken: None,
+            roll_failure: None,
             sync_due: None,
             stopping: false,
             finished: false,

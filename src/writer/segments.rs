@@ -10,14 +10,20 @@ use crate::snapshot::Snapshot;
 impl Writer {
     /// Begins the next segment when the newest is full.
     pub(super) fn roll_when_full(&mut self) {
-        if self.log.is_full()
-            && self.broken.is_none()
-            && self.log.last() > 0
-            && let Err(error) = self.roll()
-            && self.broken.is_none()
-        {
-            crate::report::warning(&format!("{}; the segment goes on", error.message()));
+        if !self.log.is_full() || self.broken.is_some() || self.log.last() == 0 {
+            return;
         }
+        // It is tried again every few hundred kibibytes: what fails is told once, until it works again.
+        let failure = self.roll().err().map(|error| error.message().to_owned());
+        if let Some(failure) = &failure
+            && self.broken.is_none()
+            && self.roll_failure.as_ref() != Some(failure)
+        {
+            crate::report::warning(&format!(
+                "{failure}; the segment goes on until the next one can be begun"
+            ));
+        }
+        self.roll_failure = failure;
     }
 
     /// Begins the next segment. What was not synced is.

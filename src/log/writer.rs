@@ -147,15 +147,14 @@ impl LogWriter {
         self.room = self.room.max(reached);
     }
 
-    /// Puts zeros over a frame of so many bytes that was written in part. The room stays: on a full disk it would
-    /// not come back.
+    /// Puts zeros over a frame of so many bytes that was written in part, on the disk too: what was refused must not
+    /// come back after a power loss. The room stays: on a full disk it would not come back.
     fn wipe(&mut self, bytes: usize) -> io::Result<()> {
         let inside = usize::try_from(self.room - self.position).unwrap_or(usize::MAX).min(bytes);
         let file = &self.segment.file;
-        if file.write_at(&vec![0; inside], self.position).and_then(|()| file.set_length(self.room)).is_ok() {
-            return Ok(());
-        }
-        self.cut()
+        let wiped = file.write_at(&vec![0; inside], self.position).and_then(|()| file.set_length(self.room));
+        wiped.or_else(|_| self.cut())?;
+        self.segment.file.sync()
     }
 
     /// Puts all that was appended on disk.
@@ -475,6 +474,26 @@ mod tests {
         faulty.folder_syncs.store(false, SeqCst);
         log.trim().and_then(|()| roll(&mut log)).expect("memory");
         assert_eq!(log.segment().first, 3);
+    }
+
+    #[test]
+    fn a_frame_that_was_written_in_part_is_wiped_on_the_disk_too() {
+        for syncs_fail in [false, true] {
+            let faulty = Arc::new(Faulty::default());
+            let (storage, mut log) = log_on(Arc::clone(&faulty) as _);
+            append(&mut log, 1, 1, b"one");
+            let synced = faulty.faults.synced.load(SeqCst);
+            faulty.faults.frames.store(true, SeqCst);
+            faulty.faults.syncs.store(syncs_fail, SeqCst);
+            let mut frame = Frame::default();
+            frame.add(b"two");
+            let failed = log.append(2, 2, &mut frame).expect_err("the disk is bad");
+            assert_eq!(matches!(failed, AppendError::Broken(_)), syncs_fail, "{failed:?}");
+            let position = usize::try_from(log.position).expect("small");
+            assert!(content(&storage, 1)[position..].iter().all(|byte| *byte == 0));
+            let more = faulty.faults.synced.load(SeqCst) - synced;
+            assert_eq!(more, u32::from(!syncs_fail));
+        }
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl Background {
                 report::warning(&format!("the index stays in memory for now: {error}"));
                 said = true;
             }
+            self.files.note_trouble(Some(error));
             match work.recv_timeout(RETRY) {
                 Ok(ToBackground::Compacted(compaction)) => {
                     desk.put_off.push_front(ToBackground::Flush(Arc::clone(tail)));
@@ -94,6 +95,9 @@ impl Background {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(RETRY),
             }
+        }
+        if said {
+            self.files.note_trouble(None);
         }
     }
 

@@ -115,6 +115,8 @@ pub const TAILS: usize = 8;
 pub const SYNCED_RUN_BYTES: u64 = 4 << 20;
 /// Past this many bytes of the index in memory the writer slows down for the background.
 pub const SLOW_BYTES: u64 = 2 << 20;
+/// Where the index cannot be written, nothing that stores more is taken when it holds this many bytes in memory.
+pub const UNWRITTEN_INDEX_BYTES: u64 = 64 << 20;
 /// Past this many run files the writer slows down for the background, too.
 pub const SLOW_RUN_FILES: u64 = 40;
 /// Past this many bytes of the index in memory the background takes no breaks.

@@ -36,6 +36,13 @@ impl SmallDisk {
         }
     }
 
+    /// Makes it larger.
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let grown = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
+        assert!(grown.expect("mount starts").success());
+    }
+
     fn make_room(&self) {
         fs::remove_file(self.0.join("filler")).expect("a file");
     }
@@ -235,4 +242,34 @@ fn leases_that_end_while_the_disk_is_full_end_when_there_is_room() {
     assert!(count(&mut client, "leased") > 0);
     disk.make_room();
     until("all end", || (count(&mut client, "ready") == JOBS as u64).then_some(()));
+}
+
+#[test]
+fn writes_are_refused_when_the_index_cannot_be_written_and_memory_holds_much_of_it() {
+    let name = "writes_are_refused_when_the_index_cannot_be_written_and_memory_holds_much_of_it";
+    let mut daemon = Daemon::with(&["--max-line", "2M"]);
+    daemon.stop();
+    let Some(disk) = SmallDisk::mount(daemon.data().join("index"), "64k", name) else { return };
+    daemon.launch();
+    let mut client = daemon.connect();
+    let kept = client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1})).seq();
+    // Each word is another: the index takes more room than the log.
+    let refused = (0..60).find_map(|number| {
+        let body: String = (0..120_000).map(|word| format!("w{number}x{word} ")).collect();
+        let reply =
+            client.ask(json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body}));
+        (reply["ok"] == false).then_some(reply)
+    });
+    let refused = refused.expect("the index took more and more memory");
+    assert_eq!(refused["error"], "read_only", "{refused}");
+    let message = refused["message"].as_str().expect("a sentence");
+    let index = daemon.data().join("index");
+    assert!(message.contains(&index.display().to_string()), "{message}");
+    let post = json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": "small"});
+    client.refused(post.clone(), "read_only");
+    client.refused(json!({"cmd": "queue.put", "queue": "q", "body": 1}), "read_only");
+    assert!(client.ok(json!({"cmd": "kv.delete", "key": "k"})).seq() > kept);
+    client.ok(json!({"cmd": "message.search", "text": "w0x1"}));
+    disk.grow("1g");
+    until("writes come back by themselves", || (client.ask(post.clone())["ok"] == true).then_some(()));
 }

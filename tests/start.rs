@@ -323,7 +323,7 @@ fn what_cannot_be_printed_is_no_success() {
 }
 
 #[test]
-fn a_log_of_more_segments_than_the_soft_limit_of_open_files_is_checked_and_served() {
+fn a_log_of_more_segments_than_the_soft_limit_of_open_files_is_checked_and_repaired() {
     const FILES: usize = 64;
     let mut daemon = Daemon::with(&["--segment-bytes", "4K"]);
     let mut client = daemon.connect();

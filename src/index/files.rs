@@ -38,6 +38,8 @@ pub struct RunFiles {
     synced_bytes: u64,
     /// The names that the manifest has, once it was written here.
     announced: Arc<Mutex<Option<Vec<String>>>>,
+    /// Why the newest part of the index cannot be written, as long as that is so.
+    trouble: Arc<Mutex<Option<Error>>>,
 }
 
 const MANIFEST: &str = "manifest";
@@ -50,6 +52,15 @@ fn line_of(runs: &[Arc<Run>]) -> Result<Vec<u8>> {
     let mut line = Vec::new();
     write_line(&mut line, |out| out.extend_from_slice(&json));
     Ok(line)
+}
+
+/// A failed write, with the path of the file.
+#[must_use]
+pub fn of_file(path: &Path, error: Error) -> Error {
+    if error.code() != Code::ReadOnly {
+        return error;
+    }
+    Error::new(Code::ReadOnly, format!("{}: {}", path.display(), error.message()))
 }
 
 fn nothing_to_merge() -> Error {
@@ -77,6 +88,7 @@ impl RunFiles {
             courtesy: Courtesy::default(),
             synced_bytes: SYNCED_RUN_BYTES,
             announced: Arc::default(),
+            trouble: Arc::default(),
         }
     }
 
@@ -102,6 +114,17 @@ impl RunFiles {
     #[must_use]
     pub fn courtesy(&self) -> &Courtesy {
         &self.courtesy
+    }
+
+    /// Notes why the newest part of the index cannot be written; `None`: it was.
+    pub fn note_trouble(&self, trouble: Option<Error>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Why the newest part of the index cannot be written, as long as that is so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Error> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -270,8 +293,9 @@ impl RunFiles {
         let write = || {
             let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
             let mut writer = RunWriter::to_file(Arc::clone(&file), keys, self.courtesy.begin());
-            let meta = fill(&mut writer, pause)?;
-            writer.into_file(meta, offsets, synced, pause)?;
+            let meta = fill(&mut writer, pause).map_err(|error| of_file(&temporary, error))?;
+            let written = writer.into_file(meta, offsets, synced, pause);
+            written.map_err(|error| of_file(&temporary, error))?;
             self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
             Ok(file)
         };

@@ -221,8 +221,9 @@ impl RunWriter {
     }
 }
 
+/// What the system says of a write. Whoever made the file knows its path.
 pub(super) fn cannot_write(error: &std::io::Error) -> Error {
-    Error::new(Code::ReadOnly, format!("the index cannot be written: {error}"))
+    Error::new(Code::ReadOnly, error.to_string())
 }
 
 impl Sink {

@@ -10,7 +10,7 @@ use crate::domain::liveness::Liveness;
 use crate::domain::record::type_name;
 use crate::domain::table::{FIRST_POSTINGS_TAG, Facts};
 use crate::error::{Code, Error, Result};
-use crate::index::files::RunFiles;
+use crate::index::files::{RunFiles, of_file};
 use crate::index::rebuild::Rebuild;
 use crate::index::run::{Meta, Run, write_value};
 use crate::index::run_writer::RunWriter;
@@ -147,7 +147,7 @@ impl Rewriter {
             counts: snapshot.counts(),
             ..Meta::default()
         };
-        out.into_file(meta, &[], true, &mut || {})?;
+        out.into_file(meta, &[], true, &mut || {}).map_err(|error| of_file(&path, error))?;
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &Arc::default(), true)?))
     }
 

@@ -31,6 +31,7 @@ use crate::domain::command::WriteRequest;
 use crate::domain::event::Event;
 use crate::domain::table::Outcome;
 use crate::error::{Code, Error, Result};
+use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::index::tail::Tail;
 use crate::log::compacted::Compacted;
@@ -199,6 +200,7 @@ pub struct Writer {
     /// To be called when nothing is on its way to the disk: who waits for them hears if that hangs.
     pulses: Vec<Box<dyn FnOnce() + Send>>,
     throttle: Throttle,
+    files: RunFiles,
     courtesy: Courtesy,
     timers: Timers,
     /// Whether the last timer that was due could not be carried out.
@@ -246,6 +248,7 @@ impl Writer {
             patience: Patience::new(),
             pulses: Vec::new(),
             throttle,
+            files: store.files,
             courtesy,
             timers,
             timer_failed: false,

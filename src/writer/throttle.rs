@@ -41,6 +41,12 @@ impl Throttle {
         Throttle { bytes, ..Throttle::default() }
     }
 
+    /// How many bytes the tails held when that was last looked at.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.bytes
+    }
+
     /// How long to wait now that the tails hold so many bytes and there are so many run files.
     pub fn wait(&mut self, bytes: u64, files: u64) -> Option<Duration> {
         let added = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));

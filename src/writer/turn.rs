@@ -14,7 +14,7 @@ use crate::domain::table::{Circumstances, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
 use crate::index::tail::{Removal, removals};
-use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, WAITING_RESERVES};
+use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, UNWRITTEN_INDEX_BYTES, WAITING_RESERVES};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
@@ -139,6 +139,9 @@ impl Writer {
     /// Whether the log has room for an outcome. On a full disk only what gives room back in the end is
     /// written, into room that is kept for it.
     fn find_room(&mut self, turn: &Turn, outcome: &Outcome, gives_room: bool) -> Result<()> {
+        if !outcome.events.is_empty() && !gives_room {
+            self.find_memory()?;
+        }
         let bytes = turn.batch.lines().len() + outcome.line_bytes();
         if outcome.events.is_empty() || self.log.has_room(bytes as u64, gives_room) {
             return Ok(());
@@ -156,6 +159,21 @@ impl Writer {
                  messages say why"
             )
         };
+        Err(Error::new(Code::ReadOnly, message))
+    }
+
+    /// Whether there may be more of the index in memory: where it cannot be written nothing takes it from there.
+    fn find_memory(&self) -> Result<()> {
+        if self.throttle.held() < UNWRITTEN_INDEX_BYTES {
+            return Ok(());
+        }
+        let Some(trouble) = self.files.trouble() else { return Ok(()) };
+        self.around.stats.refused_append();
+        let message = format!(
+            "nothing was written: the index cannot be written: {}; acks, nacks, extends, deletes and purges still \
+             work, and everything else again when it can be",
+            trouble.message()
+        );
         Err(Error::new(Code::ReadOnly, message))
     }
 

@@ -11,7 +11,7 @@ pub mod systemd;
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -338,10 +338,21 @@ fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
     }
 }
 
+/// Makes the data folder, and those above it, where they are not there; their names are on disk then.
+fn make_data(storage: &dyn Storage, data: &Path) -> io::Result<()> {
+    let above = data.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
+    let made: Vec<&Path> = above.take_while(|folder| !folder.exists()).collect();
+    storage.create_folder(data)?;
+    made.iter().try_for_each(|folder| match folder.parent() {
+        Some(above) if !above.as_os_str().is_empty() => storage.sync_folder(above),
+        _ => storage.sync_folder(Path::new(".")),
+    })
+}
+
 /// Makes the data folder if need be, and takes its lock.
 fn take_data(data: &Path) -> Result<fs::File, Exit> {
     let failed = |error| locked(data, &error, "another daemon", "stop it, or name another with --data");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    make_data(&Disk, data).map_err(failed)?;
     let is_data = data.join("lock").exists() || data.join("log").exists();
     // A file system of its own has that folder from the beginning.
     let is_other = |entry: &io::Result<fs::DirEntry>| {
@@ -413,4 +424,58 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
         ));
     }
     systemd::ready(&format!("{events} events, listening on {socket}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::storage::{File, Open};
+
+    /// A disk that notes which folders are synced.
+    #[derive(Default)]
+    struct Noting(Mutex<Vec<PathBuf>>);
+
+    impl Storage for Noting {
+        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+            Disk.open(path, how)
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+            Disk.list(folder)
+        }
+
+        fn create_folder(&self, folder: &Path) -> io::Result<()> {
+            Disk.create_folder(folder)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            Disk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            Disk.remove(path)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            self.0.lock().expect("one thread").push(folder.to_owned());
+            Disk.sync_folder(folder)
+        }
+    }
+
+    #[test]
+    fn the_folder_above_each_that_is_made_for_the_data_is_synced() {
+        let root = std::env::temp_dir().join(format!("msglogd-folders-{}", std::process::id()));
+        fs::create_dir_all(&root).expect("a folder");
+        let noting = Noting::default();
+        let data = root.join("a/b/data");
+        make_data(&noting, &data).expect("a folder");
+        let mut synced = noting.0.lock().expect("one thread").clone();
+        synced.sort();
+        assert_eq!(synced, [root.clone(), root.join("a"), root.join("a/b")]);
+        make_data(&noting, &data).expect("it is there");
+        assert_eq!(noting.0.lock().expect("one thread").len(), 3, "nothing was made");
+        fs::remove_dir_all(root).expect("a folder");
+    }
 }

@@ -93,14 +93,37 @@ pub trait Storage: Send + Sync {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }
 
+/// Longest list of files that there is: each file of it is open at a time, and takes some 30 bytes.
+pub const LIST_BYTES_MAX: u64 = 64 << 20;
+
 /// Reads a whole file.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says; `OutOfMemory` when there is no memory for so much.
 pub fn read_whole(storage: &dyn Storage, path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(storage, path, u64::MAX)
+}
+
+/// Reads a list of files.
+///
+/// # Errors
+/// What the system says; `InvalidData` when it is longer than any list.
+pub fn read_list(storage: &dyn Storage, path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(storage, path, LIST_BYTES_MAX)
+}
+
+fn read_at_most(storage: &dyn Storage, path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = storage.open(path, Open::Read)?;
-    let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
-    let mut bytes = vec![0; length];
+    let length = file.length()?;
+    if length > most {
+        let what = format!("it has {length} bytes, and no such file has more than {most}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    // What a damaged folder says of a file must not end the process.
+    bytes.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    bytes.resize(length, 0);
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
@@ -110,7 +133,7 @@ pub fn read_whole(storage: &dyn Storage, path: &Path) -> io::Result<Vec<u8>> {
 /// folder synced, in that order.
 ///
 /// # Errors
-/// What the system says; then the old file is still there.
+/// What the system says; then the old file is still there, or, if only the folder's sync failed, nobody knows which.
 pub fn replace(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
     let write = || {

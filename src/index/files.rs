@@ -25,7 +25,7 @@ use crate::courtesy::Courtesy;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
-use crate::storage::{Open, Storage, is_temporary, read_whole, replace, temporary_name};
+use crate::storage::{Open, Storage, is_temporary, read_list, replace, temporary_name};
 
 /// The folder of run files.
 #[derive(Clone)]
@@ -135,7 +135,7 @@ impl RunFiles {
     fn names_in(&self, list: &str) -> Result<Vec<String>> {
         let path = self.folder.join(list);
         let damaged = |what: String| Error::corrupt(path.display().to_string(), 0, what);
-        let bytes = match read_whole(self.storage.as_ref(), &path) {
+        let bytes = match read_list(self.storage.as_ref(), &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(|error| damaged(error.to_string()))?,
         };
@@ -355,6 +355,7 @@ impl RunFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::LIST_BYTES_MAX;
     use crate::storage::memory::Memory;
 
     #[test]
@@ -377,5 +378,15 @@ mod tests {
             assert_eq!((named(MANIFEST), named(RECENT)), (in_manifest, 3 - in_manifest), "{synced_bytes}");
             assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
         }
+    }
+
+    #[test]
+    fn a_manifest_that_seems_to_be_longer_than_any_is_damaged_and_not_read() {
+        let storage = Arc::new(Memory::default());
+        let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
+        let manifest = storage.open(&files.folder().join(MANIFEST), Open::Create).expect("memory");
+        manifest.set_length(LIST_BYTES_MAX + 1).expect("memory");
+        let said = files.read(&mut |_| ()).expect_err("it is no list");
+        assert_eq!(said.code(), Code::Corrupt, "{said}");
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{check_line, write_line};
 use super::recovery::Failure;
 use super::segment;
-use crate::storage::{Storage, read_whole, replace};
+use crate::storage::{Storage, read_list, replace};
 
 /// The version of the file's format.
 const VERSION: u64 = 1;
@@ -69,9 +69,13 @@ impl Compacted {
     /// `Damage`, `Io`.
     pub fn read(storage: &dyn Storage, folder: &Path) -> Result<Self, Failure> {
         let path = Compacted::path(folder);
-        let bytes = match read_whole(storage, &path) {
+        let bytes = match read_list(storage, &path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Compacted::default()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let what = format!("the list of compacted segments: {error}");
+                return Err(Failure::Damage { path, offset: 0, what });
+            }
             Err(error) => return Err(Failure::Io { path, error }),
         };
         let json = bytes.strip_suffix(b"\n").and_then(check_line);

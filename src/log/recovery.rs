@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::scan::{End, Scan, read_range};
+use super::scan::{End, Scan, read_range, used_end};
 pub use super::scan::{Failure, Found};
 use super::segment::{self, Segment};
 use super::writer::LogWriter;
@@ -23,7 +23,7 @@ pub type Torn = Option<(PathBuf, u64)>;
 
 /// A log that was read to its end.
 pub struct Recovered {
-    /// The segments, oldest first; at least one.
+    /// The segments, oldest first; none where the log has not begun.
     pub segments: Vec<Arc<Segment>>,
     /// The last seq.
     pub last: u64,
@@ -115,21 +115,17 @@ impl Recovered {
         self.position
     }
 
-    /// How many bytes behind the end are no frames and not zeros.
-    fn torn_bytes(&self) -> Result<Vec<u8>, Failure> {
-        let Some(newest) = self.segments.last() else { return Ok(Vec::new()) };
-        let mut bytes = read_range(newest, self.position, self.length)?;
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |place| place + 1);
-        bytes.truncate(used);
-        Ok(bytes)
+    /// Where the torn write ends that the log ends in; the log's end when there is none.
+    fn torn_end(&self) -> Result<u64, Failure> {
+        self.segments.last().map_or(Ok(self.position), |newest| used_end(newest, self.position, self.length))
     }
 
     /// How many bytes of a torn write the log ends in.
     ///
     /// # Errors
     /// `Io`.
-    pub fn torn_length(&self) -> Result<usize, Failure> {
-        self.torn_bytes().map(|bytes| bytes.len())
+    pub fn torn_length(&self) -> Result<u64, Failure> {
+        Ok(self.torn_end()? - self.position)
     }
 
     /// Makes the log one to append to: sets a torn frame aside, makes durable what was read, and
@@ -153,8 +149,8 @@ impl Recovered {
             let file = storage.open(&path, Open::Write).map_err(io(&path))?;
             self.segments.push(Arc::new(Segment { first: self.last + 1, path, file }));
         }
-        let torn = self.torn_bytes()?;
         let newest = Arc::clone(&self.segments[self.segments.len() - 1]);
+        let torn = read_range(&newest, self.position, self.torn_end()?)?;
         if !torn.is_empty() {
             let mut name = newest.path.as_os_str().to_owned();
             name.push(format!(".{}.torn", self.position));
@@ -184,8 +180,12 @@ impl Recovered {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use super::*;
     use crate::log::frame::{Frame, Header, VERSION, write_line};
+    use crate::storage::File;
     use crate::storage::memory::Memory;
 
     fn line(json: &str) -> Vec<u8> {
@@ -320,12 +320,57 @@ mod tests {
             let files = [(1, [one.as_slice(), &two[..cut]].concat())];
             let read = seqs(&files, Start::default()).1.expect("a torn end");
             assert_eq!((read.last, read.end()), (2, one.len() as u64), "cut at {cut}");
-            assert_eq!(read.torn_length().expect("memory"), cut);
+            assert_eq!(read.torn_length().expect("memory"), cut as u64);
         }
         let mut flipped = two.clone();
         *flipped.last_mut().expect("bytes") ^= 1;
         flipped.push(b'\n');
         damage(&[(1, [one.clone(), flipped].concat())], 1, one.len(), "checksum");
+    }
+
+    /// A file that is much longer than what was written in it, and the most bytes that were read at once.
+    struct Sparse(Vec<u8>, u64, AtomicUsize);
+
+    impl File for Sparse {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.2.fetch_max(buffer.len(), SeqCst);
+            let from = usize::try_from(offset).expect("64 bits").min(self.0.len());
+            let count = buffer.len().min(self.0.len() - from);
+            buffer[..count].copy_from_slice(&self.0[from..from + count]);
+            buffer[count..].fill(0);
+            Ok(buffer.len().min(usize::try_from(self.1 - offset).expect("64 bits")))
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.1)
+        }
+
+        fn set_length(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn zeros_behind_the_end_take_no_memory_however_many_they_are() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 4, 2));
+        for cut in [0, 1, 40, two.len() - 1] {
+            let bytes = [one.as_slice(), &two[..cut]].concat();
+            let file = Arc::new(Sparse(bytes, 256 << 20, AtomicUsize::new(0)));
+            let path = segment::path(Path::new("/log"), 1);
+            let segment = Arc::new(Segment { first: 1, path, file: Arc::clone(&file) as Arc<dyn File> });
+            let read = read(vec![segment], Start::default(), &mut |_, _| Ok(())).expect("a torn end");
+            assert_eq!((read.last, read.end()), (2, one.len() as u64), "cut at {cut}");
+            assert_eq!(read.torn_length().expect("it is read"), cut as u64);
+            assert!(file.2.load(SeqCst) <= 8 << 20, "{} bytes were read at once", file.2.load(SeqCst));
+        }
     }
 
     #[test]

@@ -61,10 +61,27 @@ pub(super) fn read_range(segment: &Segment, start: u64, end: u64) -> Result<Vec<
     Ok(bytes)
 }
 
+/// Behind the last byte from `start` on that is not zero: a file may be much longer than what was written in it.
+pub(super) fn used_end(segment: &Segment, start: u64, length: u64) -> Result<u64, Failure> {
+    let (mut piece, mut end) = (Vec::new(), length);
+    while end > start {
+        let from = end.saturating_sub(WINDOW_BYTES as u64).max(start);
+        read_over(segment, from, end, &mut piece)?;
+        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+            return Ok(from + last as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(start)
+}
+
 /// The same, over what `bytes` held.
 fn read_over(segment: &Segment, start: u64, end: u64, bytes: &mut Vec<u8>) -> Result<(), Failure> {
     let io = |error| Failure::Io { path: segment.path.clone(), error };
     let length = usize::try_from(end.saturating_sub(start)).map_err(|error| io(io::Error::other(error)))?;
+    // A damaged file may seem to have more than there is memory: that must not end the process.
+    let more = length.saturating_sub(bytes.len());
+    bytes.try_reserve(more).map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
     bytes.resize(length, 0);
     let read = segment.file.read_at(bytes, start).inspect_err(|_| bytes.clear()).map_err(io)?;
     bytes.truncate(read);
@@ -93,6 +110,8 @@ pub(super) struct Scan<'a> {
 }
 
 const WINDOW_BYTES: usize = 1 << 20;
+/// Behind a line that is as long as this zeros are looked for: it may be none, and they take no memory then.
+const LONG_BYTES: usize = 4 << 20;
 
 impl<'a> Scan<'a> {
     /// Before the first frame, or behind the line at `skip`.
@@ -128,14 +147,20 @@ impl<'a> Scan<'a> {
 
     /// The line that begins at `start`, without its line feed. `None` when the file ends before.
     fn line(&mut self, start: u64) -> Result<Option<&[u8]>, Failure> {
-        let mut count = 256;
+        let (mut count, mut stop) = (256, self.length);
         loop {
-            let available = self.length.saturating_sub(start);
+            let available = stop.saturating_sub(start);
             let found = memchr::memchr(b'\n', self.bytes(start, count)?);
             match found {
                 Some(end) => return Ok(self.bytes(start, end + 1)?.get(..end)),
                 None if count as u64 >= available => return Ok(None),
-                None => count = count.max(self.window.len()) * 2,
+                None => {
+                    count = count.max(self.window.len()) * 2;
+                    if count > LONG_BYTES {
+                        stop = used_end(self.segment, start, stop)?;
+                        count = count.min(usize::try_from(stop - start).unwrap_or(count));
+                    }
+                }
             }
         }
     }
@@ -243,7 +268,8 @@ impl<'a> Scan<'a> {
     }
 
     fn is_torn_or_error(&mut self, last: u64) -> Result<bool, Failure> {
-        let rest = read_range(self.segment, self.place, self.length)?;
+        let end = used_end(self.segment, self.place, self.length)?;
+        let rest = read_range(self.segment, self.place, end)?;
         Ok(is_torn(&rest, self.place, last))
     }
 }

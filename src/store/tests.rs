@@ -1,3 +1,5 @@
+//! A start on logs and indexes of one's own making, in memory.
+
 use super::*;
 use crate::domain::event::{Address, Fact, Message};
 use crate::log::frame::Frame;

@@ -304,14 +304,17 @@ impl RunFiles {
         Ok(Arc::new(Run::open(file, &path.display().to_string(), &self.cache, synced)?))
     }
 
-    /// Makes these run files the index: the manifest names them up to the last large one, and is written
-    /// only when that changes; `recent` names the rest.
+    /// Makes these run files the index: the manifest names them up to the last large one, as far as all of them
+    /// can be synced, and is written only when that changes; `recent` names the rest.
     ///
     /// # Errors
     /// `read_only` when that cannot be written; then what was announced before holds.
     pub fn announce(&self, runs: &[Arc<Run>]) -> Result<()> {
         let large = runs.iter().rposition(|run| run.bytes() >= self.synced_bytes);
-        let (on_disk, recent) = runs.split_at(large.map_or(0, |last| last + 1));
+        let on_disk = &runs[..large.map_or(0, |last| last + 1)];
+        // What may not be on the disk is checked whole at a start, and so is what follows it.
+        let sure = on_disk.iter().position(|run| run.sync().is_err()).unwrap_or(on_disk.len());
+        let (on_disk, recent) = runs.split_at(sure);
         self.announce_on_disk(on_disk).map_err(|error| self.failed(&error))?;
         let path = self.folder.join(RECENT);
         let temporary = temporary_name(&path);
@@ -329,7 +332,6 @@ impl RunFiles {
         if announced.as_ref() == Some(&names) {
             return Ok(());
         }
-        runs.iter().try_for_each(|run| run.sync())?;
         self.storage.sync_folder(&self.folder)?;
         *announced = None;
         let line = line_of(runs).map_err(io::Error::other)?;
@@ -354,30 +356,111 @@ impl RunFiles {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
     use super::*;
+    use crate::storage::File;
     use crate::storage::LIST_BYTES_MAX;
     use crate::storage::memory::Memory;
 
+    fn run_of(files: &RunFiles, first: u64, keys: u32) -> Arc<Run> {
+        let meta = Meta { first, last: first, dense_from: first + 1, ..Meta::default() };
+        let name = name_of(&meta);
+        let fill = |writer: &mut RunWriter, _: &mut dyn FnMut()| {
+            let mut keys = (0..keys).map(|key| [&[1], key.to_be_bytes().as_slice()].concat());
+            keys.try_for_each(|key| writer.add(&key, &[7; 100])).expect("memory");
+            Ok(meta)
+        };
+        files.make(&name, u64::from(keys), 0, &[], &mut || {}, fill).expect("memory")
+    }
+
+    /// How many files the manifest names, and `recent`.
+    fn named(files: &RunFiles) -> (usize, usize) {
+        let count = |list: &str| files.names_in(list).map_or(0, |names| names.len());
+        (count(MANIFEST), count(RECENT))
+    }
+
     #[test]
     fn the_manifest_names_all_runs_up_to_the_last_large_one() {
-        let run_of = |files: &RunFiles, first: u64, keys: u32| {
-            let meta = Meta { first, last: first, dense_from: first + 1, ..Meta::default() };
-            let name = name_of(&meta);
-            let fill = |writer: &mut RunWriter, _: &mut dyn FnMut()| {
-                let mut keys = (0..keys).map(|key| [&[1], key.to_be_bytes().as_slice()].concat());
-                keys.try_for_each(|key| writer.add(&key, &[7; 100])).expect("memory");
-                Ok(meta)
-            };
-            files.make(&name, u64::from(keys), 0, &[], &mut || {}, fill).expect("memory")
-        };
         for (synced_bytes, in_manifest) in [(0, 3), (10_000, 2), (1 << 30, 0)] {
             let files = RunFiles::new(Arc::new(Memory::default()), "/index".into()).sync_from(synced_bytes);
             let runs = [run_of(&files, 1, 1), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
             files.announce(&runs).expect("memory");
-            let named = |list: &str| files.names_in(list).map_or(0, |names| names.len());
-            assert_eq!((named(MANIFEST), named(RECENT)), (in_manifest, 3 - in_manifest), "{synced_bytes}");
+            assert_eq!(named(&files), (in_manifest, 3 - in_manifest), "{synced_bytes}");
             assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
         }
+    }
+
+    /// A file system whose files cannot be synced while this is set.
+    #[derive(Default)]
+    struct Unsynced(Memory, Arc<AtomicBool>);
+
+    struct UnsyncedFile(Arc<dyn File>, Arc<AtomicBool>);
+
+    impl File for UnsyncedFile {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, offset)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            self.0.write_at(bytes, offset)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            if self.1.load(SeqCst) { Err(io::Error::other("the disk is bad")) } else { Ok(()) }
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            self.0.length()
+        }
+
+        fn set_length(&self, length: u64) -> io::Result<()> {
+            self.0.set_length(length)
+        }
+    }
+
+    impl Storage for Unsynced {
+        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+            // The lists are another affair.
+            let is_run = path.to_string_lossy().contains(".run");
+            let fails = if is_run { Arc::clone(&self.1) } else { Arc::default() };
+            Ok(Arc::new(UnsyncedFile(self.0.open(path, how)?, fails)))
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+            self.0.list(folder)
+        }
+
+        fn create_folder(&self, folder: &Path) -> io::Result<()> {
+            self.0.create_folder(folder)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.0.remove(path)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            self.0.sync_folder(folder)
+        }
+    }
+
+    #[test]
+    fn a_run_whose_sync_failed_once_is_not_believed_to_be_on_the_disk() {
+        let storage = Arc::new(Unsynced::default());
+        let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into()).sync_from(10_000);
+        let runs = [run_of(&files, 1, 1000), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
+        files.announce(&runs[..1]).expect("memory");
+        assert_eq!(named(&files), (1, 0));
+        for fails in [true, false] {
+            storage.1.store(fails, SeqCst);
+            files.announce(&runs).expect("memory");
+            assert_eq!(named(&files), (1, 2), "the next sync says that all is well");
+        }
+        assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
     }
 
     #[test]

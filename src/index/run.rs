@@ -73,6 +73,8 @@ pub struct Run {
     file: Arc<dyn File>,
     path: String,
     synced: AtomicBool,
+    /// Whether a sync of it failed. The system forgets that, and the next one says that all is well.
+    sync_failed: AtomicBool,
     cache: Arc<BlockCache>,
     /// Its number in the cache.
     number: u64,
@@ -290,6 +292,7 @@ impl Run {
             file,
             path: path.to_owned(),
             synced: AtomicBool::new(synced),
+            sync_failed: AtomicBool::new(false),
             cache: Arc::clone(cache),
             number: cache.new_run(),
             index: BlockIndex::default(),
@@ -367,12 +370,16 @@ impl Run {
     /// Puts a run file on disk, unless it is known to be there.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; once it failed it fails for good, as nobody knows what is on the disk.
     pub fn sync(&self) -> std::io::Result<()> {
-        if !self.synced.load(Ordering::Relaxed) {
-            self.file.sync()?;
-            self.synced.store(true, Ordering::Relaxed);
+        if self.synced.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        if self.sync_failed.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("a sync of it failed before"));
+        }
+        self.file.sync().inspect_err(|_| self.sync_failed.store(true, Ordering::Relaxed))?;
+        self.synced.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

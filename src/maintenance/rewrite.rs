@@ -101,10 +101,11 @@ impl Rewriter {
         let plan = Compacted::new(generation, snapshot.last, Vec::new());
         let made = copy.all(snapshot, pace).and_then(|()| {
             let checkpoint = self.checkpoint(snapshot, &plan, pace)?;
-            copy.rebuild.finish(checkpoint)
+            // The run comes last: a step that failed behind it would have to remove it.
+            let segments = copy.writer.finish().map_err(io(folder.clone()))?;
+            Ok((segments, copy.rebuild.finish(checkpoint)?))
         });
-        let segments = made.and_then(|run| Ok((copy.writer.finish().map_err(io(folder.clone()))?, run)));
-        let (segments, run) = segments.inspect_err(|_| {
+        let (segments, run) = made.inspect_err(|_| {
             copy.rebuild.remove_pieces();
             self.give_up(&plan, copy.writer.segments(), None);
         })?;

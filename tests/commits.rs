@@ -106,7 +106,7 @@ struct Machine {
     answers: Receiver<Answers>,
     published: Arc<Published>,
     disk: Work,
-    writer: JoinHandle<()>,
+    writer: JoinHandle<Result<(), String>>,
     folder: TempDir,
 }
 
@@ -187,11 +187,39 @@ impl Machine {
     /// Ends the writer; answers how many events a start finds.
     fn end(self) -> u64 {
         self.to_writer.send(ToWriter::Finish).expect("a writer");
-        self.writer.join().expect("no panic");
+        drop(self.writer.join().expect("no panic"));
         let opened =
             store::open(&(Arc::new(Disk) as _), &Folders::new(self.folder.path()), 1 << 20, &mut Silence);
         opened.unwrap_or_else(|failure| panic!("{failure}")).snapshot.last
     }
+}
+
+/// Sets a key without waiting for the disk.
+fn set_lazily() -> Value {
+    json!({"cmd": "kv.set", "key": "lazy", "value": 1, "durable": false})
+}
+
+/// How the writer ends when no sync succeeds any more, after these requests one by one.
+fn end_on_a_failing_disk(requests: &[(Value, bool)]) -> Result<(), String> {
+    let machine = Machine::new();
+    machine.storage.syncs_fail.store(true, Ordering::SeqCst);
+    for (request, acknowledged) in requests {
+        machine.ask(vec![request.clone()]);
+        assert_eq!(codes(&machine.answers())[0].is_none(), *acknowledged, "{request}");
+    }
+    machine.to_writer.send(ToWriter::Finish).expect("a writer");
+    machine.writer.join().expect("no panic")
+}
+
+#[test]
+fn an_end_tells_whether_something_acknowledged_may_not_be_on_the_disk() {
+    let durable = json!({"cmd": "kv.set", "key": "k", "value": 1});
+    let said = end_on_a_failing_disk(&[(set_lazily(), true)]).expect_err("the last sync fails");
+    assert!(said.contains(".log"), "{said}");
+    let both = [(set_lazily(), true), (durable.clone(), false)];
+    let said = end_on_a_failing_disk(&both).expect_err("it became read-only over what was acknowledged");
+    assert!(said.contains("events 1 to 1"), "{said}");
+    assert_eq!(end_on_a_failing_disk(&[(durable, false)]), Ok(()), "nothing was acknowledged");
 }
 
 fn codes(answers: &Answers) -> Vec<Option<Code>> {

@@ -192,9 +192,9 @@ fn serve(options: Options) -> Result<(), Exit> {
 }
 
 /// Waits until the writer has synced everything.
-fn end_of(writer: thread::JoinHandle<()>) -> Result<(), Exit> {
+fn end_of(writer: thread::JoinHandle<Result<(), String>>) -> Result<(), Exit> {
     let defect = "the writer ended by a defect: please report this";
-    writer.join().map_err(|_| Exit::Io(defect.to_owned()))
+    writer.join().unwrap_or_else(|_| Err(defect.to_owned())).map_err(Exit::Io)
 }
 
 /// Warns of a log that is far ahead of the clock.
@@ -214,15 +214,15 @@ fn start_writer(
     surroundings: Surroundings,
     folders: &Folders,
     inbox: Receiver<ToWriter>,
-) -> Result<thread::JoinHandle<()>, Exit> {
+) -> Result<thread::JoinHandle<Result<(), String>>, Exit> {
     let surroundings = Surroundings { syncer: Some(start_syncer()?), ..surroundings };
     let writer = Writer::new(store, surroundings).map_err(|error| {
-        let index = folders.index.display();
+        let index = for_shell(&folders.index);
         Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
     })?;
     spawn("writer", move || {
         let _vital = Vital;
-        writer.run(&inbox);
+        writer.run(&inbox)
     })
 }
 
@@ -305,7 +305,10 @@ impl Drop for Vital {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Exit> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, Exit> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
     started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
 }

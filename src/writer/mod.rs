@@ -266,7 +266,10 @@ impl Writer {
     }
 
     /// Works until it is told to finish; then everything is synced and the log's end is trimmed.
-    pub fn run(mut self, inbox: &Receiver<ToWriter>) {
+    ///
+    /// # Errors
+    /// Why what was acknowledged may not be on the disk.
+    pub fn run(mut self, inbox: &Receiver<ToWriter>) -> std::result::Result<(), String> {
         // What the start read back need not be read again at the next one.
         let (_, full) = self.snapshot.tails.split_last().unwrap_or((&self.tail, &[]));
         full.iter().for_each(|tail| (self.around.background)(ToBackground::Flush(Arc::clone(tail))));
@@ -286,11 +289,23 @@ impl Writer {
                 self.wait_for_disk(inbox);
             }
         }
-        if self.broken.is_none()
-            && let Err(error) = self.log.trim()
-        {
-            crate::report::error(&format!("{}: {error}", self.log.segment().path.display()));
+        self.end()
+    }
+
+    /// Puts everything on the disk.
+    fn end(mut self) -> std::result::Result<(), String> {
+        let file = self.log.segment().path.display().to_string();
+        if self.broken.is_none() {
+            return self
+                .log
+                .trim()
+                .map_err(|error| format!("{file}: the log's end cannot be synced: {error}"));
         }
+        let (shown, synced) = (self.snapshot.last, self.log.synced());
+        if shown <= synced {
+            return Ok(());
+        }
+        Err(format!("{file}: the events {} to {shown} may not be on the disk: a sync failed", synced + 1))
     }
 
     /// Waits for something to do, and begins a turn with it.

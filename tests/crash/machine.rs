@@ -169,7 +169,8 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
     };
     send_turn(client, &to_writer);
     match Writer::new(store, surroundings) {
-        Ok(writer) => writer.run(&inbox),
+        // What is on the disk is looked at by whoever starts on it.
+        Ok(writer) => drop(writer.run(&inbox)),
         Err(error) => return End::NotStarted(error.to_string()),
     }
     End::Stopped

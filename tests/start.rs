@@ -347,3 +347,28 @@ fn a_log_of_more_segments_than_the_soft_limit_of_open_files_is_checked_and_repai
         assert_eq!(finished.code, Some(0), "{action:?}: {finished:?}");
     }
 }
+
+#[test]
+fn root_repairs_no_folder_of_another_user() {
+    const NOBODY: u32 = 65_534;
+    if common::own_uid() != 0 {
+        eprintln!("skipped, as only root can give a folder away: root_repairs_no_folder_of_another_user");
+        return;
+    }
+    let mut daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    daemon.stop();
+    std::os::unix::fs::chown(daemon.data(), Some(NOBODY), None).expect("root may");
+    let mut command = msglogd();
+    command.args(["repair", "--yes", "--data"]).arg(daemon.data());
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    let again = format!("msglogd repair --data {} --yes", daemon.data().display());
+    assert!(finished.stderr.contains("runuser -u nobody -- "), "{finished:?}");
+    assert!(finished.stderr.contains(&again), "{finished:?}");
+    let mut look = msglogd();
+    look.args(["repair", "--data"]).arg(daemon.data());
+    assert_eq!(finish(&mut look).code, Some(0), "to look changes nothing");
+    daemon.launch();
+    assert!(daemon.stderr().contains("belongs to user 65534"), "{}", daemon.stderr());
+}

@@ -11,7 +11,7 @@ pub mod systemd;
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ use crate::limits::{FLUSH_BYTES, MAINTENANCE_WAITING};
 use crate::log::recovery::Failure;
 use crate::maintenance::Maintainer;
 use crate::maintenance::compact::Compactor;
-use crate::paths::for_shell;
+use crate::paths::{for_shell, own_uid};
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
@@ -288,7 +288,7 @@ fn surroundings(
         }),
         flush_bytes: FLUSH_BYTES,
         syncer: None,
-        uid: crate::paths::own_uid(),
+        uid: own_uid(),
     }
 }
 
@@ -323,6 +323,12 @@ fn lock_to_look(data: &Path) -> Result<Option<fs::File>, Exit> {
     }
 }
 
+/// Who owns a folder that is there, when that is another user than root, and root is who asks.
+fn other_owner(data: &Path) -> Option<u32> {
+    let owner = fs::metadata(data).ok()?.uid();
+    (own_uid() == 0 && owner != 0).then_some(owner)
+}
+
 /// Takes the lock of a folder that is there, to change it while no daemon runs.
 fn lock_to_change(data: &Path) -> Result<fs::File, Exit> {
     store::lock(data, true).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
@@ -355,6 +361,12 @@ fn make_data(storage: &dyn Storage, data: &Path) -> io::Result<()> {
 /// Makes the data folder if need be, and takes its lock.
 fn take_data(data: &Path) -> Result<fs::File, Exit> {
     let failed = |error| locked(data, &error, "another daemon", "stop it, or name another with --data");
+    if let Some(owner) = other_owner(data) {
+        report::warning(&format!(
+            "{} belongs to user {owner}, and root runs this daemon: that user cannot have what it makes in it",
+            data.display()
+        ));
+    }
     make_data(&Disk, data).map_err(failed)?;
     let is_data = data.join("lock").exists() || data.join("log").exists();
     // A file system of its own has that folder from the beginning.

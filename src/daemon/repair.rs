@@ -4,20 +4,30 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Exit, print};
+use super::{Exit, other_owner, print};
 use crate::limits::SEGMENT_BYTES_DEFAULT;
 use crate::log::recovery::Failure;
 use crate::maintenance::checkpoint::NEEDLESS;
 use crate::maintenance::repair::{self, Finding, Findings};
-use crate::paths::for_shell;
+use crate::paths::{for_shell, shell_word};
 use crate::storage::{Disk, Storage};
 use crate::store::{self, Folders, Progress, Replayed};
 
 /// Repairs the log in `data`, or says what it would do.
 ///
 /// # Errors
-/// `Damage` when there is damage and nothing was done about it, `Busy` when a daemon has the folder, `Io`.
+/// `Damage` when there is damage and nothing was done about it, `Busy` when a daemon has the folder, `Usage` when
+/// root would repair what is another user's, `Io`.
 pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
+    if carry_out && let Some(owner) = other_owner(data) {
+        return Err(Exit::Usage(format!(
+            "{} belongs to user {owner}, who could not have what root makes in it; run: {} msglogd repair --data {} \
+             --yes",
+            data.display(),
+            as_user(owner),
+            for_shell(data)
+        )));
+    }
     let _lock = if carry_out { Some(super::lock_to_change(data)?) } else { super::lock_to_look(data)? };
     let folders = Folders::new(data);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
@@ -53,6 +63,21 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
         "events lost: {lost}; the log goes to event {}, and a daemon starts on it\n",
         opened.snapshot.last
     ))
+}
+
+/// How root runs a command as a user.
+fn as_user(uid: u32) -> String {
+    // Whom this file does not name has no name that runuser is sure to know.
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.map_or_else(
+        || format!("setpriv --reuid {uid} --clear-groups"),
+        |name| format!("runuser -u {} --", shell_word(&name)),
+    )
 }
 
 fn failed(failure: Failure) -> Exit {

@@ -4,11 +4,13 @@
 use std::cell::Cell;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::{ReadWriteFlags, preadv2};
+
+use crate::paths::own_uid;
 
 /// One open file. Reads and writes name their place, so that readers share it with the writer.
 pub trait File: Send + Sync {
@@ -127,6 +129,40 @@ fn read_at_most(storage: &dyn Storage, path: &Path, most: u64) -> io::Result<Vec
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+/// What the system says of a file, and whose it is where this process may not have it.
+#[must_use]
+pub fn explained(path: &Path, error: &io::Error) -> String {
+    match fs::symlink_metadata(path) {
+        Ok(about) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("{error}; it belongs to user {}, and this is user {}", about.uid(), own_uid())
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Where a copy of these bytes goes: `path`, or that with a number behind it where another copy has the name. The
+/// same copy has the same name again.
+///
+/// # Errors
+/// What the system says.
+pub fn path_of_copy(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let mut number = 1;
+    let mut free = path.to_owned();
+    loop {
+        let is_free = match storage.open(&free, Open::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            file => file?.length()? == bytes.len() as u64 && read_whole(storage, &free)? == bytes,
+        };
+        if is_free {
+            return Ok(free);
+        }
+        number += 1;
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        free = PathBuf::from(name);
+    }
 }
 
 /// Puts a small file in place in one durable step: a temporary file, synced, renamed, and the
@@ -276,6 +312,29 @@ impl Storage for Disk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         fs::File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memory::Memory;
+
+    #[test]
+    fn a_copy_takes_the_place_of_no_other_and_its_own_again() {
+        let storage = Memory::default();
+        let path = Path::new("/log/1.log.40.torn");
+        for (bytes, expected) in [
+            ("one", "/log/1.log.40.torn"),
+            ("two", "/log/1.log.40.torn.2"),
+            ("three", "/log/1.log.40.torn.3"),
+            ("two", "/log/1.log.40.torn.2"),
+            ("one", "/log/1.log.40.torn"),
+        ] {
+            let copy = path_of_copy(&storage, path, bytes.as_bytes()).expect("memory");
+            assert_eq!(copy, Path::new(expected), "{bytes}");
+            replace(&storage, &copy, bytes.as_bytes()).expect("memory");
+        }
     }
 }
 

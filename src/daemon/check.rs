@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Exit, damaged, print};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
@@ -112,6 +112,9 @@ fn bytes_of(folder: &Path) -> u64 {
 }
 
 fn damaged_index(error: &Error, folder: &Path) -> Exit {
+    if error.code() != Code::Corrupt {
+        return Exit::Io(error.message().to_owned());
+    }
     Exit::Damage(format!("damaged index: {error}; it comes back from the log: remove {}", for_shell(folder)))
 }
 

@@ -15,6 +15,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
+
 use super::cache::BlockCache;
 use super::levels::due;
 use super::merge::{self, merge_into, meta_of};
@@ -25,7 +27,7 @@ use crate::courtesy::Courtesy;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
-use crate::storage::{Open, Storage, is_temporary, read_list, replace, temporary_name};
+use crate::storage::{Open, Storage, explained, is_temporary, read_list, replace, temporary_name};
 
 /// The folder of run files.
 #[derive(Clone)]
@@ -61,6 +63,17 @@ pub fn of_file(path: &Path, error: Error) -> Error {
         return error;
     }
     Error::new(Code::ReadOnly, format!("{}: {}", path.display(), error.message()))
+}
+
+/// Why a file cannot be read. It is damaged, unless only this process may not read it, or not now.
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    let not_now = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    let is_refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
+        || error.raw_os_error().is_some_and(|error| not_now.contains(&error));
+    if is_refused {
+        return Error::new(Code::ReadOnly, format!("{}: {}", path.display(), explained(path, error)));
+    }
+    Error::corrupt(path.display().to_string(), 0, error.to_string())
 }
 
 fn nothing_to_merge() -> Error {
@@ -137,7 +150,7 @@ impl RunFiles {
         let damaged = |what: String| Error::corrupt(path.display().to_string(), 0, what);
         let bytes = match read_list(self.storage.as_ref(), &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            read => read.map_err(|error| damaged(error.to_string()))?,
+            read => read.map_err(|error| unreadable(&path, &error))?,
         };
         let names = bytes.strip_suffix(b"\n").and_then(check_line).map(serde_json::from_slice);
         let names = names.ok_or_else(|| damaged("the list of run files fails its checksum".to_owned()))?;
@@ -149,26 +162,30 @@ impl RunFiles {
     ///
     /// # Errors
     /// `corrupt`, naming the first file of the manifest that is damaged or does not follow the one
-    /// before.
+    /// before; `read_only` when one may not be read, or not now.
     pub fn read(&self, lost: &mut dyn FnMut(&Error)) -> Result<Vec<Arc<Run>>> {
         let mut runs: Vec<Arc<Run>> = Vec::new();
         let end = |runs: &[Arc<Run>]| runs.last().map_or(0, |run| run.meta().last);
         for name in self.names_in(MANIFEST)? {
             runs.push(Arc::new(self.open_one(&name, end(&runs) + 1, true)?));
         }
-        let recent = self.names_in(RECENT).unwrap_or_else(|error| {
-            lost(&error);
-            Vec::new()
-        });
+        let recent = match self.names_in(RECENT) {
+            Err(error) if error.code() == Code::Corrupt => {
+                lost(&error);
+                Vec::new()
+            }
+            names => names?,
+        };
         for name in recent {
             let next = end(&runs) + 1;
             let opened = self.open_one(&name, next, false);
             match opened.and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run)) {
                 Ok(run) => runs.push(Arc::new(run)),
-                Err(error) => {
+                Err(error) if error.code() == Code::Corrupt => {
                     lost(&error);
                     break;
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(runs)
@@ -201,8 +218,7 @@ impl RunFiles {
     fn open_one(&self, name: &str, first: u64, synced: bool) -> Result<Run> {
         let path = self.folder.join(name);
         let shown = path.display().to_string();
-        let damaged = |error: io::Error| Error::corrupt(shown.as_str(), 0, error.to_string());
-        let file = self.storage.open(&path, Open::Read).map_err(damaged)?;
+        let file = self.storage.open(&path, Open::Read).map_err(|error| unreadable(&path, &error))?;
         let run = Run::open(file, &shown, &self.cache, synced)?;
         // So that the log behind it can be found, too.
         run.place(run.meta().last)?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::frame::{Header, VERSION, check_line, seq_of};
 use super::segment::Segment;
 use super::torn::is_torn;
+use crate::storage::explained;
 
 /// Why a start cannot go on.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl fmt::Display for Failure {
             Failure::Damage { path, offset, what } => {
                 write!(f, "{} at byte {offset}: {what}", path.display())
             }
-            Failure::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Failure::Io { path, error } => write!(f, "{}: {}", path.display(), explained(path, error)),
         }
     }
 }

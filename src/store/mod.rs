@@ -138,12 +138,16 @@ pub fn open(
         let store = replay.open(storage, folders, segment_bytes, progress);
         replay.damaged_index.map_or(Ok(store), Err)
     });
-    let store = opened.unwrap_or_else(|error| {
-        progress.say(&format!("{error}; building the index anew from the log"));
-        healed = true;
-        give_room(storage, folders, &files, known);
-        Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
-    })?;
+    let store = match opened {
+        Ok(store) => store,
+        Err(error) if error.code() == Code::Corrupt => {
+            progress.say(&format!("{error}; building the index anew from the log"));
+            healed = true;
+            give_room(storage, folders, &files, known);
+            Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
+        }
+        Err(error) => Err(index_failure(&folders.index, &error)),
+    }?;
     // Nothing is removed from a folder that no daemon starts on. What cannot be removed only takes room.
     let announced = if healed { files.announce(&store.snapshot.runs) } else { Ok(()) };
     match announced {
@@ -152,6 +156,17 @@ pub fn open(
         Err(error) => progress.say(&format!("the index is not written yet: {error}")),
     }
     Ok(store)
+}
+
+/// The failure of an index whose folder this is.
+#[must_use]
+pub fn index_failure(folder: &Path, error: &Error) -> Failure {
+    // What cannot be written or read names its path already.
+    let shown = folder.display().to_string();
+    let inside = error.message().strip_prefix(&shown).filter(|_| error.code() == Code::ReadOnly);
+    let what = inside.and_then(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix('/')));
+    let what = what.map_or_else(|| error.to_string(), str::to_owned);
+    Failure::Io { path: folder.to_owned(), error: std::io::Error::other(what) }
 }
 
 /// Removes the run files, which are of no use, if the log is whole and the index comes back from it: on a disk
@@ -334,8 +349,7 @@ impl Replay {
 
     /// Notes that the run files are of no use.
     fn index_failed(&mut self, error: Error) -> Failure {
-        let failure =
-            Failure::Io { path: PathBuf::from("index"), error: std::io::Error::other(error.to_string()) };
+        let failure = index_failure(self.files.folder(), &error);
         if error.code() == Code::Corrupt {
             self.damaged_index = Some(error);
         }

@@ -1,8 +1,11 @@
 //! A start on logs and indexes of one's own making, in memory.
 
+use std::io;
+
 use super::*;
 use crate::domain::event::{Address, Fact, Message};
 use crate::log::frame::Frame;
+use crate::storage::File;
 use crate::storage::memory::Memory;
 
 const MEBIBYTE: usize = 1 << 20;
@@ -104,4 +107,56 @@ fn run_files_of_no_use_stay_where_the_log_is_damaged_too() {
     newest.write_at(b"?", (5 * MEBIBYTE) as u64).expect("memory");
     assert!(open(&storage, &folders(), 1 << 30, &mut Told::default()).is_err());
     assert!(run_files(&storage).contains(&damaged));
+}
+
+/// A file system that has a list of the index and lets nobody read it.
+struct Locked(Arc<dyn Storage>, &'static str);
+
+impl Storage for Locked {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        if path.ends_with(self.1) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.0.open(path, how)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.0.list(folder)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        self.0.create_folder(folder)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.0.sync_folder(folder)
+    }
+}
+
+#[test]
+fn an_index_that_may_not_be_read_ends_a_start_and_is_not_taken_for_a_damaged_one() {
+    let storage = store_of_large_messages(40);
+    open(&storage, &folders(), 1 << 30, &mut Told::default()).expect("it is whole");
+    let before = run_files(&storage);
+    let newest = before[before.len() - 1].clone();
+    for file in ["manifest", "recent", newest.leak()] {
+        let locked: Arc<dyn Storage> = Arc::new(Locked(Arc::clone(&storage), file));
+        let mut told = Told::default();
+        let failure = open(&locked, &folders(), 1 << 30, &mut told).err().expect("it may not be read");
+        assert!(matches!(failure, Failure::Io { .. }), "{failure}");
+        let said = failure.to_string();
+        assert!(
+            said.starts_with("/data/index: ") && said.contains(file) && !said.contains("corrupt"),
+            "{said}"
+        );
+        assert_eq!((told.said, run_files(&storage)), (Vec::new(), before.clone()), "nothing was changed");
+    }
 }

@@ -7,7 +7,7 @@ use super::scan::{End, Scan, read_range, used_end};
 pub use super::scan::{Failure, Found};
 use super::segment::{self, Segment};
 use super::writer::LogWriter;
-use crate::storage::{Open, Storage, replace};
+use crate::storage::{Open, Storage, path_of_copy, replace};
 
 /// Where to begin: everything up to `last` is known already.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,7 +154,8 @@ impl Recovered {
         if !torn.is_empty() {
             let mut name = newest.path.as_os_str().to_owned();
             name.push(format!(".{}.torn", self.position));
-            let copy = PathBuf::from(name);
+            // What was set aside there before was torn off another end.
+            let copy = path_of_copy(storage.as_ref(), Path::new(&name), &torn).map_err(io(folder))?;
             replace(storage.as_ref(), &copy, &torn).map_err(io(&copy))?;
             newest.file.set_length(self.position).map_err(io(&newest.path))?;
             self.length = self.position;

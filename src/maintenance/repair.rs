@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::checkpoint;
 use super::compacted_list;
 use super::repair_compacted::Part;
+use crate::error::Code;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
@@ -17,8 +18,8 @@ use crate::log::files::open_segments;
 use crate::log::mend::{Around, Aside, EVERYTHING, Mended, OtherVersion, mend};
 use crate::log::recovery::Failure;
 use crate::log::segment::path;
-use crate::storage::{Open, Storage, read_whole, replace};
-use crate::store::Folders;
+use crate::storage::{Open, Storage, path_of_copy, read_whole, replace};
+use crate::store::{Folders, index_failure};
 
 /// What is wrong with one segment, and what was or will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub fn look(
     say: &mut dyn FnMut(&Finding),
 ) -> Result<Findings, Failure> {
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
-    let runs = runs_of(&files);
+    let runs = runs_of(&files)?;
     let repair = Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Nothing };
     let mut findings = Vec::new();
     let found = repair.walk(&mut |finding| findings.push(finding.clone()))?;
@@ -69,7 +70,7 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
     // How far the log went at least must be in the log before the index, which knows it, goes; and the
     // index must go before a log is whole that it does not follow from.
-    let runs = runs_of(&files);
+    let runs = runs_of(&files)?;
     let mut repair = Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Newest };
     repair.walk(&mut |_| {})?;
     let io = |path: &Path| {
@@ -79,10 +80,8 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
     // Also what a repair that failed had renamed.
     storage.sync_folder(&folders.log).map_err(io(&folders.log))?;
     storage.create_folder(&folders.index).map_err(io(&folders.index))?;
-    files.announce(&[]).map_err(|error| Failure::Io {
-        path: folders.index.clone(),
-        error: std::io::Error::other(error.message().to_owned()),
-    })?;
+    files.announce(&[]).map_err(|error| index_failure(&folders.index, &error))?;
+    storage.sync_folder(&folders.index).map_err(io(&folders.index))?;
     (repair.runs, repair.change) = (Vec::new(), Change::Everything);
     repair.walk(&mut |_| {})?;
     storage.sync_folder(&folders.log).map_err(io(&folders.log))
@@ -131,7 +130,7 @@ impl Repair<'_> {
                 done.bytes.get_or_insert_default();
             }
             if let Some(bytes) = &done.bytes {
-                let finding = finding(path, &done);
+                let finding = finding(self.storage, path, &done)?;
                 say(&finding);
                 found.add(&finding);
                 let newest = around.until.is_none();
@@ -158,7 +157,7 @@ impl Repair<'_> {
         let bytes = read_or_empty(self.storage, &path)?;
         let aside = if bytes.is_empty() { Vec::new() } else { vec![Aside { offset: 0, bytes }] };
         let done = Mended { aside, ..Mended::default() };
-        let finding = finding(&path, &done);
+        let finding = finding(self.storage, &path, &done)?;
         say(&finding);
         found.add(&finding);
         if self.change != Change::Nothing {
@@ -248,23 +247,29 @@ impl Findings {
     }
 }
 
-/// What was found in the segment at `path`.
-pub(super) fn finding(path: &Path, mended: &Mended) -> Finding {
+/// What was found in the segment at `path`. No piece goes where that of an earlier repair is.
+pub(super) fn finding(storage: &dyn Storage, path: &Path, mended: &Mended) -> Result<Finding, Failure> {
     let aside = mended.aside.iter().map(|piece| {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}.damaged", piece.offset));
-        (piece.offset, piece.bytes.len() as u64, PathBuf::from(name))
+        let copy = path_of_copy(storage, Path::new(&name), &piece.bytes);
+        let copy = copy.map_err(|error| Failure::Io { path: PathBuf::from(name), error })?;
+        Ok((piece.offset, piece.bytes.len() as u64, copy))
     });
-    Finding {
+    Ok(Finding {
         path: path.to_owned(),
-        aside: aside.collect(),
+        aside: aside.collect::<Result<_, Failure>>()?,
         lost: mended.lost.clone(),
         untold: None,
         unnamed: false,
-    }
+    })
 }
 
-/// The runs of the index; none when it cannot be read.
-fn runs_of(files: &RunFiles) -> Vec<Arc<Run>> {
-    files.read(&mut |_| ()).unwrap_or_default()
+/// The runs of the index; none when it is damaged.
+fn runs_of(files: &RunFiles) -> Result<Vec<Arc<Run>>, Failure> {
+    match files.read(&mut |_| ()) {
+        // An index that is there and may not be read must not be taken for none.
+        Err(error) if error.code() != Code::Corrupt => Err(index_failure(files.folder(), &error)),
+        read => Ok(read.unwrap_or_default()),
+    }
 }

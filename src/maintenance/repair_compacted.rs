@@ -117,7 +117,7 @@ impl<'p> Part<'p> {
                 done = mended(&path, &bytes, around(&was_there))?;
             }
             last = until;
-            let new = self.take(&path, &bytes, &done, &mut found);
+            let new = self.take(&path, &bytes, &done, &mut found)?;
             if let (Some(new), true) = (new, change) {
                 let io = |error| Failure::Io { path: path.clone(), error };
                 let finding = &found.findings[found.findings.len() - 1];
@@ -138,7 +138,7 @@ impl<'p> Part<'p> {
         let bytes = read_or_empty(self.storage, &path)?;
         let aside = if bytes.is_empty() { Vec::new() } else { vec![Aside { offset: 0, bytes }] };
         let done = Mended { aside, ..Mended::default() };
-        let finding = Finding { untold: Some(self.untold(found)), ..finding(&path, &done) };
+        let finding = Finding { untold: Some(self.untold(found)), ..finding(self.storage, &path, &done)? };
         if change {
             set_aside(self.storage, &done, &finding).map_err(|error| Failure::Io { path, error })?;
         }
@@ -151,7 +151,13 @@ impl<'p> Part<'p> {
     }
 
     /// Notes what becomes of a segment. The name that it gets when it is damaged.
-    fn take(&self, path: &Path, bytes: &[u8], done: &Mended, found: &mut Found) -> Option<String> {
+    fn take(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        done: &Mended,
+        found: &mut Found,
+    ) -> std::result::Result<Option<String>, Failure> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let records = || records_in(done.bytes.as_deref().unwrap_or(bytes));
         found.events += records().count() as u64;
@@ -159,15 +165,15 @@ impl<'p> Part<'p> {
         found.at.clone_from(&done.at);
         if done.bytes.is_none() {
             found.names.push(name);
-            return None;
+            return Ok(None);
         }
-        found.findings.push(Finding { unnamed: self.index.is_none(), ..finding(path, done) });
+        found.findings.push(Finding { unnamed: self.index.is_none(), ..finding(self.storage, path, done)? });
         done.lost.iter().for_each(|(first, last)| found.lost.extend(*first..=*last));
         let first = segment::first_of(&name).map_or(1, |(first, _)| first);
         let new = segment::compacted_path(self.folder, first, self.compacted.generation + 1);
         let new = new.file_name().unwrap_or_default().to_string_lossy().into_owned();
         found.names.push(new.clone());
-        Some(new)
+        Ok(Some(new))
     }
 
     /// Whether the index has an event. One that it cannot tell of was there.

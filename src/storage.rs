@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::paths::own_uid;
 
@@ -131,9 +131,13 @@ fn read_at_most(storage: &dyn Storage, path: &Path, most: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// What the system says of a file, and whose it is where this process may not have it.
+/// What the system says of a file, and whose it is where this process may not have it, or what to do where no
+/// more files may be open.
 #[must_use]
 pub fn explained(path: &Path, error: &io::Error) -> String {
+    if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {
+        return format!("{error}; allow more of them (LimitNOFILE= of the service, or ulimit -n)");
+    }
     match fs::symlink_metadata(path) {
         Ok(about) if error.kind() == io::ErrorKind::PermissionDenied => {
             format!("{error}; it belongs to user {}, and this is user {}", about.uid(), own_uid())
@@ -319,6 +323,14 @@ impl Storage for Disk {
 mod tests {
     use super::*;
     use memory::Memory;
+
+    #[test]
+    fn an_error_says_whose_a_file_is_or_that_more_may_be_open() {
+        let said = |error: io::Error| explained(Path::new("/"), &error);
+        assert!(said(io::ErrorKind::PermissionDenied.into()).contains("belongs to user "));
+        assert!(said(Errno::MFILE.into()).contains("LimitNOFILE="));
+        assert_eq!(said(io::Error::other("it is gone")), "it is gone");
+    }
 
     #[test]
     fn a_copy_takes_the_place_of_no_other_and_its_own_again() {

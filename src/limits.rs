@@ -67,8 +67,6 @@ pub const REPLY_BYTES: usize = 4 << 20;
 pub const PAGE_ITEMS: u64 = 10_000;
 /// Items on one page when the request names no `limit`.
 pub const PAGE_ITEMS_DEFAULT: u64 = 100;
-/// Longest `text` of a filter.
-pub const TEXT_BYTES: usize = 64 << 10;
 /// Clauses in a `text`, every alternative of an `OR` counted.
 pub const TEXT_CLAUSES: usize = 64;
 /// Words in a `text`, over all its clauses.

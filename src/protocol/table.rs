@@ -3,7 +3,7 @@
 
 use crate::limits::{
     IDEMPOTENCY_KEY_BYTES, KEY_BYTES, NAME_BYTES, PAGE_ITEMS, PATH_BYTES, RESERVE_JOBS, SUBSTRING_BYTES,
-    TEXT_BYTES, TIME_MS,
+    TIME_MS,
 };
 
 /// Who answers a command.
@@ -158,11 +158,7 @@ const ADDRESS: [Argument; 4] = [
     may("number", SEQ, "the message's number in the chat"),
 ];
 const FILTERS: [Argument; 8] = [
-    may(
-        "text",
-        Type::Text { min: 0, max: TEXT_BYTES },
-        "words, \"a phrase\", pre*, -without, this OR that; all must match",
-    ),
+    may("text", STRING, "words, \"a phrase\", pre*, -without, this OR that; all must match"),
     may("originator", Type::Name, "only messages from this originator"),
     may("recipient", Type::Name, "only messages to this recipient"),
     may("app", TOKEN, "only messages of this application"),

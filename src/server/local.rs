@@ -72,7 +72,6 @@ fn info(snapshot: &Snapshot, identity: &Identity, out: &mut Vec<u8>) {
         .number("idempotency_key_bytes", limits::IDEMPOTENCY_KEY_BYTES as u64)
         .number("reply_bytes", limits::REPLY_BYTES as u64)
         .number("page_items", limits::PAGE_ITEMS)
-        .number("text_bytes", limits::TEXT_BYTES as u64)
         .number("substring_bytes", limits::SUBSTRING_BYTES as u64)
         .number("nesting_levels", limits::NESTING_LEVELS as u64)
         .number("reserve_jobs", limits::RESERVE_JOBS)

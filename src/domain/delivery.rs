@@ -18,9 +18,14 @@ impl Queue {
     pub fn visit_ready(&self, facts: &dyn Facts, visit: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
         let mut going = self.visit_class(facts, 0, 0, visit)?;
         for class in (1..CLASSES).step_by(2) {
-            if going {
-                going = self.visit_both(facts, class, visit)?;
-            }
+            let (others, came_back) = (self.ready[class].count, self.ready[class + 1].count);
+            going = match (others > 0, came_back > 0) {
+                _ if !going => return Ok(()),
+                (false, false) => continue,
+                (true, false) => self.visit_class(facts, class, 0, visit)?,
+                (false, true) => self.visit_class(facts, class + 1, 0, visit)?,
+                (true, true) => self.visit_both(facts, class, visit)?,
+            };
         }
         Ok(())
     }

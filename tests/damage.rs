@@ -233,6 +233,9 @@ fn nothing_damaged_is_ever_served() {
     }
     let read = client.ok(json!({"cmd": "kv.get", "key": "later"}));
     assert_eq!(read["value"], 1, "the daemon goes on\n{read}");
+    let said = daemon.stderr();
+    assert_eq!(said.matches("damage was found while answering").count(), 1, "it is one place: {said}");
+    assert!(said.contains("msglogd repair"), "{said}");
 }
 
 #[test]

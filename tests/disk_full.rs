@@ -135,6 +135,10 @@ fn acks_and_deletes_go_through_on_a_full_disk_and_writes_come_back_when_there_is
     disk.make_room();
     let set = json!({"cmd": "kv.set", "key": "later", "value": "v".repeat(500)});
     assert_eq!(client.ok(set).seq(), last + 1, "writes come back by themselves, and nothing is lost between");
+    let said = daemon.stderr();
+    let (refused, taken) = ("writes are refused: nothing was written: the disk", "writes are taken again");
+    assert!(said.contains(refused) && said.contains(taken), "the operator is told of both: {said}");
+    assert_eq!(said.matches("writes are refused").count(), 1, "and not of each: {said}");
     daemon.crash();
     let mut client = daemon.connect();
     assert_eq!(client.last_seq(), last + 1);

@@ -9,6 +9,7 @@ pub mod signals;
 pub mod socket;
 pub mod systemd;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -179,6 +180,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         stopping,
         answering: answering(),
         turn: Turn::default(),
+        damage: RefCell::default(),
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);

@@ -6,6 +6,7 @@
 //! reserve that waits, and behind maintenance, nothing begins.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
@@ -53,7 +54,12 @@ pub struct Router {
     pub answering: usize,
     /// What this turn has come to.
     pub turn: Turn,
+    /// Damaged places that the operator was told of.
+    pub damage: RefCell<BTreeSet<(String, u64)>>,
 }
+
+/// Damaged places that the operator is told of, at most.
+const DAMAGE_TOLD: usize = 64;
 
 /// What a turn of the event loop has come to.
 #[derive(Default)]
@@ -382,7 +388,21 @@ impl Router {
     fn refuse(&self, connection: &mut Connection, number: u64, error: &Error) {
         self.stats.requests.add(1);
         self.stats.errors.add(1);
+        self.tell_of_damage(error);
         connection.replies.answer(number, 0, |out, id| write_error(out, id, error));
+    }
+
+    /// Tells the operator of damage that an answer met, once for each place.
+    fn tell_of_damage(&self, error: &Error) {
+        let Some((file, offset)) = error.file().zip(error.offset()) else { return };
+        let mut told = self.damage.borrow_mut();
+        if error.code() == Code::Corrupt && told.len() < DAMAGE_TOLD && told.insert((file.into(), offset)) {
+            crate::report::error(&format!(
+                "damage was found while answering: {file} at byte {offset}: {}; stop the daemon, and `msglogd \
+                 check` and `msglogd repair` say what is lost",
+                error.message()
+            ));
+        }
     }
 
     /// Ends a connection with one last line.
@@ -423,6 +443,7 @@ mod tests {
             stopping: Arc::new(AtomicBool::new(false)),
             answering,
             turn: Turn::default(),
+            damage: RefCell::default(),
         };
         (router, to_writer, to_readers, to_maintenance)
     }

@@ -334,7 +334,8 @@ impl Replay {
         let (log, segments, torn) = recovered.into_writer(storage, &folders.log, segment_bytes)?;
         if let Some((copy, bytes)) = torn {
             progress.say(&format!(
-                "the log ended in {bytes} bytes of a write that was never acknowledged; they were set aside in {}",
+                "the log ended in {bytes} bytes of a write that was cut short, which nobody was told is on disk; they \
+                 were set aside in {}",
                 copy.display()
             ));
         }

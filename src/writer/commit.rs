@@ -154,8 +154,9 @@ impl Writer {
             Err(AppendError::Refused(error)) => {
                 let file = self.log.segment().path.display();
                 self.around.stats.refused_append();
-                let message = format!("nothing was written: {file}: {error}");
-                return Err(Error::new(Code::ReadOnly, message));
+                let error = Error::new(Code::ReadOnly, format!("nothing was written: {file}: {error}"));
+                self.refusals.refused(&error, turn.now);
+                return Err(error);
             }
             Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
         };

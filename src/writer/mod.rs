@@ -8,12 +8,13 @@
 //!   and `waiters` what comes due and who waits.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
 //! - `throttle` says how long to wait when the background is behind, `patience` how to wait for a request.
-//! - `segments` goes on to the next file of the log.
+//! - `segments` goes on to the next file of the log; `refusals` tells the operator of a full disk.
 
 pub mod batch;
 mod commit;
 pub mod hot;
 mod patience;
+mod refusals;
 mod segments;
 pub mod syncer;
 mod throttle;
@@ -45,6 +46,7 @@ use crate::time::Timestamp;
 use commit::Flying;
 use hot::HotValues;
 use patience::Patience;
+use refusals::Refusals;
 use syncer::Syncer;
 use throttle::Throttle;
 use timers::Timers;
@@ -214,6 +216,7 @@ pub struct Writer {
     broken: Option<String>,
     /// Why the next segment could not be begun when that was last tried.
     roll_failure: Option<String>,
+    refusals: Refusals,
     /// When what is not synced must be.
     sync_due: Option<Instant>,
     stopping: bool,
@@ -258,6 +261,7 @@ impl Writer {
             spare: Outcome::default(),
             broken: None,
             roll_failure: None,
+            refusals: Refusals::default(),
             sync_due: None,
             stopping: false,
             finished: false,

@@ -122,7 +122,15 @@ impl Writer {
         let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
         let spare = std::mem::take(&mut self.spare);
         let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;
-        self.find_room(turn, &outcome, gives_room)?;
+        let takes_room = !outcome.events.is_empty() && !gives_room;
+        match self.find_room(turn, &outcome, gives_room) {
+            Err(error) => {
+                self.refusals.refused(&error, turn.now);
+                return Err(error);
+            }
+            Ok(()) if takes_room => self.refusals.taken(),
+            Ok(()) => {}
+        }
         if !dry_run {
             // Files are read for it, which may fail: that is to be this request's affair alone.
             let Snapshot { runs, tails, .. } = self.snapshot.as_ref();

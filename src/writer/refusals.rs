@@ -1,0 +1,59 @@
+//! Tells the operator when writes begin to be refused, and when they are taken again: clients are told each time,
+//! but a full disk wants a person.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::report;
+
+/// Where it goes to and fro, as for small writes beside large ones, the operator is told no more often.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether writes are refused for want of room, as far as the operator was told.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    refused: u64,
+    told: Option<Instant>,
+    is_told: bool,
+}
+
+impl Refusals {
+    /// A write was refused.
+    pub fn refused(&mut self, error: &Error, now: Instant) {
+        self.refused += 1;
+        if !self.is_told && self.told.is_none_or(|told| now - told >= TOLD_AGAIN) {
+            (self.is_told, self.told) = (true, Some(now));
+            report::error(&format!("writes are refused: {}", error.message()));
+        }
+    }
+
+    /// A write that takes room was taken.
+    pub fn taken(&mut self) {
+        if std::mem::take(&mut self.is_told) {
+            let refused = std::mem::take(&mut self.refused);
+            report::notice(&format!("writes are taken again; refused were {refused}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn the_operator_is_told_of_a_change_and_not_of_each_write_and_not_often() {
+        let (mut refusals, start) = (Refusals::default(), Instant::now());
+        let full = Error::new(Code::ReadOnly, "the disk is full");
+        refusals.taken();
+        refusals.refused(&full, start);
+        refusals.refused(&full, start);
+        assert!(refusals.is_told && refusals.refused == 2);
+        refusals.taken();
+        assert!(!refusals.is_told && refusals.refused == 0);
+        refusals.refused(&full, start + TOLD_AGAIN / 2);
+        assert!(!refusals.is_told, "it was told a moment ago");
+        refusals.refused(&full, start + TOLD_AGAIN);
+        assert!(refusals.is_told && refusals.refused == 2);
+    }
+}

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
-use crate::index::levels::due;
+use crate::index::levels::{are_crowded, due};
 use crate::index::run::Run;
 use crate::index::tail::Tail;
 use crate::paths::for_shell;
@@ -21,6 +21,8 @@ use crate::writer::{Compaction, ToBackground, ToWriter};
 
 /// How long it waits before it tries again what failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// After so long without work it does what can wait.
+const IDLE: Duration = Duration::from_secs(2);
 /// How often it looks whether a run that was replaced is still read.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often at most, when there is nothing else to do. Whoever reads longer closes the file.
@@ -48,23 +50,24 @@ impl Background {
             damaged: Vec::new(),
             put_off: VecDeque::new(),
             replaced: Replaced::default(),
+            is_put_off: false,
         };
         loop {
-            while let Some(start) = due(&desk.runs, |run| desk.may_merge(run)) {
-                let Err(error) = self.tier(start, &mut desk, work) else { continue };
-                if error.code() == Code::ReadOnly {
-                    report::warning(&format!("run files stay as they are for now: {error}"));
-                    break;
-                }
-                desk.leave_out(&error, start);
-                report::warning(&format!(
-                    "a damaged run file stays as it is: {error}; its index comes back from the log: stop the daemon \
-                     and run: rm -r {}",
-                    for_shell(self.files.folder())
-                ));
-            }
-            let put_off = desk.put_off.pop_front();
-            let Some(given) = put_off.or_else(|| desk.replaced.receive(work)) else { return };
+            while let Some(start) = due(&desk.runs, |run| desk.may_merge(run))
+                && self.merge(start, &mut desk, work)
+            {}
+            let given = match desk.put_off.pop_front() {
+                Some(given) => given,
+                None => match desk.replaced.receive(work, desk.idle_work()) {
+                    Ok(given) => given,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {
+                        desk.is_put_off = !self.merge(0, &mut desk, work);
+                        continue;
+                    }
+                },
+            };
+            desk.is_put_off = false;
             match given {
                 ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk, work),
                 ToBackground::Part(last) => desk.part = last,
@@ -74,6 +77,22 @@ impl Background {
                 }
             }
         }
+    }
+
+    /// Makes one file of those from `start` on. `false` when that must wait.
+    fn merge(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> bool {
+        let Err(error) = self.tier(start, desk, work) else { return true };
+        if error.code() == Code::ReadOnly {
+            report::warning(&format!("run files stay as they are for now: {error}"));
+            return false;
+        }
+        desk.leave_out(&error, start);
+        report::warning(&format!(
+            "a damaged run file stays as it is: {error}; its index comes back from the log: stop the daemon and \
+             run: rm -r {}",
+            for_shell(self.files.folder())
+        ));
+        true
     }
 
     /// Makes a file of a tail, sooner or later; but a compaction goes before it, as it may be what gives the disk
@@ -166,9 +185,17 @@ struct Desk {
     /// What came during a merge and must wait for its end, in order.
     put_off: VecDeque<ToBackground>,
     replaced: Replaced,
+    /// Whether what is to be done when there is nothing else waits for something else to change.
+    is_put_off: bool,
 }
 
 impl Desk {
+    /// After how long without work there is something to do all the same: to leave out what was removed.
+    fn idle_work(&self) -> Option<Duration> {
+        let crowded = are_crowded(&self.runs) && self.runs.iter().all(|run| self.may_merge(run));
+        (crowded && !self.is_put_off).then_some(IDLE)
+    }
+
     fn may_merge(&self, run: &Run) -> bool {
         run.meta().first > self.part && !self.damaged.iter().any(|file| file == run.file().1)
     }
@@ -207,8 +234,13 @@ impl Replaced {
         self.0.retain(|run| Arc::strong_count(run) > 1);
     }
 
-    /// Waits for work; `None` when there will be none. Closes runs meanwhile.
-    fn receive(&mut self, work: &Receiver<ToBackground>) -> Option<ToBackground> {
+    /// Waits for work, `idle` long where that is said; it is `Disconnected` when there will be none. Closes runs
+    /// meanwhile.
+    fn receive(
+        &mut self,
+        work: &Receiver<ToBackground>,
+        idle: Option<Duration>,
+    ) -> std::result::Result<ToBackground, RecvTimeoutError> {
         for _ in 0..LOOKS {
             self.close_unread();
             if self.0.is_empty() {
@@ -216,11 +248,14 @@ impl Replaced {
             }
             match work.recv_timeout(LOOK_AGAIN) {
                 Err(RecvTimeoutError::Timeout) => {}
-                given => return given.ok(),
+                given => return given,
             }
         }
         self.0.clear();
-        work.recv().ok()
+        match idle {
+            Some(idle) => work.recv_timeout(idle),
+            None => work.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
     }
 }
 
@@ -274,10 +309,40 @@ mod tests {
 
     /// A tail of one event.
     fn tail_of(event: Event) -> Arc<Tail> {
+        tail_with(event, Changes::default())
+    }
+
+    /// A tail of one event that changed this.
+    fn tail_with(event: Event, changes: Changes) -> Arc<Tail> {
         let tail = Arc::new(Tail::new(event.seq));
-        let (changes, counts) = (Changes::default(), Counts::default());
+        let counts = Counts::default();
         tail.add(Added { events: &[event], offsets: &[0], changes, counts, deleted: Vec::new() });
         tail
+    }
+
+    #[test]
+    fn what_was_removed_is_left_out_when_there_is_nothing_else_to_do() {
+        let files = RunFiles::new(Arc::new(Memory::default()) as _, "/index".into());
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let background = Background { files, writer, stats: Arc::default() };
+        let background = std::thread::spawn(move || background.run(Vec::new(), &work));
+        let keys = |value: Option<&[u8]>| {
+            let keys = (0..5000_u32).map(|key| [&[1], &key.to_be_bytes()[..]].concat());
+            Changes(keys.map(|key| (key, value.map(<[u8]>::to_vec))).collect())
+        };
+        let changes = [keys(Some(&[7])), keys(None)];
+        for (event, changes) in testing::events().zip(changes) {
+            to_background.send(ToBackground::Flush(tail_with(event, changes))).expect("it lives");
+        }
+        let mut runs = std::iter::from_fn(|| match told.recv_timeout(Duration::from_secs(30)) {
+            Ok(ToWriter::Merged(run)) => Some((run.meta().first, run.meta().last, run.meta().removed)),
+            _ => panic!("nothing came"),
+        });
+        assert_eq!(runs.next(), Some((1, 1, 0)));
+        assert_eq!(runs.next(), Some((2, 2, 5000)));
+        assert_eq!(runs.next(), Some((1, 2, 0)));
+        drop((runs, to_background));
+        background.join().expect("it ends");
     }
 
     #[test]

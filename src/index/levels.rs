@@ -22,6 +22,19 @@ pub fn due(runs: &[Arc<Run>], eligible: impl Fn(&Run) -> bool) -> Option<usize> 
     start
 }
 
+/// Keys that were removed and are worth a merge of all runs, at least.
+const REMOVED_LEAST: u64 = 4096;
+
+/// Whether so much of what runs hold says only that a key was removed that whoever walks through the table mostly
+/// walks over that. A merge of all of them leaves it out.
+#[must_use]
+pub fn are_crowded(runs: &[Arc<Run>]) -> bool {
+    let (removed, keys) = runs.iter().fold((0_u64, 0_u64), |(removed, keys), run| {
+        (removed.saturating_add(run.meta().removed), keys.saturating_add(run.meta().keys))
+    });
+    removed >= REMOVED_LEAST && removed.saturating_mul(4) >= keys
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +62,23 @@ mod tests {
         assert_eq!(begins(&[40, 20, 10, 5]), None, "each is as large as all behind it");
         assert_eq!(begins(&[16, 80, 8, 8, 8, 8]), Some(0), "the oldest is small beside those behind it");
         assert_eq!(begins(&[]), None);
+    }
+
+    #[test]
+    fn runs_are_crowded_when_a_quarter_of_their_keys_were_removed() {
+        let run = |keys: u64, removed: u64| {
+            Arc::new(file_run(1, keys, |writer| {
+                for key in 0..keys {
+                    let payload: &[u8] = if key < removed { &[0] } else { &[1, 7] };
+                    writer.add(&[&[1], &key.to_be_bytes()[..]].concat(), payload).expect("memory");
+                }
+            }))
+        };
+        let (old, new) = (run(20_000, 0), run(REMOVED_LEAST, REMOVED_LEAST));
+        assert_eq!((old.meta().removed, new.meta().removed), (0, REMOVED_LEAST));
+        assert!(!are_crowded(&[Arc::clone(&old), Arc::clone(&new)]) && !are_crowded(&[]));
+        assert!(are_crowded(&[old, new, run(4000, 4000)]));
+        assert!(!are_crowded(&[run(4000, 4000)]), "it is not worth it");
     }
 
     #[test]

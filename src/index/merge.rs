@@ -70,6 +70,7 @@ pub(super) fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
         grams: false,
         counts: last.counts,
         keys: 0,
+        removed: 0,
     })
 }
 

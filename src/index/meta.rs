@@ -33,6 +33,8 @@ pub struct Meta {
     pub counts: Counts,
     /// How many keys of the table and terms it holds; set when it is written.
     pub keys: u64,
+    /// How many of them say that a key was removed; set when it is written.
+    pub removed: u64,
 }
 
 impl Meta {
@@ -55,7 +57,7 @@ impl Meta {
             self.last_at.0,
             low,
             high,
-            u64::from(self.edits) | u64::from(self.grams) << 1,
+            u64::from(self.edits) | u64::from(self.grams) << 1 | self.removed << 2,
             self.keys,
         ] {
             write_varint(out, number);
@@ -68,7 +70,7 @@ impl Meta {
         let (first, last, dense_from, generation) = (next()?, next()?, next()?, next()?);
         let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
         let (low, high, flags, keys) = (next()?, next()?, next()?, next()?);
-        let (edits, grams) = (flags & 1 == 1, flags & 2 == 2);
+        let (edits, grams, removed) = (flags & 1 == 1, flags & 2 == 2, flags >> 2);
         let changed = high.checked_sub(1).map(|high| (low, high));
         let counts = Counts::read(bytes)?;
         Some(Meta {
@@ -83,6 +85,7 @@ impl Meta {
             grams,
             counts,
             keys,
+            removed,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder, TABLE_BLOCK_BYTES, common_prefix};
+use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder, TABLE_BLOCK_BYTES, common_prefix, value_in};
 use super::block_index::BlockIndex;
 use super::filter::{self, Filter};
 use super::grams::Grams;
@@ -51,6 +51,8 @@ pub struct RunWriter {
     windows: Vec<Window>,
     /// Keys and terms that are in the filter.
     filtered: u64,
+    /// How many keys were removed.
+    removed: u64,
 }
 
 impl RunWriter {
@@ -69,6 +71,7 @@ impl RunWriter {
             grams: Grams::default(),
             windows: Vec::new(),
             filtered: 0,
+            removed: 0,
         }
     }
 
@@ -112,6 +115,7 @@ impl RunWriter {
         if in_table {
             self.filter.add(filter::hash(key));
             self.filtered += 1;
+            self.removed += u64::from(value_in(payload).is_none());
         }
         if is_of_words(key)
             && let Some((term, _)) = split_key(key)
@@ -209,7 +213,7 @@ impl RunWriter {
             self.sink.put(&piece, &mut hash)?;
         }
         places.push(self.sink.position());
-        meta.keys = self.filtered;
+        (meta.keys, meta.removed) = (self.filtered, self.removed);
         piece.clear();
         meta.write(&mut piece);
         // The places are the footer's beginning.

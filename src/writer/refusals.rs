@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::report;
 
 /// Where it goes to and fro, as for small writes beside large ones, the operator is told no more often.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
+const TOLD_AGAIN: Duration = Duration::from_mins(1);
 
 /// Whether writes are refused for want of room, as far as the operator was told.
 #[derive(Debug, Default)]

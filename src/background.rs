@@ -261,7 +261,6 @@ impl Replaced {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -270,42 +269,10 @@ mod tests {
     use crate::domain::table::{Changes, Counts};
     use crate::domain::testing;
     use crate::index::tail::Added;
+    use crate::storage::failing::{Call, Failing, fail_if};
     use crate::storage::memory::Memory;
-    use crate::storage::{File, Open, Storage};
+    use crate::storage::{Open, Storage};
     use crossbeam_channel::{bounded, unbounded};
-
-    /// Where a file gets no other name while this is set.
-    #[derive(Default)]
-    struct Stubborn(Memory, AtomicBool);
-
-    impl Storage for Stubborn {
-        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-            self.0.open(path, how)
-        }
-
-        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-            self.0.list(folder)
-        }
-
-        fn create_folder(&self, folder: &Path) -> io::Result<()> {
-            self.0.create_folder(folder)
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            if self.1.load(Ordering::SeqCst) {
-                return Err(io::Error::other("the disk is full"));
-            }
-            self.0.rename(from, to)
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            self.0.remove(path)
-        }
-
-        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-            self.0.sync_folder(folder)
-        }
-    }
 
     /// A tail of one event.
     fn tail_of(event: Event) -> Arc<Tail> {
@@ -370,11 +337,16 @@ mod tests {
 
     #[test]
     fn a_compaction_is_taken_though_the_tail_that_it_covers_cannot_be_written() {
-        let storage = Arc::new(Stubborn::default());
+        let full = Arc::new(AtomicBool::new(false));
+        let fault = Arc::clone(&full);
+        let storage = Failing::in_memory(move |call, _| match call {
+            Call::Rename => fail_if(&fault),
+            _ => Ok(()),
+        });
         let tail = tail_of(testing::events().next().expect("an event"));
         let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
         let run = files.write(&tail, true).expect("memory");
-        storage.1.store(true, Ordering::SeqCst);
+        full.store(true, Ordering::SeqCst);
 
         let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
         let background = Background { files, writer, stats: Arc::default() };

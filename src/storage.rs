@@ -350,6 +350,8 @@ mod tests {
     }
 }
 
+#[cfg(test)]
+pub mod failing;
 /// Files in memory, for tests.
 #[cfg(test)]
 #[path = "../tests/support_in_process/memory.rs"]

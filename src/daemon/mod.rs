@@ -448,51 +448,27 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::storage::{File, Open};
-
-    /// A disk that notes which folders are synced.
-    #[derive(Default)]
-    struct Noting(Mutex<Vec<PathBuf>>);
-
-    impl Storage for Noting {
-        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-            Disk.open(path, how)
-        }
-
-        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-            Disk.list(folder)
-        }
-
-        fn create_folder(&self, folder: &Path) -> io::Result<()> {
-            Disk.create_folder(folder)
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            Disk.rename(from, to)
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            Disk.remove(path)
-        }
-
-        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-            self.0.lock().expect("one thread").push(folder.to_owned());
-            Disk.sync_folder(folder)
-        }
-    }
+    use crate::storage::failing::{Call, Failing};
 
     #[test]
     fn the_folder_above_each_that_is_made_for_the_data_is_synced() {
         let root = std::env::temp_dir().join(format!("msglogd-folders-{}", std::process::id()));
         fs::create_dir_all(&root).expect("a folder");
-        let noting = Noting::default();
+        let synced = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&synced);
+        let noting = Failing::over(Arc::new(Disk), move |call, path| {
+            if call == Call::SyncFolder {
+                noted.lock().expect("one thread").push(path.to_owned());
+            }
+            Ok(())
+        });
         let data = root.join("a/b/data");
-        make_data(&noting, &data).expect("a folder");
-        let mut synced = noting.0.lock().expect("one thread").clone();
-        synced.sort();
-        assert_eq!(synced, [root.clone(), root.join("a"), root.join("a/b")]);
-        make_data(&noting, &data).expect("it is there");
-        assert_eq!(noting.0.lock().expect("one thread").len(), 3, "nothing was made");
+        make_data(noting.as_ref(), &data).expect("a folder");
+        let mut folders = synced.lock().expect("one thread").clone();
+        folders.sort();
+        assert_eq!(folders, [root.clone(), root.join("a"), root.join("a/b")]);
+        make_data(noting.as_ref(), &data).expect("it is there");
+        assert_eq!(synced.lock().expect("one thread").len(), 3, "nothing was made");
         fs::remove_dir_all(root).expect("a folder");
     }
 }

@@ -375,8 +375,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use super::*;
-    use crate::storage::File;
     use crate::storage::LIST_BYTES_MAX;
+    use crate::storage::failing::{Call, Failing, fail_if};
     use crate::storage::memory::Memory;
 
     fn run_of(files: &RunFiles, first: u64, keys: u32) -> Arc<Run> {
@@ -407,72 +407,21 @@ mod tests {
         }
     }
 
-    /// A file system whose files cannot be synced while this is set.
-    #[derive(Default)]
-    struct Unsynced(Memory, Arc<AtomicBool>);
-
-    struct UnsyncedFile(Arc<dyn File>, Arc<AtomicBool>);
-
-    impl File for UnsyncedFile {
-        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.0.read_at(buffer, offset)
-        }
-
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-            self.0.write_at(bytes, offset)
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            if self.1.load(SeqCst) { Err(io::Error::other("the disk is bad")) } else { Ok(()) }
-        }
-
-        fn length(&self) -> io::Result<u64> {
-            self.0.length()
-        }
-
-        fn set_length(&self, length: u64) -> io::Result<()> {
-            self.0.set_length(length)
-        }
-    }
-
-    impl Storage for Unsynced {
-        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-            // The lists are another affair.
-            let is_run = path.to_string_lossy().contains(".run");
-            let fails = if is_run { Arc::clone(&self.1) } else { Arc::default() };
-            Ok(Arc::new(UnsyncedFile(self.0.open(path, how)?, fails)))
-        }
-
-        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-            self.0.list(folder)
-        }
-
-        fn create_folder(&self, folder: &Path) -> io::Result<()> {
-            self.0.create_folder(folder)
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.0.rename(from, to)
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            self.0.remove(path)
-        }
-
-        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-            self.0.sync_folder(folder)
-        }
-    }
-
     #[test]
     fn a_run_whose_sync_failed_once_is_not_believed_to_be_on_the_disk() {
-        let storage = Arc::new(Unsynced::default());
+        let bad = Arc::new(AtomicBool::new(false));
+        let fault = Arc::clone(&bad);
+        let storage = Failing::in_memory(move |call, path| match call {
+            // The lists are another affair.
+            Call::Sync if path.to_string_lossy().contains(".run") => fail_if(&fault),
+            _ => Ok(()),
+        });
         let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into()).sync_from(10_000);
         let runs = [run_of(&files, 1, 1000), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
         files.announce(&runs[..1]).expect("memory");
         assert_eq!(named(&files), (1, 0));
         for fails in [true, false] {
-            storage.1.store(fails, SeqCst);
+            bad.store(fails, SeqCst);
             files.announce(&runs).expect("memory");
             assert_eq!(named(&files), (1, 2), "the next sync says that all is well");
         }

@@ -261,86 +261,31 @@ mod tests {
 
     use super::*;
     use crate::log::recovery::{Start, read};
+    use crate::storage::failing::{Call, Failing, fail_if};
     use crate::storage::memory::Memory;
     use crate::storage::read_whole;
 
     const SEGMENT_BYTES: u64 = 1 << 20;
 
-    /// A file system on which some of what is done fails.
-    #[derive(Default)]
-    struct Faulty {
-        memory: Memory,
-        folder_syncs: AtomicBool,
-        faults: Arc<Faults>,
-    }
-
-    /// What fails with files: a write of a frame, half way, and a sync.
+    /// What fails: the sync of a folder, the write of a frame, half way, and the sync of a file.
     #[derive(Default)]
     struct Faults {
+        folder_syncs: AtomicBool,
         frames: AtomicBool,
         syncs: AtomicBool,
         synced: AtomicU32,
     }
 
-    struct FaultyFile(Arc<dyn File>, Arc<Faults>);
-
-    fn fail_if(fault: &AtomicBool) -> io::Result<()> {
-        if fault.load(SeqCst) { Err(io::Error::other("the disk is bad")) } else { Ok(()) }
-    }
-
-    impl File for FaultyFile {
-        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.0.read_at(buffer, offset)
-        }
-
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-            let is_frame = bytes.iter().any(|byte| *byte != 0);
-            if let (true, Err(error)) = (is_frame, fail_if(&self.1.frames)) {
-                self.0.write_at(&bytes[..bytes.len() / 2], offset)?;
-                return Err(error);
-            }
-            self.0.write_at(bytes, offset)
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            fail_if(&self.1.syncs)?;
-            self.1.synced.fetch_add(1, SeqCst);
-            Ok(())
-        }
-
-        fn length(&self) -> io::Result<u64> {
-            self.0.length()
-        }
-
-        fn set_length(&self, length: u64) -> io::Result<()> {
-            self.0.set_length(length)
-        }
-    }
-
-    impl Storage for Faulty {
-        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-            Ok(Arc::new(FaultyFile(self.memory.open(path, how)?, Arc::clone(&self.faults))))
-        }
-
-        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-            self.memory.list(folder)
-        }
-
-        fn create_folder(&self, folder: &Path) -> io::Result<()> {
-            self.memory.create_folder(folder)
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.memory.rename(from, to)
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            self.memory.remove(path)
-        }
-
-        fn sync_folder(&self, _: &Path) -> io::Result<()> {
-            fail_if(&self.folder_syncs)
-        }
+    fn failing(faults: &Arc<Faults>) -> Arc<dyn Storage> {
+        let faults = Arc::clone(faults);
+        Failing::in_memory(move |call, _| match call {
+            Call::SyncFolder => fail_if(&faults.folder_syncs),
+            Call::Write(bytes) if bytes.iter().any(|byte| *byte != 0) => fail_if(&faults.frames),
+            Call::Sync => fail_if(&faults.syncs).inspect(|()| {
+                faults.synced.fetch_add(1, SeqCst);
+            }),
+            _ => Ok(()),
+        })
     }
 
     fn log() -> (Arc<dyn Storage>, LogWriter) {
@@ -462,16 +407,16 @@ mod tests {
 
     #[test]
     fn a_segment_whose_name_is_not_on_disk_leaves_no_file_and_the_one_before_goes_on() {
-        let faulty = Arc::new(Faulty::default());
-        let (storage, mut log) = log_on(Arc::clone(&faulty) as _);
+        let faults = Arc::new(Faults::default());
+        let (storage, mut log) = log_on(failing(&faults));
         append(&mut log, 1, 1, &vec![b'y'; 1 << 20]);
         log.trim().expect("memory");
-        faulty.folder_syncs.store(true, SeqCst);
+        faults.folder_syncs.store(true, SeqCst);
         roll(&mut log).expect_err("the folder cannot be synced");
         assert_eq!(log.segment().first, 1);
         assert_eq!(storage.list(Path::new("/log")).expect("memory"), ["00000000000000000001.log"]);
         append(&mut log, 2, 2, b"y");
-        faulty.folder_syncs.store(false, SeqCst);
+        faults.folder_syncs.store(false, SeqCst);
         log.trim().and_then(|()| roll(&mut log)).expect("memory");
         assert_eq!(log.segment().first, 3);
     }
@@ -479,19 +424,19 @@ mod tests {
     #[test]
     fn a_frame_that_was_written_in_part_is_wiped_on_the_disk_too() {
         for syncs_fail in [false, true] {
-            let faulty = Arc::new(Faulty::default());
-            let (storage, mut log) = log_on(Arc::clone(&faulty) as _);
+            let faults = Arc::new(Faults::default());
+            let (storage, mut log) = log_on(failing(&faults));
             append(&mut log, 1, 1, b"one");
-            let synced = faulty.faults.synced.load(SeqCst);
-            faulty.faults.frames.store(true, SeqCst);
-            faulty.faults.syncs.store(syncs_fail, SeqCst);
+            let synced = faults.synced.load(SeqCst);
+            faults.frames.store(true, SeqCst);
+            faults.syncs.store(syncs_fail, SeqCst);
             let mut frame = Frame::default();
             frame.add(b"two");
             let failed = log.append(2, 2, &mut frame).expect_err("the disk is bad");
             assert_eq!(matches!(failed, AppendError::Broken(_)), syncs_fail, "{failed:?}");
             let position = usize::try_from(log.position).expect("small");
             assert!(content(&storage, 1)[position..].iter().all(|byte| *byte == 0));
-            let more = faulty.faults.synced.load(SeqCst) - synced;
+            let more = faults.synced.load(SeqCst) - synced;
             assert_eq!(more, u32::from(!syncs_fail));
         }
     }

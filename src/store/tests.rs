@@ -5,7 +5,7 @@ use std::io;
 use super::*;
 use crate::domain::event::{Address, Fact, Message};
 use crate::log::frame::Frame;
-use crate::storage::File;
+use crate::storage::failing::{Call, Failing};
 use crate::storage::memory::Memory;
 
 const MEBIBYTE: usize = 1 << 20;
@@ -109,38 +109,6 @@ fn run_files_of_no_use_stay_where_the_log_is_damaged_too() {
     assert!(run_files(&storage).contains(&damaged));
 }
 
-/// A file system that has a list of the index and lets nobody read it.
-struct Locked(Arc<dyn Storage>, &'static str);
-
-impl Storage for Locked {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        if path.ends_with(self.1) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.0.open(path, how)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        self.0.list(folder)
-    }
-
-    fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        self.0.create_folder(folder)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.remove(path)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.0.sync_folder(folder)
-    }
-}
-
 #[test]
 fn an_index_that_may_not_be_read_ends_a_start_and_is_not_taken_for_a_damaged_one() {
     let storage = store_of_large_messages(40);
@@ -148,7 +116,10 @@ fn an_index_that_may_not_be_read_ends_a_start_and_is_not_taken_for_a_damaged_one
     let before = run_files(&storage);
     let newest = before[before.len() - 1].clone();
     for file in ["manifest", "recent", newest.leak()] {
-        let locked: Arc<dyn Storage> = Arc::new(Locked(Arc::clone(&storage), file));
+        let locked = Failing::over(Arc::clone(&storage), move |call, path| match call {
+            Call::Open if path.ends_with(file) => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        });
         let mut told = Told::default();
         let failure = open(&locked, &folders(), 1 << 30, &mut told).err().expect("it may not be read");
         assert!(matches!(failure, Failure::Io { .. }), "{failure}");

@@ -115,9 +115,7 @@ impl Background {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(RETRY),
             }
         }
-        if said {
-            self.files.note_trouble(None);
-        }
+        self.files.note_trouble(None);
     }
 
     /// Puts the run of a compaction in the place of those that it covers, and removes their files. The
@@ -127,6 +125,9 @@ impl Background {
         let covered = runs.partition_point(|run| run.meta().first <= compaction.run.meta().last);
         replaced.0.extend(runs.splice(..covered, [Arc::clone(&compaction.run)]));
         compaction.indexed = self.files.announce(runs).and_then(|()| self.files.remove_others());
+        if compaction.indexed.is_ok() {
+            self.files.note_trouble(None);
+        }
         // When the writer is gone the daemon is stopping.
         let _ = self.writer.send(ToWriter::Compacted(Box::new(compaction)));
     }

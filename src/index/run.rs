@@ -305,8 +305,11 @@ impl Run {
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
         let mut footer = [0; FOOTER_BYTES];
         run.read(start, &mut footer)?;
+        if is_of_another_version(&footer) {
+            return Err(damaged("was written by another version of this program"));
+        }
         if !footer.ends_with(MAGIC) {
-            return Err(damaged("is of another format, or its end is damaged"));
+            return Err(damaged("is no such file, or its end is damaged"));
         }
         let (places, rest) = footer.split_at(PLACES * 8);
         let place = |number: usize| {

@@ -195,7 +195,7 @@ impl Finder {
         visit: &mut Visit<'_>,
     ) -> Result<End> {
         while let Some(candidate) = candidates.advance()? {
-            *budget = budget.saturating_add(worth(candidates.lookups_took()));
+            *budget = budget.saturating_add(worth(candidates.lookups_took())).min(SLICE_MOST);
             let mut passes = true;
             // The post of an edited message may be compacted away; then its seq does not tell its time.
             let times = self.times.filter(|_| candidate.edited);
@@ -265,6 +265,8 @@ pub struct Task {
 
 /// Messages whose texts one slice checks: about two milliseconds.
 const SLICE_MESSAGES: u32 = 2000;
+/// The same where looking up took very long: others wait, too.
+const SLICE_MOST: u32 = 100 * SLICE_MESSAGES;
 /// Texts are checked for four times as long as it took to look up where.
 const CHECKS_A_MICROSECOND: u32 = 4;
 /// So many bytes of a long message count as another.

@@ -40,6 +40,8 @@ const FIRST_CONNECTION: usize = 16;
 const READ_BYTES: usize = 16 << 10;
 /// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
 const ACCEPTS_A_TURN: usize = 64;
+/// So often as many when the daemon stops: more than may wait to be let in.
+const STOP_ACCEPTS: usize = 128;
 /// Bytes of replies of readers that are taken in one turn: readers make more while they are sent.
 const TAKEN_BYTES_A_TURN: usize = 1 << 20;
 /// Pause after the system would give no more descriptors.
@@ -450,6 +452,7 @@ impl EventLoop {
         }
         router.stats.connections_dropped.add(1);
         client.connection.replies.abandon();
+        client.connection.abandoned.store(true, Ordering::Relaxed);
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
         give_up_waiting(router, token, client);
@@ -519,6 +522,14 @@ impl EventLoop {
         swallow(&self.supervision.stop);
         if self.stop_by.is_some() {
             return;
+        }
+        // Who came before is let in.
+        for _ in 0..STOP_ACCEPTS {
+            self.accept_again = None;
+            self.accept(router);
+            if self.accept_again.is_none() {
+                break;
+            }
         }
         self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_MOST_SECONDS));
         self.accept_again = None;

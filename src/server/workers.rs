@@ -123,8 +123,8 @@ fn answer_gets(
 }
 
 /// The reply that nobody reads.
-fn nobody_waits() -> Error {
-    Error::new(Code::ShuttingDown, "the client is gone")
+fn nobody_waits(ticket: Ticket) -> FromWorkers {
+    FromWorkers::Read { ticket, fields: Err(Error::new(Code::ShuttingDown, "the client is gone")) }
 }
 
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
@@ -138,8 +138,10 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
     let search = |mut search: Box<Search>| {
         let (started, before) = (Instant::now(), search.took);
         loop {
-            let abandoned = search.abandoned.load(Ordering::Relaxed);
-            let step = if abandoned { Err(nobody_waits()) } else { search.task.step() };
+            if search.abandoned.load(Ordering::Relaxed) {
+                return mailbox.deliver_replies(nobody_waits(search.ticket));
+            }
+            let step = search.task.step();
             search.took = before + started.elapsed();
             if let Some(fields) = step.transpose() {
                 return answered(search.ticket, fields, search.took);
@@ -164,7 +166,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
             ToReader::Gets { snapshot, list } => answer_gets(&snapshot, list, started, mailbox, stats),
             ToReader::Read { ticket, snapshot, read, abandoned } => {
                 if abandoned.load(Ordering::Relaxed) {
-                    answered(ticket, Err(nobody_waits()), Duration::ZERO);
+                    mailbox.deliver_replies(nobody_waits(ticket));
                     continue;
                 }
                 answered(ticket, reader::answer(&snapshot, &read), started.elapsed());

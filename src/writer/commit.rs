@@ -160,6 +160,9 @@ impl Writer {
             }
             Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
         };
+        if turn.takes_room {
+            self.refusals.taken();
+        }
         self.around.stats.appended(turn.batch.lines().len() as u64, started.elapsed());
         Ok(start)
     }

@@ -31,6 +31,8 @@ pub(super) struct Turn {
     pub(super) taken: Vec<(u64, u64)>,
     /// What went with chats and applications that it deletes.
     pub(super) deleted: Vec<Removal>,
+    /// Whether something of it takes room of the disk for good.
+    pub(super) takes_room: bool,
     /// Reserves that wait because of what was decided in it.
     pub(super) waiting: Vec<u64>,
     pub(super) requests: usize,
@@ -67,6 +69,7 @@ impl Writer {
             durable: false,
             taken: Vec::new(),
             deleted: Vec::new(),
+            takes_room: false,
             waiting: Vec::new(),
             requests: 0,
             events: 0,
@@ -128,8 +131,7 @@ impl Writer {
                 self.refusals.refused(&error, turn.now);
                 return Err(error);
             }
-            Ok(()) if takes_room => self.refusals.taken(),
-            Ok(()) => {}
+            Ok(()) => turn.takes_room |= takes_room && !dry_run,
         }
         if !dry_run {
             // Files are read for it, which may fail: that is to be this request's affair alone.

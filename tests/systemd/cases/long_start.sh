@@ -18,10 +18,11 @@ PY
 stop_service
 rm -r $STORE/index
 
-# Reads are made slow, so that reading it back takes some 6 s, and a start without a sign may take 2.
-cat >/usr/local/bin/slowly <<'SH'
+# Reads of the log are made slow, so that reading it back takes some 6 s, and a start without a sign may take 2.
+cat >/usr/local/bin/slowly <<SH
 #!/bin/sh
-exec strace -D -q -f -o /dev/null -e trace=pread64 -e inject=pread64:delay_enter=200000 /usr/bin/msglogd
+exec strace -D -q -f -o /dev/null -P $STORE/log/00000000000000000001.log -e trace=pread64 \
+  -e inject=pread64:delay_enter=200000 /usr/bin/msglogd
 SH
 chmod 755 /usr/local/bin/slowly
 drop_in TimeoutStartSec=2 ExecStart= ExecStart=/usr/local/bin/slowly NoNewPrivileges=no 'SystemCallFilter=' \

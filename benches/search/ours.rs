@@ -85,7 +85,7 @@ impl Ours {
             syncer: None,
         };
         let thread = std::thread::spawn(move || {
-            Writer::new(store, surroundings).expect("a whole index").run(&inbox);
+            Writer::new(store, surroundings).expect("a whole index").run(&inbox).expect("a whole disk");
         });
         Ours { found, published, writer, answers, thread: Some(thread), in_flight: 0 }
     }

@@ -3,23 +3,7 @@
 # `nc -N` ends its sending side with its input; the daemon answers everything, then closes.
 set -eu
 
-# Where `msglog` looks, too: the first that answers is taken. Anyone can make a folder in /tmp.
-find_socket() {
-    if [ -n "${MSGLOG_SOCKET:-}" ]; then
-        set -- "$MSGLOG_SOCKET"
-    else
-        set -- ${RUNTIME_DIRECTORY:+"${RUNTIME_DIRECTORY%%:*}/msglogd.sock"} \
-            ${XDG_RUNTIME_DIR:+"$XDG_RUNTIME_DIR/msglogd.sock"} \
-            "/tmp/msglogd-$(id -u)/msglogd.sock" /run/msglogd/msglogd.sock
-    fi
-    for socket; do
-        case $socket in /tmp/msglogd-*/*) [ -O "${socket%/*}" ] || continue ;; esac
-        if nc -N -U "$socket" </dev/null >/dev/null 2>&1; then return; fi
-    done
-    echo "no daemon answers; tried: $*. MSGLOG_SOCKET names another socket" >&2
-    exit 1
-}
-find_socket
+. "$(dirname "$0")/find-socket.sh"
 
 nc -N -U "$socket" <<'END'
 {"cmd":"kv.set","key":"example/nc","value":{"greeting":"hello"}}

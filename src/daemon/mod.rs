@@ -9,7 +9,6 @@ pub mod signals;
 pub mod socket;
 pub mod systemd;
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -32,7 +31,7 @@ use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
 use crate::server::mailbox::{FromWorkers, Mailbox};
 use crate::server::outbox::Outbox;
-use crate::server::router::{Router, Turn};
+use crate::server::router::{Own, Router};
 use crate::server::supervision::Supervision;
 use crate::server::workers::{self, Again, ToReader};
 use crate::snapshot::Published;
@@ -179,8 +178,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         identity,
         stopping,
         answering: answering(),
-        turn: Turn::default(),
-        damage: RefCell::default(),
+        own: Own::default(),
     };
     tell_ready(&path, &data, events);
     let served = event_loop.run(&router);
@@ -398,7 +396,7 @@ fn raise_descriptors() {
 
 /// The limits, with connections no more than descriptors allow.
 fn with_descriptors(options: &Options, folders: &Folders) -> crate::limits::Limits {
-    /// Descriptors for everything but connections and the files that there are: also those files are more later.
+    /// Descriptors for everything but connections and the files that there are now: also for those that come.
     const OTHERS: u64 = 256;
     let files_in = |folder| Disk.list(folder).map_or(0, |names| names.len() as u64);
     let files = files_in(&folders.log) + files_in(&folders.index);

@@ -67,16 +67,10 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
 
 /// How root runs a command as a user.
 fn as_user(uid: u32) -> String {
-    // Whom this file does not name has no name that runuser is sure to know.
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.map_or_else(
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(
         || format!("setpriv --reuid {uid} --clear-groups"),
-        |name| format!("runuser -u {} --", shell_word(&name)),
+        |user| format!("runuser -u {} --", shell_word(&user.name)),
     )
 }
 

@@ -59,13 +59,8 @@ impl Plan {
 
     /// Requires what a text asks for. Whether it is phrases must be checked on the messages.
     pub fn text(&mut self, text: &Text) {
-        let told = text.clauses.iter().enumerate().filter(|(place, clause)| {
-            let others = text.clauses.iter().enumerate().filter(|(other, _)| other != place);
-            !others
-                .into_iter()
-                .any(|(other, by)| is_told(clause, by) && !(other > *place && is_told(by, clause)))
-        });
-        self.clauses.extend(told.map(|(_, clause)| without_repetition(clause)));
+        let told = without_told(&text.clauses, is_told);
+        self.clauses.extend(told.iter().map(without_repetition));
     }
 
     /// Whether a text asks for words that are longer than their terms, so that candidates must be
@@ -212,17 +207,22 @@ fn is_told(clause: &Clause, by: &Clause) -> bool {
     }
 }
 
+/// All but those that others tell already; of equal ones the first is left.
+fn without_told<T: Clone>(all: &[T], is_told: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for one in all {
+        if !kept.iter().any(|by| is_told(one, by)) {
+            kept.retain(|other| !is_told(other, one));
+            kept.push(one.clone());
+        }
+    }
+    kept
+}
+
 /// A clause without the phrases that another one of it stands for: of `w* OR wor*` the first is enough.
 fn without_repetition(clause: &Clause) -> Clause {
     let Clause::Any(phrases) = clause else { return clause.clone() };
-    let mut kept: Vec<Phrase> = Vec::new();
-    for phrase in phrases {
-        if !kept.iter().any(|other| has_word_of(phrase, other)) {
-            kept.retain(|other| !has_word_of(other, phrase));
-            kept.push(phrase.clone());
-        }
-    }
-    Clause::Any(kept)
+    Clause::Any(without_told(phrases, has_word_of))
 }
 
 /// Whether a piece is found in few terms.

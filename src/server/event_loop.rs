@@ -35,8 +35,8 @@ const RELOAD: Token = Token(3);
 const FIRST_CONNECTION: usize = 16;
 
 /// What is read of one socket in one turn: to begin so many short requests takes a fraction of a millisecond,
-/// which is how long the others wait for
-/// each that is ready.
+/// which is how long the others wait
+/// for each that is ready.
 const READ_BYTES: usize = 16 << 10;
 /// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
 const ACCEPTS_A_TURN: usize = 64;
@@ -524,11 +524,10 @@ impl EventLoop {
             return;
         }
         // Who came before is let in.
+        self.accept_again = Some(Instant::now());
         for _ in 0..STOP_ACCEPTS {
-            self.accept_again = None;
-            self.accept(router);
-            if self.accept_again.is_none() {
-                break;
+            if self.accept_again.take().is_some() {
+                self.accept(router);
             }
         }
         self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_MOST_SECONDS));

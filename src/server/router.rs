@@ -52,22 +52,22 @@ pub struct Router {
     pub stopping: Arc<AtomicBool>,
     /// How many threads can answer at the same time, the event loop being one of them.
     pub answering: usize,
-    /// What this turn has come to.
-    pub turn: Turn,
-    /// Damaged places that the operator was told of.
-    pub damage: RefCell<BTreeSet<(String, u64)>>,
+    /// What it keeps for itself.
+    pub own: Own,
 }
 
 /// Damaged places that the operator is told of, at most.
 const DAMAGE_TOLD: usize = 64;
 
-/// What a turn of the event loop has come to.
+/// What only the router knows.
 #[derive(Default)]
-pub struct Turn {
-    /// Its short reads.
+pub struct Own {
+    /// The short reads of this turn of the event loop.
     gets: RefCell<Vec<(Ticket, Read)>>,
-    /// What its reads are answered from, once there is one.
+    /// What this turn's reads are answered from, once there is one.
     snapshot: RefCell<Option<Arc<Snapshot>>>,
+    /// Damaged places that the operator was told of.
+    damage: RefCell<BTreeSet<(String, u64)>>,
 }
 
 /// Whether a read may take long: its reply may be long, or as for `queue.get` many jobs are looked at for it.
@@ -104,13 +104,13 @@ impl Router {
     /// A turn of the event loop ends.
     pub fn end_turn(&self) {
         // It would keep files that are gone.
-        self.turn.snapshot.take();
+        self.own.snapshot.take();
     }
 
     /// The newest snapshot. Every write whose answer a client had before a read of this turn was sent is in it,
     /// because the turn loads it behind taking answers, when its first read begins.
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(self.turn.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
+        Arc::clone(self.own.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
     }
 
     /// Sends a parcel of short reads.
@@ -129,7 +129,7 @@ impl Router {
             let abandoned = Arc::clone(abandoned);
             let _ = self.readers.send(ToReader::Read { ticket, snapshot, read, abandoned });
         } else {
-            self.turn.gets.borrow_mut().push((ticket, read));
+            self.own.gets.borrow_mut().push((ticket, read));
         }
     }
 
@@ -137,7 +137,7 @@ impl Router {
     /// reader and back costs more than most answers. Of many, the readers have a share, so that all cores
     /// answer; and so they have what would wait for a disk.
     pub fn answer_gets(&self, own: &mut Answers) {
-        let mut list = self.turn.gets.take();
+        let mut list = self.own.gets.take();
         if list.is_empty() {
             return;
         }
@@ -395,7 +395,7 @@ impl Router {
     /// Tells the operator of damage that an answer met, once for each place.
     fn tell_of_damage(&self, error: &Error) {
         let Some((file, offset)) = error.file().zip(error.offset()) else { return };
-        let mut told = self.damage.borrow_mut();
+        let mut told = self.own.damage.borrow_mut();
         if error.code() == Code::Corrupt && told.len() < DAMAGE_TOLD && told.insert((file.into(), offset)) {
             crate::report::error(&format!(
                 "damage was found while answering: {file} at byte {offset}: {}; stop the daemon, and `msglogd \
@@ -442,8 +442,7 @@ mod tests {
             identity,
             stopping: Arc::new(AtomicBool::new(false)),
             answering,
-            turn: Turn::default(),
-            damage: RefCell::default(),
+            own: Own::default(),
         };
         (router, to_writer, to_readers, to_maintenance)
     }

@@ -153,9 +153,8 @@ impl Writer {
             Ok(start) => start,
             Err(AppendError::Refused(error)) => {
                 let file = self.log.segment().path.display();
-                self.around.stats.refused_append();
                 let error = Error::new(Code::ReadOnly, format!("nothing was written: {file}: {error}"));
-                self.refusals.refused(&error, turn.now);
+                self.note_refusal(&error, turn.now);
                 return Err(error);
             }
             Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),

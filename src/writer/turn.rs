@@ -125,13 +125,10 @@ impl Writer {
         let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
         let spare = std::mem::take(&mut self.spare);
         let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;
-        let takes_room = !outcome.events.is_empty() && !gives_room;
-        match self.find_room(turn, &outcome, gives_room) {
-            Err(error) => {
-                self.refusals.refused(&error, turn.now);
-                return Err(error);
-            }
-            Ok(()) => turn.takes_room |= takes_room && !dry_run,
+        if !outcome.events.is_empty() {
+            self.find_room(turn, &outcome, gives_room)
+                .inspect_err(|error| self.note_refusal(error, turn.now))?;
+            turn.takes_room |= !gives_room && !dry_run;
         }
         if !dry_run {
             // Files are read for it, which may fail: that is to be this request's affair alone.
@@ -146,17 +143,22 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Whether the log has room for an outcome. On a full disk only what gives room back in the end is
+    /// A write is refused for want of room.
+    pub(super) fn note_refusal(&mut self, error: &Error, now: Instant) {
+        self.around.stats.refused_append();
+        self.refusals.refused(error, now);
+    }
+
+    /// Whether the log has room for an outcome that has events. On a full disk only what gives room back in the end is
     /// written, into room that is kept for it.
     fn find_room(&mut self, turn: &Turn, outcome: &Outcome, gives_room: bool) -> Result<()> {
-        if !outcome.events.is_empty() && !gives_room {
+        if !gives_room {
             self.find_memory()?;
         }
         let bytes = turn.batch.lines().len() + outcome.line_bytes();
-        if outcome.events.is_empty() || self.log.has_room(bytes as u64, gives_room) {
+        if self.log.has_room(bytes as u64, gives_room) {
             return Ok(());
         }
-        self.around.stats.refused_append();
         let file = self.log.segment().path.display();
         let message = if self.log.fits(bytes as u64) {
             format!(
@@ -178,7 +180,6 @@ impl Writer {
             return Ok(());
         }
         let Some(trouble) = self.files.trouble() else { return Ok(()) };
-        self.around.stats.refused_append();
         let message = format!(
             "nothing was written: the index cannot be written: {}; acks, nacks, extends, deletes and purges still \
              work, and everything else again when it can be",

@@ -21,7 +21,7 @@ pub const IN_FLIGHT_BYTES: usize = 4 << 20;
 pub const RESERVED_JOB_BYTES: usize = 512;
 /// Reads of one connection that may be begun and not yet answered, at first. Small replies raise the
 /// number, large ones lower it, so that what they may bring stays bounded.
-pub const READS_AT_FIRST: usize = 32;
+pub const READS_AT_FIRST: usize = 8;
 /// The same, at most.
 pub const READS_AT_MOST: usize = 512;
 /// The same, after a large reply.
@@ -31,6 +31,9 @@ pub const LARGE_REPLY_BYTES: usize = 16 << 10;
 /// Lists and searches of one connection that may be begun and not yet answered: fewer than there are
 /// readers.
 pub const LISTS_IN_FLIGHT: usize = 2;
+/// What a list is expected to bring at least, after small ones; one whose connection had none yet may bring
+/// [`REPLY_BYTES`].
+pub const LIST_BYTES_LEAST: usize = 64 << 10;
 /// Within a turn of the event loop the replies to a connection's reads are sent and counted each time that they
 /// grew by this.
 pub const UNCOUNTED_BYTES: usize = 256 << 10;

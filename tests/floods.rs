@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Client, Daemon, json, until};
+use serde_json::Value;
 
 /// A value of a megabyte, less what is around it in a line.
 fn megabyte() -> String {
@@ -59,6 +60,57 @@ fn replies_that_many_do_not_read_are_bounded_together_and_each_drop_is_counted_o
     drop(lazy);
 }
 
+/// Posts them. Answers what lists them.
+fn three_large_messages(client: &mut Client) -> Value {
+    for _ in 0..3 {
+        client.ok(json!({"cmd": "message.post", "recipient": "r", "originator": "o", "body": megabyte()}));
+    }
+    json!({"cmd": "message.search", "recipient": "r"})
+}
+
+#[test]
+fn lists_of_many_clients_that_all_read_cut_nobody_off() {
+    let daemon = Daemon::with(&["--max-buffered", "16M"]);
+    let mut writer = daemon.connect();
+    let list = three_large_messages(&mut writer);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            let mut client = daemon.connect();
+            let list = list.clone();
+            scope.spawn(move || {
+                (0..3).for_each(|_| client.send(list.clone()));
+                for _ in 0..3 {
+                    assert_eq!(client.read_ok()["messages"].as_array().map(Vec::len), Some(3));
+                }
+            });
+        }
+    });
+    let stats = writer.ok(json!({"cmd": "stats"}));
+    assert_eq!(stats["connections"]["dropped"], 0, "{stats}");
+}
+
+#[test]
+fn a_list_is_answered_while_others_do_not_read_theirs() {
+    let daemon = Daemon::with(&["--max-buffered", "16M"]);
+    let mut honest = daemon.connect();
+    let list = three_large_messages(&mut honest);
+    let lazy: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = daemon.connect();
+            client.send(list.clone());
+            client
+        })
+        .collect();
+    until("they hold more than half of what may be buffered", || {
+        let stats = honest.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["buffered_bytes"].as_u64()? > 8 << 20).then_some(())
+    });
+    for _ in 0..3 {
+        assert_eq!(honest.ok(list.clone())["messages"].as_array().map(Vec::len), Some(3));
+    }
+    drop(lazy);
+}
+
 #[test]
 fn pages_of_many_searches_at_once_are_bounded_together() {
     let daemon = Daemon::start();
@@ -90,7 +142,7 @@ fn what_is_followed_counts_as_memory_of_the_connection() {
 
 #[test]
 fn a_client_that_is_dropped_while_its_reserve_waits_gets_no_job() {
-    let daemon = Daemon::with(&["--max-buffered", "4M"]);
+    let daemon = Daemon::with(&["--max-buffered", "2M"]);
     let mut honest = daemon.connect();
     honest.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(950_000)}));
     honest.ok(json!({"cmd": "kv.set", "key": "other", "value": "x".repeat(700_000)}));

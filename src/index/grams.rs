@@ -10,6 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::convert::Infallible;
 
 use super::block::common_prefix;
 use super::cursor::{And, Boxed, Or, Postings};
@@ -52,14 +53,72 @@ const DIGITS: usize = 1 << DIGIT_BITS;
 
 /// Grams in a batch, at most: half of them are soon found to be there already.
 const BATCH_GRAMS: usize = 1 << 15;
+/// So many batches of a level become one of the next: long lists take half the memory of short ones.
+const MERGED_BATCHES: usize = 8;
+/// The last level.
+const LEVEL_MOST: u32 = 2;
 
 /// Grams in order. Of each there is what its number has more than the one before, then what each of its groups
 /// has more than the one before, and a zero; all varints.
 #[derive(Debug)]
 struct Batch {
+    /// How often its pieces were merged.
+    level: u32,
     /// The first group has so much less than its number says.
     first: u64,
     bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Of grams, each with a group: in order, and none twice.
+    fn of(level: u32, first: u64, grams: impl FnOnce(&mut dyn FnMut(u64, u64))) -> Self {
+        let (mut bytes, mut last, mut behind) = (Vec::new(), None, first);
+        grams(&mut |gram, group| {
+            if last != Some(gram) {
+                if last.is_some() {
+                    bytes.push(0);
+                }
+                write_varint(&mut bytes, gram - last.unwrap_or(0));
+                (last, behind) = (Some(gram), first);
+            }
+            write_varint(&mut bytes, group + 1 - behind);
+            behind = group + 1;
+        });
+        if last.is_some() {
+            bytes.push(0);
+        }
+        bytes.shrink_to_fit();
+        Batch { level, first, bytes }
+    }
+}
+
+/// Gives the grams of batches that follow each other, each with a group: in order, and none twice.
+fn merge<E>(
+    batches: &[Batch],
+    each: &mut dyn FnMut(u64, u64) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut steps: Vec<&[u8]> = batches.iter().map(|batch| batch.bytes.as_slice()).collect();
+    let mut next = BinaryHeap::new();
+    for (number, steps) in steps.iter_mut().enumerate() {
+        next.extend(read_varint(steps).map(|gram| Reverse((gram, number))));
+    }
+    while let Some(Reverse((gram, _))) = next.peek().copied() {
+        // One more than the last group: the same one may be in two batches that follow each other.
+        let mut last = 0;
+        while let Some(Reverse((_, number))) = next.peek().copied().filter(|Reverse(next)| next.0 == gram) {
+            next.pop();
+            let mut behind = batches[number].first;
+            while let Some(step) = read_varint(&mut steps[number]).filter(|step| *step > 0) {
+                behind += step;
+                if behind > last {
+                    each(gram, behind - 1)?;
+                    last = behind;
+                }
+            }
+            next.extend(read_varint(&mut steps[number]).map(|more| Reverse((gram + more, number))));
+        }
+    }
+    Ok(())
 }
 
 /// Lists between two pauses.
@@ -92,23 +151,28 @@ impl Grams {
     fn close_batch(&mut self) {
         self.sort();
         self.open.dedup();
-        let mut bytes = Vec::with_capacity(2 * self.open.len());
-        let mut gram = 0;
-        for same in self.open.chunk_by(|one, next| one >> GROUP_BITS == next >> GROUP_BITS) {
-            let next = same[0] >> GROUP_BITS;
-            write_varint(&mut bytes, next - gram);
-            gram = next;
-            let mut behind = self.first;
-            for one in same {
-                let group = one & ((1 << GROUP_BITS) - 1);
-                write_varint(&mut bytes, group + 1 - behind);
-                behind = group + 1;
-            }
-            bytes.push(0);
-        }
-        bytes.shrink_to_fit();
-        self.batches.push(Batch { first: self.first, bytes });
+        let open = &self.open;
+        self.batches.push(Batch::of(0, self.first, |each| {
+            open.iter().for_each(|one| each(one >> GROUP_BITS, one & ((1 << GROUP_BITS) - 1)));
+        }));
         self.open.clear();
+        self.merge_batches();
+    }
+
+    fn merge_batches(&mut self) {
+        while let Some(start) = self.batches.len().checked_sub(MERGED_BATCHES)
+            && let level = self.batches[start].level
+            && level < LEVEL_MOST
+            && self.batches[start..].iter().all(|batch| batch.level == level)
+        {
+            let merged = self.batches.split_off(start);
+            self.batches.push(Batch::of(level + 1, merged[0].first, |each| {
+                let Ok(()) = merge(&merged, &mut |gram, group| {
+                    each(gram, group);
+                    Ok::<(), Infallible>(())
+                });
+            }));
+        }
     }
 
     /// Sorts by gram, half of its bits after the other; the groups of each are in order already (Hollerith's
@@ -139,38 +203,26 @@ impl Grams {
     /// What the system says.
     pub fn write(mut self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> std::io::Result<bool> {
         self.close_batch();
-        (self.open, self.spare) = (Vec::new(), Vec::new());
-        let mut steps: Vec<&[u8]> = self.batches.iter().map(|batch| batch.bytes.as_slice()).collect();
-        let mut next = BinaryHeap::new();
-        for (number, steps) in steps.iter_mut().enumerate() {
-            next.extend(read_varint(steps).map(|gram| Reverse((gram, number))));
-        }
-        let any = !next.is_empty();
+        let batches = self.batches;
         let (mut out, mut lists) = (PostingsWriter::default(), 0);
-        while let Some(Reverse((gram, _))) = next.peek().copied() {
-            if lists % PAUSE_LISTS == 0 {
-                pause();
-            }
-            lists += 1;
-            let term = term(Kind::Gram, false, &gram.to_be_bytes()[8 - GRAM_BYTES..]);
-            // One more than the last group: the same one may be in two batches that follow each other.
-            let mut last = 0;
-            while let Some(Reverse((_, number))) = next.peek().copied().filter(|Reverse(next)| next.0 == gram)
-            {
-                next.pop();
-                let mut behind = self.batches[number].first;
-                while let Some(step) = read_varint(&mut steps[number]).filter(|step| *step > 0) {
-                    behind += step;
-                    if behind > last {
-                        out.push(writer, &term, behind - 1)?;
-                        last = behind;
-                    }
+        let (mut of, mut list) = (None, Vec::new());
+        merge(&batches, &mut |gram, group| {
+            if of != Some(gram) {
+                if of.replace(gram).is_some() {
+                    out.finish(writer, &list)?;
                 }
-                next.extend(read_varint(&mut steps[number]).map(|more| Reverse((gram + more, number))));
+                list = term(Kind::Gram, false, &gram.to_be_bytes()[8 - GRAM_BYTES..]);
+                if lists % PAUSE_LISTS == 0 {
+                    pause();
+                }
+                lists += 1;
             }
-            out.finish(writer, &term)?;
+            out.push(writer, &list, group)
+        })?;
+        if of.is_some() {
+            out.finish(writer, &list)?;
         }
-        Ok(any)
+        Ok(of.is_some())
     }
 }
 
@@ -254,6 +306,40 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn batches_merged_have_what_each_had(
+            grams in prop::collection::vec((0_u64..4, 1_u64..40), 1..60),
+            parts in 1_usize..6,
+        ) {
+            // Groups come ascending, so each batch has those behind the one before, or the last of it.
+            let all: BTreeSet<(u64, u64)> = grams.into_iter().map(|(gram, group)| (group, gram)).collect();
+            let groups: Vec<(u64, u64)> = all.into_iter().collect();
+            let of = |(group, gram): (u64, u64)| (gram, group);
+            let mut batches: Vec<Batch> = groups
+                .chunks(groups.len().div_ceil(parts))
+                .map(|part| {
+                    let sorted: BTreeSet<(u64, u64)> = part.iter().copied().map(of).collect();
+                    Batch::of(0, part[0].0, |each| sorted.iter().for_each(|(gram, group)| each(*gram, *group)))
+                })
+                .collect();
+            let merged = |batches: &[Batch]| {
+                let mut found = Vec::new();
+                let Ok(()) = merge(batches, &mut |gram, group| {
+                    found.push((gram, group));
+                    Ok::<(), Infallible>(())
+                });
+                found
+            };
+            let right: Vec<(u64, u64)> =
+                groups.iter().copied().map(of).collect::<BTreeSet<_>>().into_iter().collect();
+            prop_assert_eq!(&merged(&batches), &right);
+            let level = batches.split_off(batches.len() / 2);
+            batches.push(Batch::of(1, level[0].first, |each| {
+                merged(&level).into_iter().for_each(|(gram, group)| each(gram, group));
+            }));
+            prop_assert_eq!(merged(&batches), right);
+        }
+
         #[test]
         fn words_are_found_by_their_pieces(
             words in prop::collection::btree_map(

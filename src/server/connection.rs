@@ -7,7 +7,7 @@ use super::access::Rights;
 use super::lines::Lines;
 use super::replies::Replies;
 use crate::domain::command::Follow;
-use crate::limits::{LOCAL_ANSWERS_A_TURN, READ_AHEAD_BYTES, READS_AT_FIRST, UNSENT_BYTES};
+use crate::limits::{LOCAL_ANSWERS_A_TURN, READ_AHEAD_BYTES, READS_AT_FIRST, REPLY_BYTES, UNSENT_BYTES};
 use crate::protocol::request::Request;
 
 /// A follower's state.
@@ -72,6 +72,8 @@ pub struct Connection {
     pub reads: usize,
     /// How many of them there may be, after the size of their replies.
     pub reads_max: usize,
+    /// What its next list may bring, after the last one.
+    pub list_bytes: usize,
     /// Whether the client is gone for good: nobody reads the replies.
     pub gone: bool,
     /// The same, for readers: a search need not go on.
@@ -98,6 +100,7 @@ impl Connection {
             stopping: false,
             reads: 0,
             reads_max: READS_AT_FIRST,
+            list_bytes: REPLY_BYTES,
             gone: false,
             abandoned: Arc::default(),
             life: Life::Open,

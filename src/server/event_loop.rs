@@ -20,6 +20,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::connection::{Barrier, Connection, Life};
 use super::mailbox::{FromWorkers, Mailbox};
+use super::room::Room;
 use super::router::Router;
 use super::streams::{Client, await_room, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
@@ -35,8 +36,7 @@ const RELOAD: Token = Token(3);
 const FIRST_CONNECTION: usize = 16;
 
 /// What is read of one socket in one turn: to begin so many short requests takes a fraction of a millisecond,
-/// which is how long the others wait
-/// for each that is ready.
+/// which is how long the others wait for each that is ready.
 const READ_BYTES: usize = 16 << 10;
 /// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
 const ACCEPTS_A_TURN: usize = 64;
@@ -125,7 +125,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         loop {
             self.mailbox.goes_to_sleep();
-            let timeout = if self.inbox.is_empty() { self.timeout() } else { Some(Duration::ZERO) };
+            let timeout =
+                if self.inbox.is_empty() { self.timeout(&router.own.room) } else { Some(Duration::ZERO) };
             let polled = self.poll.poll(&mut events, timeout);
             self.mailbox.is_up();
             match polled {
@@ -153,6 +154,7 @@ impl EventLoop {
             self.answer_gets(router);
             // A client that was closed by that may have waited for a job.
             router.writer.flush();
+            self.begin_lists(router);
             router.end_turn();
             if let Some(stop_by) = self.stop_by {
                 self.leave_stuck(router);
@@ -196,13 +198,20 @@ impl EventLoop {
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&self, room: &Room) -> Option<Duration> {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         let turned_away = self.turned_away.front().map(|(until, _)| *until);
         let stuck = self.stop_by.and_then(|_| self.left_at());
-        let times = [self.accept_again, self.stop_by, stuck, self.pulse.due(), turned_away];
+        let times = [
+            self.accept_again,
+            self.stop_by,
+            stuck,
+            self.pulse.due(),
+            turned_away,
+            room.looks_at(Instant::now()),
+        ];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -265,6 +274,7 @@ impl EventLoop {
                 awaits_room: false,
                 end_came: false,
                 counted: 0,
+                took: Instant::now(),
                 stuck: None,
             },
         );
@@ -304,6 +314,10 @@ impl EventLoop {
                     }
                 }
                 FromWorkers::Read { ticket, fields } => {
+                    router.own.room.came(ticket);
+                    if let Some(client) = self.clients.get_mut(&ticket.connection) {
+                        router.note_list(&mut client.connection, &fields);
+                    }
                     self.take_read(router, ticket, fields.as_deref());
                 }
                 FromWorkers::Maintained { ticket, fields } => {
@@ -368,6 +382,15 @@ impl EventLoop {
             self.ready.remove(&token);
             self.count(router, token);
         }
+    }
+
+    /// Lets lists begin in the next turn that waited for room, when there is some.
+    fn begin_lists(&mut self, router: &Router) {
+        let now = Instant::now();
+        if router.own.room.looks_at(now).is_some_and(|at| at <= now) {
+            router.own.room.look(now, self.clients.values().map(|client| (client.counted, client.took)));
+        }
+        self.ready.extend(router.lists_again());
     }
 
     fn take_read(&mut self, router: &Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
@@ -439,6 +462,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let held = client.connection.held_bytes();
         self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
+        router.own.room.note_held(self.buffered);
         router.stats.buffered_bytes.set(self.buffered as u64);
     }
 
@@ -467,6 +491,7 @@ impl EventLoop {
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);
         self.buffered -= client.counted;
+        router.own.room.note_held(self.buffered);
         router.stats.buffered_bytes.set(self.buffered as u64);
         self.ready.remove(&token);
         if client.connection.follower.is_some() {

@@ -16,6 +16,7 @@ pub mod local;
 pub mod mailbox;
 pub mod outbox;
 pub mod replies;
+pub mod room;
 pub mod router;
 pub mod streams;
 pub mod supervision;

@@ -36,8 +36,8 @@ pub(super) fn held(buffer: &Vec<u8>, used: usize) -> usize {
     if buffer.capacity() > KEPT_BYTES { buffer.capacity() } else { used }
 }
 
-/// What a reply without an `id` has around its fields.
-const FRAME_BYTES: usize = "{\"ok\":true}\n".len();
+/// What a reply has around its fields, but for its `id`.
+const FRAME_BYTES: usize = "{\"ok\":true,\"id\":}\n".len();
 
 impl Replies {
     /// A request was begun: its number on the connection.
@@ -71,7 +71,10 @@ impl Replies {
         let Some(slot) = self.slots.get_mut(place) else { return };
         self.waiting_bytes -= std::mem::take(&mut slot.bytes);
         self.expected_bytes -= std::mem::take(&mut slot.expected);
+        // A buffer that grows by itself may take twice what is in it.
+        let bytes = bytes + FRAME_BYTES + slot.id.as_ref().map_or(0, String::len);
         if place == 0 {
+            self.output.reserve(bytes);
             write(&mut self.output, slot.id.as_deref());
             self.slots.pop_front();
             self.first += 1;
@@ -82,7 +85,7 @@ impl Replies {
                 self.first += 1;
             }
         } else {
-            let mut line = Vec::with_capacity(bytes + FRAME_BYTES);
+            let mut line = Vec::with_capacity(bytes);
             write(&mut line, slot.id.as_deref());
             self.waiting_bytes += line.len();
             slot.line = Some(line);

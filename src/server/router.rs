@@ -17,13 +17,14 @@ use super::connection::{Barrier, Connection, Follower, Life};
 use super::lines::Next;
 use super::local::{self, Identity};
 use super::outbox::Outbox;
+use super::room::Room;
 use super::workers::ToReader;
 use crate::domain::command::{Command, Follow, Local, Maintenance, Read, Write, WriteRequest};
 use crate::error::{Code, Error};
 use crate::limits::{
-    ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT,
-    MAINTENANCE_WAITING, OWN_GETS, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, RESERVED_JOB_BYTES,
-    UNSENT_BYTES,
+    ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LIST_BYTES_LEAST,
+    LISTS_IN_FLIGHT, MAINTENANCE_WAITING, OWN_GETS, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE,
+    REPLY_BYTES, RESERVED_JOB_BYTES, UNSENT_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -66,6 +67,8 @@ pub struct Own {
     gets: RefCell<Vec<(Ticket, Read)>>,
     /// What this turn's reads are answered from, once there is one.
     snapshot: RefCell<Option<Arc<Snapshot>>>,
+    /// Room for the replies of lists.
+    pub room: Room,
     /// Damaged places that the operator was told of.
     damage: RefCell<BTreeSet<(String, u64)>>,
 }
@@ -236,13 +239,15 @@ impl Router {
                 }
             }
             Ok(Command::Read(read)) => {
-                let most = if is_list(&read) { LISTS_IN_FLIGHT } else { connection.reads_max };
-                if connection.reads >= most {
+                if !self.may_read(token, connection, &read) {
                     return Begun::Later(Request { id, command: Ok(Command::Read(read)) });
                 }
                 connection.reads += 1;
-                let number = connection.replies.begin(id, bytes);
-                self.ask(Ticket { connection: token, number }, read, &connection.abandoned);
+                let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
+                if is_list(&read) {
+                    self.own.room.begins(ticket, connection.list_bytes);
+                }
+                self.ask(ticket, read, &connection.abandoned);
             }
             Ok(Command::Follow(follow, from)) => {
                 if connection.replies.waiting() > 0 {
@@ -257,6 +262,31 @@ impl Router {
             }
         }
         Begun::Yes
+    }
+
+    /// What lists may bring, all connections together, beside what is held: half of what may be held.
+    fn list_bytes(&self) -> usize {
+        self.identity.limits.buffered_bytes / 2
+    }
+
+    /// Connections whose lists may try again to begin.
+    pub fn lists_again(&self) -> Vec<usize> {
+        self.own.room.again(self.list_bytes())
+    }
+
+    /// Whether a read may begin. A list for whose reply there is no room waits for that.
+    fn may_read(&self, token: usize, connection: &mut Connection, read: &Read) -> bool {
+        if !is_list(read) {
+            return connection.reads < connection.reads_max;
+        }
+        if connection.reads >= LISTS_IN_FLIGHT {
+            return false;
+        }
+        let has_room = self.own.room.has(connection.list_bytes, self.list_bytes());
+        if !has_room {
+            self.own.room.wait(token);
+        }
+        has_room
     }
 
     fn begin_write(
@@ -351,6 +381,12 @@ impl Router {
             self.writer.waits_no_more();
         }
         self.settle(connection, number, answer);
+    }
+
+    /// Takes the size of a list's reply, before the reply.
+    pub fn note_list(&self, connection: &mut Connection, answer: &Result<Vec<u8>, Error>) {
+        let bytes = answer.as_ref().map_or(0, Vec::len);
+        connection.list_bytes = (2 * bytes).clamp(LIST_BYTES_LEAST, REPLY_BYTES);
     }
 
     /// Takes the reply of a read.
@@ -451,6 +487,7 @@ mod tests {
     fn a_short_read_does_not_see_what_is_published_after_a_write_behind_it_was_sent() {
         let (router, to_writer, to_readers, _) = router(2);
         let mut connection = Connection::new(0, Rights::ALL);
+        connection.reads_max = OWN_GETS + 1;
         let get = "{\"cmd\":\"kv.get\",\"key\":\"k\"}\n";
         let set = "{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n";
         connection.lines.push((get.repeat(OWN_GETS + 1) + set).as_bytes());

@@ -24,6 +24,8 @@ pub struct Client {
     pub end_came: bool,
     /// What it held of the daemon's memory when it was last counted.
     pub counted: usize,
+    /// When it last took some of what it was sent and not all.
+    pub took: Instant,
     /// Since when a daemon that stops could send it nothing of what it has for it.
     pub stuck: Option<Instant>,
 }
@@ -98,6 +100,9 @@ pub fn send(client: &mut Client) -> bool {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(_) => client.connection.leave(),
         }
+    }
+    if sent && !client.connection.replies.output().is_empty() {
+        client.took = Instant::now();
     }
     sent
 }

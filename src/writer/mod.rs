@@ -54,7 +54,7 @@ use turn::Turn;
 use waiters::Waiters;
 
 /// Whose reply it is: a connection, and the request's number on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The connection. Numbers are not used twice.
     pub connection: usize,

@@ -141,6 +141,14 @@ pub fn object(raw: &str) -> Option<Object<'_>> {
     Some(Object { fields: fields.collect::<Option<_>>()? })
 }
 
+/// `raw` with spaces for carriage returns. JSON allows them between tokens, and many who read line by line take them
+/// for the end of one.
+#[must_use]
+pub fn on_one_line(raw: &str) -> String {
+    // In a string none is, as sent: there they must be escaped.
+    raw.replace('\r', " ")
+}
+
 /// `raw` without the white space around its tokens; everything else, escapes too, as sent.
 #[must_use]
 pub fn compact(raw: &str) -> String {

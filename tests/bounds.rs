@@ -2,10 +2,11 @@
 
 mod common;
 
+use std::fs;
 use std::io::{ErrorKind, Write};
 
 use common::{Client, Daemon, assert_error, assert_ok, json, until};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// Somebody else writes and reads, as if nothing were.
 #[track_caller]
@@ -140,6 +141,25 @@ fn past_the_connection_limit_there_is_one_busy_line() {
     }
     inside.pop();
     admitted(&daemon).ok(json!({"cmd": "ping"}));
+}
+
+#[test]
+fn who_comes_while_no_file_may_be_opened_waits_and_the_operator_hears_of_it_once() {
+    let daemon = Daemon::start();
+    let mut inside = daemon.connect();
+    inside.ok(json!({"cmd": "ping"}));
+    let id = Pid::from_raw(i32::try_from(daemon.id()).expect("a process")).expect("a process");
+    let open = fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("it runs").count() as u64;
+    let most = |files| Rlimit { current: Some(files), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(Some(id), Resource::Nofile, most(open)).expect("it is ours");
+    let mut outside: Vec<Client> = (0..3).map(|_| daemon.connect()).collect();
+    outside.iter_mut().for_each(|client| client.send(json!({"cmd": "ping"})));
+    let said = || daemon.stderr().matches("connections cannot be accepted").count();
+    until("the operator is told", || (said() > 0).then_some(()));
+    inside.ok(json!({"cmd": "ping"}));
+    prlimit(Some(id), Resource::Nofile, before).expect("it is ours");
+    outside.iter_mut().for_each(|client| drop(client.read_ok()));
+    assert!(said() == 1 && daemon.stderr().contains("LimitNOFILE="), "{}", daemon.stderr());
 }
 
 /// A connection that the daemon has let in; those that closed before count until it has noticed.

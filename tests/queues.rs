@@ -161,6 +161,20 @@ fn a_nacked_job_comes_back_at_once() {
 }
 
 #[test]
+fn a_nack_that_makes_a_job_dead_says_nothing_of_when_it_is_ready() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": 1}));
+    client.put("x");
+    let job = client.reserve_one();
+    client.ok(json!({"cmd": "queue.nack", "job": job["job"], "lease": job["lease"], "delay_ms": 600_000}));
+    let log = client.ok(json!({"cmd": "log.read", "types": ["job.nacked"]}));
+    let nacked = log["events"][0].as_object().expect("an event");
+    assert_eq!(nacked["dead"], true, "{nacked:?}");
+    assert!(!nacked.contains_key("delay_ms") && !nacked.contains_key("ready_at"), "{nacked:?}");
+}
+
+#[test]
 fn a_job_nacked_with_a_delay_comes_back_after_it() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

@@ -183,6 +183,20 @@ fn keys_of_a_request_may_come_in_any_order() {
 }
 
 #[test]
+fn a_reply_is_one_line_also_for_those_who_take_a_carriage_return_for_its_end() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    assert_ok(&client.ask_raw("{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":[1,\r2,\r\t\"\\r\"]}\r"));
+    client.send_line("{\"cmd\":\"kv.get\",\"key\":\"k\",\"id\":[\r3]}");
+    let reply = client.line().expect("a reply");
+    assert!(reply.contains("\"value\":[1, 2, \t\"\\r\"]") && reply.contains("\"id\":[ 3]"), "{reply}");
+    assert_ok(&client.ask_raw("{\"cmd\":\"queue.put\",\"queue\":\"q\",\"body\":{\r}}"));
+    client.send(json!({"cmd": "log.read"}));
+    let log = client.line().expect("a reply");
+    assert!(log.contains("\"body\":{ }") && !log.contains('\r'), "{log}");
+}
+
+#[test]
 fn broken_requests_write_nothing() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

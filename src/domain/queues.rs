@@ -152,6 +152,8 @@ fn was_last(queue: &Queue, job: &Job) -> bool {
 pub fn nack(draft: &mut Draft<'_>, job: u64, token: &str, delay_ms: u64) -> Result<()> {
     let (queue, found) = require_lease(draft, job, token)?;
     let dead = was_last(&queue, &found);
+    // It does not get ready again.
+    let delay_ms = if dead { 0 } else { delay_ms };
     let seq = draft.emit(Fact::JobNacked { queue: queue.name.as_ref().into(), job, delay_ms, dead })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())

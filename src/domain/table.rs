@@ -245,6 +245,8 @@ pub struct Draft<'a> {
     shows_events: bool,
     /// Whether it has leased a job: the first one always has room.
     leases: bool,
+    /// Whether there was no room for a job.
+    full: bool,
 }
 
 /// Bytes of a reply around its jobs.
@@ -309,7 +311,16 @@ impl<'a> Draft<'a> {
     pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>, spare: Outcome) -> Self {
         let outcome = Outcome { counts: below.counts(), ..spare.emptied() };
         let reply_room = REPLY_BYTES - AROUND_JOBS;
-        Draft { below, circumstances, first, outcome, reply_room, shows_events: false, leases: false }
+        Draft {
+            below,
+            circumstances,
+            first,
+            outcome,
+            reply_room,
+            shows_events: false,
+            leases: false,
+            full: false,
+        }
     }
 
     /// The reply will show the events, too.
@@ -330,6 +341,7 @@ impl<'a> Draft<'a> {
         let event = if self.shows_events { LEASED_BYTES + ESCAPE_BYTES * queue.len() } else { 0 };
         let bytes = body + JOB_BYTES + event;
         let takes = !self.leases || bytes <= self.reply_room;
+        self.full |= !takes;
         if takes {
             self.reply_room = self.reply_room.saturating_sub(bytes);
             self.leases = true;
@@ -337,10 +349,11 @@ impl<'a> Draft<'a> {
         takes
     }
 
-    /// Whether the reply has no room for any leased job more.
+    /// Whether the reply has no room for any leased job more, or had none for one: what is looked at for a batch of
+    /// reserves would have no bound.
     #[must_use]
     pub fn is_full_of_jobs(&self) -> bool {
-        self.leases && self.reply_room < JOB_BYTES
+        self.full || self.leases && self.reply_room < JOB_BYTES
     }
 
     /// The seq that the next event will have.

@@ -28,7 +28,7 @@ pub struct Request {
 #[must_use]
 pub fn parse(line: &[u8]) -> Request {
     match json::parse_line(line) {
-        Ok(object) => Request { id: object.get("id").map(str::to_owned), command: command(&object) },
+        Ok(object) => Request { id: object.get("id").map(json::on_one_line), command: command(&object) },
         Err(Failure::Bad { offset, message }) => {
             let message = format!("{message} at byte {offset}");
             Request { id: None, command: Err(Error::new(Code::BadJson, message).at_offset(offset as u64)) }
@@ -202,7 +202,7 @@ fn target(arguments: Arguments<'_, '_>) -> Result<Target> {
 fn write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
     let text = |name| arguments.required_text(name);
     let number = |name| arguments.required_number(name);
-    let raw = |name| arguments.raw(name).unwrap_or("null").to_owned();
+    let raw = |name| json::on_one_line(arguments.raw(name).unwrap_or("null"));
     Ok(match arguments.command().name {
         "batch" => batch(arguments)?,
         "kv.set" => {
@@ -245,7 +245,7 @@ fn queue_write(arguments: Arguments<'_, '_>, member: bool) -> Result<Write> {
     Ok(match arguments.command().name {
         "queue.put" => Write::QueuePut {
             queue: text("queue"),
-            body: arguments.raw("body").unwrap_or("null").to_owned(),
+            body: json::on_one_line(arguments.raw("body").unwrap_or("null")),
             delay_ms: number("delay_ms"),
             priority: u8::try_from(number("priority")).unwrap_or(0),
         },

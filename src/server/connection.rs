@@ -125,7 +125,9 @@ impl Connection {
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         let ahead = self.lines.waits() && self.lines.held() > READ_AHEAD_BYTES;
-        let busy = self.replies.waiting() > 0 && ahead || self.replies.output().len() >= UNSENT_BYTES;
+        // What is held with nothing begun before it waits for its turn, or for room.
+        let works = self.replies.waiting() > 0 || self.held.is_some();
+        let busy = works && ahead || self.replies.output().len() >= UNSENT_BYTES;
         // One that is closing is read no more, so that a client which never reads is held back.
         !self.ended && !busy && self.life == Life::Open
     }

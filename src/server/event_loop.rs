@@ -1,10 +1,9 @@
-//! The event loop: owns every socket. Only it and `streams` name mio.
+//! The event loop: owns every socket. Only it, `admission` and `streams` name mio.
 //!
 //! It never waits for anything but events. Sockets are edge-triggered: each is read and written until
 //! the kernel has no more, but of a greedy one only so much a turn, then it waits for the next.
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::sync::Arc;
@@ -15,9 +14,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use hashbrown::{HashMap, HashSet};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
 
+use super::admission::{Admission, Admitted};
 use super::connection::{Barrier, Connection, Life};
 use super::mailbox::{FromWorkers, Mailbox};
 use super::room::Room;
@@ -26,7 +24,6 @@ use super::streams::{Client, await_room, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
 use crate::error::{Code, Error};
 use crate::limits::{STOP_MOST_SECONDS, STOP_SECONDS, UNCOUNTED_BYTES};
-use crate::protocol::reply::write_error;
 use crate::writer::{Answers, Ticket, ToWriter};
 
 const LISTENER: Token = Token(0);
@@ -38,38 +35,27 @@ const FIRST_CONNECTION: usize = 16;
 /// What is read of one socket in one turn: to begin so many short requests takes a fraction of a millisecond,
 /// which is how long the others wait for each that is ready.
 const READ_BYTES: usize = 16 << 10;
-/// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
-const ACCEPTS_A_TURN: usize = 64;
-/// So often as many when the daemon stops: more than may wait to be let in.
+/// When the daemon stops so many turns' worth of clients is let in: more than may wait for that.
 const STOP_ACCEPTS: usize = 128;
 /// Bytes of replies of readers that are taken in one turn: readers make more while they are sent.
 const TAKEN_BYTES_A_TURN: usize = 1 << 20;
-/// Pause after the system would give no more descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the socket of a client that was not let in stays, and how many of them.
-const TURNED_AWAY: Duration = Duration::from_secs(1);
-const TURNED_AWAY_MAX: usize = 64;
 
 /// The event loop.
 pub struct EventLoop {
     poll: Poll,
-    listener: Option<UnixListener>,
+    /// `None` once the daemon stops.
+    admission: Option<Admission>,
     supervision: Supervision,
     pulse: Pulse,
     inbox: Receiver<FromWorkers>,
     mailbox: Mailbox,
     clients: HashMap<usize, Client>,
-    per_uid: HashMap<u32, usize>,
     next_token: usize,
     /// Connections with something to do before the loop may sleep.
     ready: HashSet<usize>,
     followers: HashSet<usize>,
     buffered: usize,
     buffer: Vec<u8>,
-    /// Clients that were not let in, and until when their sockets stay.
-    turned_away: VecDeque<(Instant, UnixStream)>,
-    /// When to accept next: somebody came, or a shortage may be over.
-    accept_again: Option<Instant>,
     /// When a stop is over at the latest, once one has begun.
     stop_by: Option<Instant>,
 }
@@ -93,20 +79,17 @@ impl EventLoop {
         let mailbox = Mailbox::new(sender, Arc::new(move || drop(waker.wake())));
         Ok(EventLoop {
             poll,
-            listener: Some(listener),
+            admission: Some(Admission::new(listener)),
             supervision,
             pulse,
             inbox,
             mailbox,
             clients: HashMap::new(),
-            per_uid: HashMap::new(),
             next_token: FIRST_CONNECTION,
             ready: HashSet::new(),
             followers: HashSet::new(),
             buffered: 0,
             buffer: vec![0; READ_BYTES],
-            turned_away: VecDeque::new(),
-            accept_again: None,
             stop_by: None,
         })
     }
@@ -134,19 +117,13 @@ impl EventLoop {
                 done => done?,
             }
             self.take_events(router, &events);
-            while self.turned_away.front().is_some_and(|(until, _)| *until <= Instant::now()) {
-                self.turned_away.pop_front();
-            }
             self.empty_inbox(router);
             self.send_pulse(router);
             for token in std::mem::take(&mut self.ready) {
                 self.serve(router, token);
             }
             // Who hung up before somebody came makes room for them.
-            if self.accept_again.is_some_and(|again| again <= Instant::now()) {
-                self.accept_again = None;
-                self.accept(router);
-            }
+            self.accept(router);
             if router.writer.anyone_waits() {
                 self.look_who_is_gone(router, &mut events)?;
             }
@@ -169,7 +146,7 @@ impl EventLoop {
     fn take_events(&mut self, router: &Router, events: &Events) {
         for event in events {
             match event.token() {
-                LISTENER => self.accept_again = Some(Instant::now()),
+                LISTENER => self.admission.iter_mut().for_each(Admission::somebody_came),
                 WAKER => {}
                 STOP => self.stop(router),
                 RELOAD => self.reload(),
@@ -202,98 +179,32 @@ impl EventLoop {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let turned_away = self.turned_away.front().map(|(until, _)| *until);
         let stuck = self.stop_by.and_then(|_| self.left_at());
-        let times = [
-            self.accept_again,
-            self.stop_by,
-            stuck,
-            self.pulse.due(),
-            turned_away,
-            room.looks_at(Instant::now()),
-        ];
+        let admission = self.admission.as_ref().and_then(Admission::due);
+        let times = [admission, self.stop_by, stuck, self.pulse.due(), room.looks_at(Instant::now())];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
+    /// Lets in who waits, when somebody does.
     fn accept(&mut self, router: &Router) {
-        for _ in 0..ACCEPTS_A_TURN {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((stream, _)) => self.admit(router, stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Out of descriptors or memory: those who wait are let in when there is room.
-                    crate::report::warning(&format!("a connection cannot be accepted: {error}"));
-                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
-                    return;
-                }
-            }
-        }
-        // The system says only once that some are there.
-        self.accept_again = Some(Instant::now());
-    }
-
-    fn admit(&mut self, router: &Router, mut stream: UnixStream) {
-        let limits = &router.identity.limits;
-        let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
-        let (uid, access) = (peer.uid(), &router.identity.access);
-        // Of a process in a container that is not seen from here the number is 0, and the groups are not known.
-        let groups = access.peer(peer.pid(), uid, peer.gid());
-        let Some(rights) = access.rights(&groups, router.identity.uid) else {
-            let message = format!("user {uid} may not connect: see --allow-uid and --allow-gid");
-            return self.turn_away(router, stream, &Error::new(Code::Forbidden, message));
-        };
-        let of_uid = self.per_uid.get(&uid).copied().unwrap_or(0);
-        let refusal = if self.clients.len() >= limits.connections {
-            Some(format!("{} connections are open: try again later", self.clients.len()))
-        } else if of_uid >= limits.connections_per_uid {
-            Some(format!("user {uid} has {of_uid} connections open: try again later"))
-        } else {
-            None
-        };
-        if let Some(message) = refusal {
-            return self.turn_away(router, stream, &Error::new(Code::Busy, message));
-        }
-        let token = self.next_token;
-        if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_err() {
+        let (now, open) = (Instant::now(), self.clients.len());
+        let Some(admission) = &mut self.admission else { return };
+        admission.leave_turned_away(now);
+        if !admission.is_due(now) {
             return;
         }
-        self.per_uid.insert(uid, of_uid + 1);
-        self.next_token += 1;
-        router.stats.connections_accepted.add(1);
-        router.stats.connections_open.set(self.clients.len() as u64 + 1);
-        let connection = Connection::new(uid, rights);
-        self.clients.insert(
-            token,
-            Client {
-                stream,
-                connection,
-                readable: true,
-                awaits_room: false,
-                end_came: false,
-                counted: 0,
-                took: Instant::now(),
-                stuck: None,
-            },
-        );
-        self.ready.insert(token);
-    }
-
-    /// Tells a client that is not let in why. Its socket stays for a moment: a client that writes
-    /// before it reads would otherwise fail, and never see why.
-    fn turn_away(&mut self, router: &Router, mut stream: UnixStream, error: &Error) {
-        router.stats.connections_refused.add(1);
-        let mut line = Vec::new();
-        write_error(&mut line, None, error);
-        // It fits the empty buffer of a new socket; a client that is gone needs no answer.
-        let _ = stream.write(&line);
-        let _ = stream.shutdown(Shutdown::Write);
-        if self.turned_away.len() >= TURNED_AWAY_MAX {
-            self.turned_away.pop_front();
+        for Admitted { mut stream, uid, rights } in admission.accept(router, open) {
+            let token = self.next_token;
+            if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_err() {
+                admission.left(uid);
+                continue;
+            }
+            self.next_token += 1;
+            self.clients.insert(token, Client::new(stream, Connection::new(uid, rights)));
+            self.ready.insert(token);
         }
-        self.turned_away.push_back((Instant::now() + TURNED_AWAY, stream));
+        router.stats.connections_open.set(self.clients.len() as u64);
     }
 
     /// Takes what the threads delivered. What is left nobody was told of yet, so a read of this turn need not
@@ -413,6 +324,7 @@ impl EventLoop {
         if client.readable && client.connection.wants_bytes() {
             read_once(client, &mut self.buffer);
         }
+        client.connection.local_answers = 0;
         router.advance(token, &mut client.connection);
         let sent = send(client);
         if self.stop_by.is_some() {
@@ -499,12 +411,7 @@ impl EventLoop {
             router.stats.followers.take(1);
         }
         give_up_waiting(router, token, &mut client);
-        if let Some(count) = self.per_uid.get_mut(&client.connection.uid) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_uid.remove(&client.connection.uid);
-            }
-        }
+        self.admission.iter_mut().for_each(|admission| admission.left(client.connection.uid));
         router.stats.connections_open.set(self.clients.len() as u64);
     }
 
@@ -549,17 +456,14 @@ impl EventLoop {
             return;
         }
         // Who came before is let in.
-        self.accept_again = Some(Instant::now());
+        self.admission.iter_mut().for_each(Admission::somebody_came);
         for _ in 0..STOP_ACCEPTS {
-            if self.accept_again.take().is_some() {
-                self.accept(router);
-            }
+            self.accept(router);
         }
         self.stop_by = Some(Instant::now() + Duration::from_secs(STOP_MOST_SECONDS));
-        self.accept_again = None;
         (self.supervision.tell)(News::Stopping);
-        if let Some(mut listener) = self.listener.take() {
-            let _ = self.poll.registry().deregister(&mut listener);
+        if let Some(mut admission) = self.admission.take() {
+            let _ = self.poll.registry().deregister(admission.listener());
         }
         router.stopping.store(true, Ordering::Relaxed);
         router.writer.tell(ToWriter::Stop);

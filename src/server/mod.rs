@@ -1,14 +1,15 @@
 //! The server: sockets, lines, and the order of replies on each connection.
 //!
-//! - `access` decides who may do what.
+//! - `access` decides who may do what, and `admission` lets in who may come.
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
-//! - `connection` is one client; `router` begins its requests in the order that the contract asks for, and `local`
-//!   answers those that need nobody else.
+//! - `connection` is one client; `router` begins its requests in the order that the contract asks for, `room` says
+//!   when there is room for lists, and `local` answers what needs nobody else.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
 //!   to the writer; `workers` are the threads that read, and `mailbox` is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;
+pub mod admission;
 pub mod connection;
 pub mod event_loop;
 pub mod lines;

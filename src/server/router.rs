@@ -173,7 +173,6 @@ impl Router {
 
     /// Begins as many of the connection's requests as may begin now.
     pub fn advance(&self, token: usize, connection: &mut Connection) {
-        connection.local_answers = 0;
         while connection.life == Life::Open && connection.barrier.is_none() {
             let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
                 || connection.replies.waiting_bytes() + connection.replies.expected_bytes()
@@ -456,7 +455,7 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Limits;
+    use crate::limits::{LOCAL_ANSWERS_A_TURN, Limits, READ_AHEAD_BYTES};
     use crate::server::access::{Access, Rights};
     use crate::writer::ToWriter;
     use crossbeam_channel::{Receiver, bounded, unbounded};
@@ -501,6 +500,22 @@ mod tests {
         let asked = to_readers.try_iter().next();
         let Some(ToReader::Gets { snapshot, .. }) = asked else { panic!("a reader has its share") };
         assert_eq!(snapshot.last, 0);
+    }
+
+    #[test]
+    fn a_connection_gets_few_long_answers_of_the_loop_in_a_turn_and_reads_no_further_ahead() {
+        let (router, ..) = router(1);
+        let mut connection = Connection::new(0, Rights::ALL);
+        connection.lines.push("{\"cmd\":\"stats\"}\n".repeat(READ_AHEAD_BYTES / 8).as_bytes());
+        // What was sent may make room in the same turn.
+        router.advance(1, &mut connection);
+        router.advance(1, &mut connection);
+        let lines = memchr::memchr_iter(b'\n', connection.replies.output()).count();
+        assert_eq!((lines, connection.wants_bytes()), (LOCAL_ANSWERS_A_TURN, false));
+        connection.local_answers = 0;
+        router.advance(1, &mut connection);
+        let lines = memchr::memchr_iter(b'\n', connection.replies.output()).count();
+        assert_eq!(lines, 2 * LOCAL_ANSWERS_A_TURN);
     }
 
     #[test]

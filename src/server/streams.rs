@@ -31,6 +31,20 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client that was let in. There may be something to read already.
+    pub fn new(stream: UnixStream, connection: Connection) -> Self {
+        Client {
+            stream,
+            connection,
+            readable: true,
+            awaits_room: false,
+            end_came: false,
+            counted: 0,
+            took: Instant::now(),
+            stuck: None,
+        }
+    }
+
     /// Whether there is nothing to do for it but to send replies.
     pub fn is_idle(&self) -> bool {
         let Connection { lines, held, life, follower, gone, ended, .. } = &self.connection;

@@ -32,6 +32,8 @@ pub struct Timers {
     set_by: HashMap<u64, u64>,
     /// Jobs to be looked at, whether they were purged.
     suspects: Vec<u64>,
+    /// Until when none is due.
+    held_until: Option<Instant>,
 }
 
 /// So many void timers may always be there.
@@ -106,7 +108,13 @@ impl Timers {
     /// When the next one is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(timer)| timer.due)
+        let due = self.heap.peek().map(|Reverse(timer)| timer.due)?;
+        Some(self.held_until.map_or(due, |until| until.max(due)))
+    }
+
+    /// Holds all of them until then: what keeps one from being carried out keeps the others, too.
+    pub fn hold(&mut self, until: Instant) {
+        self.held_until = Some(until);
     }
 
     /// Takes the next one that is due: the job and the event that set it.
@@ -158,6 +166,17 @@ mod tests {
 
     fn event(seq: u64, fact: Fact) -> Event {
         Event { seq, at: Timestamp(seq), uid: 0, fact }
+    }
+
+    #[test]
+    fn timers_that_are_held_are_due_later_and_none_is_lost() {
+        let (mut timers, now) = (Timers::default(), Instant::now());
+        (1..=3).for_each(|job| timers.set(now, job, job));
+        assert_eq!(timers.take_due(now), Some((1, 1)));
+        timers.hold(now + TIMER_AGAIN);
+        assert_eq!((timers.take_due(now), timers.next_due()), (None, Some(now + TIMER_AGAIN)));
+        let later = now + TIMER_AGAIN;
+        assert_eq!([timers.take_due(later), timers.take_due(later)], [Some((2, 2)), Some((3, 3))]);
     }
 
     #[test]

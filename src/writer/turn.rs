@@ -261,9 +261,7 @@ impl Writer {
             }
             if error.code() == Code::ReadOnly {
                 // The disk is full, for all of them and not for ever.
-                while let Some((job, revision)) = self.timers.take_due(turn.now) {
-                    self.timers.set(again, job, revision);
-                }
+                self.timers.hold(again);
             }
         }
     }

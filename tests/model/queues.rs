@@ -177,6 +177,7 @@ impl Model {
             return Ok(merged(expires, json!({"seq": self.emit("job.extended", event)})));
         }
         let dead = self.was_last(&job);
+        let delay_ms = if dead { 0 } else { delay_ms };
         let state = if dead { "dead" } else { ["ready", "delayed"][usize::from(delay_ms > 0)] };
         let due = self.now.plus_ms(delay_ms);
         self.jobs.entry(seq).and_modify(|job| job.moved(state, due));

@@ -4,9 +4,10 @@
 //! with every message. Deleting an application removes only its own keys: what lies under its
 //! token cannot be reached without it, and tokens are never given twice.
 
+use super::draft::Draft;
 use super::event::Fact;
 use super::lost;
-use super::table::{Counts, Draft, Facts, Table, malformed, tag};
+use super::table::{Counts, Facts, Table, malformed, tag};
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;

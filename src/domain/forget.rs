@@ -102,10 +102,11 @@ fn take_out(key: Vec<u8>, table: &mut dyn Table) -> Result<()> {
 mod tests {
     use super::*;
     use crate::domain::apply;
+    use crate::domain::draft::Draft;
     use crate::domain::event::{Address, Event, Fact, JobState};
     use crate::domain::jobs::Queue;
     use crate::domain::liveness::Liveness;
-    use crate::domain::table::{Counts, Draft};
+    use crate::domain::table::Counts;
     use crate::domain::testing::{APP, empty, events, folded, story};
     use crate::time::Timestamp;
 

@@ -1,8 +1,9 @@
 //! Formulas: stored once, whoever submits them under whatever name, each with one job.
 
+use super::draft::Draft;
 use super::event::Fact;
 use super::queues;
-use super::table::{Draft, Facts, Table, number_in, number_value, tag};
+use super::table::{Facts, Table, number_in, number_value, tag};
 use crate::codec::write_ordered;
 use crate::error::Result;
 use crate::json::fields::Fields;

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
+use super::draft::Draft;
 use super::event::Fact;
 use super::lost;
-use super::table::{Draft, Facts, Table, malformed, number_in, number_value, tag};
+use super::table::{Facts, Table, malformed, number_in, number_value, tag};
 use crate::codec::{read_varint, write_varint};
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;

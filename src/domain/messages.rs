@@ -4,10 +4,11 @@
 //! of its newest edit (0 once it is deleted). A chat that is gone has no messages.
 
 use super::chats;
+use super::draft::Draft;
 use super::event::{Address, Event, Fact, Message};
 use super::lost;
 use super::record::without_text;
-use super::table::{Draft, Facts, Table, malformed, number_in, number_value, tag};
+use super::table::{Facts, Table, malformed, number_in, number_value, tag};
 use crate::codec::write_ordered;
 use crate::error::{Error, Result};
 use crate::json::fields::Fields;

@@ -7,6 +7,7 @@
 pub mod chats;
 pub mod command;
 mod delivery;
+pub mod draft;
 pub mod event;
 pub mod forget;
 pub mod formulas;
@@ -32,8 +33,9 @@ use crate::codec::write_varint;
 use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
 use command::{Idempotency, Write, WriteRequest};
+use draft::{Circumstances, Draft, Outcome};
 use event::{Event, Fact};
-use table::{Circumstances, Draft, Facts, Outcome, Table, malformed, number_in, tag};
+use table::{Facts, Table, malformed, number_in, tag};
 
 /// Decides one request. The outcome holds its events, and its reply's fields; nothing has happened
 /// until the outcome is kept. Whoever calls drops the outcome of a dry run. The buffers of `spare`, an

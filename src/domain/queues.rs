@@ -3,11 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::chats::random_word;
+use super::draft::Draft;
 use super::event::{Event, Fact, JobState};
 use super::jobs::{CLASSES, Job, Queue, ReadyClass, place};
 use super::lost;
 use super::record::behind_body_key;
-use super::table::{Draft, Facts, Table, malformed};
+use super::table::{Facts, Table, malformed};
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};
 use crate::json::fields::{Fields, write_number};

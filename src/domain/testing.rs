@@ -1,7 +1,8 @@
 //! For unit tests: events that follow from each other.
 
+use super::draft::{Circumstances, Draft, Outcome};
 use super::event::{Address, Event, Fact, Message};
-use super::table::{Circumstances, Draft, Nothing, Outcome};
+use super::table::Nothing;
 use crate::time::Timestamp;
 
 /// The token of its application.

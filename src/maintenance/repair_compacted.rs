@@ -15,10 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::courtesy::Courtesy;
+use crate::domain::draft::{Circumstances, Draft, Outcome};
 use crate::domain::event::Event;
 use crate::domain::forget::{forget, references};
 use crate::domain::record::message_parts;
-use crate::domain::table::{Circumstances, Draft, FIRST_POSTINGS_TAG, Facts, Nothing, Outcome};
+use crate::domain::table::{FIRST_POSTINGS_TAG, Facts, Nothing};
 use crate::domain::{apply, lost};
 use crate::error::{Code, Error, Result};
 use crate::index::run::{Meta, Run, is_of_another_version, write_value};

@@ -1,132 +1,11 @@
 //! The one table of commands. The parser checks requests against it, `help` prints it, and the
 //! client `msglog` makes its subcommands from it.
 
+pub use super::description::{Argument, Command, Kind, Type};
 use crate::limits::{
     IDEMPOTENCY_KEY_BYTES, KEY_BYTES, NAME_BYTES, PAGE_ITEMS, PATH_BYTES, RESERVE_JOBS, SUBSTRING_BYTES,
     TIME_MS,
 };
-
-/// Who answers a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Answered at once by the event loop.
-    Local,
-    /// Answered by a reader from a snapshot.
-    Read,
-    /// Decided by the writer.
-    Write,
-    /// Turns the connection into a follower's.
-    Follow,
-    /// Done by the maintenance thread, for those who administer the daemon.
-    Maintenance,
-}
-
-/// What an argument's value must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Type {
-    /// A string of so many bytes in UTF-8.
-    Text {
-        /// Fewest bytes.
-        min: usize,
-        /// Most bytes.
-        max: usize,
-    },
-    /// A string of 1 to 256 bytes, or an integer that stands for its decimal string.
-    Name,
-    /// A whole number in a range.
-    Integer {
-        /// Smallest.
-        min: u64,
-        /// Largest.
-        max: u64,
-    },
-    /// A whole number in a range, or null for none.
-    IntegerOrNull {
-        /// Smallest.
-        min: u64,
-        /// Largest.
-        max: u64,
-    },
-    /// `true` or `false`.
-    Flag,
-    /// Any JSON value.
-    Json,
-    /// A time in RFC 3339.
-    Time,
-    /// One of these strings.
-    Choice(&'static [&'static str]),
-    /// A list of strings.
-    Texts,
-    /// A list of requests.
-    Requests,
-    /// The materials of a formula.
-    Materials,
-}
-
-impl Type {
-    /// The type in words, for `help` and error messages.
-    #[must_use]
-    pub fn describe(self) -> String {
-        match self {
-            Type::Text { min: 0, max: usize::MAX } => "a string".into(),
-            Type::Text { min, max: usize::MAX } => format!("a string of at least {min} byte"),
-            Type::Text { min, max } if min == max => format!("a string of {min} bytes"),
-            Type::Text { min, max } => format!("a string of {min} to {max} bytes"),
-            Type::Name => format!("a string of 1 to {NAME_BYTES} bytes, or an integer"),
-            Type::Integer { min, max: u64::MAX } => format!("a whole number of at least {min}"),
-            Type::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            Type::IntegerOrNull { min, max: u64::MAX } => {
-                format!("a whole number of at least {min}, or null for none")
-            }
-            Type::IntegerOrNull { min, max } => {
-                format!("a whole number from {min} to {max}, or null for none")
-            }
-            Type::Flag => "true or false".into(),
-            Type::Json => "any JSON value".into(),
-            Type::Time => "a time in RFC 3339, such as \"2026-01-31T12:00:00Z\"".into(),
-            Type::Choice(words) => format!("one of \"{}\"", words.join("\", \"")),
-            Type::Texts => "a list of strings".into(),
-            Type::Requests => "a list of requests".into(),
-            Type::Materials => "a list of {\"name\": string, \"concentration\": number}".into(),
-        }
-    }
-}
-
-/// One argument of a command.
-#[derive(Debug, Clone, Copy)]
-pub struct Argument {
-    /// Its key in the request.
-    pub name: &'static str,
-    /// What its value must be.
-    pub kind: Type,
-    /// Whether a request without it is refused.
-    pub required: bool,
-    /// What it does.
-    pub doc: &'static str,
-}
-
-/// One command.
-#[derive(Debug, Clone, Copy)]
-pub struct Command {
-    /// The value of `cmd`.
-    pub name: &'static str,
-    /// Who answers it.
-    pub kind: Kind,
-    /// Its own arguments; those of [`COMMON`] and [`COMMON_WRITE`] come on top.
-    pub arguments: &'static [Argument],
-    /// What it does and what it replies.
-    pub doc: &'static str,
-}
-
-impl Command {
-    /// What it may carry of [`COMMON_WRITE`]. A batch that holds a reserve takes no key either.
-    pub fn common_write(&self) -> impl Iterator<Item = &'static Argument> + use<> {
-        let (writes, reserves) = (self.kind == Kind::Write, self.name == "queue.reserve");
-        COMMON_WRITE
-            .iter()
-            .filter(move |argument| writes && !(reserves && argument.name == "idempotency_key"))
-    }
-}
 
 const fn must(name: &'static str, kind: Type, doc: &'static str) -> Argument {
     Argument { name, kind, required: true, doc }
@@ -139,30 +18,30 @@ const fn may(name: &'static str, kind: Type, doc: &'static str) -> Argument {
 const NAME: Type = Type::Text { min: 1, max: NAME_BYTES };
 const KEY: Type = Type::Text { min: 1, max: KEY_BYTES };
 const STRING: Type = Type::Text { min: 0, max: usize::MAX };
-const SEQ: Type = Type::Integer { min: 0, max: u64::MAX };
+const WHOLE: Type = Type::Integer { min: 0, max: u64::MAX };
 const LIMIT: Argument =
     may("limit", Type::Integer { min: 1, max: PAGE_ITEMS }, "items on the page, default 100");
 const MILLISECONDS: Type = Type::Integer { min: 0, max: TIME_MS };
 const TOKEN: Type = Type::Text { min: 1, max: NAME_BYTES };
 const APP: Argument = must("app", TOKEN, "the application's token");
-const CHAT: Argument = must("chat", SEQ, "the chat's number");
+const CHAT: Argument = must("chat", WHOLE, "the chat's number");
 const QUEUE: Argument = must("queue", NAME, "the queue's name");
-const JOB: Argument = must("job", SEQ, "the job: the seq of its put");
+const JOB: Argument = must("job", WHOLE, "the job: the seq of its put");
 const LEASE: Argument = must("lease", TOKEN, "the token that reserve gave");
 const STATES: Type = Type::Choice(&["ready", "delayed", "leased", "dead"]);
 
 const ADDRESS: [Argument; 4] = [
-    may("seq", SEQ, "the seq the message was posted under"),
+    may("seq", WHOLE, "the seq the message was posted under"),
     may("app", TOKEN, "the application's token, with chat and number"),
-    may("chat", SEQ, "the chat's number"),
-    may("number", SEQ, "the message's number in the chat"),
+    may("chat", WHOLE, "the chat's number"),
+    may("number", WHOLE, "the message's number in the chat"),
 ];
 const FILTERS: [Argument; 8] = [
     may("text", STRING, "words, \"a phrase\", pre*, -without, this OR that; all must match"),
     may("originator", Type::Name, "only messages from this originator"),
     may("recipient", Type::Name, "only messages to this recipient"),
     may("app", TOKEN, "only messages of this application"),
-    may("chat", SEQ, "only messages of this chat of the application"),
+    may("chat", WHOLE, "only messages of this chat of the application"),
     may(
         "substring",
         Type::Text { min: 1, max: SUBSTRING_BYTES },
@@ -233,7 +112,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[
             must("key", KEY, "the key"),
             must("value", Type::Json, "any JSON value"),
-            may("if_seq", SEQ, "only if the key was last set at this seq; 0: only if it is not there"),
+            may("if_seq", WHOLE, "only if the key was last set at this seq; 0: only if it is not there"),
         ],
         doc: "Stores a value under a key. Replies seq, created.",
     },
@@ -248,7 +127,7 @@ pub const COMMANDS: &[Command] = &[
         kind: Kind::Write,
         arguments: &[
             must("key", KEY, "the key"),
-            may("if_seq", SEQ, "only if the key was last set at this seq"),
+            may("if_seq", WHOLE, "only if the key was last set at this seq"),
         ],
         doc: "Deletes a key. Replies seq.",
     },
@@ -270,7 +149,7 @@ pub const COMMANDS: &[Command] = &[
             may("originator", Type::Name, "who says it; may be left out in a chat"),
             may("recipient", Type::Name, "whom it is for; or app and chat"),
             may("app", TOKEN, "the application's token"),
-            may("chat", SEQ, "the chat's number"),
+            may("chat", WHOLE, "the chat's number"),
         ],
         doc: "Posts to a recipient or into a chat. Replies seq, at; in a chat also number.",
     },
@@ -290,7 +169,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "message.list",
         kind: Kind::Read,
-        arguments: &[APP, CHAT, may("after", SEQ, "only numbers behind this one"), LIMIT],
+        arguments: &[APP, CHAT, may("after", WHOLE, "only numbers behind this one"), LIMIT],
         doc: "Replies messages of a chat by number; next when there are more.",
     },
     Command {
@@ -307,8 +186,8 @@ pub const COMMANDS: &[Command] = &[
             FILTERS[7],
             may("order", Type::Choice(&["newest", "oldest"]), "default newest first"),
             LIMIT,
-            may("before", SEQ, "only messages of a smaller seq"),
-            may("after", SEQ, "only messages of a larger seq"),
+            may("before", WHOLE, "only messages of a smaller seq"),
+            may("after", WHOLE, "only messages of a larger seq"),
             may("count", Type::Flag, "true: reply total, the number of all matches"),
         ],
         doc: "Replies messages that match all filters; next when there are more.",
@@ -325,7 +204,7 @@ pub const COMMANDS: &[Command] = &[
             FILTERS[5],
             FILTERS[6],
             FILTERS[7],
-            may("from", SEQ, "from this seq on; default only what comes"),
+            may("from", WHOLE, "from this seq on; default only what comes"),
         ],
         doc: "Replies following, then one matching message a line: the past, then what comes.",
     },
@@ -369,7 +248,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "chat.list",
         kind: Kind::Read,
-        arguments: &[APP, may("after", SEQ, "only numbers behind this one"), LIMIT],
+        arguments: &[APP, may("after", WHOLE, "only numbers behind this one"), LIMIT],
         doc: "Replies chats by number; next when there are more.",
     },
     Command {
@@ -488,7 +367,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "queue.revive",
         kind: Kind::Write,
-        arguments: &[QUEUE, may("job", SEQ, "one dead job; default all")],
+        arguments: &[QUEUE, may("job", WHOLE, "one dead job; default all")],
         doc: "Makes dead jobs ready again. Replies revived.",
     },
     Command {
@@ -512,13 +391,13 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "log.read",
         kind: Kind::Read,
-        arguments: &[may("from", SEQ, "the first seq, default 1"), LIMIT, TYPES],
+        arguments: &[may("from", WHOLE, "the first seq, default 1"), LIMIT, TYPES],
         doc: "Replies events in order; next when there are more (pass as from).",
     },
     Command {
         name: "log.follow",
         kind: Kind::Follow,
-        arguments: &[may("from", SEQ, "from this seq on; default only what comes"), TYPES],
+        arguments: &[may("from", WHOLE, "from this seq on; default only what comes"), TYPES],
         doc: "Replies following, then one event a line, each once, in order.",
     },
     Command {
@@ -540,6 +419,16 @@ pub const COMMANDS: &[Command] = &[
         doc: "Copies everything into a new data folder that a daemon starts on. Replies seq and how much.",
     },
 ];
+
+impl Command {
+    /// What it may carry of [`COMMON_WRITE`]. A batch that holds a reserve takes no key either.
+    pub fn common_write(&self) -> impl Iterator<Item = &'static Argument> + use<> {
+        let (writes, reserves) = (self.kind == Kind::Write, self.name == "queue.reserve");
+        COMMON_WRITE
+            .iter()
+            .filter(move |argument| writes && !(reserves && argument.name == "idempotency_key"))
+    }
+}
 
 /// The command of that name.
 #[must_use]

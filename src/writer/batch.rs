@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hot::{HotValues, Lines};
+use crate::domain::draft::Outcome;
 use crate::domain::event::{Event, Fact};
 use crate::domain::jobs::Queue;
-use crate::domain::table::{Changes, Counts, Facts, Outcome, Table, Visit, tag};
+use crate::domain::table::{Changes, Counts, Facts, Table, Visit, tag};
 use crate::error::Result;
 use crate::index::tail::{Added, Removal};
 use crate::log::frame::Frame;

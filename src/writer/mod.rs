@@ -29,8 +29,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
 
 use crate::courtesy::Courtesy;
 use crate::domain::command::WriteRequest;
+use crate::domain::draft::Outcome;
 use crate::domain::event::Event;
-use crate::domain::table::Outcome;
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
 use crate::index::run::Run;

@@ -197,6 +197,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// As much of a name that a client sent as an error shows.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    name.chars().take(60).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use super::event::Fact;
 use super::queues;
 use super::table::{Facts, Table, number_in, number_value, tag};
 use crate::codec::write_ordered;
-use crate::error::Result;
+use crate::error::{Error, Result, shown};
 use crate::json::fields::Fields;
 
 /// The queue that gets a job for every new formula.
@@ -29,6 +29,15 @@ pub fn order_key(seq: u64) -> Vec<u8> {
 /// What reading the table says.
 pub fn seq_of(facts: &dyn Facts, formula: &str) -> Result<Option<u64>> {
     facts.get(&id_key(formula))?.map(|value| number_in(&value)).transpose()
+}
+
+/// The same, or the refusal.
+///
+/// # Errors
+/// `not_found`.
+pub fn require(facts: &dyn Facts, formula: &str) -> Result<u64> {
+    let missing = || Error::not_found(format!("there is no formula with id {:?}", shown(formula)));
+    seq_of(facts, formula)?.ok_or_else(missing)
 }
 
 /// `formula.submit`: stores it and puts its job, or finds that it is there.

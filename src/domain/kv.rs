@@ -8,7 +8,7 @@ use super::event::Fact;
 use super::lost;
 use super::table::{Facts, Table, malformed, number_in, number_value, tag};
 use crate::codec::{read_varint, write_varint};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::json::fields::Fields;
 
 /// The table's key of a key.
@@ -88,7 +88,7 @@ pub fn set(draft: &mut Draft<'_>, key: String, value: String, if_seq: Option<u64
 /// `not_found`, or `conflict` when `if_seq` does not hold.
 pub fn delete(draft: &mut Draft<'_>, key: String, if_seq: Option<u64>) -> Result<()> {
     let Some(current) = seq_of(draft, &key)? else {
-        return Err(Error::not_found("there is no such key"));
+        return Err(missing(&key));
     };
     if let Some(wanted) = if_seq
         && wanted != current
@@ -100,8 +100,14 @@ pub fn delete(draft: &mut Draft<'_>, key: String, if_seq: Option<u64>) -> Result
     Ok(())
 }
 
+/// The refusal where a key is not there.
+#[must_use]
+pub fn missing(key: &str) -> Error {
+    Error::not_found(format!("there is no key {:?}", shown(key)))
+}
+
 fn other_seq(key: &str, wanted: u64, current: Option<u64>) -> Error {
-    let shown: String = key.chars().take(40).collect();
+    let shown = shown(key);
     Error::conflict(match (wanted, current) {
         (_, None) => format!("if_seq is {wanted}, and there is no key {shown:?}"),
         (0, Some(current)) => format!("key {shown:?} is there already, at seq {current}"),

@@ -46,6 +46,13 @@ fn require_lease(facts: &dyn Facts, seq: u64, token: &str) -> Result<(Queue, Job
     Ok((queue, job))
 }
 
+fn queue_full(queue: &str, held: u64) -> Error {
+    let message = format!(
+        "queue {queue:?} holds {held} jobs, as many as it may: put again when some are done, or raise its max_jobs"
+    );
+    Error::new(Code::QueueFull, message)
+}
+
 /// `queue.put`
 ///
 /// # Errors
@@ -54,7 +61,7 @@ pub fn put(draft: &mut Draft<'_>, queue: String, body: String, delay_ms: u64, pr
     if let Some(found) = Queue::named(draft, &queue)?
         && found.max_jobs.is_some_and(|bound| found.held() >= bound)
     {
-        return Err(Error::new(Code::QueueFull, format!("queue {queue:?} holds {} jobs", found.held())));
+        return Err(queue_full(&queue, found.held()));
     }
     let job = draft.emit(Fact::JobPut { queue, priority, delay_ms, body })?;
     Fields(draft.reply()).number("job", job).number("seq", job);

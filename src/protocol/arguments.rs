@@ -1,7 +1,7 @@
 //! Checks a request's arguments against the table, and reads them.
 
 use super::table::{Argument, COMMON, COMMON_WRITE, Command, Kind, Type};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::json::{self, Object};
 use crate::limits::NAME_BYTES;
 use crate::time::Timestamp;
@@ -117,11 +117,6 @@ fn find(command: &'static Command, name: &str, member: bool) -> Option<&'static 
     let common = COMMON.iter().skip(1).filter(|_| !member);
     let of_writes = COMMON_WRITE.iter().filter(|_| !member && command.kind == Kind::Write);
     command.arguments.iter().chain(cmd).chain(common).chain(of_writes).find(|argument| argument.name == name)
-}
-
-/// As much of a name that nobody knows as an error shows.
-pub(super) fn shown(name: &str) -> String {
-    name.chars().take(60).collect()
 }
 
 fn unknown(command: &Command, name: &str, member: bool) -> Error {

@@ -1,8 +1,7 @@
 //! Replies: `ok` first, then the `id`, then the rest.
 
-use super::arguments::shown;
 use super::table::{Argument, COMMANDS, COMMON, Command, find};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, shown};
 use crate::json::fields::Fields;
 use crate::json::write_string;
 

@@ -1,6 +1,6 @@
 //! Lines to commands.
 
-use super::arguments::{Arguments, shown};
+use super::arguments::Arguments;
 use super::table::{self, Kind};
 use crate::codec::hex;
 use crate::domain::command::{
@@ -11,7 +11,7 @@ use crate::domain::event::{JobState, TYPES};
 use crate::domain::formulas_makeup::Makeup;
 use crate::domain::messages::{Destination, Target};
 use crate::domain::{text, words};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, shown};
 use crate::json::{self, Failure, Object};
 use crate::limits::{BATCH_COMMANDS, MATERIAL_NAME_BYTES, PAGE_ITEMS_DEFAULT};
 

@@ -8,7 +8,7 @@ use crate::domain::table::{Facts, malformed, number_in, scan_prefix, tag};
 use crate::domain::{
     chats as chat_table, formulas as formula_table, kv, messages as message_table, queues as queue_table,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::terms::{Kind, term};
 use crate::json::fields::Fields;
 use crate::json::write_string;
@@ -183,8 +183,8 @@ pub fn chats(snapshot: &Snapshot, app: &str, page: &Page<u64>, out: &mut Vec<u8>
 /// `not_found` when `after` is no formula.
 pub fn formulas(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
     let after = page.after.as_deref().map(|id| {
-        let missing = || Error::not_found("there is no formula with this id").of_field("after");
-        Ok(formula_table::order_key(formula_table::seq_of(snapshot, id)?.ok_or_else(missing)?))
+        let seq = formula_table::require(snapshot, id).map_err(|error| error.of_field("after"))?;
+        Ok(formula_table::order_key(seq))
     });
     let mut filling = Filling::new(page.limit);
     let last = fill(&mut filling, snapshot, &[tag::FORMULA_ORDER], after.transpose()?, |rest, id| {

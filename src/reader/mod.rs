@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::domain::command::Read;
 use crate::domain::{chats, formulas, kv, messages, queues};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
 
@@ -57,8 +57,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
         }
         Read::ChatList { app, page } => lists::chats(snapshot, app, page, out)?,
         Read::FormulaGet { formula } => {
-            let seq = formulas::seq_of(snapshot, formula)?
-                .ok_or_else(|| Error::not_found("there is no formula with this id"))?;
+            let seq = formulas::require(snapshot, formula)?;
             Fields(out).raw("formula", &items::formula(snapshot, seq)?);
         }
         Read::FormulaList { page } => lists::formulas(snapshot, page, out)?,
@@ -75,7 +74,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
 }
 
 fn kv_get(snapshot: &Snapshot, key: &str, out: &mut Vec<u8>) -> Result<()> {
-    let missing = || Error::not_found("there is no such key");
+    let missing = || kv::missing(key);
     let stored = snapshot.stored(&kv::table_key(key))?.ok_or_else(missing)?;
     let (seq, place) = kv::seq_and_place(&stored)?;
     let record = snapshot.record_at(seq, place)?.ok_or_else(missing)?;

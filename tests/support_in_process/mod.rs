@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use msglogd::domain::command::{Command, Write, WriteRequest};
 use msglogd::domain::decide;
-use msglogd::domain::table::{Circumstances, FIRST_POSTINGS_TAG, Facts, Outcome};
+use msglogd::domain::draft::{Circumstances, Outcome};
+use msglogd::domain::table::{FIRST_POSTINGS_TAG, Facts};
 use msglogd::error::Result;
 use msglogd::index::files::RunFiles;
 use msglogd::index::levels::due;

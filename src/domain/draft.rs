@@ -34,8 +34,8 @@ pub struct Draft<'a> {
     shows_events: bool,
     /// Whether it has leased a job: the first one always has room.
     leases: bool,
-    /// Whether there was no room for a job.
-    full: bool,
+    /// How often there was no room for a job.
+    refused: usize,
 }
 
 /// Bytes of a reply around its jobs.
@@ -46,6 +46,9 @@ const JOB_BYTES: usize = 160;
 const LEASED_BYTES: usize = 320;
 /// A byte of a queue's name may be written as an escape of so many.
 const ESCAPE_BYTES: usize = 6;
+
+/// A reply that had no room for a job so often is full: each reserve of a batch looks at all jobs that it asks for.
+const REFUSALS: usize = 16;
 
 /// What a command that succeeded brings.
 #[derive(Debug, Default, Clone)]
@@ -108,7 +111,7 @@ impl<'a> Draft<'a> {
             reply_room,
             shows_events: false,
             leases: false,
-            full: false,
+            refused: 0,
         }
     }
 
@@ -130,7 +133,7 @@ impl<'a> Draft<'a> {
         let event = if self.shows_events { LEASED_BYTES + ESCAPE_BYTES * queue.len() } else { 0 };
         let bytes = body + JOB_BYTES + event;
         let takes = !self.leases || bytes <= self.reply_room;
-        self.full |= !takes;
+        self.refused += usize::from(!takes);
         if takes {
             self.reply_room = self.reply_room.saturating_sub(bytes);
             self.leases = true;
@@ -138,11 +141,10 @@ impl<'a> Draft<'a> {
         takes
     }
 
-    /// Whether the reply has no room for any leased job more, or had none for one: what is looked at for a batch of
-    /// reserves would have no bound.
+    /// Whether the reply has no room for any leased job more.
     #[must_use]
     pub fn is_full_of_jobs(&self) -> bool {
-        self.full || self.leases && self.reply_room < JOB_BYTES
+        self.refused >= REFUSALS || self.leases && self.reply_room < JOB_BYTES
     }
 
     /// The seq that the next event will have.

@@ -1,9 +1,9 @@
 //! Strict JSON for one request line.
 //!
-//! `serde_json` decides what is JSON; most requests are of a kind that `scan` reads quicker, to the same
-//! effect. On top of it this module refuses what the
-//! protocol refuses and `serde_json` lets pass when it skips a value: repeated
-//! keys and lone surrogates at any depth, and nesting deeper than [`NESTING_LEVELS`].
+//! `serde_json` decides what is JSON; most requests are of a kind that `scan` reads quicker, to the same effect.
+//! On top of it `strict` refuses what the protocol refuses and `serde_json` lets pass when it skips a value:
+//! repeated keys and lone surrogates at any depth, and nesting deeper than
+//! [`NESTING_LEVELS`](crate::limits::NESTING_LEVELS).
 //! Values are never converted: an [`Object`] gives the text of each one as it was
 //! sent, so that numbers keep every digit, and the helpers below read that text.
 //!
@@ -11,23 +11,19 @@
 //! do not fail, but what they answer means nothing.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
 
-use memchr::{memchr, memchr2, memmem};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use memchr::memchr;
 use serde_json::value::RawValue;
-
-use crate::limits::NESTING_LEVELS;
 
 mod content;
 pub mod fields;
 mod scan;
+mod strict;
+mod tokens;
 
 pub use content::content_hash;
-
-/// Up to this many keys, comparing each with each is faster than hashing them.
-const FEW_KEYS: usize = 16;
+use strict::{RawFields, parse_slowly, refuse};
+use tokens::{string_end, unescape};
 
 /// Why a line is no request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,32 +64,13 @@ impl<'a> Object<'a> {
 ///
 /// [`Failure::Bad`] for invalid UTF-8, broken JSON, anything behind the value, and in any
 /// depth a key repeated in its object (compared without escapes), a lone surrogate, or
-/// nesting beyond [`NESTING_LEVELS`]; [`Failure::NotAnObject`] for all other values.
+/// nesting beyond [`NESTING_LEVELS`](crate::limits::NESTING_LEVELS); [`Failure::NotAnObject`] for all other values.
 pub fn parse_line(line: &[u8]) -> Result<Object<'_>, Failure> {
     let line = std::str::from_utf8(line)
         .map_err(|error| refuse(error.valid_up_to(), "the line is not valid UTF-8"))?;
     match scan::fields(line) {
         Some(fields) => Ok(Object { fields }),
         None => parse_slowly(line),
-    }
-}
-
-/// Reads any line, and says what is wrong with it.
-fn parse_slowly(line: &str) -> Result<Object<'_>, Failure> {
-    if !line.trim_ascii_start().starts_with('{') {
-        let value: &RawValue = serde_json::from_str(line).map_err(|error| bad(line, line, &error))?;
-        check_value(line, value.get(), 0)?;
-        return Err(Failure::NotAnObject);
-    }
-    let raw: RawFields = serde_json::from_str(line).map_err(|error| bad(line, line, &error))?;
-    let mut fields = Vec::with_capacity(raw.0.len());
-    for &(key, value) in &raw.0 {
-        fields.push((check_key(line, key)?, value));
-        check_value(line, value, 1)?;
-    }
-    match first_repeated(&fields) {
-        Some(index) => Err(repeated(line, raw.0[index].0)),
-        None => Ok(Object { fields }),
     }
 }
 
@@ -168,214 +145,6 @@ pub fn compact(raw: &str) -> String {
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     // Neither a string nor writing to memory can fail here.
     let _infallible = serde_json::to_writer(out, text);
-}
-
-/// One object's keys, with quotes and escapes, and values as sent; nothing inside them checked.
-struct RawFields<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'de> Deserialize<'de> for RawFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = RawFields<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields = Vec::with_capacity(8);
-                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    fields.push((key.get(), value.get()));
-                }
-                Ok(RawFields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-/// Checks a value of `line` that lies in `depth` containers.
-fn check_value(line: &str, raw: &str, depth: usize) -> Result<(), Failure> {
-    match raw.as_bytes().first() {
-        Some(b'"') => check_string(line, raw),
-        Some(b'{' | b'[') => check_container(line, raw, depth),
-        _ => Ok(()),
-    }
-}
-
-fn check_key<'a>(line: &str, raw: &'a str) -> Result<Cow<'a, str>, Failure> {
-    unescape(raw).map_err(|error| bad(line, raw, &error))
-}
-
-fn check_string(line: &str, raw: &str) -> Result<(), Failure> {
-    // Only `\u` can write a surrogate: all other strings are spared the copy.
-    let escaped = memchr(b'\\', raw.as_bytes())
-        .is_some_and(|first| memmem::find(&raw.as_bytes()[first..], b"\\u").is_some());
-    if escaped {
-        check_key(line, raw)?;
-    }
-    Ok(())
-}
-
-/// Walks over everything in `raw`, once, without recursion.
-fn check_container(line: &str, raw: &str, depth: usize) -> Result<(), Failure> {
-    // The keys of all open objects, and for each open container where its own begin.
-    let mut keys = Vec::new();
-    let mut open = Vec::new();
-    for token in Tokens::of(raw) {
-        match token {
-            Token::Open(bracket) if depth + open.len() >= NESTING_LEVELS => {
-                let message = format!("nested deeper than {NESTING_LEVELS} levels");
-                return Err(refuse(offset_in(line, bracket), &message));
-            }
-            Token::Open(_) => open.push(keys.len()),
-            Token::Key(key) => keys.push((check_key(line, key)?, key)),
-            Token::String(string) => check_string(line, string)?,
-            Token::Plain(_) => {}
-            Token::Close => {
-                let own = open.pop().unwrap_or_default();
-                if let Some(index) = first_repeated(&keys[own..]) {
-                    return Err(repeated(line, keys[own + index].1));
-                }
-                keys.truncate(own);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The index of the first field whose key an earlier one has.
-fn first_repeated<T>(fields: &[(Cow<str>, T)]) -> Option<usize> {
-    if fields.len() <= FEW_KEYS {
-        return (1..fields.len())
-            .find(|&index| fields[..index].iter().any(|(key, _)| *key == fields[index].0));
-    }
-    let mut seen = HashSet::with_capacity(fields.len());
-    fields.iter().position(|(key, _)| !seen.insert(key))
-}
-
-fn repeated(line: &str, key: &str) -> Failure {
-    refuse(offset_in(line, key), "the key is there twice in one object")
-}
-
-fn refuse(offset: usize, message: &str) -> Failure {
-    let message = message.to_owned();
-    Failure::Bad { offset, message }
-}
-
-/// The failure for what `serde_json` said about `part` of `line`.
-fn bad(line: &str, part: &str, error: &serde_json::Error) -> Failure {
-    let mut message = error.to_string();
-    if let Some(place) = message.rfind(" at line ") {
-        message.truncate(place);
-    }
-    let lines_before = part.split_inclusive('\n').take(error.line().saturating_sub(1));
-    let line_start: usize = lines_before.map(str::len).sum();
-    let mut offset = (line_start + error.column()).saturating_sub(1).min(part.len());
-    if error.is_eof() {
-        offset = part.len();
-    } else if message.starts_with("control character") {
-        // Where it skips a string, serde_json reports the byte before the control character.
-        let control = part.as_bytes()[offset..].iter().position(|byte| *byte < b' ');
-        offset += control.unwrap_or(0);
-    }
-    refuse(offset_in(line, part) + offset, &message)
-}
-
-/// Where `part`, a slice of `line`, begins in it.
-fn offset_in(line: &str, part: &str) -> usize {
-    part.as_ptr().addr().saturating_sub(line.as_ptr().addr())
-}
-
-/// The text of a string literal.
-fn unescape(raw: &str) -> serde_json::Result<Cow<'_, str>> {
-    match raw.get(1..raw.len().saturating_sub(1)) {
-        Some(inner) if memchr(b'\\', inner.as_bytes()).is_none() => Ok(Cow::Borrowed(inner)),
-        _ => serde_json::from_str(raw).map(Cow::Owned),
-    }
-}
-
-/// The index behind the string literal whose opening quote is at `quote`.
-fn string_end(text: &str, quote: usize) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = quote + 1;
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if bytes[at] == b'"' {
-            return at + 1;
-        }
-        // The byte behind a backslash never ends the string.
-        at += 2;
-    }
-    bytes.len()
-}
-
-/// A piece of JSON text that is known to be good; commas and colons need no token then.
-enum Token<'a> {
-    /// The bracket that opens an object or an array, as a slice of the text.
-    Open(&'a str),
-    Close,
-    /// A key, with its quotes.
-    Key(&'a str),
-    /// A string that is a value, with its quotes.
-    String(&'a str),
-    /// A number, `true`, `false` or `null`.
-    Plain(&'a str),
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-}
-
-struct Tokens<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Tokens<'a> {
-    fn of(text: &'a str) -> Self {
-        Tokens { text, at: 0 }
-    }
-
-    /// Stops at the next byte that is neither white space nor `skipped`, and tells it.
-    fn skip(&mut self, skipped: &[u8]) -> Option<u8> {
-        let rest = self.text.as_bytes().get(self.at..)?;
-        let between = |byte: &u8| is_space(*byte) || skipped.contains(byte);
-        let found = rest.iter().position(|byte| !between(byte))?;
-        self.at += found;
-        Some(rest[found])
-    }
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Token<'a>;
-
-    fn next(&mut self) -> Option<Token<'a>> {
-        let first = self.skip(b",:")?;
-        let start = self.at;
-        let text = self.text;
-        let rest = &text.as_bytes()[start..];
-        self.at = match first {
-            b'"' => string_end(text, start),
-            b'{' | b'[' | b'}' | b']' => start + 1,
-            _ => {
-                let ends = |byte: &u8| is_space(*byte) || matches!(byte, b',' | b']' | b'}');
-                let length = rest.iter().position(ends);
-                start + length.unwrap_or(rest.len())
-            }
-        };
-        let piece = &text[start..self.at];
-        Some(match first {
-            b'"' if self.skip(b"") == Some(b':') => Token::Key(piece),
-            b'"' => Token::String(piece),
-            b'{' | b'[' => Token::Open(piece),
-            b'}' | b']' => Token::Close,
-            _ => Token::Plain(piece),
-        })
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-use super::{Token, Tokens, unescape};
+use super::tokens::{Token, Tokens, unescape};
 
 /// A hash of what `fields` (keys without escapes, texts of values) say: the same for the same
 /// content whatever the order of keys, the spacing and the escapes, in any depth, and another

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::FEW_KEYS;
+use super::strict::FEW_KEYS;
 use crate::limits::NESTING_LEVELS;
 
 /// The fields of the object in `line`, as [`super::Object`] has them. `None` says nothing about the line.

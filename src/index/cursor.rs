@@ -436,6 +436,10 @@ impl<'r> Not<'r> {
 }
 
 impl Cursor for Not<'_> {
+    fn size(&self) -> u64 {
+        self.wanted.size()
+    }
+
     fn current(&self) -> Option<u64> {
         self.wanted.current()
     }

@@ -142,7 +142,7 @@ impl<'s> Source<'s> {
             }
             // It gives no edits that are not current.
             Source::Tail(_) if own && edits => {}
-            Source::Tail(view) => dead.extend(view.changed(order)),
+            Source::Tail(view) => view.changed(order, dead)?,
         }
         Ok(())
     }

@@ -4,10 +4,10 @@
 //! whoever looks names the last event that it may see.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
+use super::deletions::Deletions;
 use super::dictionary::Dictionary;
 use super::values::Values;
 use crate::domain::event::{Event, Fact};
@@ -32,9 +32,6 @@ pub struct Edit {
     newest_to: u32,
 }
 
-/// Bytes that a set of messages takes beside its members, about.
-const SET_BYTES: usize = 256;
-
 /// What events say.
 #[derive(Debug, Default)]
 pub struct Contents {
@@ -49,9 +46,7 @@ pub struct Contents {
     /// What happened to single messages, by message and event.
     pub changed: BTreeMap<(u64, u32), Change>,
     /// The messages that were deleted with their chat or application by an event.
-    pub deletions: Vec<(u32, Arc<RoaringTreemap>)>,
-    /// Bytes that these take, about.
-    deletions_bytes: usize,
+    pub deletions: Deletions,
     buffers: TermBuffers,
 }
 
@@ -93,8 +88,7 @@ impl Contents {
 
     /// Adds the messages that an event deleted with their chat or application.
     pub fn delete(&mut self, number: u32, messages: RoaringTreemap) {
-        self.deletions_bytes += SET_BYTES + messages.serialized_size();
-        self.deletions.push((number, Arc::new(messages)));
+        self.deletions.add(number, messages);
     }
 
     fn change(&mut self, message: u64, number: u32, change: Change) {
@@ -111,19 +105,14 @@ impl Contents {
     #[must_use]
     pub fn is_current(&self, edit: u32, upto: u32) -> bool {
         let Some(Edit { event, message, newest_to }) = self.edits.get(edit as usize) else { return false };
-        *event <= upto && upto <= *newest_to && !self.went(*message, upto)
+        *event <= upto && upto <= *newest_to && !self.deletions.hold(*message, upto)
     }
 
     /// Whether something happened to a message by event `upto`.
     #[must_use]
     pub fn is_changed(&self, message: u64, upto: u32) -> bool {
-        self.changed.range((message, 0)..=(message, upto)).next().is_some() || self.went(message, upto)
-    }
-
-    /// Whether a message went with its chat or application.
-    fn went(&self, message: u64, upto: u32) -> bool {
-        let deletions = self.deletions.iter().take_while(|(event, _)| *event <= upto);
-        deletions.into_iter().any(|(_, messages)| messages.contains(message))
+        self.changed.range((message, 0)..=(message, upto)).next().is_some()
+            || self.deletions.hold(message, upto)
     }
 
     /// The messages with a term of edits, as of event `upto`, in the order of their edits.
@@ -143,10 +132,9 @@ impl Contents {
     #[must_use]
     pub fn changed_range(&self) -> Option<(u64, u64)> {
         let single = |end: Option<(&(u64, u32), &Change)>| end.map(|((message, _), _)| *message);
-        let lowest = self.deletions.iter().filter_map(|(_, messages)| messages.min());
-        let highest = self.deletions.iter().filter_map(|(_, messages)| messages.max());
-        let low = lowest.chain(single(self.changed.first_key_value())).min()?;
-        let high = highest.chain(single(self.changed.last_key_value())).max()?;
+        let gone = self.deletions.all();
+        let low = gone.min().into_iter().chain(single(self.changed.first_key_value())).min()?;
+        let high = gone.max().into_iter().chain(single(self.changed.last_key_value())).max()?;
         Some((low, high))
     }
 
@@ -158,6 +146,6 @@ impl Contents {
             + self.values.held_bytes()
             + size_of::<Edit>() * self.edits.len()
             + 40 * self.changed.len()
-            + self.deletions_bytes
+            + self.deletions.held_bytes()
     }
 }

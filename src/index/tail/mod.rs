@@ -9,12 +9,13 @@
 //! piece of a list, none of them while it waits for anything.
 //!
 //! - `dictionary` has the terms with their postings, `values` the keys of the table, `leaves` their order;
-//!   `contents` has both and what happened to messages.
+//!   `contents` has both and what happened to messages, `deletions` which went with their chats.
 //! - `view` is the tail as one snapshot sees it; `cursor` walks it.
 //! - `write` makes a run file of it.
 
 pub mod contents;
 pub mod cursor;
+mod deletions;
 pub mod dictionary;
 mod leaves;
 pub mod values;

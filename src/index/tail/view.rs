@@ -1,14 +1,14 @@
 //! The tail as one snapshot sees it.
 
 use std::ops::Bound;
-use std::sync::Arc;
 
 use super::contents::Contents;
 use super::cursor::{Changed, TailAdjacent, TailPostings, TailUnion};
 use super::dictionary::Term;
 use super::{Inner, Tail};
 use crate::domain::command::Order;
-use crate::index::cursor::{Boxed, Gathered, Members, boxed};
+use crate::error::Result;
+use crate::index::cursor::{Boxed, Gathered, boxed};
 use crate::index::terms::{is_of_edits, may_be_cut};
 use crate::time::Timestamp;
 
@@ -175,17 +175,17 @@ impl<'t> View<'t> {
         !self.tail.read().contents.edits.is_empty()
     }
 
-    /// The messages that something happened to: older postings of theirs are dead.
-    #[must_use]
-    pub fn changed(&self, order: Order) -> Vec<Boxed<'t>> {
+    /// Adds the messages that something happened to: older postings of theirs are dead.
+    ///
+    /// # Errors
+    /// None: all is in memory.
+    pub fn changed(&self, order: Order, dead: &mut Vec<Boxed<'t>>) -> Result<()> {
         let Inner { contents, .. } = &*self.tail.read();
-        let deletions = contents.deletions.iter().take_while(|(event, _)| *event <= self.upto);
-        let deleted = deletions.map(|(_, messages)| Members::of(Arc::clone(messages), order));
-        let mut all: Vec<Boxed<'t>> = deleted.filter_map(boxed).collect();
+        dead.extend(contents.deletions.cursor(self.upto, order)?);
         if !contents.changed.is_empty() {
-            all.extend(boxed(Changed::open(*self, contents, order)));
+            dead.extend(boxed(Changed::open(*self, contents, order)));
         }
-        all
+        Ok(())
     }
 }
 

@@ -102,7 +102,7 @@ fn changes_before(contents: &Contents, first: u64) -> BTreeMap<Vec<u8>, RoaringT
             Change::Deleted => deleted.insert(*message),
         };
     }
-    contents.deletions.iter().for_each(|(_, messages)| deleted |= messages.as_ref());
+    deleted |= contents.deletions.all();
     deleted.remove_range(first..);
     let lists = [(Kind::Edited, edited), (Kind::Deleted, deleted)];
     let some = lists.into_iter().filter(|(_, messages)| !messages.is_empty());

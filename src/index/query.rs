@@ -374,7 +374,9 @@ impl<'r> Candidates<'r> {
         }
         let (mut edits, started) = (Vec::new(), Instant::now());
         if low <= high {
-            for (number, source) in sources.iter().enumerate().filter(|(_, source)| source.has_edits()) {
+            for (number, source) in
+                sources.iter().enumerate().filter(|(_, source)| has_edits_from(source, low))
+            {
                 if let Some(found) = plan.cursor(*source, true, order)? {
                     edits.push(Not::of(found, changed_since(sources, number, true, order)?)?);
                 }
@@ -431,6 +433,11 @@ impl<'r> Candidates<'r> {
     }
 }
 
+/// Whether a piece may hold edits of messages from `low` on: an edit is of a message before it.
+fn has_edits_from(source: &Source<'_>, low: u64) -> bool {
+    source.has_edits() && source.range().1 > low
+}
+
 /// The seqs of the messages whose forms a piece holds: posts lie in its range, edits are of messages anywhere
 /// before.
 pub(super) fn holds_forms_of(source: Source<'_>, edits: bool) -> (u64, u64) {
@@ -457,6 +464,9 @@ pub(super) fn changed_since<'r>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::postings_writer::PostingsWriter;
+    use crate::index::run::Meta;
+    use crate::index::testing::file_run_of;
 
     fn pieces(needle: &str) -> Vec<Piece> {
         let mut plan = Plan::default();
@@ -546,6 +556,19 @@ mod tests {
             if let Ok(parsed) = parsed {
                 assert_eq!(kept(text), parsed.clauses, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn edits_are_looked_for_only_where_one_may_be_of_a_message_in_the_range() {
+        let run = file_run_of(Meta { first: 1, last: 100, edits: true, ..Meta::default() }, 1, |writer| {
+            let term = term(Kind::Message, true, b"");
+            PostingsWriter::default().write(writer, &term, [7, 99].into_iter()).expect("memory");
+        });
+        let (sources, plan) = ([Source::Run(&run)], Plan::default());
+        for (low, looked_in) in [(1, 1), (99, 1), (100, 0), (101, 0)] {
+            let candidates = Candidates::new(&sources, &plan, Order::Oldest, low, 200).expect("memory");
+            assert_eq!(candidates.edits.len(), looked_in, "from {low} on");
         }
     }
 

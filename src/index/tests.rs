@@ -100,16 +100,11 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => "[\u{e9}\u{6771}\u{301}ab ]{1,3}".prop_map(Some),
     ];
     let scope = prop_oneof![3 => Just(0_u8), 2 => 1_u8..6];
-    (scope, text, piece, any::<bool>(), 0_u64..8, 0_u64..8).prop_map(
-        |(scope, text, piece, newest, low, off)| Ask {
-            scope,
-            text,
-            piece: piece.filter(|piece| !piece.is_empty()),
-            newest,
-            low,
-            high: 80 - 2 * off,
-        },
-    )
+    // Half of the asks begin somewhere behind older pieces, as those of followers do.
+    let low = prop_oneof![0_u64..8, 8_u64..70];
+    (scope, text, piece, any::<bool>(), low, 0_u64..8).prop_map(|(scope, text, piece, newest, low, off)| {
+        Ask { scope, text, piece: piece.filter(|piece| !piece.is_empty()), newest, low, high: 80 - 2 * off }
+    })
 }
 
 /// A live message, and whether it was edited.

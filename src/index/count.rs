@@ -5,10 +5,11 @@
 //! longest is counted against what is left. When one list is far shorter than the others, its postings are
 //! looked up in them instead, each in the one chunk that may hold it.
 
+use super::candidates::{changed_since, holds_forms_of};
 use super::chunk::malformed;
 use super::cursor::{And, Boxed, Not};
 use super::postings::List;
-use super::query::{Plan, changed_since, holds_forms_of};
+use super::query::Plan;
 use super::source::Source;
 use crate::domain::command::Order;
 use crate::error::Result;

@@ -11,12 +11,13 @@
 //! - `terms` says which terms a message has; `tail` holds those of the newest events, in memory.
 //! - `files` is the folder of run files; `levels` says when some become one.
 //! - `rebuild` makes the run of a part of the log that was compacted.
-//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor`, `union` and `query`
-//!   walk postings for a search; `count` counts without walking.
+//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor`, `union`,
+//!   `query` and `candidates` walk postings for a search; `count` counts without walking.
 
 pub mod block;
 mod block_index;
 pub mod cache;
+pub mod candidates;
 pub mod chunk;
 pub mod count;
 pub mod cursor;

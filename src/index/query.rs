@@ -1,12 +1,6 @@
-//! Finds the messages that may match a filter, newest or oldest first, over all runs.
-//!
-//! Each run gives two sets: of its posts, and of the older messages that its events edited. What a
-//! later event changed is left out of both, so every message is found in just the one set that has
-//! its current form. Posts of the runs follow each other; the sets of edits are merged in by seq.
+//! What to look for in the index, and the set of a run that has it.
 
-use std::time::{Duration, Instant};
-
-use super::cursor::{And, Boxed, Not, Or, rank};
+use super::cursor::{And, Boxed, Not, Or};
 use super::pairs::bits_of;
 use super::source::Source;
 use super::tail::view::Words;
@@ -134,7 +128,12 @@ impl Plan {
     }
 
     /// The set of a piece of the index. `None` when it is empty.
-    fn cursor<'r>(&self, source: Source<'r>, edit: bool, order: Order) -> Result<Option<Boxed<'r>>> {
+    pub(super) fn cursor<'r>(
+        &self,
+        source: Source<'r>,
+        edit: bool,
+        order: Order,
+    ) -> Result<Option<Boxed<'r>>> {
         let mut parts: Vec<Boxed<'r>> = Vec::new();
         let mut excluded: Vec<Boxed<'r>> = Vec::new();
         for (kind, bytes) in &self.required {
@@ -331,142 +330,9 @@ fn piece_cursor<'r>(
     }
 }
 
-/// A message that may match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// The seq of its post.
-    pub seq: u64,
-    /// Whether its current form is an edit.
-    pub edited: bool,
-}
-
-/// The candidates in order.
-pub struct Candidates<'r> {
-    sources: &'r [Source<'r>],
-    plan: &'r Plan,
-    order: Order,
-    /// Pieces whose posts were not looked at yet, in the order of the walk.
-    waiting: std::vec::IntoIter<usize>,
-    posts: Option<Boxed<'r>>,
-    edits: Vec<Boxed<'r>>,
-    next: u64,
-    end: u64,
-    /// How long it took to look up where to walk, since that was asked last.
-    lookups: Duration,
-}
-
-impl<'r> Candidates<'r> {
-    /// The candidates with seqs from `low` to `high`.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn new(sources: &'r [Source<'r>], plan: &'r Plan, order: Order, low: u64, high: u64) -> Result<Self> {
-        let in_scope = |source: &Source<'_>| {
-            let (first, last) = source.range();
-            first <= high && last >= low
-        };
-        let mut waiting: Vec<usize> =
-            (0..sources.len()).filter(|number| in_scope(&sources[*number])).collect();
-        let (mut next, mut end) = (rank(order, low), rank(order, high));
-        if order == Order::Newest {
-            waiting.reverse();
-            (next, end) = (end, next);
-        }
-        let (mut edits, started) = (Vec::new(), Instant::now());
-        if low <= high {
-            for (number, source) in
-                sources.iter().enumerate().filter(|(_, source)| has_edits_from(source, low))
-            {
-                if let Some(found) = plan.cursor(*source, true, order)? {
-                    edits.push(Not::of(found, changed_since(sources, number, true, order)?)?);
-                }
-            }
-        } else {
-            waiting.clear();
-        }
-        let (waiting, lookups) = (waiting.into_iter(), started.elapsed());
-        Ok(Candidates { sources, plan, order, waiting, posts: None, edits, next, end, lookups })
-    }
-
-    /// How long it took to look up where to walk, since this was asked last.
-    pub fn lookups_took(&mut self) -> Duration {
-        std::mem::take(&mut self.lookups)
-    }
-
-    /// The next candidate.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn advance(&mut self) -> Result<Option<Candidate>> {
-        let posted = self.next_post()?;
-        let mut edited = None;
-        for cursor in &mut self.edits {
-            cursor.seek(self.next)?;
-            edited = edited.into_iter().chain(cursor.current()).min();
-        }
-        let Some(found) = posted.into_iter().chain(edited).min().filter(|found| *found <= self.end) else {
-            return Ok(None);
-        };
-        self.next = found.saturating_add(1);
-        Ok(Some(Candidate { seq: rank(self.order, found), edited: edited == Some(found) }))
-    }
-
-    fn next_post(&mut self) -> Result<Option<u64>> {
-        loop {
-            if let Some(posts) = &mut self.posts {
-                posts.seek(self.next)?;
-                if let Some(found) = posts.current() {
-                    return Ok(Some(found));
-                }
-            }
-            let Some(number) = self.waiting.next() else {
-                self.posts = None;
-                return Ok(None);
-            };
-            let started = Instant::now();
-            self.posts = match self.plan.cursor(self.sources[number], false, self.order)? {
-                Some(found) => Some(Not::of(found, changed_since(self.sources, number, false, self.order)?)?),
-                None => None,
-            };
-            self.lookups += started.elapsed();
-        }
-    }
-}
-
-/// Whether a piece may hold edits of messages from `low` on: an edit is of a message before it.
-fn has_edits_from(source: &Source<'_>, low: u64) -> bool {
-    source.has_edits() && source.range().1 > low
-}
-
-/// The seqs of the messages whose forms a piece holds: posts lie in its range, edits are of messages anywhere
-/// before.
-pub(super) fn holds_forms_of(source: Source<'_>, edits: bool) -> (u64, u64) {
-    if edits { (0, u64::MAX) } else { source.range() }
-}
-
-/// The messages that later events changed: their postings in piece `number` are dead.
-pub(super) fn changed_since<'r>(
-    sources: &'r [Source<'r>],
-    number: usize,
-    edits: bool,
-    order: Order,
-) -> Result<Vec<Boxed<'r>>> {
-    let mut dead: Vec<Boxed<'r>> = Vec::new();
-    let (low, high) = holds_forms_of(sources[number], edits);
-    for (later, source) in sources.iter().enumerate().skip(number) {
-        if source.touches(low, high) {
-            source.changed(later == number, edits, order, &mut dead)?;
-        }
-    }
-    Ok(dead)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::postings_writer::PostingsWriter;
-    use crate::index::run::Meta;
-    use crate::index::testing::file_run_of;
 
     fn pieces(needle: &str) -> Vec<Piece> {
         let mut plan = Plan::default();
@@ -556,19 +422,6 @@ mod tests {
             if let Ok(parsed) = parsed {
                 assert_eq!(kept(text), parsed.clauses, "{text}");
             }
-        }
-    }
-
-    #[test]
-    fn edits_are_looked_for_only_where_one_may_be_of_a_message_in_the_range() {
-        let run = file_run_of(Meta { first: 1, last: 100, edits: true, ..Meta::default() }, 1, |writer| {
-            let term = term(Kind::Message, true, b"");
-            PostingsWriter::default().write(writer, &term, [7, 99].into_iter()).expect("memory");
-        });
-        let (sources, plan) = ([Source::Run(&run)], Plan::default());
-        for (low, looked_in) in [(1, 1), (99, 1), (100, 0), (101, 0)] {
-            let candidates = Candidates::new(&sources, &plan, Order::Oldest, low, 200).expect("memory");
-            assert_eq!(candidates.edits.len(), looked_in, "from {low} on");
         }
     }
 

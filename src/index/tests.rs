@@ -7,11 +7,12 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::candidates::{Candidate, Candidates, changed_since};
 use super::count::count_at_once;
 use super::cursor::rank;
 use super::files::RunFiles;
 use super::merge::meta_of;
-use super::query::{Candidate, Candidates, Plan, changed_since};
+use super::query::Plan;
 use super::run::Run;
 use super::source::Source;
 use super::tail::{Added, Tail, removals};

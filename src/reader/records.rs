@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::messages;
 use crate::error::Result;
-use crate::index::query::Candidate;
+use crate::index::candidates::Candidate;
 use crate::log::segment::{Segment, Window};
 use crate::snapshot::{Place, Snapshot};
 

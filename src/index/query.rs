@@ -1,5 +1,7 @@
 //! What to look for in the index, and the set of a run that has it.
 
+use std::collections::BTreeSet;
+
 use super::cursor::{And, Boxed, Not, Or};
 use super::pairs::bits_of;
 use super::source::Source;
@@ -21,7 +23,7 @@ pub struct Plan {
 }
 
 /// A part of a substring, as words of the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece {
     Word(String),
     Symbol(char),
@@ -105,6 +107,9 @@ impl Plan {
         if pieces.iter().any(telling) {
             pieces.retain(is_selective);
         }
+        // A piece that comes again and again is looked up once.
+        let mut seen = BTreeSet::new();
+        pieces.retain(|piece| seen.insert(piece.clone()));
         self.pieces = pieces;
     }
 
@@ -260,8 +265,8 @@ fn phrase_cursor<'r>(
     order: Order,
 ) -> Result<Option<Boxed<'r>>> {
     let mut parts: Vec<Boxed<'r>> = Vec::new();
-    for (place, word) in phrase.words.iter().enumerate() {
-        let found = if phrase.prefix && place + 1 == phrase.words.len() {
+    for (word, begins) in looked_up(phrase) {
+        let found = if begins {
             source.with_words(&word_prefix(edit, word), Words::Beginning, order)?
         } else {
             source.postings(&word_term(edit, word), order)?
@@ -277,6 +282,16 @@ fn phrase_cursor<'r>(
         parts.push(found);
     }
     Ok(Some(And::of(parts)?))
+}
+
+/// The words of a phrase less those that others before them tell, and of each whether it only begins a word.
+fn looked_up(phrase: &Phrase) -> impl Iterator<Item = (&str, bool)> {
+    let words = phrase.words.as_slice();
+    words.iter().enumerate().filter_map(move |(place, word)| {
+        let begins = phrase.prefix && place + 1 == words.len();
+        let tells = |other: &String| if begins { other.starts_with(word) } else { other == word };
+        (!words[..place].iter().any(tells)).then_some((word.as_str(), begins))
+    })
 }
 
 /// Whether looking through the pairs of a piece of the index costs less than reading the texts that may
@@ -356,6 +371,25 @@ mod tests {
         assert_eq!(pieces("\u{64f}a"), [], "its words may be two in the text");
         assert_eq!(pieces("a"), [], "it is in too many words");
         assert_eq!(pieces("ha b ga"), [word("b")], "short ones are in too many words");
+    }
+
+    #[test]
+    fn what_comes_again_and_again_is_looked_up_once() {
+        let dash = Piece::Symbol('-');
+        assert_eq!(pieces(&"-".repeat(1024)), [dash.clone()]);
+        assert_eq!(pieces("- a - b - a -"), [dash, Piece::Word("a".into()), Piece::Word("b".into())]);
+        for (text, expected) in [
+            ("\"a a a a\"", vec![("a", false)]),
+            ("\"a b a b\"", vec![("a", false), ("b", false)]),
+            ("\"ab a ab*\"", vec![("ab", false), ("a", false)]),
+            ("\"ab b a*\"", vec![("ab", false), ("b", false)]),
+            ("\"a ab*\"", vec![("a", false), ("ab", true)]),
+            ("\"ab a\"", vec![("ab", false), ("a", false)]),
+        ] {
+            let parsed = crate::domain::text::parse(text).expect("a text");
+            let [Clause::Any(phrases)] = parsed.clauses.as_slice() else { panic!("{text}") };
+            assert_eq!(looked_up(&phrases[0]).collect::<Vec<_>>(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::items;
 use super::lists::next_of_types;
-use super::search::Finder;
+use super::search::{Finder, require_place};
 use crate::domain::command::{Follow, Order};
 use crate::domain::table::Facts;
 use crate::error::{Code, Result};
@@ -26,14 +26,15 @@ pub struct Piece {
     pub next: u64,
 }
 
-/// Checks that what a follower asks for is there.
+/// Checks that what a follower asks for is there. The event loop waits for it: the index and the log are left to
+/// the pieces.
 ///
 /// # Errors
 /// `not_found` when there is no such application or chat.
 pub fn check(snapshot: &Snapshot, follow: &Follow) -> Result<()> {
     match follow {
         Follow::Log { .. } => Ok(()),
-        Follow::Messages(filter) => Finder::new(snapshot, filter).map(|_| ()),
+        Follow::Messages(filter) => require_place(snapshot, filter),
     }
 }
 
@@ -113,4 +114,24 @@ fn messages(snapshot: &Snapshot, mut finder: Finder, from: u64) -> Result<Piece>
         _ => {}
     }
     as_far_as_whole(piece, stopped.map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::Filter;
+    use crate::reader::testing::{post, snapshot_of};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_filter_is_checked_without_a_look_at_the_log() {
+        let snapshot = snapshot_of(vec![vec![post("a"), post("b")]]);
+        let filter = Filter { since: Some(Timestamp(15)), ..Filter::default() };
+        assert!(Finder::new(&snapshot, &filter).is_err(), "there is no log to find the time in");
+        let follow = Follow::Messages(Box::new(filter));
+        assert!(check(&snapshot, &follow).is_ok());
+        let filter = Filter { app: Some("abcdefghijklmnopqrstuvwx".into()), ..Filter::default() };
+        let refused = check(&snapshot, &Follow::Messages(Box::new(filter)));
+        assert_eq!(refused.map_err(|error| error.code()), Err(Code::NotFound));
+    }
 }

@@ -8,6 +8,8 @@ pub mod items;
 pub mod lists;
 pub mod records;
 pub mod search;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

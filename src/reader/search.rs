@@ -87,20 +87,30 @@ impl Check {
     }
 }
 
+/// Checks that the application and the chat that a filter names are there.
+///
+/// # Errors
+/// `not_found`.
+pub fn require_place(snapshot: &Snapshot, filter: &Filter) -> Result<()> {
+    let Some(app) = &filter.app else { return Ok(()) };
+    match filter.chat {
+        Some(chat) => chats::require_chat(snapshot, app, chat).map(drop),
+        None => chats::require_app(snapshot, app).map(drop),
+    }
+}
+
 impl Finder {
     /// Makes a filter ready.
     ///
     /// # Errors
     /// `not_found` when there is no such application or chat.
     pub fn new(snapshot: &Snapshot, filter: &Filter) -> Result<Self> {
+        require_place(snapshot, filter)?;
         let mut plan = Plan::default();
         if let Some(app) = &filter.app {
-            if let Some(chat) = filter.chat {
-                chats::require_chat(snapshot, app, chat)?;
-                plan.require(Kind::Chat, &chat_bytes(app, chat));
-            } else {
-                chats::require_app(snapshot, app)?;
-                plan.require(Kind::App, app.as_bytes());
+            match filter.chat {
+                Some(chat) => plan.require(Kind::Chat, &chat_bytes(app, chat)),
+                None => plan.require(Kind::App, app.as_bytes()),
             }
         }
         if let Some(recipient) = &filter.recipient {

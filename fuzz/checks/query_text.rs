@@ -22,7 +22,7 @@ pub fn check(bytes: &[u8]) {
     match &parsed {
         Ok(wanted) => assert_found(&reply, &bodies, |body| wanted.matches(body)),
         Err(refused) => {
-            assert!(query.is_char_boundary(refused.offset), "{refused}");
+            assert!(query.is_char_boundary(refused.offset), "{refused:?}");
             assert_eq!(
                 (&reply["error"], &reply["field"]),
                 (&json!("bad_request"), &json!("text")),

@@ -93,12 +93,6 @@ impl Filter {
         self.0.extend(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
     }
 
-    /// For how many keys it is large enough.
-    #[must_use]
-    pub fn room(&self) -> u64 {
-        (self.0.len() * 64 / BITS_A_KEY) as u64
-    }
-
     /// Bytes that it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -3,6 +3,9 @@
 //! A cursor speaks in *ranks*, which ascend in the direction of the walk: the seq itself when the
 //! oldest come first, its complement when the newest do. So AND, OR and NOT are written once.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
@@ -52,6 +55,24 @@ pub trait Cursor {
 
 /// A cursor of any kind.
 pub type Boxed<'r> = Box<dyn Cursor + 'r>;
+
+impl Cursor for Boxed<'_> {
+    fn current(&self) -> Option<u64> {
+        self.as_ref().current()
+    }
+
+    fn seek(&mut self, target: u64) -> Result<()> {
+        self.as_mut().seek(target)
+    }
+
+    fn size(&self) -> u64 {
+        self.as_ref().size()
+    }
+
+    fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {
+        self.as_mut().take_before(end, out)
+    }
+}
 
 /// A cursor in a box, unless it has nothing.
 pub fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
@@ -344,7 +365,7 @@ impl<'r> And<'r> {
             return Ok(only);
         }
         // The one with the fewest leads.
-        parts.sort_by_key(|part| part.size());
+        parts.sort_by_key(Cursor::size);
         let mut and = And { parts, current: Some(0) };
         and.seek(0)?;
         Ok(Box::new(and))
@@ -353,7 +374,7 @@ impl<'r> And<'r> {
 
 impl Cursor for And<'_> {
     fn size(&self) -> u64 {
-        self.parts.first().map_or(0, |part| part.size())
+        self.parts.first().map_or(0, Cursor::size)
     }
 
     fn current(&self) -> Option<u64> {
@@ -386,16 +407,48 @@ impl Cursor for And<'_> {
     }
 }
 
-/// What is in any of them.
-pub struct Or<'r>(pub Vec<Boxed<'r>>);
+/// What is in any of them. Those that stand before the target of a seek move, the others are not looked at.
+pub struct Or<C> {
+    parts: Vec<C>,
+    /// Where each part stands that is not at its end, and its number.
+    heads: BinaryHeap<Reverse<(u64, usize)>>,
+}
 
-impl Cursor for Or<'_> {
+impl<C: Cursor> Or<C> {
+    /// Of so many parts, or none.
+    #[must_use]
+    pub fn of(parts: Vec<C>) -> Self {
+        let heads = parts.iter().enumerate();
+        let heads = heads.filter_map(|(number, part)| Some(Reverse((part.current()?, number)))).collect();
+        Or { parts, heads }
+    }
+
+    /// Adds a part.
+    pub fn push(&mut self, part: C) {
+        self.heads.extend(part.current().map(|current| Reverse((current, self.parts.len()))));
+        self.parts.push(part);
+    }
+}
+
+impl<C: Cursor> Cursor for Or<C> {
+    fn size(&self) -> u64 {
+        self.parts.iter().fold(0, |all: u64, part| all.saturating_add(part.size()))
+    }
+
     fn current(&self) -> Option<u64> {
-        self.0.iter().filter_map(|part| part.current()).min()
+        self.heads.peek().map(|Reverse((current, _))| *current)
     }
 
     fn seek(&mut self, target: u64) -> Result<()> {
-        self.0.iter_mut().try_for_each(|part| part.seek(target))
+        while let Some(mut head) = self.heads.peek_mut().filter(|head| head.0.0 < target) {
+            let Some(part) = self.parts.get_mut(head.0.1) else { break };
+            part.seek(target)?;
+            match part.current() {
+                Some(current) => head.0.0 = current,
+                None => drop(PeekMut::pop(head)),
+            }
+        }
+        Ok(())
     }
 }
 

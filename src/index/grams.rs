@@ -268,7 +268,7 @@ pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
 pub fn with_cut<'r>(run: &'r Run, groups: Option<Boxed<'r>>) -> Result<Option<Boxed<'r>>> {
     let cut = open(run, CUT)?.map(|cut| Box::new(cut) as Boxed<'r>);
     Ok(match (groups, cut) {
-        (Some(groups), Some(cut)) => Some(Box::new(Or(vec![groups, cut]))),
+        (Some(groups), Some(cut)) => Some(Box::new(Or::of(vec![groups, cut]))),
         (groups, cut) => groups.or(cut),
     })
 }

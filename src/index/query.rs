@@ -155,7 +155,7 @@ impl Plan {
                     match any.len() {
                         0 => return Ok(None),
                         1 => parts.append(&mut any),
-                        _ => parts.push(Box::new(Or(any))),
+                        _ => parts.push(Box::new(Or::of(any))),
                     }
                 }
                 // Words that are not next to each other do not make a phrase, and a long word's term

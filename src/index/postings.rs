@@ -231,20 +231,6 @@ pub fn set(run: &Run, term: &[u8]) -> Result<RoaringTreemap> {
     }
 }
 
-/// The first posting of a term in a run that is at `seq` or behind it.
-///
-/// # Errors
-/// `corrupt`.
-pub fn first_at_or_after(run: &Run, term: &[u8], seq: u64) -> Result<Option<u64>> {
-    let Some(mut list) = List::open(run, term)? else { return Ok(None) };
-    if !list.seek(seq)? {
-        return Ok(None);
-    }
-    let mut seqs = Vec::new();
-    list.decode(&mut seqs)?;
-    Ok(seqs.into_iter().find(|found| *found >= seq))
-}
-
 /// How many postings a term has in a run.
 ///
 /// # Errors
@@ -320,7 +306,6 @@ mod tests {
             let run = run_of(&[(b"A\0", &other), (b"a\0", &seqs), (b"b\0", &other)]);
             for seq in asked {
                 let behind = seqs.range(seq..).next().copied();
-                prop_assert_eq!(first_at_or_after(&run, b"a\0", seq).expect("whole"), behind);
                 let Some(mut list) = List::open(&run, b"a\0").expect("whole") else {
                     prop_assert!(seqs.is_empty());
                     continue;

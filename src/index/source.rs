@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Boxed, Listed, Postings, boxed};
+use super::cursor::{Boxed, Cursor, Listed, Postings, boxed};
 use super::pairs::cursor::Adjacent;
 use super::postings;
 use super::run::Run;
@@ -107,14 +107,18 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// The first event with a term at `seq` or behind it.
+    /// The events with a term of their type from `seq` on, oldest first. `None` when there are none.
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn first_at_or_after(&self, term: &[u8], seq: u64) -> Result<Option<u64>> {
+    pub fn postings_from(&self, term: &[u8], seq: u64) -> Result<Option<Boxed<'s>>> {
         match self {
-            Source::Run(run) => postings::first_at_or_after(run, term, seq),
-            Source::Tail(view) => Ok(view.first_at_or_after(term, seq)),
+            Source::Run(run) => {
+                let Some(mut found) = Postings::open(run, term, Order::Oldest)? else { return Ok(None) };
+                found.seek(seq)?;
+                Ok(boxed(found))
+            }
+            Source::Tail(view) => Ok(view.postings_from(term, seq)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! A follower's next piece: what lies behind its cursor and is on disk, up to a bound. A follower
 //! that does not read asks for no more pieces, so it costs no memory.
 
+use super::events::Events;
 use super::items;
-use super::lists::next_of_types;
 use super::search::{Finder, require_place};
 use crate::domain::command::{Follow, Order};
 use crate::domain::table::Facts;
@@ -74,8 +74,9 @@ fn events(snapshot: &Snapshot, types: Option<&[String]>, from: u64) -> Result<Pi
 }
 
 fn add_events(snapshot: &Snapshot, types: Option<&[String]>, piece: &mut Piece) -> Result<()> {
+    let mut events = Events::new(snapshot, types);
     for _ in 0..PIECE_ITEMS {
-        let Some(seq) = next_of_types(snapshot, piece.next, types)? else {
+        let Some(seq) = events.first_from(piece.next)? else {
             piece.next = piece.next.max(snapshot.last + 1);
             break;
         };

@@ -1,5 +1,6 @@
 //! Pages of lists: in order, up to a limit, `next` when there is more.
 
+use super::events::Events;
 use super::items;
 use crate::codec::read_ordered;
 use crate::domain::command::Page;
@@ -9,7 +10,6 @@ use crate::domain::{
     chats as chat_table, formulas as formula_table, kv, messages as message_table, queues as queue_table,
 };
 use crate::error::Result;
-use crate::index::terms::{Kind, term};
 use crate::json::fields::Fields;
 use crate::json::write_string;
 use crate::limits::REPLY_BYTES;
@@ -258,8 +258,8 @@ pub fn events(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     let mut filling = Filling::new(limit);
-    let mut next = from.max(1);
-    while let Some(seq) = next_of_types(snapshot, next, types)? {
+    let (mut events, mut next) = (Events::new(snapshot, types), from.max(1));
+    while let Some(seq) = events.first_from(next)? {
         next = seq;
         if filling.is_full() {
             break;
@@ -275,25 +275,4 @@ pub fn events(
         Fields(out).number("next", next);
     }
     Ok(())
-}
-
-/// The first event of these types that is in the log at `from` or behind it.
-///
-/// # Errors
-/// `corrupt`.
-pub fn next_of_types(snapshot: &Snapshot, from: u64, types: Option<&[String]>) -> Result<Option<u64>> {
-    let Some(types) = types else { return snapshot.next_record(from) };
-    let sources = snapshot.sources();
-    let start = sources.partition_point(|source| source.range().1 < from);
-    for source in &sources[start..] {
-        let mut first: Option<u64> = None;
-        for name in types {
-            let found = source.first_at_or_after(&term(Kind::Type, false, name.as_bytes()), from)?;
-            first = first.into_iter().chain(found).min();
-        }
-        if first.is_some() {
-            return Ok(first);
-        }
-    }
-    Ok(None)
 }

@@ -1,8 +1,10 @@
 //! Answers reads, each from one snapshot.
 //!
 //! - `items` writes the things that replies hold; `lists` pages through them.
-//! - `records` reads messages; `search` finds them; `follow` takes a follower's next piece.
+//! - `records` reads messages; `search` finds them; `events` walks the log; `follow` takes a
+//!   follower's next piece.
 
+pub mod events;
 pub mod follow;
 pub mod items;
 pub mod lists;

@@ -153,13 +153,15 @@ impl<'t> View<'t> {
         u64::from(contents.dictionary.count(&term)) - later.count() as u64
     }
 
-    /// The first event of a type at `seq` or behind it.
+    /// The events with a term of their type from `seq` on, oldest first. `None` when there are none. Newer ones are
+    /// nearer, so those before `seq` are not passed.
     #[must_use]
-    pub fn first_at_or_after(&self, term: &[u8], seq: u64) -> Option<u64> {
+    pub fn postings_from(&self, term: &[u8], seq: u64) -> Option<Boxed<'t>> {
         let Inner { contents, .. } = &*self.tail.read();
         let term = contents.dictionary.find(term)?;
-        let seqs = contents.dictionary.items(&term).skip_while(|event| *event > self.upto);
-        seqs.map(|event| self.seq(event)).take_while(|found| *found >= seq).last()
+        let seen = contents.dictionary.items(&term).skip_while(|event| *event > self.upto);
+        let seqs = seen.map(|event| self.seq(event)).take_while(|found| *found >= seq);
+        boxed(Gathered::of(seqs.collect(), Order::Oldest))
     }
 
     /// Whether something may have happened to messages from `low` to `high`.

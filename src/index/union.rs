@@ -2,14 +2,14 @@
 //!
 //! The chunks of short lists wait in the order in which their first items come; those that the walk has
 //! reached are decoded. So the first items of a thousand lists cost a thousand looks at heads, and hardly
-//! any list is read. Long lists are walked each by itself.
+//! any list is read. Long lists are walked each by itself, and wait in the same order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::block::RESTART_ENTRIES;
 use super::chunk::{Chunk, chunk_of, decode};
-use super::cursor::{Cursor, Postings, boxed, rank};
+use super::cursor::{Cursor, Or, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::position::Position;
 use super::postings::split_key;
@@ -33,7 +33,7 @@ pub struct Union<'r> {
     reached: BinaryHeap<Reverse<u64>>,
     seqs: Vec<u64>,
     /// The lists of more than a chunk, and the term of the last one.
-    long: Vec<Postings<'r>>,
+    long: Or<Postings<'r>>,
     last_long: Vec<u8>,
     size: u64,
 }
@@ -49,7 +49,7 @@ impl<'r> Union<'r> {
             bytes: Vec::new(),
             reached: BinaryHeap::new(),
             seqs: Vec::new(),
-            long: Vec::new(),
+            long: Or::of(Vec::new()),
             last_long: Vec::new(),
             size: 0,
         }
@@ -65,7 +65,7 @@ impl<'r> Union<'r> {
                 self.last_long.extend_from_slice(term);
                 let list = Postings::open(self.run, term, self.order)?;
                 self.size = self.size.saturating_add(list.as_ref().map_or(0, Cursor::size));
-                self.long.extend(list);
+                list.into_iter().for_each(|list| self.long.push(list));
             }
             return Ok(());
         }
@@ -210,11 +210,11 @@ impl Cursor for Union<'_> {
 
     fn current(&self) -> Option<u64> {
         let reached = self.reached.peek().map(|Reverse(rank)| *rank);
-        reached.into_iter().chain(self.long.iter().filter_map(Cursor::current)).min()
+        reached.into_iter().chain(self.long.current()).min()
     }
 
     fn seek(&mut self, target: u64) -> Result<()> {
-        self.long.iter_mut().try_for_each(|list| list.seek(target))?;
+        self.long.seek(target)?;
         while self.reached.peek().is_some_and(|Reverse(rank)| *rank < target) {
             self.reached.pop();
         }

@@ -3,6 +3,7 @@
 //! A cursor speaks in *ranks*, which ascend in the direction of the walk: the seq itself when the
 //! oldest come first, its complement when the newest do. So AND, OR and NOT are written once.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
-use super::postings::List;
+use super::postings::{List, count};
 use super::run::Run;
 use crate::domain::command::Order;
 use crate::error::Result;
@@ -81,9 +82,11 @@ pub fn boxed<'r, C: Cursor + 'r>(cursor: C) -> Option<Boxed<'r>> {
 
 /// The postings of a term in a run.
 pub struct Postings<'r> {
+    run: &'r Run,
     list: List<'r>,
     order: Order,
-    size: u64,
+    /// How many there are. Oldest first that is known when somebody asks: the last chunk says it.
+    size: OnceCell<u64>,
     /// The seq it stands at.
     current: Option<u64>,
     /// Seeks in this chunk so far.
@@ -109,12 +112,13 @@ impl<'r> Postings<'r> {
         };
         let Some(list) = list else { return Ok(None) };
         let chunk = list.chunk();
-        // At the first chunk it is not known how many follow.
         let (size, first) = match order {
-            Order::Newest => (chunk.before + chunk.count, chunk.last),
-            Order::Oldest => (u64::MAX, chunk.first),
+            Order::Newest => (OnceCell::from(chunk.before + chunk.count), chunk.last),
+            Order::Oldest if chunk.is_whole_list() => (OnceCell::from(chunk.count), chunk.first),
+            Order::Oldest => (OnceCell::new(), chunk.first),
         };
-        Ok(Some(Postings { list, order, size, current: Some(first), seeks: 0, seqs: Vec::new(), left: 0 }))
+        let current = Some(first);
+        Ok(Some(Postings { run, list, order, size, current, seeks: 0, seqs: Vec::new(), left: 0 }))
     }
 
     /// Goes to the chunk that holds the first item from `seq` on. `false`: there is none.
@@ -157,7 +161,8 @@ impl<'r> Postings<'r> {
 
 impl Cursor for Postings<'_> {
     fn size(&self) -> u64 {
-        self.size
+        // Damage is said where the list is walked.
+        *self.size.get_or_init(|| count(self.run, self.list.term()).unwrap_or(u64::MAX))
     }
 
     fn current(&self) -> Option<u64> {
@@ -506,10 +511,24 @@ impl Cursor for Not<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::postings_writer::PostingsWriter;
+    use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     proptest! {
+        #[test]
+        fn a_list_knows_how_long_it_is_whichever_comes_first(length in 1_u64..1500, newest: bool) {
+            let run = file_run(20_000, 1, |writer| {
+                PostingsWriter::default().write(writer, b"a\0", (1..=length).map(|n| 7 * n)).expect("memory");
+            });
+            let order = if newest { Order::Newest } else { Order::Oldest };
+            let mut list = Postings::open(&run, b"a\0", order).expect("memory").expect("a list");
+            prop_assert_eq!(list.size(), length);
+            list.seek(rank(order, 35)).expect("memory");
+            prop_assert_eq!(list.size(), length);
+        }
+
         #[test]
         fn a_list_is_walked_in_either_direction_in_steps_of_any_length(
             gathered in prop::collection::vec(0_u64..2000, 0..300),

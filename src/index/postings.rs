@@ -54,6 +54,12 @@ impl<'r> List<'r> {
         Some(List { place, term, most, key, chunk, deltas: 0 })
     }
 
+    /// The term.
+    #[must_use]
+    pub fn term(&self) -> &[u8] {
+        &self.term
+    }
+
     /// The chunk it is at.
     #[must_use]
     pub fn chunk(&self) -> Chunk {

@@ -35,7 +35,8 @@ pub struct Union<'r> {
     /// The lists of more than a chunk, and the term of the last one.
     long: Or<Postings<'r>>,
     last_long: Vec<u8>,
-    size: u64,
+    /// How many items the short lists have.
+    short: u64,
 }
 
 impl<'r> Union<'r> {
@@ -51,7 +52,7 @@ impl<'r> Union<'r> {
             seqs: Vec::new(),
             long: Or::of(Vec::new()),
             last_long: Vec::new(),
-            size: 0,
+            short: 0,
         }
     }
 
@@ -64,7 +65,6 @@ impl<'r> Union<'r> {
                 self.last_long.clear();
                 self.last_long.extend_from_slice(term);
                 let list = Postings::open(self.run, term, self.order)?;
-                self.size = self.size.saturating_add(list.as_ref().map_or(0, Cursor::size));
                 list.into_iter().for_each(|list| self.long.push(list));
             }
             return Ok(());
@@ -77,7 +77,7 @@ impl<'r> Union<'r> {
         self.bytes.extend_from_slice(postings);
         self.chunks.push((chunk, self.bytes.len()));
         self.waiting.push(Reverse((rank(self.order, first), number)));
-        self.size = self.size.saturating_add(chunk.count);
+        self.short = self.short.saturating_add(chunk.count);
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl<'r> Union<'r> {
 
 impl Cursor for Union<'_> {
     fn size(&self) -> u64 {
-        self.size
+        self.short.saturating_add(self.long.size())
     }
 
     fn current(&self) -> Option<u64> {
@@ -254,15 +254,18 @@ mod tests {
                     out.write(writer, &term, seqs.iter().copied()).expect("memory");
                 }
             });
-            let wanted = |word: &str| word.starts_with(&prefix) && !word.ends_with('b');
+            let wanted_word = |word: &str| word.starts_with(&prefix) && !word.ends_with('b');
             let ranks: BTreeSet<u64> = lists
                 .iter()
-                .filter(|(word, _)| wanted(word))
+                .filter(|(word, _)| wanted_word(word))
                 .flat_map(|(_, seqs)| seqs.iter().map(|seq| rank(order, *seq)))
                 .collect();
             let start = [&[200], prefix.as_bytes()].concat();
             let mut wanted = |rest: &[u8]| !rest.ends_with(b"b") && (!rest.is_empty() || !prefix.ends_with('b'));
             let mut union = Union::of_prefix(&run, &start, order, &mut wanted).expect("memory");
+            let wanted_lists = lists.iter().filter(|(word, _)| wanted_word(word));
+            let size: usize = wanted_lists.map(|(_, seqs)| seqs.len()).sum();
+            prop_assert_eq!(union.size(), size as u64, "whichever comes first");
             let mut at = 0;
             for step in steps.into_iter().chain([0]) {
                 prop_assert_eq!(union.current(), ranks.range(at..).next().copied());

@@ -18,6 +18,8 @@ const COPIED_AT_MOST: usize = 2048;
 pub struct TailPostings<'t> {
     view: View<'t>,
     order: Order,
+    /// How many there are, those that are not seen included.
+    size: u64,
     /// Ranks copied, ascending.
     ranks: Vec<u64>,
     at: usize,
@@ -30,9 +32,10 @@ impl<'t> TailPostings<'t> {
     /// Stands at the first item that is seen.
     #[must_use]
     pub fn open(view: View<'t>, term: &Term, order: Order) -> Self {
-        let mut cursor =
-            TailPostings { view, order, ranks: Vec::new(), at: 0, place: u32::MAX, step: COPIED_AT_FIRST };
         let inner = view.tail.read();
+        let size = u64::from(inner.contents.dictionary.count(term));
+        let (ranks, step) = (Vec::new(), COPIED_AT_FIRST);
+        let mut cursor = TailPostings { view, order, size, ranks, at: 0, place: u32::MAX, step };
         let mut items = inner.contents.dictionary.items(term);
         if order == Order::Newest {
             cursor.place = items.place();
@@ -61,6 +64,10 @@ impl<'t> TailPostings<'t> {
 }
 
 impl Cursor for TailPostings<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
     fn current(&self) -> Option<u64> {
         self.ranks.get(self.at).copied()
     }
@@ -83,6 +90,8 @@ pub struct TailUnion<'t> {
     view: View<'t>,
     /// The newest item left of each term, and where its older ones go on.
     next: BinaryHeap<(u32, u32)>,
+    /// How many there are of all terms, those that are not seen included.
+    size: u64,
 }
 
 impl<'t> TailUnion<'t> {
@@ -94,11 +103,16 @@ impl<'t> TailUnion<'t> {
             let item = items.find(|event| *event <= view.upto)?;
             Some((item, items.place()))
         });
-        TailUnion { view, next: newest.collect() }
+        let size = terms.iter().map(|term| u64::from(contents.dictionary.count(term))).sum();
+        TailUnion { view, next: newest.collect(), size }
     }
 }
 
 impl Cursor for TailUnion<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
     fn current(&self) -> Option<u64> {
         self.next.peek().map(|(item, _)| rank(Order::Newest, self.view.seq(*item)))
     }
@@ -222,5 +236,37 @@ impl Cursor for Changed<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Address, Event, Fact, Message};
+    use crate::domain::table::{Changes, Counts};
+    use crate::index::tail::view::Words;
+    use crate::index::tail::{Added, Tail};
+    use crate::index::terms::{word_prefix, word_term};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn lists_know_how_long_they_are_whichever_comes_first() {
+        let tail = Tail::new(1);
+        let post = |seq: u64| {
+            let body = if seq.is_multiple_of(7) { "ab ac" } else { "ab" };
+            let message =
+                Message { address: Address::Recipient("r".into()), originator: None, body: body.into() };
+            Event { seq, at: Timestamp(seq), uid: 0, fact: Fact::MessagePosted(message) }
+        };
+        let events: Vec<Event> = (1..=70).map(post).collect();
+        let (changes, counts, deleted) = (Changes::default(), Counts::default(), Vec::new());
+        tail.add(Added { events: &events, offsets: &[0; 70], changes, counts, deleted });
+        let view = tail.view(70).expect("it has events");
+        for order in [Order::Newest, Order::Oldest] {
+            let size = |word: &str| view.postings(&word_term(false, word), order).map(|list| list.size());
+            assert_eq!([size("ab"), size("ac"), size("a")], [Some(70), Some(10), None], "{order:?}");
+            let both = view.with_words(&word_prefix(false, "a"), Words::Beginning, order);
+            assert_eq!(both.map(|both| both.size()), Some(80), "{order:?}");
+        }
     }
 }

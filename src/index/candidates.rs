@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cursor::{Boxed, Not, rank};
+use super::cursor::{Boxed, Cursor, Less, rank};
 use super::query::Plan;
 use super::source::Source;
 use crate::domain::command::Order;
@@ -21,6 +21,16 @@ pub struct Candidate {
     pub edited: bool,
 }
 
+/// What a walk comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// A message that may match.
+    Candidate(Candidate),
+    /// One that does not, by its seq: what it has is excluded, or is not in its current form. Where there are many
+    /// of them whoever walks can rest between two.
+    Passed(u64),
+}
+
 /// The candidates in order.
 pub struct Candidates<'r> {
     sources: &'r [Source<'r>],
@@ -28,8 +38,8 @@ pub struct Candidates<'r> {
     order: Order,
     /// Pieces whose posts were not looked at yet, in the order of the walk.
     waiting: std::vec::IntoIter<usize>,
-    posts: Option<Boxed<'r>>,
-    edits: Vec<Boxed<'r>>,
+    posts: Option<Less<'r>>,
+    edits: Vec<Less<'r>>,
     next: u64,
     end: u64,
     /// How long it took to look up where to walk, since that was asked last.
@@ -55,12 +65,9 @@ impl<'r> Candidates<'r> {
         }
         let (mut edits, started) = (Vec::new(), Instant::now());
         if low <= high {
-            for (number, source) in
-                sources.iter().enumerate().filter(|(_, source)| has_edits_from(source, low))
-            {
-                if let Some(found) = plan.cursor(*source, true, order)? {
-                    edits.push(Not::of(found, changed_since(sources, number, true, order)?)?);
-                }
+            let with_edits = (0..sources.len()).filter(|number| has_edits_from(sources[*number], low));
+            for number in with_edits {
+                edits.extend(live(sources, number, plan, true, (order, next))?);
             }
         } else {
             waiting.clear();
@@ -74,29 +81,38 @@ impl<'r> Candidates<'r> {
         std::mem::take(&mut self.lookups)
     }
 
-    /// The next candidate.
+    /// Goes a step further.
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn advance(&mut self) -> Result<Option<Candidate>> {
+    pub fn advance(&mut self) -> Result<Option<Reached>> {
         let posted = self.next_post()?;
-        let mut edited = None;
-        for cursor in &mut self.edits {
-            cursor.seek(self.next)?;
-            edited = edited.into_iter().chain(cursor.current()).min();
+        let mut first = posted;
+        for set in &mut self.edits {
+            set.wanted.seek(self.next)?;
+            first = first.into_iter().chain(set.wanted.current()).min();
         }
-        let Some(found) = posted.into_iter().chain(edited).min().filter(|found| *found <= self.end) else {
-            return Ok(None);
-        };
+        let Some(found) = first.filter(|found| *found <= self.end) else { return Ok(None) };
         self.next = found.saturating_add(1);
-        Ok(Some(Candidate { seq: rank(self.order, found), edited: edited == Some(found) }))
+        let seq = rank(self.order, found);
+        if let Some(posts) = self.posts.as_mut().filter(|_| posted == first)
+            && !posts.excludes(found)?
+        {
+            return Ok(Some(Reached::Candidate(Candidate { seq, edited: false })));
+        }
+        for set in &mut self.edits {
+            if set.wanted.current() == first && !set.excludes(found)? {
+                return Ok(Some(Reached::Candidate(Candidate { seq, edited: true })));
+            }
+        }
+        Ok(Some(Reached::Passed(seq)))
     }
 
     fn next_post(&mut self) -> Result<Option<u64>> {
         loop {
             if let Some(posts) = &mut self.posts {
-                posts.seek(self.next)?;
-                if let Some(found) = posts.current() {
+                posts.wanted.seek(self.next)?;
+                if let Some(found) = posts.wanted.current() {
                     return Ok(Some(found));
                 }
             }
@@ -105,17 +121,31 @@ impl<'r> Candidates<'r> {
                 return Ok(None);
             };
             let started = Instant::now();
-            self.posts = match self.plan.cursor(self.sources[number], false, self.order)? {
-                Some(found) => Some(Not::of(found, changed_since(self.sources, number, false, self.order)?)?),
-                None => None,
-            };
+            self.posts = live(self.sources, number, self.plan, false, (self.order, self.next))?;
             self.lookups += started.elapsed();
         }
     }
 }
 
+/// What piece `number` has for a plan from `rank` on, less what is dead.
+fn live<'r>(
+    sources: &'r [Source<'r>],
+    number: usize,
+    plan: &Plan,
+    edits: bool,
+    (order, rank): (Order, u64),
+) -> Result<Option<Less<'r>>> {
+    let mut set = plan.set(sources[number], edits, order)?;
+    if let Some(Less { wanted, excluded }) = &mut set {
+        excluded.extend(changed_since(sources, number, edits, order)?);
+        // A walk that rested has to come back to where it was.
+        excluded.iter_mut().chain([wanted]).try_for_each(|part| part.seek(rank))?;
+    }
+    Ok(set)
+}
+
 /// Whether a piece may hold edits of messages from `low` on: an edit is of a message before it.
-fn has_edits_from(source: &Source<'_>, low: u64) -> bool {
+fn has_edits_from(source: Source<'_>, low: u64) -> bool {
     source.has_edits() && source.range().1 > low
 }
 

@@ -457,11 +457,32 @@ impl<C: Cursor> Cursor for Or<C> {
     }
 }
 
-/// What is in one and in none of the others.
-pub struct Not<'r> {
-    wanted: Boxed<'r>,
-    excluded: Vec<Boxed<'r>>,
+/// A set, and others that are left out of it.
+pub struct Less<'r> {
+    /// The set.
+    pub wanted: Boxed<'r>,
+    /// What is left out.
+    pub excluded: Vec<Boxed<'r>>,
 }
+
+impl Less<'_> {
+    /// Whether the item of a rank is left out. Ranks are asked for in order.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn excludes(&mut self, rank: u64) -> Result<bool> {
+        for excluded in &mut self.excluded {
+            excluded.seek(rank)?;
+            if excluded.current() == Some(rank) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What is in one and in none of the others.
+pub struct Not<'r>(Less<'r>);
 
 impl<'r> Not<'r> {
     /// `wanted` less `excluded`.
@@ -472,22 +493,18 @@ impl<'r> Not<'r> {
         if excluded.is_empty() {
             return Ok(wanted);
         }
-        let mut not = Not { wanted, excluded };
+        let mut not = Not(Less { wanted, excluded });
         not.pass_excluded()?;
         Ok(Box::new(not))
     }
 
     fn pass_excluded(&mut self) -> Result<()> {
-        'next: while let Some(current) = self.wanted.current() {
-            for excluded in &mut self.excluded {
-                excluded.seek(current)?;
-                if excluded.current() == Some(current) {
-                    let Some(next) = current.checked_add(1) else { break 'next };
-                    self.wanted.seek(next)?;
-                    continue 'next;
-                }
+        while let Some(current) = self.current() {
+            let Some(next) = current.checked_add(1) else { break };
+            if !self.0.excludes(current)? {
+                break;
             }
-            break;
+            self.0.wanted.seek(next)?;
         }
         Ok(())
     }
@@ -495,15 +512,15 @@ impl<'r> Not<'r> {
 
 impl Cursor for Not<'_> {
     fn size(&self) -> u64 {
-        self.wanted.size()
+        self.0.wanted.size()
     }
 
     fn current(&self) -> Option<u64> {
-        self.wanted.current()
+        self.0.wanted.current()
     }
 
     fn seek(&mut self, target: u64) -> Result<()> {
-        self.wanted.seek(target)?;
+        self.0.wanted.seek(target)?;
         self.pass_excluded()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cursor::{And, Boxed, Not, Or};
+use super::cursor::{And, Boxed, Less, Or};
 use super::pairs::bits_of;
 use super::source::Source;
 use super::tail::view::Words;
@@ -133,12 +133,7 @@ impl Plan {
     }
 
     /// The set of a piece of the index. `None` when it is empty.
-    pub(super) fn cursor<'r>(
-        &self,
-        source: Source<'r>,
-        edit: bool,
-        order: Order,
-    ) -> Result<Option<Boxed<'r>>> {
+    pub(super) fn set<'r>(&self, source: Source<'r>, edit: bool, order: Order) -> Result<Option<Less<'r>>> {
         let mut parts: Vec<Boxed<'r>> = Vec::new();
         let mut excluded: Vec<Boxed<'r>> = Vec::new();
         for (kind, bytes) in &self.required {
@@ -185,7 +180,7 @@ impl Plan {
             };
             parts.push(all);
         }
-        Ok(Some(Not::of(And::of(parts)?, excluded)?))
+        Ok(Some(Less { wanted: And::of(parts)?, excluded }))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::candidates::{Candidate, Candidates, changed_since};
+use super::candidates::{Candidate, Candidates, Reached, changed_since};
 use super::count::count_at_once;
 use super::cursor::rank;
 use super::files::RunFiles;
@@ -242,6 +242,30 @@ fn check_changed(sources: &[Source<'_>], order: Order, place: u64) -> Result<(),
     Ok(())
 }
 
+/// All candidates from `low` to `high`. Every step goes further, whether there is one or not.
+fn candidates(
+    sources: &[Source<'_>],
+    plan: &Plan,
+    order: Order,
+    (low, high): (u64, u64),
+) -> Result<Vec<Candidate>, TestCaseError> {
+    let (mut found, mut before) = (Vec::new(), None);
+    let mut candidates = Candidates::new(sources, plan, order, low, high).expect("memory");
+    while let Some(reached) = candidates.advance().expect("memory") {
+        let seq = match reached {
+            Reached::Candidate(candidate) => {
+                found.push(candidate);
+                candidate.seq
+            }
+            Reached::Passed(seq) => seq,
+        };
+        let here = Some(rank(order, seq));
+        prop_assert!(before < here && (low..=high).contains(&seq), "{}", seq);
+        before = here;
+    }
+    Ok(found)
+}
+
 impl Seen {
     fn sources(&self) -> Vec<Source<'_>> {
         let views = self.tails.iter().filter_map(|tail| tail.view(self.last));
@@ -285,12 +309,7 @@ impl Seen {
         let sources = self.sources();
         let (low, high) = (ask.low, ask.high.min(self.last));
         let order = if ask.newest { Order::Newest } else { Order::Oldest };
-        let mut found = Vec::new();
-        let mut candidates = Candidates::new(&sources, &plan, order, low, high).expect("memory");
-        while let Some(candidate) = candidates.advance().expect("memory") {
-            found.push(candidate);
-        }
-        prop_assert!(found.is_sorted_by_key(|candidate| rank(order, candidate.seq)), "{:?}", found);
+        let mut found = candidates(&sources, &plan, order, (low, high))?;
         let live = self.live.range(low..=high.max(low)).filter(|(seq, _)| **seq <= high);
         let wanted = live.filter(|(_, live)| matches(&live.message));
         let mut wanted: Vec<Candidate> =

@@ -4,6 +4,7 @@
 use super::events::Events;
 use super::items;
 use super::search::{Finder, require_place};
+use super::slice::Slice;
 use crate::domain::command::{Follow, Order};
 use crate::domain::table::Facts;
 use crate::error::{Code, Result};
@@ -13,9 +14,6 @@ use crate::snapshot::Snapshot;
 const PIECE_BYTES: usize = 128 << 10;
 /// Matches or events looked at for one piece.
 const PIECE_ITEMS: usize = 4096;
-
-/// Messages whose texts are checked for one piece.
-const PIECE_CHECKS: u32 = 4096;
 
 /// Lines for a follower.
 #[derive(Debug, Default)]
@@ -97,8 +95,7 @@ fn messages(snapshot: &Snapshot, mut finder: Finder, from: u64) -> Result<Piece>
     let mut seen = 0;
     let mut whole = true;
     let range = (from.saturating_sub(1), snapshot.last + 1);
-    let mut budget = PIECE_CHECKS;
-    let stopped = finder.visit(snapshot, Order::Oldest, range, &mut budget, &mut |mut found| {
+    let stopped = finder.visit(snapshot, Order::Oldest, range, &mut Slice::begin(), &mut |mut found| {
         let seq = found.seq;
         if let Some(record) = found.record()? {
             items::message(record, &mut piece.lines)?;

@@ -1,7 +1,7 @@
 //! Answers reads, each from one snapshot.
 //!
 //! - `items` writes the things that replies hold; `lists` pages through them.
-//! - `records` reads messages; `search` finds them; `events` walks the log; `follow` takes a
+//! - `records` reads messages; `search` finds them, a `slice` at a time; `events` walks the log; `follow` takes a
 //!   follower's next piece.
 
 pub mod events;
@@ -10,6 +10,7 @@ pub mod items;
 pub mod lists;
 pub mod records;
 pub mod search;
+pub mod slice;
 #[cfg(test)]
 mod testing;
 

@@ -1,11 +1,11 @@
 //! Finds messages: the index gives candidates, and their texts decide where words alone cannot.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::items;
 use super::lists::Filling;
 use super::records::Records;
+use super::slice::Slice;
 use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
 use crate::domain::matcher::Matcher;
@@ -13,7 +13,7 @@ use crate::domain::record::{lower_body, message_body, message_time};
 use crate::domain::substring::Substring;
 use crate::domain::table::malformed;
 use crate::error::Result;
-use crate::index::candidates::{Candidate, Candidates};
+use crate::index::candidates::{Candidate, Candidates, Reached};
 use crate::index::count::count_at_once;
 use crate::index::query::Plan;
 use crate::index::terms::{Kind, chat_bytes};
@@ -143,9 +143,8 @@ impl Finder {
         Ok(Finder { plan, all, check, low, high, times })
     }
 
-    /// Visits the matches with seqs above `after` and below `before`, as far as `budget` goes: each
-    /// message whose text is checked takes one from it. Answers the seq to go on behind when the
-    /// budget ran out.
+    /// Visits the matches with seqs above `after` and below `before`, as far as a slice goes. Answers the
+    /// seq to go on behind when that was over first.
     ///
     /// # Errors
     /// `corrupt`, and what `visit` says.
@@ -154,7 +153,7 @@ impl Finder {
         snapshot: &Snapshot,
         order: Order,
         (after, before): (u64, u64),
-        budget: &mut u32,
+        slice: &mut Slice,
         visit: &mut Visit<'_>,
     ) -> Result<Option<u64>> {
         let (mut low, mut high) =
@@ -168,7 +167,7 @@ impl Finder {
             let end = self.walk(
                 candidates,
                 &mut records,
-                budget,
+                slice,
                 &mut |seq, passes| {
                     left = if passes { left + SCANNED } else { left - 1 };
                     match order {
@@ -182,16 +181,16 @@ impl Finder {
             self.all = Some(all);
             match end? {
                 End::Enough | End::Exhausted => return Ok(None),
-                End::Budget(seq) => return Ok(Some(seq)),
+                End::Over(seq) => return Ok(Some(seq)),
                 End::Stopped => {}
             }
         }
         let plan = std::mem::take(&mut self.plan);
         let end = Candidates::new(&sources, &plan, order, low, high)
-            .and_then(|candidates| self.walk(candidates, &mut records, budget, &mut |_, _| true, visit));
+            .and_then(|candidates| self.walk(candidates, &mut records, slice, &mut |_, _| true, visit));
         self.plan = plan;
         Ok(match end? {
-            End::Budget(seq) => Some(seq),
+            End::Over(seq) => Some(seq),
             _ => None,
         })
     }
@@ -201,26 +200,30 @@ impl Finder {
         &mut self,
         mut candidates: Candidates<'_>,
         records: &mut Records<'_>,
-        budget: &mut u32,
+        slice: &mut Slice,
         going: &mut dyn FnMut(u64, bool) -> bool,
         visit: &mut Visit<'_>,
     ) -> Result<End> {
-        while let Some(candidate) = candidates.advance()? {
-            *budget = budget.saturating_add(worth(candidates.lookups_took())).min(SLICE_MOST);
-            let mut passes = true;
+        while let Some(step) = candidates.advance()? {
+            slice.looked_up(candidates.lookups_took());
+            let candidate = match step {
+                Reached::Candidate(candidate) => candidate,
+                Reached::Passed(seq) if slice.is_over(0) => return Ok(End::Over(seq)),
+                Reached::Passed(_) => continue,
+            };
+            let (mut passes, mut text_bytes) = (true, 0);
             // The post of an edited message may be compacted away; then its seq does not tell its time.
             let times = self.times.filter(|_| candidate.edited);
             if self.check.is_some() || times.is_some() {
                 let record = records.current(candidate)?;
-                let long = record.map_or(0, <[u8]>::len) / LONG_BYTES;
-                *budget = budget.saturating_sub(1 + u32::try_from(long).unwrap_or(u32::MAX));
+                text_bytes = record.map_or(0, <[u8]>::len);
                 passes = record.map_or(Ok(false), |record| passes_all(&mut self.check, times, record))?;
             }
             if passes && !visit(Match { seq: candidate.seq, candidate, records: &mut *records })? {
                 return Ok(End::Enough);
             }
-            if *budget == 0 {
-                return Ok(End::Budget(candidate.seq));
+            if slice.is_over(text_bytes) {
+                return Ok(End::Over(candidate.seq));
             }
             if !going(candidate.seq, passes) {
                 return Ok(End::Stopped);
@@ -230,21 +233,14 @@ impl Finder {
     }
 }
 
-/// What a slice may check more because its look-ups took so long: the next one does them anew, so what costs much
-/// is to be used for long.
-fn worth(lookups_took: Duration) -> u32 {
-    let microseconds = u32::try_from(lookups_took.as_micros()).unwrap_or(u32::MAX);
-    CHECKS_A_MICROSECOND.saturating_mul(microseconds)
-}
-
 /// Why a walk ended.
 enum End {
     /// There is nothing left.
     Exhausted,
     /// Whoever visits has enough.
     Enough,
-    /// The budget ran out at this seq.
-    Budget(u64),
+    /// The slice was over at this seq.
+    Over(u64),
     /// It was told to stop.
     Stopped,
 }
@@ -274,15 +270,6 @@ pub struct Task {
     count_done: bool,
 }
 
-/// Messages whose texts one slice checks: about two milliseconds.
-const SLICE_MESSAGES: u32 = 2000;
-/// The same where looking up took very long: others wait, too.
-const SLICE_MOST: u32 = 100 * SLICE_MESSAGES;
-/// Texts are checked for four times as long as it took to look up where.
-const CHECKS_A_MICROSECOND: u32 = 4;
-/// So many bytes of a long message count as another.
-const LONG_BYTES: usize = 1024;
-
 impl Task {
     /// `message.search` on one snapshot.
     #[must_use]
@@ -304,13 +291,13 @@ impl Task {
     /// `not_found` when there is no such application or chat, `corrupt`.
     pub fn step(&mut self) -> Result<Option<Vec<u8>>> {
         let mut finder = Finder::new(&self.snapshot, &self.search.filter)?;
-        let mut budget = SLICE_MESSAGES;
+        let mut slice = Slice::begin();
         // The page comes last: it would take memory for as long as the rest is counted.
-        if self.search.count && !self.count_done && !self.count(&mut finder, &mut budget)? {
+        if self.search.count && !self.count_done && !self.count(&mut finder, &mut slice)? {
             return Ok(None);
         }
         self.count_done = true;
-        if !self.fill(&mut finder, &mut budget)? {
+        if !self.fill(&mut finder, &mut slice)? {
             return Ok(None);
         }
         let mut out = Vec::with_capacity(256);
@@ -324,11 +311,11 @@ impl Task {
         Ok(Some(out))
     }
 
-    /// Goes on with the page. `false` when the budget ran out first.
-    fn fill(&mut self, finder: &mut Finder, budget: &mut u32) -> Result<bool> {
+    /// Goes on with the page. `false` when the slice was over first.
+    fn fill(&mut self, finder: &mut Finder, slice: &mut Slice) -> Result<bool> {
         let Task { snapshot, search, filling, left, last, .. } = self;
         let mut item = Vec::new();
-        let stopped = finder.visit(snapshot, search.order, *left, budget, &mut |mut found| {
+        let stopped = finder.visit(snapshot, search.order, *left, slice, &mut |mut found| {
             if filling.is_full() {
                 return Ok(false);
             }
@@ -350,8 +337,8 @@ impl Task {
         Ok(stopped.is_none())
     }
 
-    /// Goes on counting. `false` when the budget ran out first.
-    fn count(&mut self, finder: &mut Finder, budget: &mut u32) -> Result<bool> {
+    /// Goes on counting. `false` when the slice was over first.
+    fn count(&mut self, finder: &mut Finder, slice: &mut Slice) -> Result<bool> {
         if finder.check.is_none()
             && finder.times.is_none()
             && let Some(total) = count_at_once(&self.snapshot.sources(), &finder.plan)?
@@ -360,7 +347,7 @@ impl Task {
             return Ok(true);
         }
         let Task { snapshot, total, counted, .. } = self;
-        let stopped = finder.visit(snapshot, Order::Oldest, (*counted, u64::MAX), budget, &mut |_| {
+        let stopped = finder.visit(snapshot, Order::Oldest, (*counted, u64::MAX), slice, &mut |_| {
             *total += 1;
             Ok(true)
         })?;
@@ -368,5 +355,47 @@ impl Task {
             *counted = seq;
         }
         Ok(stopped.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text::parse;
+    use crate::reader::testing::{post, snapshot_of};
+
+    #[test]
+    fn a_walk_rests_whether_texts_are_checked_or_not_and_also_where_nothing_matches() {
+        let posts = |count| vec![post("ab ac"); count];
+        let snapshot = snapshot_of(vec![posts(150), posts(170)]);
+        for (text, matching) in [("a*", 320), ("ab OR b", 320), ("ab -b", 320), ("a* -ab*", 0), ("ab -a*", 0)]
+        {
+            let filter = Filter { text: Some(parse(text).expect("a text")), ..Filter::default() };
+            for order in [Order::Newest, Order::Oldest] {
+                let (mut found, mut slices, mut left) = (Vec::new(), 0, (0, u64::MAX));
+                loop {
+                    let mut finder = Finder::new(&snapshot, &filter).expect("no chat");
+                    let over =
+                        finder.visit(&snapshot, order, left, &mut Slice::shortest(), &mut |found_one| {
+                            found.push(found_one.seq);
+                            Ok(true)
+                        });
+                    slices += 1;
+                    match (over.expect("memory"), order) {
+                        (None, _) => break,
+                        (Some(seq), Order::Newest) => left.1 = seq,
+                        (Some(seq), Order::Oldest) => left.0 = seq,
+                    }
+                }
+                assert_eq!(
+                    slices, 6,
+                    "{text} {order:?}: 64 messages in each of five, and a look behind them"
+                );
+                assert_eq!(found.len(), matching, "{text} {order:?}");
+                found.sort_unstable();
+                found.dedup();
+                assert_eq!(found.len(), matching, "{text} {order:?}: each once");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::chats;
 use super::draft::Draft;
 use super::event::{Address, Event, Fact, Message};
 use super::lost;
-use super::record::without_text;
+use super::parts::without_text;
 use super::table::{Facts, Table, malformed, number_in, number_value, tag};
 use crate::codec::write_ordered;
 use crate::error::{Error, Result};

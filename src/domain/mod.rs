@@ -20,6 +20,7 @@ pub mod lost;
 pub mod matcher;
 pub mod messages;
 pub mod overlay;
+pub mod parts;
 pub mod queues;
 pub mod record;
 pub mod substring;

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::event::{Event, Fact, JobState};
 use super::jobs::{CLASSES, Job, Queue, ReadyClass, place};
 use super::lost;
-use super::record::behind_body_key;
+use super::parts::behind_body_key;
 use super::table::{Facts, Table, malformed};
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};

@@ -18,7 +18,7 @@ use crate::courtesy::Courtesy;
 use crate::domain::draft::{Circumstances, Draft, Outcome};
 use crate::domain::event::Event;
 use crate::domain::forget::{forget, references};
-use crate::domain::record::message_parts;
+use crate::domain::parts::message_parts;
 use crate::domain::table::{FIRST_POSTINGS_TAG, Facts, Nothing};
 use crate::domain::{apply, lost};
 use crate::error::{Code, Error, Result};

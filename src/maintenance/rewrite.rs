@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::courtesy::Courtesy;
 use crate::domain::event::Event;
 use crate::domain::liveness::Liveness;
-use crate::domain::record::type_name;
+use crate::domain::parts::type_name;
 use crate::domain::table::{FIRST_POSTINGS_TAG, Facts};
 use crate::error::{Code, Error, Result};
 use crate::index::files::{RunFiles, of_file};

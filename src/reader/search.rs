@@ -9,7 +9,7 @@ use super::slice::Slice;
 use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
 use crate::domain::matcher::Matcher;
-use crate::domain::record::{lower_body, message_body, message_time};
+use crate::domain::parts::{lower_body, message_body, message_time};
 use crate::domain::substring::Substring;
 use crate::domain::table::malformed;
 use crate::error::Result;

@@ -90,7 +90,7 @@ pub fn read_until(
         let end = scan.run(&mut last, until, visit)?;
         (position, length, unconfirmed) = (scan.place, scan.length, scan.unconfirmed);
         if let End::Wrong { what } = end
-            && (!newest || !scan.is_torn(last))
+            && !(newest && scan.is_torn(last)?)
         {
             return Err(Failure::Damage { path: segment.path.clone(), offset: scan.place, what });
         }
@@ -329,17 +329,37 @@ mod tests {
         damage(&[(1, [one.clone(), flipped].concat())], 1, one.len(), "checksum");
     }
 
-    /// A file that is much longer than what was written in it, and the most bytes that were read at once.
-    struct Sparse(Vec<u8>, u64, AtomicUsize);
+    /// A file that is longer than what was written in it.
+    struct Sparse {
+        bytes: Vec<u8>,
+        length: u64,
+        /// The most bytes that were read at once.
+        most: AtomicUsize,
+        /// After so many reads one fails.
+        fails_after: AtomicUsize,
+    }
+
+    impl Sparse {
+        fn new(bytes: Vec<u8>, length: u64, fails_after: usize) -> (Arc<Self>, Vec<Arc<Segment>>) {
+            let (most, fails_after) = (AtomicUsize::new(0), AtomicUsize::new(fails_after));
+            let file = Arc::new(Sparse { bytes, length, most, fails_after });
+            let path = segment::path(Path::new("/log"), 1);
+            let segment = Segment { first: 1, path, file: Arc::clone(&file) as Arc<dyn File> };
+            (file, vec![Arc::new(segment)])
+        }
+    }
 
     impl File for Sparse {
         fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.2.fetch_max(buffer.len(), SeqCst);
-            let from = usize::try_from(offset).expect("64 bits").min(self.0.len());
-            let count = buffer.len().min(self.0.len() - from);
-            buffer[..count].copy_from_slice(&self.0[from..from + count]);
+            if self.fails_after.fetch_sub(1, SeqCst) == 0 {
+                return Err(io::Error::other("the disk is bad"));
+            }
+            self.most.fetch_max(buffer.len(), SeqCst);
+            let from = usize::try_from(offset).expect("64 bits").min(self.bytes.len());
+            let count = buffer.len().min(self.bytes.len() - from);
+            buffer[..count].copy_from_slice(&self.bytes[from..from + count]);
             buffer[count..].fill(0);
-            Ok(buffer.len().min(usize::try_from(self.1 - offset).expect("64 bits")))
+            Ok(buffer.len().min(usize::try_from(self.length - offset).expect("64 bits")))
         }
 
         fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
@@ -351,7 +371,7 @@ mod tests {
         }
 
         fn length(&self) -> io::Result<u64> {
-            Ok(self.1)
+            Ok(self.length)
         }
 
         fn set_length(&self, _: u64) -> io::Result<()> {
@@ -364,14 +384,28 @@ mod tests {
         let (one, two) = (frame(0, 2, 0), frame(2, 4, 2));
         for cut in [0, 1, 40, two.len() - 1] {
             let bytes = [one.as_slice(), &two[..cut]].concat();
-            let file = Arc::new(Sparse(bytes, 256 << 20, AtomicUsize::new(0)));
-            let path = segment::path(Path::new("/log"), 1);
-            let segment = Arc::new(Segment { first: 1, path, file: Arc::clone(&file) as Arc<dyn File> });
-            let read = read(vec![segment], Start::default(), &mut |_, _| Ok(())).expect("a torn end");
+            let (file, segments) = Sparse::new(bytes, 256 << 20, usize::MAX);
+            let read = read(segments, Start::default(), &mut |_, _| Ok(())).expect("a torn end");
             assert_eq!((read.last, read.end()), (2, one.len() as u64), "cut at {cut}");
             assert_eq!(read.torn_length().expect("it is read"), cut as u64);
-            assert!(file.2.load(SeqCst) <= 8 << 20, "{} bytes were read at once", file.2.load(SeqCst));
+            let most = file.most.load(SeqCst);
+            assert!(most <= 8 << 20, "{most} bytes were read at once");
         }
+    }
+
+    #[test]
+    fn a_read_that_fails_is_no_damage_wherever_in_the_log_it_is() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 4, 2));
+        let bytes = [one.as_slice(), &two[..two.len() - 1]].concat();
+        let outcomes = (0..).map(|reads| {
+            let (_, segments) = Sparse::new(bytes.clone(), 4 << 20, reads);
+            read(segments, Start::default(), &mut |_, _| Ok(()))
+        });
+        let failed = outcomes.take_while(Result::is_err).map(|outcome| {
+            let failure = outcome.err().expect("it failed");
+            assert!(matches!(failure, Failure::Io { .. }), "{failure}");
+        });
+        assert!(failed.count() > 2, "the torn end is read again to be told from damage");
     }
 
     #[test]

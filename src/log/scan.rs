@@ -264,11 +264,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Whether what begins at `place` is the torn end of the log: nobody was told yes for it.
-    pub(super) fn is_torn(&mut self, last: u64) -> bool {
-        self.is_torn_or_error(last).unwrap_or(false)
-    }
-
-    fn is_torn_or_error(&mut self, last: u64) -> Result<bool, Failure> {
+    pub(super) fn is_torn(&self, last: u64) -> Result<bool, Failure> {
         let end = used_end(self.segment, self.place, self.length)?;
         let rest = read_range(self.segment, self.place, end)?;
         Ok(is_torn(&rest, self.place, last))

@@ -26,7 +26,7 @@
 //! | [`stats`], [`metrics`] | what is counted; how it is told |
 //! | [`writer`], [`store`] | the one thread that changes anything; opening a data folder |
 //! | [`background`] | writes and merges run files |
-//! | [`maintenance`] | long work on the whole store beside serving: verify |
+//! | [`maintenance`] | long work on the whole store: verify, back up, compact; and repair, while none serves |
 //! | [`reader`] | answers from a snapshot |
 //! | [`protocol`] | the table of commands; lines to requests, outcomes to replies |
 //! | [`server`] | the event loop, connections, and the order of replies on each |

@@ -33,8 +33,6 @@ pub struct Recovered {
     length: u64,
     /// Where the frames begin that no later frame says were synced.
     unconfirmed: u64,
-    /// What was set aside: the copy, and how many bytes it has.
-    pub torn: Torn,
 }
 
 /// Reads the log from `start` to its end, giving every event to `visit`. Nothing is changed.
@@ -99,7 +97,7 @@ pub fn read_until(
             return Err(Failure::Damage { path: segment.path.clone(), offset: scan.place, what });
         }
     }
-    Ok(Recovered { segments, last, position, length, unconfirmed, torn: None })
+    Ok(Recovered { segments, last, position, length, unconfirmed })
 }
 
 /// Events that a segment follows are not there.
@@ -150,16 +148,17 @@ impl Recovered {
             self.segments.push(Arc::new(Segment { first: self.last + 1, path, file }));
         }
         let newest = Arc::clone(&self.segments[self.segments.len() - 1]);
-        let torn = read_range(&newest, self.position, self.torn_end()?)?;
-        if !torn.is_empty() {
+        let rest = read_range(&newest, self.position, self.torn_end()?)?;
+        let mut torn = None;
+        if !rest.is_empty() {
             let mut name = newest.path.as_os_str().to_owned();
             name.push(format!(".{}.torn", self.position));
             // What was set aside there before was torn off another end.
-            let copy = path_of_copy(storage.as_ref(), Path::new(&name), &torn).map_err(io(folder))?;
-            replace(storage.as_ref(), &copy, &torn).map_err(io(&copy))?;
+            let copy = path_of_copy(storage.as_ref(), Path::new(&name), &rest).map_err(io(folder))?;
+            replace(storage.as_ref(), &copy, &rest).map_err(io(&copy))?;
             newest.file.set_length(self.position).map_err(io(&newest.path))?;
             self.length = self.position;
-            self.torn = Some((copy, torn.len() as u64));
+            torn = Some((copy, rest.len() as u64));
         }
         // What no sync confirmed may be in memory only: it is written again, then synced.
         let tail = read_range(&newest, self.unconfirmed, self.position)?;
@@ -175,7 +174,7 @@ impl Recovered {
             self.length,
             self.last,
         );
-        Ok((writer, self.segments, self.torn))
+        Ok((writer, self.segments, torn))
     }
 }
 

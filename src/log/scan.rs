@@ -62,6 +62,19 @@ pub(super) fn read_range(segment: &Segment, start: u64, end: u64) -> Result<Vec<
     Ok(bytes)
 }
 
+/// The same, over what `bytes` held.
+fn read_over(segment: &Segment, start: u64, end: u64, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+    let io = |error| Failure::Io { path: segment.path.clone(), error };
+    let length = usize::try_from(end.saturating_sub(start)).map_err(|error| io(io::Error::other(error)))?;
+    // A damaged file may seem to have more than there is memory: that must not end the process.
+    let more = length.saturating_sub(bytes.len());
+    bytes.try_reserve(more).map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
+    bytes.resize(length, 0);
+    let read = segment.file.read_at(bytes, start).inspect_err(|_| bytes.clear()).map_err(io)?;
+    bytes.truncate(read);
+    Ok(())
+}
+
 /// Behind the last byte from `start` on that is not zero: a file may be much longer than what was written in it.
 pub(super) fn used_end(segment: &Segment, start: u64, length: u64) -> Result<u64, Failure> {
     let (mut piece, mut end) = (Vec::new(), length);
@@ -74,19 +87,6 @@ pub(super) fn used_end(segment: &Segment, start: u64, length: u64) -> Result<u64
         end = from;
     }
     Ok(start)
-}
-
-/// The same, over what `bytes` held.
-fn read_over(segment: &Segment, start: u64, end: u64, bytes: &mut Vec<u8>) -> Result<(), Failure> {
-    let io = |error| Failure::Io { path: segment.path.clone(), error };
-    let length = usize::try_from(end.saturating_sub(start)).map_err(|error| io(io::Error::other(error)))?;
-    // A damaged file may seem to have more than there is memory: that must not end the process.
-    let more = length.saturating_sub(bytes.len());
-    bytes.try_reserve(more).map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
-    bytes.resize(length, 0);
-    let read = segment.file.read_at(bytes, start).inspect_err(|_| bytes.clear()).map_err(io)?;
-    bytes.truncate(read);
-    Ok(())
 }
 
 /// How a scan ended.

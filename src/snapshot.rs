@@ -177,9 +177,7 @@ impl Snapshot {
         }
         Ok(low)
     }
-}
 
-impl Snapshot {
     /// The value of a table's key, in a file of the index with the place of its event: see `kv`.
     ///
     /// # Errors
@@ -297,6 +295,46 @@ impl Published {
 
     /// Makes a snapshot the newest.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        let before =
+            std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), snapshot);
+        // Behind the lock: it may be the last owner of a tail, and frees all of its memory then.
+        drop(before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::storage::Open;
+    use crate::storage::failing::Failing;
+
+    /// Counts itself when it goes while the newest snapshot can be loaded.
+    struct Witness(Arc<Published>, Arc<AtomicUsize>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            self.1.fetch_add(usize::from(self.0.0.try_read().is_ok()), Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_while_what_a_snapshot_held_is_given_up() {
+        let (published, went) = (Arc::new(Published::default()), Arc::new(AtomicUsize::new(0)));
+        let witness = Witness(Arc::clone(&published), Arc::clone(&went));
+        let storage = Failing::in_memory(move |_, _| {
+            let _ = &witness;
+            Ok(())
+        });
+        let path = Path::new("/log/1.log").to_owned();
+        let file = storage.open(&path, Open::Create).expect("memory");
+        drop(storage);
+        let segments = Arc::new(vec![Arc::new(Segment { first: 1, path, file })]);
+        published.publish(Arc::new(Snapshot { segments, ..Snapshot::default() }));
+        assert_eq!(went.load(Ordering::SeqCst), 0, "it is the newest");
+        published.publish(Arc::default());
+        assert_eq!(went.load(Ordering::SeqCst), 1);
     }
 }

@@ -125,7 +125,9 @@ fn serve(options: Options) -> Result<(), Exit> {
         report::warning(&format!("there is no option {name}: ignored"));
     }
     let passed = socket::passed(&options)?;
-    let _lock = take_data(&data)?;
+    // The system releases it when the process is gone: until then the background, for which nobody waits, may change
+    // files of the index, and no other daemon is to have them.
+    std::mem::forget(take_data(&data)?);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let folders = Folders::new(&data);
     let limits = with_descriptors(&options, &folders);

@@ -222,10 +222,7 @@ fn start_writer(
         let index = for_shell(&folders.index);
         Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
     })?;
-    spawn("writer", move || {
-        let _vital = Vital;
-        writer.run(&inbox)
-    })
+    spawn("writer", move || writer.run(&inbox))
 }
 
 /// How many threads may answer short reads at once: the loop and the readers, as far as there are cores.
@@ -294,24 +291,31 @@ fn surroundings(
     }
 }
 
-/// Ends the process when the thread that holds it panics. Without the writer no write would ever be
-/// answered; whoever runs the daemon starts it again.
+/// Ends the process when the thread that holds it panics; whoever runs the daemon starts it again. No thread can be
+/// done without: no write would be answered, no tail leave memory, no list come, or no compaction, and nobody would
+/// be told.
 struct Vital;
 
 impl Drop for Vital {
     fn drop(&mut self) {
         if thread::panicking() {
-            report::critical("the writer ended by a defect: please report this");
+            let thread = thread::current();
+            let name = thread.name().unwrap_or_default();
+            report::critical(&format!("the thread {name} ended by a defect: please report this"));
             std::process::abort();
         }
     }
 }
 
+/// Starts a thread of the daemon.
 fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, Exit> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    let started = thread::Builder::new().name(name.to_owned()).spawn(|| {
+        let _vital = Vital;
+        work()
+    });
     started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
 }
 
@@ -445,10 +449,32 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
     use std::sync::Mutex;
 
     use super::*;
     use crate::storage::failing::{Call, Failing};
+
+    #[test]
+    fn a_thread_that_panics_ends_the_daemon_and_is_named() {
+        const CHILD: &str = "MSGLOGD_TEST_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            let thread = spawn("background", || panic!("a defect")).expect("it starts");
+            let _ = thread.join();
+            return;
+        }
+        let mut child = Command::new(std::env::current_exe().expect("this test"));
+        child.args([
+            "--exact",
+            "--nocapture",
+            "daemon::tests::a_thread_that_panics_ends_the_daemon_and_is_named",
+        ]);
+        let ended = child.env(CHILD, "1").output().expect("it runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{said}");
+        assert!(said.contains("the thread background ended by a defect"), "{said}");
+    }
 
     #[test]
     fn the_folder_above_each_that_is_made_for_the_data_is_synced() {

@@ -235,3 +235,29 @@ fn a_check_needs_no_lock_and_makes_none() {
     assert_eq!(check(&daemon).code, Some(0));
     assert!(!lock.exists());
 }
+
+#[test]
+fn a_check_looks_at_no_file_of_the_index_that_no_list_names() {
+    let daemon = compacted();
+    let left_over = daemon.data().join("index").join(format!("{:020}-{:020}.run", 1, 2));
+    fs::write(&left_over, [0; 4096]).expect("it can be written");
+    let finished = check(&daemon);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn a_check_says_that_a_start_does_without_a_recent_run_file_once_the_log_is_known_to_be_whole() {
+    let daemon = compacted();
+    let log = segments(&daemon.data());
+    let index = files(&daemon.data().join("index")).into_keys();
+    let runs: Vec<PathBuf> = index.filter(|path| path.extension().is_some_and(|end| end == "run")).collect();
+    flip(&runs[0], 40);
+    let finished = check(&daemon);
+    assert_eq!(finished.code, Some(65), "{finished:?}");
+    assert!(finished.stderr.contains(&file_name(&runs[0])), "{finished:?}");
+    assert!(finished.stderr.contains("the next start reads what it held from the log"), "{finished:?}");
+    assert!(!finished.stderr.contains("rm -r"), "{finished:?}");
+    flip(&log[0], 200);
+    let finished = check(&daemon);
+    assert!(finished.stderr.contains(&file_name(&log[0])), "{finished:?}");
+}

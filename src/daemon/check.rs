@@ -33,12 +33,10 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     let log_files = open_segments(&Disk, &folders.log, &compacted, Open::Read).map_err(failed)?;
     let progress = Progress::of_bytes("checking", bytes_of(&folders.log) + bytes_of(&folders.index));
     let mut pace = Pace::full().watched_by(progress.counter());
-    let (runs, known) = check_runs(&folders.index, &mut pace)?;
     let mut lost = None;
-    let mut note = |error: &Error| lost = Some(error.clone());
-    let used = RunFiles::new(Arc::new(Disk), folders.index.clone()).read(&mut note);
-    let used = used.and_then(|used| lost.map_or(Ok(used), Err));
+    let used = check_runs(&folders.index, &mut lost, &mut pace);
     let used = used.map_err(|error| damaged_index(&error, &folders.index))?;
+    let (runs, known) = (used.len(), used.last().map_or(0, |run| run.meta().last));
     // A compaction ended after the log and before the index: its places are not to be compared.
     let is_old = used.first().is_some_and(|run| run.meta().generation != compacted.generation);
     let used = if is_old { Vec::new() } else { used };
@@ -69,6 +67,11 @@ pub fn run(data: &Path) -> Result<(), Exit> {
             folders.log.display()
         );
         return Err(damaged(&format!("{message}: its end is lost"), data));
+    }
+    if let Some(error) = lost {
+        return Err(Exit::Damage(format!(
+            "damaged index: {error}; nothing need be done: the next start reads what it held from the log"
+        )));
     }
     let Verified { segments, events, .. } = found;
     print(&format!(
@@ -115,27 +118,23 @@ fn damaged_index(error: &Error, folder: &Path) -> Exit {
     if error.code() != Code::Corrupt {
         return Exit::Io(error.message().to_owned());
     }
-    Exit::Damage(format!("damaged index: {error}; it comes back from the log: remove {}", for_shell(folder)))
+    Exit::Damage(format!(
+        "damaged index: {error}; it comes back from the log; run: rm -r {}",
+        for_shell(folder)
+    ))
 }
 
-/// How many run files hold, and the last event that they know.
-fn check_runs(folder: &Path, pace: &mut Pace) -> Result<(usize, u64), Exit> {
-    let names = match Disk.list(folder) {
-        // It may be removed at any time.
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        listed => listed.map_err(|error| Exit::Io(format!("{}: {error}", folder.display())))?,
-    };
-    let (mut runs, mut known) = (0, 0);
-    for name in
-        names.iter().filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "run"))
-    {
-        let path = folder.join(name);
-        let shown = path.display().to_string();
-        let file = Disk.open(&path, Open::Read).map_err(|error| Exit::Io(format!("{shown}: {error}")))?;
-        let checked = Run::open(file, &shown, &Arc::default(), true)
-            .and_then(|run| run.verify(&mut |bytes| pace.moved(bytes)).map(|()| run.meta().last));
-        known = known.max(checked.map_err(|error| damaged_index(&error, folder))?);
-        runs += 1;
+/// The run files of the index, all of which hold, as a start takes them: a file that no list names is none of them.
+/// `lost` is why recent ones are left out; a start does not need them.
+fn check_runs(
+    folder: &Path,
+    lost: &mut Option<Error>,
+    pace: &mut Pace,
+) -> crate::error::Result<Vec<Arc<Run>>> {
+    let files = RunFiles::new(Arc::new(Disk), folder.to_owned());
+    let runs = files.read(&mut |error| *lost = Some(error.clone()))?;
+    for run in &runs {
+        run.verify(&mut |bytes| pace.moved(bytes))?;
     }
-    Ok((runs, known))
+    Ok(runs)
 }

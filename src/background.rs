@@ -165,9 +165,10 @@ impl Background {
         Ok(())
     }
 
-    /// Makes a new run file known: in the folder's lists, then to the writer.
+    /// Makes a new run file known: in the folder's lists, then to the writer. If that fails its file is removed: it
+    /// is made again later, and perhaps under another name, and a full disk needs its room.
     fn announce(&self, runs: &[Arc<Run>], merged: &Arc<Run>) -> Result<()> {
-        self.files.announce(runs)?;
+        self.files.announce(runs).inspect_err(|_| self.files.remove_unnamed(merged))?;
         self.stats.merges.add(1);
         // When the writer is gone the daemon is stopping.
         let _ = self.writer.send(ToWriter::Merged(Arc::clone(merged)));
@@ -334,6 +335,32 @@ mod tests {
             largest = largest.max(run.meta().last - run.meta().first + 1);
         }
         assert!(merged >= 1 && largest >= 8, "{merged} merges, the largest of {largest} events");
+    }
+
+    #[test]
+    fn a_merged_file_that_cannot_be_announced_is_removed_unless_a_list_names_it() {
+        for (synced_bytes, fails, left) in [(1 << 30, "recent", 8), (0, "manifest", 8), (0, "recent", 9)] {
+            let full = Arc::new(AtomicBool::new(false));
+            let fault = Arc::clone(&full);
+            let storage = Failing::in_memory(move |call, path| match call {
+                Call::Rename if path.to_string_lossy().contains(fails) => fail_if(&fault),
+                _ => Ok(()),
+            });
+            let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into()).sync_from(synced_bytes);
+            let tails = testing::events().take(8).map(tail_of);
+            let runs: Vec<Arc<Run>> =
+                tails.map(|tail| files.write(&tail, tail.first() == 1).expect("memory")).collect();
+            files.announce(&runs).expect("memory");
+            full.store(true, Ordering::SeqCst);
+            let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+            drop(to_background);
+            let background = Background { files, writer, stats: Arc::default() };
+            background.run(runs, &work);
+            assert!(told.try_recv().is_err(), "nothing was announced");
+            let names = storage.list(Path::new("/index")).expect("memory");
+            let runs = names.iter().filter(|name| name.ends_with(".run"));
+            assert_eq!(runs.count(), left, "{fails}: {names:?}");
+        }
     }
 
     #[test]

@@ -356,6 +356,16 @@ impl RunFiles {
         Ok(())
     }
 
+    /// Removes the file of a run that could not be announced, unless a list names it all the same: the manifest may
+    /// have been written, and `recent` not.
+    pub fn remove_unnamed(&self, run: &Run) {
+        let name = run.file().1;
+        let is_unnamed = |list| self.names_in(list).is_ok_and(|names| !names.iter().any(|one| one == name));
+        if is_unnamed(MANIFEST) && is_unnamed(RECENT) {
+            self.remove_leftover(name);
+        }
+    }
+
     /// Removes a file that no manifest names.
     pub fn remove_leftover(&self, name: &str) {
         // What cannot be removed now is removed at the next start.

@@ -154,6 +154,7 @@ impl Background {
                     other => desk.put_off.push_back(other),
                 }
             }
+            Ok(())
         })?;
         let mut next = desk.runs.clone();
         let replaced: Vec<Arc<Run>> = next.splice(start..old.len(), [Arc::clone(&merged)]).collect();

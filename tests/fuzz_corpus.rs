@@ -109,7 +109,7 @@ fn run_file_of(segments: &[PathBuf]) -> Vec<u8> {
     for tail in opened.snapshot.tails.iter() {
         runs.push(files.write(tail, runs.is_empty()).expect("memory"));
     }
-    let run = files.merge(&runs, true, &mut || {}).expect("memory");
+    let run = files.merge(&runs, true, &mut || Ok(())).expect("memory");
     let (_, name) = run.file();
     read_whole(storage.as_ref(), &folders.index.join(name)).expect("memory")
 }

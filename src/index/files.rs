@@ -13,7 +13,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 
@@ -27,7 +27,7 @@ use crate::courtesy::Courtesy;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
-use crate::storage::{Open, Storage, explained, is_temporary, read_list, replace, temporary_name};
+use crate::storage::{File, Open, Storage, explained, is_temporary, read_list, replace, temporary_name};
 
 /// The folder of run files.
 #[derive(Clone)]
@@ -74,6 +74,52 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
         return Error::new(Code::ReadOnly, format!("{}: {}", path.display(), explained(path, error)));
     }
     Error::corrupt(path.display().to_string(), 0, error.to_string())
+}
+
+/// What is done now and then while a run file is made. If it fails that is given up.
+pub type Pause<'p> = dyn FnMut() -> Result<()> + 'p;
+
+/// A file that is being made. Once that is given up it takes no more bytes, and so whoever writes it ends.
+struct Draft {
+    file: Arc<dyn File>,
+    /// Why.
+    given_up: OnceLock<Error>,
+}
+
+impl Draft {
+    fn ask(&self, pause: &mut Pause<'_>) {
+        if self.given_up.get().is_none()
+            && let Err(error) = pause()
+        {
+            let _ = self.given_up.set(error);
+        }
+    }
+
+    fn goes_on(&self) -> io::Result<()> {
+        self.given_up.get().map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
+    }
+}
+
+impl File for Draft {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.goes_on().and_then(|()| self.file.write_at(bytes, offset))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.goes_on().and_then(|()| self.file.sync())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_length(length)
+    }
 }
 
 fn nothing_to_merge() -> Error {
@@ -229,11 +275,12 @@ impl RunFiles {
     }
 
     /// Makes one run file of runs that follow each other. `bottom`: nothing is older. `pause` is called
-    /// now and then, for other work.
+    /// now and then, for other work, and may give this up.
     ///
     /// # Errors
-    /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written.
-    pub fn merge(&self, runs: &[Arc<Run>], bottom: bool, pause: &mut dyn FnMut()) -> Result<Arc<Run>> {
+    /// `corrupt` when one of them is damaged, `read_only` when the file cannot be written, and what `pause`
+    /// says.
+    pub fn merge(&self, runs: &[Arc<Run>], bottom: bool, pause: &mut Pause<'_>) -> Result<Arc<Run>> {
         let meta = meta_of(runs).ok_or_else(nothing_to_merge)?;
         self.merge_as(&name_of(&meta), runs, bottom, pause)
     }
@@ -247,7 +294,7 @@ impl RunFiles {
         name: &str,
         runs: &[Arc<Run>],
         bottom: bool,
-        pause: &mut dyn FnMut(),
+        pause: &mut Pause<'_>,
     ) -> Result<Arc<Run>> {
         let bytes = runs.iter().map(|run| run.bytes()).sum();
         let offsets: Vec<&dyn EachOffsets> = runs.iter().map(|run| run.as_ref() as _).collect();
@@ -266,11 +313,12 @@ impl RunFiles {
         runs: &mut Vec<Arc<Run>>,
         mut name: impl FnMut(&Meta) -> String,
         mut announce: impl FnMut(&[Arc<Run>]) -> Result<()>,
+        pause: &mut Pause<'_>,
     ) -> Result<()> {
         while let Some(start) = due(runs, |_| true) {
             let old = &runs[start..];
             let meta = meta_of(old).ok_or_else(nothing_to_merge)?;
-            let merged = self.merge_as(&name(&meta), old, start == 0, &mut || {})?;
+            let merged = self.merge_as(&name(&meta), old, start == 0, pause)?;
             let replaced: Vec<Arc<Run>> = runs.splice(start.., [merged]).collect();
             announce(runs)?;
             self.remove(&replaced);
@@ -285,22 +333,22 @@ impl RunFiles {
     pub fn write(&self, tail: &Tail, bottom: bool) -> Result<Arc<Run>> {
         let name = name_of(&tail.meta()?);
         let (keys, bytes) = (tail.keys(), tail.held_bytes());
-        self.make(&name, keys, bytes, &[tail], &mut || {}, |writer, _| tail.write_entries(bottom, writer))
+        self.make(&name, keys, bytes, &[tail], &mut || Ok(()), |writer, _| tail.write_entries(bottom, writer))
     }
 
     /// Makes a run file of that name from at most so many keys and terms, which `fill` writes; about
     /// `bytes` are expected, and that decides whether it is synced. `offsets` say where the records lie. `pause`
-    /// is called now and then, for other work.
+    /// is called now and then, for other work, and may give this up.
     ///
     /// # Errors
-    /// `read_only` when it cannot be written, and what `fill` says.
+    /// `read_only` when it cannot be written, and what `fill` and `pause` say.
     pub fn make(
         &self,
         name: &str,
         keys: u64,
         bytes: u64,
         offsets: &[&dyn EachOffsets],
-        pause: &mut dyn FnMut(),
+        pause: &mut Pause<'_>,
         fill: impl FnOnce(&mut RunWriter, &mut dyn FnMut()) -> Result<Meta>,
     ) -> Result<Arc<Run>> {
         let path = self.folder.join(name);
@@ -308,10 +356,12 @@ impl RunFiles {
         let synced = bytes >= self.synced_bytes;
         let write = || {
             let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-            let mut writer = RunWriter::to_file(Arc::clone(&file), keys, self.courtesy.begin());
-            let meta = fill(&mut writer, pause).map_err(|error| of_file(&temporary, error))?;
-            let written = writer.into_file(meta, offsets, synced, pause);
-            written.map_err(|error| of_file(&temporary, error))?;
+            let draft = Arc::new(Draft { file: Arc::clone(&file), given_up: OnceLock::new() });
+            let mut pause = || draft.ask(pause);
+            let mut writer = RunWriter::to_file(Arc::clone(&draft) as _, keys, self.courtesy.begin());
+            let written = fill(&mut writer, &mut pause)
+                .and_then(|meta| writer.into_file(meta, offsets, synced, &mut pause));
+            draft.given_up.get().cloned().map_or(written, Err).map_err(|error| of_file(&temporary, error))?;
             self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
             Ok(file)
         };
@@ -397,7 +447,34 @@ mod tests {
             keys.try_for_each(|key| writer.add(&key, &[7; 100])).expect("memory");
             Ok(meta)
         };
-        files.make(&name, u64::from(keys), 0, &[], &mut || {}, fill).expect("memory")
+        files.make(&name, u64::from(keys), 0, &[], &mut || Ok(()), fill).expect("memory")
+    }
+
+    #[test]
+    fn a_merge_that_is_given_up_ends_and_leaves_nothing() {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let files = RunFiles::new(Arc::clone(&storage), "/index".into());
+        let runs = [run_of(&files, 1, 20_000), run_of(&files, 2, 20_000)];
+        let stop = || Error::new(Code::ShuttingDown, "it stops");
+        let times = |fails_at: usize| {
+            let (mut asked, mut written) = (0, 0);
+            let merged = files.merge(&runs, false, &mut || {
+                asked += 1;
+                let length = |file: Arc<dyn File>| file.length().expect("memory");
+                let draft = files.folder().join(format!("{:020}-{:020}.run.tmp", 1, 2));
+                written = storage.open(&draft, Open::Read).map_or(written, length);
+                if asked < fails_at { Ok(()) } else { Err(stop()) }
+            });
+            (asked, written, merged.map(|_| ()))
+        };
+        for fails_at in [1, 20] {
+            let (asked, written, merged) = times(fails_at);
+            assert_eq!((asked, merged), (fails_at, Err(stop())), "it is not asked again");
+            assert!(written < 1 << 20, "{written}");
+            assert_eq!(storage.list(files.folder()).expect("memory").len(), 2, "the two that there were");
+        }
+        let (asked, written, merged) = times(usize::MAX);
+        assert!(asked > 60 && written > 1 << 20 && merged.is_ok(), "{asked} {written} {merged:?}");
     }
 
     /// How many files the manifest names, and `recent`.

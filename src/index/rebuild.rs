@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::files::RunFiles;
+use super::files::{Pause, RunFiles};
 use super::places::PlacesWriter;
 use super::run::{Meta, Run};
 use super::run_writer::cannot_write;
@@ -43,16 +43,16 @@ impl Rebuild {
         }
     }
 
-    /// Adds a live event, whose line begins at `offset`.
+    /// Adds a live event, whose line begins at `offset`. `pause` is called now and then while a file is made.
     ///
     /// # Errors
-    /// `corrupt` or `read_only` from a run file.
-    pub fn add(&mut self, event: &Event, offset: u64) -> Result<()> {
+    /// `corrupt` or `read_only` from a run file, and what `pause` says.
+    pub fn add(&mut self, event: &Event, offset: u64, pause: &mut Pause<'_>) -> Result<()> {
         // Events are numbered from the first of a piece.
         let first = self.places.first().map_or(event.seq, |(first, _)| *first);
         let too_far = event.seq - first > u64::from(u32::MAX) / 2;
         if too_far || (self.contents.held_bytes() + 12 * self.places.len()) as u64 >= FLUSH_BYTES {
-            self.finish_piece()?;
+            self.finish_piece(pause)?;
         }
         let first = self.places.first().map_or(event.seq, |(first, _)| *first);
         let offset =
@@ -64,7 +64,7 @@ impl Rebuild {
     }
 
     /// Writes what is in memory to a file.
-    fn finish_piece(&mut self) -> Result<()> {
+    fn finish_piece(&mut self, pause: &mut Pause<'_>) -> Result<()> {
         let (places, contents) = (std::mem::take(&mut self.places), std::mem::take(&mut self.contents));
         let (Some((first, _)), Some((last, _)), Some((first_at, last_at))) =
             (places.first(), places.last(), self.times.take())
@@ -80,13 +80,8 @@ impl Rebuild {
             ..Meta::default()
         };
         let bottom = self.pieces.is_empty();
-        let piece = self.files.make(
-            &next_name(&mut self.made),
-            keys(&contents),
-            0,
-            &[],
-            &mut || {},
-            |writer, _| {
+        let piece =
+            self.files.make(&next_name(&mut self.made), keys(&contents), 0, &[], pause, |writer, _| {
                 write_entries(&contents, &[], *first, bottom, &mut meta, writer)?;
                 let mut out = PlacesWriter::default();
                 let mut push = |(seq, offset): &(u64, u32)| out.push(writer, *seq, *offset);
@@ -96,22 +91,21 @@ impl Rebuild {
                     .and_then(|()| out.finish(writer))
                     .map_err(|error| cannot_write(&error))?;
                 Ok(meta)
-            },
-        )?;
+            })?;
         self.pieces.push(piece);
         let Rebuild { files, pieces, made, .. } = self;
-        files.merge_due(pieces, |_| next_name(made), |_| Ok(()))
+        files.merge_due(pieces, |_| next_name(made), |_| Ok(()), pause)
     }
 
     /// Makes the run file of all events up to the checkpoint's last, after as many compactions. No manifest
-    /// names it yet.
+    /// names it yet. `pause` is called now and then.
     ///
     /// # Errors
-    /// `corrupt` or `read_only` from a run file.
-    pub fn finish(&mut self, checkpoint: Arc<Run>) -> Result<Arc<Run>> {
-        let run = self.finish_piece().and_then(|()| {
+    /// `corrupt` or `read_only` from a run file, and what `pause` says.
+    pub fn finish(&mut self, checkpoint: Arc<Run>, pause: &mut Pause<'_>) -> Result<Arc<Run>> {
+        let run = self.finish_piece(pause).and_then(|()| {
             let runs: Vec<Arc<Run>> = self.pieces.iter().cloned().chain([checkpoint]).collect();
-            self.files.merge(&runs, true, &mut || {})
+            self.files.merge(&runs, true, pause)
         });
         self.remove_pieces();
         run
@@ -150,7 +144,7 @@ mod tests {
     /// The checkpoint of a table as of event `last`.
     fn checkpoint(files: &RunFiles, last: u64) -> Arc<Run> {
         let meta = Meta { first: 1, last, dense_from: last + 1, generation: 3, ..Meta::default() };
-        files.make("checkpoint", 1, 0, &[], &mut || {}, |_, _| Ok(meta)).expect("memory")
+        files.make("checkpoint", 1, 0, &[], &mut || Ok(()), |_, _| Ok(meta)).expect("memory")
     }
 
     fn memory() -> (Arc<dyn Storage>, RunFiles) {
@@ -165,10 +159,10 @@ mod tests {
         let (storage, files) = memory();
         let mut rebuild = Rebuild::new(files.clone());
         for (seq, offset) in seqs.into_iter().zip((1..).map(|number| 100 * number)) {
-            rebuild.add(&post(seq, "word"), offset).expect("memory");
+            rebuild.add(&post(seq, "word"), offset, &mut || Ok(())).expect("memory");
         }
         let last = (3 << 34) + 7;
-        let run = rebuild.finish(checkpoint(&files, last)).expect("memory");
+        let run = rebuild.finish(checkpoint(&files, last), &mut || Ok(())).expect("memory");
         let meta = run.meta();
         assert_eq!((meta.first, meta.last, meta.dense_from, meta.generation), (1, last, last + 1, 3));
         assert_eq!(meta.first_at, Timestamp(20));
@@ -187,7 +181,7 @@ mod tests {
         let mut rebuild = Rebuild::new(files);
         let gap = u64::from(u32::MAX);
         for number in 1..=3 {
-            rebuild.add(&post(number * gap, "word"), 100).expect("memory");
+            rebuild.add(&post(number * gap, "word"), 100, &mut || Ok(())).expect("memory");
         }
         let names: Vec<&str> = rebuild.pieces.iter().map(|piece| piece.file().1).collect();
         assert_eq!(names, ["piece-1.tmp", "piece-2.tmp"]);
@@ -204,7 +198,7 @@ mod tests {
         let mut rebuild = Rebuild::new(files);
         let bodies = (1_u64..).map(|seq| post(seq, &format!("{seq:0120}")));
         let added = bodies.take_while(|event| {
-            rebuild.add(event, 100).expect("memory");
+            rebuild.add(event, 100, &mut || Ok(())).expect("memory");
             rebuild.pieces.is_empty()
         });
         let bytes = 120 * added.count() as u64;

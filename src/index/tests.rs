@@ -206,7 +206,8 @@ impl Store {
                 let start = from.checked_rem(runs.len()).unwrap_or(0);
                 let end = runs.len().min(start + count);
                 if end - start > 1 {
-                    let merged = self.files.merge(&runs[start..end], start == 0, &mut || {}).expect("memory");
+                    let merged =
+                        self.files.merge(&runs[start..end], start == 0, &mut || Ok(())).expect("memory");
                     runs.splice(start..end, [merged]);
                 }
             }

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
 
+use super::pace::Pace;
+
 /// Places looked at, about: enough for an error of a few in a hundred.
 const SAMPLES: u64 = 512;
 
@@ -32,8 +34,8 @@ impl Estimate {
 /// Looks at the sealed segments of a snapshot.
 ///
 /// # Errors
-/// `corrupt`.
-pub fn estimate(snapshot: &Snapshot) -> Result<Estimate> {
+/// `corrupt`, `shutting_down`.
+pub fn estimate(snapshot: &Snapshot, pace: &Pace) -> Result<Estimate> {
     let mut ends = Vec::new();
     let mut bytes = 0;
     for pair in snapshot.segments.windows(2) {
@@ -48,6 +50,8 @@ pub fn estimate(snapshot: &Snapshot) -> Result<Estimate> {
     let piece = (bytes / SAMPLES).max(1);
     let mut dead = 0;
     for sample in 0..bytes / piece {
+        // Each may be many reads of a slow disk.
+        pace.check()?;
         let place = piece * sample + piece / 2;
         let number = ends.partition_point(|(end, ..)| *end <= place);
         let Some((end, length, pair)) = ends.get(number) else { break };

@@ -103,7 +103,7 @@ impl Rewriter {
             let checkpoint = self.checkpoint(snapshot, &plan, pace)?;
             // The run comes last: a step that failed behind it would have to remove it.
             let segments = copy.writer.finish().map_err(io(folder.clone()))?;
-            Ok((segments, copy.rebuild.finish(checkpoint)?))
+            Ok((segments, copy.rebuild.finish(checkpoint, &mut || pace.check())?))
         });
         let (segments, run) = made.inspect_err(|_| {
             copy.rebuild.remove_pieces();
@@ -194,7 +194,8 @@ impl Copy {
         let mut liveness = Liveness::new(snapshot);
         let mut failed = None;
         let read = read_until(sealed, Start::default(), snapshot.last, &mut |segment, found| {
-            let taken = pace.moved(found.json.len() as u64).and_then(|()| self.take(found, &mut liveness));
+            let taken =
+                pace.moved(found.json.len() as u64).and_then(|()| self.take(found, &mut liveness, pace));
             taken.map_err(|error| {
                 failed = Some(error);
                 // Only ends the walk.
@@ -208,13 +209,13 @@ impl Copy {
             return Err(Error::corrupt(newest.unwrap_or_default(), recovered.end(), what));
         }
         if self.writer.last() < snapshot.last {
-            self.close(snapshot.last)?;
+            self.close(snapshot.last, pace)?;
         }
         self.tally.bytes = self.writer.bytes();
         Ok(())
     }
 
-    fn take(&mut self, found: Found<'_>, liveness: &mut Liveness<'_>) -> Result<()> {
+    fn take(&mut self, found: Found<'_>, liveness: &mut Liveness<'_>, pace: &Pace) -> Result<()> {
         let Found { seq, json, .. } = found;
         let Some(event) = live_event(seq, json, liveness)? else {
             self.tally.removed += 1;
@@ -223,17 +224,71 @@ impl Copy {
         self.tally.events += 1;
         self.starts.push(self.frame.add(json));
         self.events.push(event);
-        if self.frame.lines().len() >= FRAME_BYTES { self.close(seq) } else { Ok(()) }
+        if self.frame.lines().len() >= FRAME_BYTES { self.close(seq, pace) } else { Ok(()) }
     }
 
     /// Writes the frame of the events up to `last`.
-    fn close(&mut self, last: u64) -> Result<()> {
+    fn close(&mut self, last: u64, pace: &Pace) -> Result<()> {
         let failed = |error| Error::new(Code::ReadOnly, format!("the log cannot be compacted: {error}"));
         let start = self.writer.append(last, &mut self.frame).map_err(failed)?;
         for (event, offset) in self.events.drain(..).zip(self.starts.drain(..)) {
-            self.rebuild.add(&event, start + offset as u64)?;
+            self.rebuild.add(&event, start + offset as u64, &mut || pace.check())?;
         }
         self.frame.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::domain::testing;
+    use crate::storage::failing::{Call, Failing};
+    use crate::store::{self, Folders, Progress, Replayed};
+
+    struct Silence;
+
+    impl Progress for Silence {
+        fn say(&mut self, _: &str) {}
+        fn replayed(&mut self, _: Replayed) {}
+    }
+
+    #[test]
+    fn a_rewrite_ends_wherever_a_stop_meets_it_and_leaves_nothing() {
+        let folders = Folders::new(Path::new("/data"));
+        let stops_at: Arc<Mutex<Option<&str>>> = Arc::default();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (at, stop) = (Arc::clone(&stops_at), Arc::clone(&stopping));
+        let storage = Failing::in_memory(move |call, path| {
+            let reached = |name: &str| path.to_string_lossy().contains(name);
+            if call == Call::Open && at.lock().expect("one thread").is_some_and(reached) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        let mut store = store::open(&storage, &folders, 1 << 20, &mut Silence).expect("memory");
+        let mut frame = Frame::default();
+        for event in testing::events().take(20) {
+            let mut json = Vec::new();
+            event.encode(b"1970-01-01T00:00:00.000001Z", &mut json);
+            frame.add(&json);
+        }
+        store.log.append(1, 20, &mut frame).expect("memory");
+        let store = store::open(&storage, &folders, 1 << 20, &mut Silence).expect("memory");
+        let names = || [&folders.log, &folders.index].map(|folder| storage.list(folder).expect("memory"));
+        let before = names();
+        let mut rewriter = Rewriter::new(Arc::clone(&storage), folders.log.clone(), store.files, 1 << 20);
+        for name in ["piece-1.tmp", ".run.tmp"] {
+            *stops_at.lock().expect("one thread") = Some(name);
+            stopping.store(false, Ordering::Relaxed);
+            let ended = rewriter.rewrite(&store.snapshot, &mut Pace::polite(Arc::clone(&stopping)));
+            let ended = ended.err().map(|error| error.code());
+            assert_eq!(ended, Some(Code::ShuttingDown), "{name}");
+            assert_eq!(names(), before, "{name}");
+        }
     }
 }

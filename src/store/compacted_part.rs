@@ -143,7 +143,7 @@ impl Part<'_> {
                 let bytes = road.behind(segment, found.offset);
                 progress.replayed(Replayed { events, bytes, of_bytes: road.length });
             }
-            rebuild.add(&event, found.offset).map_err(|error| {
+            rebuild.add(&event, found.offset, &mut || Ok(())).map_err(|error| {
                 let failure = wrong(error.clone());
                 index = Some(error);
                 failure
@@ -158,7 +158,7 @@ impl Part<'_> {
             let path = recovered.segments.last().map_or(self.folder.to_owned(), |newest| newest.path.clone());
             return Err(Trouble::Log(Failure::Damage { path, offset: recovered.end(), what }));
         }
-        let run = rebuild.finish(Arc::new(checkpoint)).map_err(Trouble::Index)?;
+        let run = rebuild.finish(Arc::new(checkpoint), &mut || Ok(())).map_err(Trouble::Index)?;
         files.announce(&[Arc::clone(&run)]).map_err(Trouble::Index)?;
         Ok(run)
     }

@@ -434,7 +434,8 @@ impl Replay {
         self.runs.push(self.files.write(&oldest, self.runs.is_empty())?);
         self.files.announce(&self.runs)?;
         // Merged as they come they are few, take their room once, and the daemon has nothing to catch up with.
-        match self.files.merge_due(&mut self.runs, name_of, |runs| self.files.announce(runs)) {
+        match self.files.merge_due(&mut self.runs, name_of, |runs| self.files.announce(runs), &mut || Ok(()))
+        {
             // Without the room for it there are more files than there should be, and the daemon goes on merging.
             Err(error) if error.code() == Code::ReadOnly => Ok(()),
             merged => merged,

@@ -273,7 +273,7 @@ impl Daemon {
         }
         let files = self.files();
         let mut runs = self.snapshot.runs.as_ref().clone();
-        let merged = files.merge(&runs[start..end], start == 0, &mut || {}).expect("memory");
+        let merged = files.merge(&runs[start..end], start == 0, &mut || Ok(())).expect("memory");
         let replaced: Vec<Arc<Run>> = runs.splice(start..end, [merged]).collect();
         files.announce(&runs).expect("memory");
         files.remove(&replaced);

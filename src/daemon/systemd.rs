@@ -12,8 +12,7 @@ use crate::server::supervision::News;
 use crate::snapshot::Published;
 use crate::stats::Stats;
 
-/// A start that gives no sign for so long may be given up. Merging the largest run files, between two
-/// signs, takes a part of it.
+/// A start that gives no sign for so long may be given up. It gives one each second, unless the disk does not answer.
 const START_PATIENCE_US: u32 = 120_000_000;
 
 /// How often systemd wants to hear that the daemon lives: three times in its `WatchdogSec=`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Progress, REPLAY_EVENTS, Replayed, Road};
+use super::{CHECKING, Progress, REPLAY_EVENTS, Replayed, Road, look_through, merging};
 use crate::domain::event::Event;
 use crate::error::Error;
 use crate::index::files::RunFiles;
@@ -74,6 +74,19 @@ pub fn open_checkpoint(
     })
 }
 
+/// The same at a start.
+pub(super) fn check_checkpoint(
+    storage: &dyn Storage,
+    folder: &Path,
+    compacted: &Compacted,
+    progress: &mut dyn Progress,
+) -> Result<Run, Failure> {
+    open_checkpoint(storage, folder, compacted, &mut |_| {
+        progress.gets_on(CHECKING);
+        Ok(())
+    })
+}
+
 /// Reads all of a file, for whether it can be read.
 fn readable(file: &dyn File) -> std::io::Result<()> {
     let (mut piece, mut place) = (vec![0; 256 << 10], 0);
@@ -109,13 +122,13 @@ impl Part<'_> {
 
     /// Removes what the compaction took the place of, if its own part, whose checkpoint is whole, is so, too: on a
     /// disk that is nearly full the index needs that room.
-    fn give_room(&self, part: &[Arc<Segment>]) {
+    fn give_room(&self, part: &[Arc<Segment>], progress: &mut dyn Progress) {
         let Part { storage, folder, compacted, .. } = self;
         let names = storage.list(folder).unwrap_or_default();
         if !names.iter().any(|name| compacted.is_left_over(name)) {
             return;
         }
-        let read = read_until(part.to_vec(), Start::default(), compacted.last, &mut |_, _| Ok(()));
+        let read = look_through(part.to_vec(), compacted.last, progress);
         if read.is_ok_and(|read| read.last == compacted.last) {
             // What cannot be removed only takes room.
             let _ = compacted.remove_left_over(storage.as_ref(), folder);
@@ -124,10 +137,10 @@ impl Part<'_> {
 
     fn rebuild(&self, files: &RunFiles, progress: &mut dyn Progress) -> Result<Arc<Run>, Trouble> {
         let last = self.compacted.last;
-        let checkpoint = open_checkpoint(self.storage.as_ref(), self.folder, self.compacted, &mut |_| Ok(()));
+        let checkpoint = check_checkpoint(self.storage.as_ref(), self.folder, self.compacted, progress);
         let checkpoint = checkpoint.map_err(Trouble::Log)?;
         let part: Vec<_> = self.segments.iter().filter(|segment| segment.first <= last).cloned().collect();
-        self.give_room(&part);
+        self.give_room(&part, progress);
         let road = Road::new(&part, Start::default()).map_err(Trouble::Log)?;
         let mut rebuild = Rebuild::new(files.clone());
         let (mut events, mut index) = (0, None);
@@ -143,7 +156,7 @@ impl Part<'_> {
                 let bytes = road.behind(segment, found.offset);
                 progress.replayed(Replayed { events, bytes, of_bytes: road.length });
             }
-            rebuild.add(&event, found.offset, &mut || Ok(())).map_err(|error| {
+            rebuild.add(&event, found.offset, &mut merging(progress)).map_err(|error| {
                 let failure = wrong(error.clone());
                 index = Some(error);
                 failure
@@ -158,7 +171,7 @@ impl Part<'_> {
             let path = recovered.segments.last().map_or(self.folder.to_owned(), |newest| newest.path.clone());
             return Err(Trouble::Log(Failure::Damage { path, offset: recovered.end(), what }));
         }
-        let run = rebuild.finish(Arc::new(checkpoint), &mut || Ok(())).map_err(Trouble::Index)?;
+        let run = rebuild.finish(Arc::new(checkpoint), &mut merging(progress)).map_err(Trouble::Index)?;
         files.announce(&[Arc::clone(&run)]).map_err(Trouble::Index)?;
         Ok(run)
     }

@@ -28,7 +28,7 @@ use crate::index::tail::{Tail, removals};
 use crate::limits::{FLUSH_BYTES, FRAME_BYTES, TAILS};
 use crate::log::compacted::Compacted;
 use crate::log::files::{LogFiles, check_beginning, open_segments};
-use crate::log::recovery::{self, Failure, Start};
+use crate::log::recovery::{self, Failure, Recovered, Start};
 use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
 use crate::snapshot::Snapshot;
@@ -85,7 +85,15 @@ pub trait Progress {
 
     /// The log was read back so far.
     fn replayed(&mut self, so_far: Replayed);
+
+    /// It gets on with this, and it is not known how long that takes. Called often.
+    fn gets_on(&mut self, _with: &'static str) {}
 }
+
+/// What a start gets on with.
+const LOOKING: &str = "reading the log, for whether it is whole";
+const CHECKING: &str = "checking the table's checkpoint";
+const MERGING: &str = "merging files of the index";
 
 /// How far the log was read back.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +151,7 @@ pub fn open(
         Err(error) if error.code() == Code::Corrupt => {
             progress.say(&format!("{error}; building the index anew from the log"));
             healed = true;
-            give_room(storage, folders, &files, known);
+            give_room(storage, folders, &files, known, progress);
             Replay::new(files.clone(), Vec::new()).open(storage, folders, segment_bytes, progress)
         }
         Err(error) => Err(index_failure(&folders.index, &error)),
@@ -171,20 +179,48 @@ pub fn index_failure(folder: &Path, error: &Error) -> Failure {
 
 /// Removes the run files, which are of no use, if the log is whole and the index comes back from it: on a disk
 /// that is nearly full those that are made anew need that room. They know the event `known`.
-fn give_room(storage: &Arc<dyn Storage>, folders: &Folders, files: &RunFiles, known: u64) {
-    let is_whole = || -> Result<bool, Failure> {
+fn give_room(
+    storage: &Arc<dyn Storage>,
+    folders: &Folders,
+    files: &RunFiles,
+    known: u64,
+    progress: &mut dyn Progress,
+) {
+    let mut is_whole = || -> Result<bool, Failure> {
         let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
         let log_files = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Read)?;
         check_beginning(&log_files.segments, &folders.log, &compacted, known)?;
         if compacted.last > 0 {
-            compacted_part::open_checkpoint(storage.as_ref(), &folders.log, &compacted, &mut |_| Ok(()))?;
+            compacted_part::check_checkpoint(storage.as_ref(), &folders.log, &compacted, progress)?;
         }
-        let read = recovery::read(log_files.segments.clone(), Start::default(), &mut |_, _| Ok(()))?;
+        let read = look_through(log_files.segments.clone(), u64::MAX, progress)?;
         log_files.check_end(read.last).map(|()| read.last >= known)
     };
     // The start itself tells what is wrong with the log. What cannot be removed only takes room.
     if is_whole().unwrap_or(false) {
         let _ = files.announce(&[]).and_then(|()| files.remove_others());
+    }
+}
+
+/// Reads the log from its beginning up to the event `until`, only for whether it is whole and where it ends.
+fn look_through(
+    segments: Vec<Arc<Segment>>,
+    until: u64,
+    progress: &mut dyn Progress,
+) -> Result<Recovered, Failure> {
+    recovery::read_until(segments, Start::default(), until, &mut |_, found| {
+        if found.ends_frame {
+            progress.gets_on(LOOKING);
+        }
+        Ok(())
+    })
+}
+
+/// Tells now and then during a merge that it gets on.
+fn merging(progress: &mut dyn Progress) -> impl FnMut() -> crate::error::Result<()> {
+    || {
+        progress.gets_on(MERGING);
+        Ok(())
     }
 }
 
@@ -226,8 +262,8 @@ impl Road {
 
 /// Checks that the log, read from its beginning, reaches an event that the index knows: what is in run
 /// files was on disk in the log before.
-fn reaches(files: &LogFiles, known: u64) -> Result<(), Failure> {
-    let read = recovery::read(files.segments.clone(), Start::default(), &mut |_, _| Ok(()))?;
+fn reaches(files: &LogFiles, known: u64, progress: &mut dyn Progress) -> Result<(), Failure> {
+    let read = look_through(files.segments.clone(), u64::MAX, progress)?;
     if read.last >= known {
         return Ok(());
     }
@@ -313,7 +349,7 @@ impl Replay {
             // The place that the index gives must hold that event: else one of both is damaged, and
             // the log tells which when it is read from its beginning.
             if let Err(error) = segment.read(start.last, offset, None) {
-                reaches(&log_files, start.last)?;
+                reaches(&log_files, start.last, progress)?;
                 return Err(self.index_failed(error));
             }
         }
@@ -323,11 +359,11 @@ impl Replay {
             if found.ends_frame && self.is_full() {
                 let bytes = road.behind(segment, found.offset);
                 progress.replayed(Replayed { events: found.seq - start.last, bytes, of_bytes: road.length });
-                self.add()?;
+                self.add(progress)?;
             }
             Ok(())
         })?;
-        self.add()?;
+        self.add(progress)?;
         log_files.check_end(recovered.last)?;
         // The log is whole: what is no part of it may go, before a full disk has to take anything.
         log_files.remove_left_over(storage.as_ref(), &folders.log, &compacted);
@@ -407,7 +443,7 @@ impl Replay {
     }
 
     /// Adds what was gathered to the tail.
-    fn add(&mut self) -> Result<(), Failure> {
+    fn add(&mut self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let offsets = std::mem::take(&mut self.offsets);
         self.gathered = 0;
@@ -417,12 +453,12 @@ impl Replay {
         if let Some(tail) = self.tails.last() {
             tail.add(batch.take_added(&offsets, deleted));
         }
-        self.flush().map_err(|error| self.index_failed(error))
+        self.flush(progress).map_err(|error| self.index_failed(error))
     }
 
     /// Keeps what a long replay holds in memory small; the last tails are left to the background. All of it
     /// is in the log already.
-    fn flush(&mut self) -> Result<(), Error> {
+    fn flush(&mut self, progress: &mut dyn Progress) -> Result<(), Error> {
         let Some(full) = self.tails.last().filter(|tail| tail.held_bytes() >= FLUSH_BYTES) else {
             return Ok(());
         };
@@ -434,8 +470,12 @@ impl Replay {
         self.runs.push(self.files.write(&oldest, self.runs.is_empty())?);
         self.files.announce(&self.runs)?;
         // Merged as they come they are few, take their room once, and the daemon has nothing to catch up with.
-        match self.files.merge_due(&mut self.runs, name_of, |runs| self.files.announce(runs), &mut || Ok(()))
-        {
+        match self.files.merge_due(
+            &mut self.runs,
+            name_of,
+            |runs| self.files.announce(runs),
+            &mut merging(progress),
+        ) {
             // Without the room for it there are more files than there should be, and the daemon goes on merging.
             Err(error) if error.code() == Code::ReadOnly => Ok(()),
             merged => merged,

@@ -1,10 +1,14 @@
 //! A start on logs and indexes of one's own making, in memory.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::*;
 use crate::domain::event::{Address, Fact, Message};
+use crate::domain::testing;
 use crate::log::frame::Frame;
+use crate::maintenance::pace::Pace;
+use crate::maintenance::rewrite::Rewriter;
 use crate::storage::failing::{Call, Failing};
 use crate::storage::memory::Memory;
 
@@ -16,6 +20,8 @@ struct Told {
     /// Each time it told how far it was: how many bytes were read, and the run files there were.
     replayed: Vec<(u64, Vec<String>)>,
     said: Vec<String>,
+    /// What it got on with, each thing once.
+    with: BTreeSet<&'static str>,
     storage: Option<Arc<dyn Storage>>,
 }
 
@@ -26,6 +32,10 @@ impl Progress for Told {
 
     fn replayed(&mut self, so_far: Replayed) {
         self.replayed.push((so_far.bytes, self.storage.as_ref().map_or_else(Vec::new, run_files)));
+    }
+
+    fn gets_on(&mut self, with: &'static str) {
+        self.with.insert(with);
     }
 }
 
@@ -77,6 +87,7 @@ fn an_index_that_is_built_anew_is_merged_as_it_grows() {
     assert!(most.is_some_and(|most| most < 10), "{most:?}");
     assert!(store.snapshot.runs.len() < 10, "{}", store.snapshot.runs.len());
     assert_eq!(run_files(&storage).len(), store.snapshot.runs.len(), "what was merged is removed");
+    assert_eq!(told.with, [MERGING].into());
     let again = open(&storage, &folders(), 1 << 30, &mut Told::default()).expect("it is whole");
     assert_eq!((again.snapshot.last, again.snapshot.runs.len()), (80, store.snapshot.runs.len()));
 }
@@ -98,6 +109,28 @@ fn run_files_of_no_use_give_their_room_before_the_index_is_built_anew() {
     open(&storage, &folders(), 1 << 30, &mut told).expect("it heals");
     assert!(told.said.iter().any(|line| line.contains(&damaged)), "{:?}", told.said);
     assert_eq!(told.replayed[0].1, Vec::<String>::new());
+    assert!(told.with.contains(LOOKING), "{:?}", told.with);
+}
+
+#[test]
+fn a_start_without_the_index_of_a_compacted_log_tells_of_each_of_its_steps() {
+    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+    let mut store = open(&storage, &folders(), 1 << 30, &mut Told::default()).expect("memory");
+    let mut frame = Frame::default();
+    for event in testing::events().take(300) {
+        let mut json = Vec::new();
+        event.encode(b"1970-01-01T00:00:00.000001Z", &mut json);
+        frame.add(&json);
+    }
+    store.log.append(1, 300, &mut frame).expect("memory");
+    store.log.trim().expect("memory");
+    let store = open(&storage, &folders(), 1 << 30, &mut Told::default()).expect("it is whole");
+    storage.open(&folders().log.join(format!("{:020}.log", 301)), Open::Create).expect("memory");
+    let mut rewriter = Rewriter::new(Arc::clone(&storage), folders().log, store.files, 1 << 30);
+    rewriter.rewrite(&store.snapshot, &mut Pace::full()).expect("memory");
+    let mut told = Told::default();
+    open(&storage, &folders(), 1 << 30, &mut told).expect("it is whole");
+    assert_eq!(told.with, [LOOKING, CHECKING, MERGING].into());
 }
 
 #[test]

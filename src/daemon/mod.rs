@@ -125,9 +125,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         report::warning(&format!("there is no option {name}: ignored"));
     }
     let passed = socket::passed(&options)?;
-    // The system releases it when the process is gone: until then the background, for which nobody waits, may change
-    // files of the index, and no other daemon is to have them.
-    std::mem::forget(take_data(&data)?);
+    take_data(&data)?;
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let folders = Folders::new(&data);
     let limits = with_descriptors(&options, &folders);
@@ -364,8 +362,9 @@ fn make_data(storage: &dyn Storage, data: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes the data folder if need be, and takes its lock.
-fn take_data(data: &Path) -> Result<fs::File, Exit> {
+/// Makes the data folder if need be, and takes its lock until the process is gone: that long the background, for
+/// which nobody waits, may change files of the index, and no other daemon is to have them.
+fn take_data(data: &Path) -> Result<(), Exit> {
     let failed = |error| locked(data, &error, "another daemon", "stop it, or name another with --data");
     if let Some(owner) = other_owner(data) {
         report::warning(&format!(
@@ -389,7 +388,8 @@ fn take_data(data: &Path) -> Result<fs::File, Exit> {
     if mode & 0o077 != 0 {
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
-    store::lock(data, true).map_err(failed)
+    std::mem::forget(store::lock(data, true).map_err(failed)?);
+    Ok(())
 }
 
 /// Lets this process have as many files open as the system lets it: each segment of the log takes one, and each

@@ -6,7 +6,8 @@
 //! background for a twentieth of the time. The policy `SCHED_IDLE` would, but nobody without privileges leaves it
 //! again, and beside programs that use all cores such a thread stands still.
 //!
-//! So long work takes breaks. Each is one system call, which returns at once where nobody waits.
+//! So long work takes breaks. Each is one system call, which returns at once where nobody waits. Where others take
+//! all cores it returns late, each time: so whoever waited long works as long before the next one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long to work between two breaks.
 const BREAK_AFTER: Duration = Duration::from_micros(200);
+/// How long at most, after a break that took long.
+const BREAK_AFTER_MOST: Duration = Duration::from_millis(4);
 
 /// Whether there is time for breaks, known to those who work and to whoever sees how far they are. There is none
 /// where nobody says so: before a daemon serves, and in programs that do nothing else.
@@ -37,7 +40,7 @@ impl Courtesy {
     /// Work begins.
     #[must_use]
     pub fn begin(&self) -> Breaks {
-        Breaks { courtesy: self.clone(), since: Instant::now() }
+        Breaks { courtesy: self.clone(), since: Instant::now(), work: BREAK_AFTER }
     }
 }
 
@@ -46,14 +49,21 @@ impl Courtesy {
 pub struct Breaks {
     courtesy: Courtesy,
     since: Instant,
+    /// How long to work until the next one.
+    work: Duration,
 }
 
 impl Breaks {
     /// Gives the core to whoever waits for it, if the last break was long ago. To be called often.
     pub fn take_if_due(&mut self) {
-        if self.courtesy.has_time.load(Ordering::Relaxed) && self.since.elapsed() >= BREAK_AFTER {
+        if !self.courtesy.has_time.load(Ordering::Relaxed) {
+            return;
+        }
+        let begun = Instant::now();
+        if begun - self.since >= self.work {
             std::thread::yield_now();
             self.since = Instant::now();
+            self.work = (self.since - begun).clamp(BREAK_AFTER, BREAK_AFTER_MOST);
         }
     }
 }

@@ -80,7 +80,7 @@ impl Maintainer {
     /// Does what is asked, one after the other, until the sender is gone.
     pub fn run(mut self, inbox: &Receiver<Task>) {
         // A host that refuses goes on as it is.
-        let _ = rustix::process::nice(19);
+        let _ = rustix::process::nice(10);
         let mut looked = None;
         let mut rest_until = self.look(&mut looked);
         loop {

@@ -14,13 +14,27 @@ pub mod slice;
 #[cfg(test)]
 mod testing;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::domain::command::Read;
 use crate::domain::{chats, formulas, kv, messages, queues};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
+
+/// Answers one client in such a way that a defect which its request meets costs nobody else anything. Nothing of what
+/// reads share is left half changed: they share what does not change, and locks that are taken over.
+///
+/// # Errors
+/// What the answer says; `internal` where it panicked. Where, the panic itself has told the operator.
+pub fn contained<T>(answer: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+        let message =
+            "the daemon has a defect that this request meets: please report it, with what the daemon said";
+        Err(Error::new(Code::Internal, message))
+    })
+}
 
 /// The fields of the reply to a read, however long it takes.
 ///
@@ -94,4 +108,16 @@ fn message_get(snapshot: &Snapshot, target: &messages::Target, out: &mut Vec<u8>
     items::message(&record, &mut message)?;
     Fields(out).raw("message", &message);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_panics_is_a_refusal() {
+        let answer = contained(|| -> Result<()> { panic!("a defect") });
+        assert_eq!(answer.map_err(|error| error.code()), Err(Code::Internal));
+        assert_eq!(contained(|| Ok(7)), Ok(7));
+    }
 }

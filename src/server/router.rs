@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
 use crate::protocol::request::{self, Request};
-use crate::reader::{self, follow};
+use crate::reader::{self, contained, follow};
 use crate::snapshot::{Published, Snapshot};
 use crate::stats::Stats;
 use crate::storage;
@@ -157,7 +157,7 @@ impl Router {
         let (end, mut before) = (started + Duration::from_micros(ANSWERS_A_TURN_US), started);
         for (ticket, read) in list {
             fields.clear();
-            let answer = || reader::write_answer(&snapshot, &read, &mut fields);
+            let answer = || contained(|| reader::write_answer(&snapshot, &read, &mut fields));
             let Some(answered) = (if before < end { storage::without_waiting(answer) } else { None }) else {
                 late.push((ticket, read));
                 continue;

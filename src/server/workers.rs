@@ -11,7 +11,7 @@ use crate::domain::command::{Follow, Read};
 use crate::error::{Code, Error};
 use crate::limits::WAITING_PAGES_BYTES;
 use crate::reader::search::Task;
-use crate::reader::{self, follow};
+use crate::reader::{self, contained, follow};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::writer::{Answers, Ticket};
@@ -108,7 +108,7 @@ fn answer_gets(
     let mut answers = Answers::default();
     let (mut before, mut delivered) = (started, started);
     for (ticket, read) in &list {
-        answers.write(*ticket, |out| reader::write_answer(snapshot, read, out));
+        answers.write(*ticket, |out| contained(|| reader::write_answer(snapshot, read, out)));
         let now = Instant::now();
         stats.reads.add(1);
         stats.read_time.note(now - before);
@@ -141,7 +141,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
             if search.abandoned.load(Ordering::Relaxed) {
                 return mailbox.deliver_replies(nobody_waits(search.ticket));
             }
-            let step = search.task.step();
+            let step = contained(|| search.task.step());
             search.took = before + started.elapsed();
             if let Some(fields) = step.transpose() {
                 return answered(search.ticket, fields, search.took);
@@ -169,10 +169,11 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
                     mailbox.deliver_replies(nobody_waits(ticket));
                     continue;
                 }
-                answered(ticket, reader::answer(&snapshot, &read), started.elapsed());
+                let fields = contained(|| reader::answer(&snapshot, &read));
+                answered(ticket, fields, started.elapsed());
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
-                let piece = follow::piece(&snapshot, &follow, from);
+                let piece = contained(|| follow::piece(&snapshot, &follow, from));
                 mailbox.deliver_replies(FromWorkers::Piece { connection, piece });
             }
         }

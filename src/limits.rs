@@ -21,11 +21,11 @@ pub const IN_FLIGHT_BYTES: usize = 4 << 20;
 pub const RESERVED_JOB_BYTES: usize = 512;
 /// Reads of one connection that may be begun and not yet answered, at first. Small replies raise the
 /// number, large ones lower it, so that what they may bring stays bounded.
-pub const READS_AT_FIRST: usize = 8;
+pub const READS_AT_FIRST: usize = 2;
 /// The same, at most.
 pub const READS_AT_MOST: usize = 512;
 /// The same, after a large reply.
-pub const READS_WHEN_LARGE: usize = 4;
+pub const READS_WHEN_LARGE: usize = 2;
 /// A reply of this many bytes is large.
 pub const LARGE_REPLY_BYTES: usize = 16 << 10;
 /// Lists and searches of one connection that may be begun and not yet answered: fewer than there are
@@ -64,7 +64,8 @@ pub const CONCENTRATION_EXPONENT: i32 = 1000;
 pub const PATH_BYTES: usize = 4095;
 /// Longest `idempotency_key`.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
-/// A reply stops growing here and gives a `next` instead; one item larger than this still goes.
+/// A reply stops growing here and gives a `next` instead; one item larger than this still goes. Where little may be
+/// buffered it is less: see [`Limits::reply_bytes`].
 pub const REPLY_BYTES: usize = 4 << 20;
 /// Items on one page.
 pub const PAGE_ITEMS: u64 = 10_000;
@@ -183,5 +184,13 @@ impl Default for Limits {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             compaction: CompactionLimits { percent: COMPACT_PERCENT_DEFAULT, bytes: COMPACT_BYTES_DEFAULT },
         }
+    }
+}
+
+impl Limits {
+    /// Where a reply stops growing: one reply alone must not come near the bound of all that is buffered.
+    #[must_use]
+    pub fn reply_bytes(&self) -> usize {
+        REPLY_BYTES.min(self.buffered_bytes / 4)
     }
 }

@@ -12,6 +12,7 @@ use crate::index::run::{Run, UNPROVED_BYTES, value_in};
 use crate::index::source::Source;
 use crate::index::tail::Tail;
 use crate::index::tail::view::{View, Walk};
+use crate::limits::REPLY_BYTES;
 use crate::log::compacted::Compacted;
 use crate::log::segment::{Segment, holding};
 use crate::time::Timestamp;
@@ -36,6 +37,18 @@ pub struct Snapshot {
     pub last_at: Timestamp,
     /// The last event that is surely on disk.
     pub synced: u64,
+    /// Where replies stop growing.
+    pub reply_bytes: ReplyBytes,
+}
+
+/// Where replies stop growing: see [`Limits::reply_bytes`](crate::limits::Limits::reply_bytes).
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyBytes(pub usize);
+
+impl Default for ReplyBytes {
+    fn default() -> Self {
+        ReplyBytes(REPLY_BYTES)
+    }
 }
 
 /// Where a record lies.

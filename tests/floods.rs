@@ -112,6 +112,54 @@ fn a_list_is_answered_while_others_do_not_read_theirs() {
 }
 
 #[test]
+fn who_reads_does_not_pay_for_those_who_hold_much_and_do_not() {
+    let daemon = Daemon::with(&["--max-buffered", "16M"]);
+    let mut honest = daemon.connect();
+    let list = three_large_messages(&mut honest);
+    let lazy: Vec<Client> = (0..5)
+        .map(|_| {
+            let mut client = daemon.connect();
+            client.send(list.clone());
+            client
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(honest.ok(list.clone())["messages"].as_array().map(Vec::len), Some(3));
+    }
+    let stats = honest.ok(json!({"cmd": "stats"}));
+    assert!(stats["connections"]["dropped"].as_u64() > Some(0), "{stats}");
+    drop(lazy);
+}
+
+#[test]
+fn where_little_may_be_buffered_replies_are_as_short_as_that_asks_for() {
+    let daemon = Daemon::with(&["--max-buffered", "1M"]);
+    let mut client = daemon.connect();
+    assert_eq!(client.ok(json!({"cmd": "info"}))["limits"]["reply_bytes"], 256 << 10);
+    let body = "x".repeat(2000);
+    for _ in 0..5 {
+        let posts =
+            vec![json!({"cmd": "message.post", "recipient": "r", "originator": "o", "body": body}); 100];
+        client.pipeline(&posts);
+        client.pipeline(&vec![json!({"cmd": "queue.put", "queue": "q", "body": body}); 100]);
+    }
+    let (mut found, mut search) = (0, json!({"cmd": "message.search", "limit": 1000}));
+    loop {
+        let page = client.ok(search.clone());
+        found += page["messages"].as_array().map_or(0, Vec::len);
+        let Some(next) = page["next"].as_u64() else { break };
+        search["before"] = next.into();
+    }
+    assert_eq!(found, 500);
+    let mut reserved = 0;
+    while reserved < 500 {
+        let jobs = client.reserve(1000).len();
+        assert!((1..=128).contains(&jobs), "{jobs}");
+        reserved += jobs;
+    }
+}
+
+#[test]
 fn pages_of_many_searches_at_once_are_bounded_together() {
     let daemon = Daemon::start();
     let mut writer = daemon.connect();

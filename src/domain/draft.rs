@@ -6,7 +6,6 @@ use super::jobs::Queue;
 use super::overlay::Overlay;
 use super::table::{Counts, Facts, Table, Visit, malformed};
 use crate::error::Result;
-use crate::limits::REPLY_BYTES;
 use crate::time::Timestamp;
 
 /// What time it is and who asks, and where randomness comes from: all that a decision may know
@@ -20,6 +19,8 @@ pub struct Circumstances<'a> {
     pub uid: u32,
     /// Fills bytes from a cryptographic source.
     pub random: &'a mut dyn FnMut(&mut [u8]),
+    /// Where the reply stops growing.
+    pub reply_bytes: usize,
 }
 
 /// One command's overlay: what it would change, say and reply.
@@ -102,7 +103,7 @@ impl<'a> Draft<'a> {
     /// An empty overlay; its first event will have the seq `first`. The buffers of `spare` are used again.
     pub fn new(below: &'a dyn Facts, first: u64, circumstances: Circumstances<'a>, spare: Outcome) -> Self {
         let outcome = Outcome { counts: below.counts(), ..spare.emptied() };
-        let reply_room = REPLY_BYTES - AROUND_JOBS;
+        let reply_room = circumstances.reply_bytes.saturating_sub(AROUND_JOBS);
         Draft {
             below,
             circumstances,
@@ -125,7 +126,7 @@ impl<'a> Draft<'a> {
         // Each event has a comma behind it.
         let events = self.outcome.records.len() + self.outcome.events.len();
         let shown = if self.shows_events { events } else { 0 };
-        self.reply_room = (REPLY_BYTES - AROUND_JOBS).saturating_sub(bytes + shown);
+        self.reply_room = self.circumstances.reply_bytes.saturating_sub(AROUND_JOBS + bytes + shown);
     }
 
     /// Whether the reply has room for a leased job of this queue with such a body; then it is taken.

@@ -3,6 +3,7 @@
 use super::draft::{Circumstances, Draft, Outcome};
 use super::event::{Address, Event, Fact, Message};
 use super::table::Nothing;
+use crate::limits::REPLY_BYTES;
 use crate::time::Timestamp;
 
 /// The token of its application.
@@ -92,8 +93,13 @@ pub fn events() -> impl Iterator<Item = Event> {
 
 /// A table before the first event.
 pub fn empty(random: &mut dyn FnMut(&mut [u8])) -> Draft<'_> {
-    let circumstances =
-        Circumstances { at: Timestamp(0), at_text: b"2026-01-31T12:00:00.000000Z", uid: 0, random };
+    let circumstances = Circumstances {
+        at: Timestamp(0),
+        at_text: b"2026-01-31T12:00:00.000000Z",
+        uid: 0,
+        random,
+        reply_bytes: REPLY_BYTES,
+    };
     Draft::new(&Nothing, 1, circumstances, Outcome::default())
 }
 

@@ -227,8 +227,13 @@ impl<'p> Part<'p> {
     fn write_table(&self, path: &Path, found: &Found) -> Result<()> {
         let failed = |error: io::Error| Error::new(Code::ReadOnly, error.to_string());
         let mut random = |_: &mut [u8]| {};
-        let circumstances =
-            Circumstances { at: Timestamp(0), at_text: b"", uid: self.uid, random: &mut random };
+        let circumstances = Circumstances {
+            at: Timestamp(0),
+            at_text: b"",
+            uid: self.uid,
+            random: &mut random,
+            reply_bytes: 0,
+        };
         let before: &dyn Facts = self.table.as_ref().map_or(&Nothing, |table| table);
         let mut table = Draft::new(before, self.compacted.last + 1, circumstances, Outcome::default());
         let meta = match &self.table {

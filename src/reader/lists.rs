@@ -12,22 +12,22 @@ use crate::domain::{
 use crate::error::Result;
 use crate::json::fields::Fields;
 use crate::json::write_string;
-use crate::limits::REPLY_BYTES;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ReplyBytes, Snapshot};
 
 /// A page being filled.
 pub struct Filling {
     items: Vec<u8>,
     count: u64,
     limit: u64,
+    most_bytes: usize,
     more: bool,
 }
 
 impl Filling {
-    /// An empty page for `limit` items.
+    /// An empty page for `limit` items, as far as a reply has room for them.
     #[must_use]
-    pub fn new(limit: u64) -> Self {
-        Filling { items: vec![b'['], count: 0, limit, more: false }
+    pub fn new(limit: u64, ReplyBytes(most_bytes): ReplyBytes) -> Self {
+        Filling { items: vec![b'['], count: 0, limit, most_bytes, more: false }
     }
 
     /// Bytes of memory that it takes.
@@ -44,7 +44,7 @@ impl Filling {
 
     /// Takes an item. `false` when the reply would grow too large; then there is a next page.
     pub fn take(&mut self, item: &[u8]) -> bool {
-        if self.is_full() || (self.count > 0 && self.items.len() + item.len() > REPLY_BYTES) {
+        if self.is_full() || (self.count > 0 && self.items.len() + item.len() > self.most_bytes) {
             self.more = true;
             return false;
         }
@@ -105,7 +105,8 @@ fn number(mut rest: &[u8], what: &str) -> Result<u64> {
 /// # Errors
 /// What reading the table says.
 pub fn keys(snapshot: &Snapshot, prefix: &str, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
-    let (mut filling, after) = (Filling::new(page.limit), page.after.as_deref().map(kv::table_key));
+    let (mut filling, after) =
+        (Filling::new(page.limit, snapshot.reply_bytes), page.after.as_deref().map(kv::table_key));
     let last = fill(&mut filling, snapshot, &kv::table_key(prefix), after, |rest, value| {
         let key = [prefix, std::str::from_utf8(rest).map_err(|_| malformed("key"))?].concat();
         let mut item = b"{\"key\":".to_vec();
@@ -132,7 +133,7 @@ pub fn messages(
     chat_table::require_chat(snapshot, app, chat)?;
     let prefix = chat_table::key(tag::MESSAGE_NUMBER, app, chat);
     let after = page.after.map(|after| message_table::number_key(app, chat, after));
-    let mut filling = Filling::new(page.limit);
+    let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &prefix, after, |rest, value| {
         let record = message_table::current_record(snapshot, number_in(value)?)?;
         let mut item = Vec::new();
@@ -152,7 +153,7 @@ pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Resu
         let app = chat_table::require_app(snapshot, token).map_err(|error| error.of_field("after"));
         app.map(|app| chat_table::order_key(app.created))
     });
-    let mut filling = Filling::new(page.limit);
+    let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &[tag::APP_ORDER], after.transpose()?, |_, value| {
         let token = chat_table::token_in(value)?;
         Ok((items::app(snapshot, &token)?, token))
@@ -168,7 +169,7 @@ pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Resu
 pub fn chats(snapshot: &Snapshot, app: &str, page: &Page<u64>, out: &mut Vec<u8>) -> Result<()> {
     chat_table::require_app(snapshot, app)?;
     let after = page.after.map(|after| chat_table::key(tag::CHAT, app, after));
-    let mut filling = Filling::new(page.limit);
+    let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &chat_table::chats_prefix(app), after, |rest, value| {
         let number = number(rest, "chat number")?;
         Ok((items::chat(snapshot, app, number, &chat_table::chat_in(value)?)?, number))
@@ -186,7 +187,7 @@ pub fn formulas(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> 
         let seq = formula_table::require(snapshot, id).map_err(|error| error.of_field("after"))?;
         Ok(formula_table::order_key(seq))
     });
-    let mut filling = Filling::new(page.limit);
+    let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &[tag::FORMULA_ORDER], after.transpose()?, |rest, id| {
         let id = String::from_utf8(id.to_vec()).map_err(|_| malformed("formula"))?;
         Ok((items::formula(snapshot, number(rest, "formula")?)?, id))
@@ -201,7 +202,7 @@ pub fn formulas(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> 
 /// What reading the table says.
 pub fn queues(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
     let after = page.after.as_ref().map(|after| [&[tag::QUEUE_NAME], after.as_bytes()].concat());
-    let mut filling = Filling::new(page.limit);
+    let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &[tag::QUEUE_NAME], after, |_, value| {
         let queue = snapshot.queue(number_in(value)?)?.ok_or_else(|| malformed("queue"))?;
         Ok((items::queue(snapshot, &queue)?, queue.name.to_string()))
@@ -230,7 +231,7 @@ fn finish_numbered(filling: Filling, name: &str, last: Option<u64>, out: &mut Ve
 /// `not_found`.
 pub fn jobs(snapshot: &Snapshot, name: &str, state: JobState, limit: u64, out: &mut Vec<u8>) -> Result<()> {
     let queue = queue_table::require(snapshot, name)?;
-    let mut filling = Filling::new(limit);
+    let mut filling = Filling::new(limit, snapshot.reply_bytes);
     let mut visit = |seq| {
         if filling.is_full() {
             return Ok(false);
@@ -257,7 +258,7 @@ pub fn events(
     types: Option<&[String]>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let mut filling = Filling::new(limit);
+    let mut filling = Filling::new(limit, snapshot.reply_bytes);
     let (mut events, mut next) = (Events::new(snapshot, types), from.max(1));
     while let Some(seq) = events.first_from(next)? {
         next = seq;

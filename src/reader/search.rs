@@ -18,7 +18,7 @@ use crate::index::count::count_at_once;
 use crate::index::query::Plan;
 use crate::index::terms::{Kind, chat_bytes};
 use crate::json::fields::Fields;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ReplyBytes, Snapshot};
 use crate::time::Timestamp;
 
 /// A message that matches.
@@ -275,7 +275,7 @@ impl Task {
     #[must_use]
     pub fn new(snapshot: Arc<Snapshot>, search: Box<Search>) -> Self {
         let left = (search.after.unwrap_or(0), search.before.unwrap_or(u64::MAX));
-        let filling = Filling::new(search.limit);
+        let filling = Filling::new(search.limit, snapshot.reply_bytes);
         Task { snapshot, search, filling, left, last: 0, total: 0, counted: 0, count_done: false }
     }
 
@@ -301,7 +301,7 @@ impl Task {
             return Ok(None);
         }
         let mut out = Vec::with_capacity(256);
-        let filling = std::mem::replace(&mut self.filling, Filling::new(0));
+        let filling = std::mem::replace(&mut self.filling, Filling::new(0, ReplyBytes(0)));
         if filling.finish("messages", &mut out) {
             Fields(&mut out).number("next", self.last);
         }

@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::admission::{Admission, Admitted};
 use super::connection::{Barrier, Connection, Life};
 use super::mailbox::{FromWorkers, Mailbox};
-use super::room::Room;
+use super::room::{Room, STUCK};
 use super::router::Router;
 use super::streams::{Client, await_room, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
@@ -37,6 +37,8 @@ const FIRST_CONNECTION: usize = 16;
 const READ_BYTES: usize = 16 << 10;
 /// When the daemon stops so many turns' worth of clients is let in: more than may wait for that.
 const STOP_ACCEPTS: usize = 128;
+/// Who does not get on and holds this part of what the largest does goes before it.
+const STUCK_PART: usize = 4;
 /// Bytes of replies of readers that are taken in one turn: readers make more while they are sent.
 const TAKEN_BYTES_A_TURN: usize = 1 << 20;
 
@@ -299,7 +301,7 @@ impl EventLoop {
     fn begin_lists(&mut self, router: &Router) {
         let now = Instant::now();
         if router.own.room.looks_at(now).is_some_and(|at| at <= now) {
-            router.own.room.look(now, self.clients.values().map(|client| (client.counted, client.took)));
+            router.own.room.look(now, self.clients.values().map(|client| (client.counted, client.moved)));
         }
         self.ready.extend(router.lists_again());
     }
@@ -360,14 +362,25 @@ impl EventLoop {
         self.count(router, token);
     }
 
-    /// Counts what a client holds, and while all hold too much closes the one that holds most.
+    /// Counts what a client holds, and while all hold too much closes one that holds much.
     fn count(&mut self, router: &Router, token: usize) {
         self.recount(router, token);
         while self.buffered > router.identity.limits.buffered_bytes {
-            let most = self.clients.iter().max_by_key(|(_, client)| client.counted).map(|(token, _)| *token);
-            let Some(token) = most else { return };
+            let Some(token) = self.holds_too_much() else { return };
             self.drop_client(router, token);
         }
+    }
+
+    /// Who holds most; but of those who do not get on the one that holds most, if that is a fair part of it: who
+    /// reads is not to pay for who does not.
+    fn holds_too_much(&self) -> Option<usize> {
+        let now = Instant::now();
+        let most = self.clients.iter().max_by_key(|(_, client)| client.counted)?;
+        let stuck = self.clients.iter().filter(|(_, client)| client.moved + STUCK <= now);
+        let fair = stuck
+            .max_by_key(|(_, client)| client.counted)
+            .filter(|(_, client)| client.counted >= most.1.counted / STUCK_PART);
+        Some(*fair.unwrap_or(most).0)
     }
 
     fn recount(&mut self, router: &Router, token: usize) {

@@ -70,7 +70,7 @@ fn info(snapshot: &Snapshot, identity: &Identity, out: &mut Vec<u8>) {
         .number("key_bytes", limits::KEY_BYTES as u64)
         .number("name_bytes", limits::NAME_BYTES as u64)
         .number("idempotency_key_bytes", limits::IDEMPOTENCY_KEY_BYTES as u64)
-        .number("reply_bytes", limits::REPLY_BYTES as u64)
+        .number("reply_bytes", bounds.reply_bytes() as u64)
         .number("page_items", limits::PAGE_ITEMS)
         .number("substring_bytes", limits::SUBSTRING_BYTES as u64)
         .number("nesting_levels", limits::NESTING_LEVELS as u64)

@@ -14,8 +14,9 @@ use crate::writer::Ticket;
 
 /// Lists that may begin when there is room again, in one turn of the event loop.
 const BEGUN_A_TURN: usize = 64;
-/// Who has taken nothing for so long while replies were there does not read.
-const STUCK: Duration = Duration::from_millis(100);
+/// Who has neither taken anything for so long, while much was held, nor sent anything of it does not get on. The
+/// kernel says only that there is room again when three quarters of a socket's buffer are, so that takes a while.
+pub const STUCK: Duration = Duration::from_secs(1);
 
 /// What is held, what may come, and who waits. Used by the event loop alone.
 #[derive(Debug, Default)]
@@ -72,9 +73,9 @@ impl Room {
         (!self.waiting.borrow().0.is_empty()).then_some(next)
     }
 
-    /// Sees how much is held for clients that do not read, given what each holds and when it last took something.
+    /// Sees how much is held for clients that do not read, given what each holds and when it last got on.
     pub fn look(&self, now: Instant, holders: impl Iterator<Item = (usize, Instant)>) {
-        let stuck = holders.filter(|(_, took)| *took + STUCK <= now).map(|(held, _)| held);
+        let stuck = holders.filter(|(_, moved)| *moved + STUCK <= now).map(|(held, _)| held);
         self.stuck.set(stuck.sum());
         self.looked.set(Some(now));
     }

@@ -24,7 +24,7 @@ use crate::error::{Code, Error};
 use crate::limits::{
     ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LIST_BYTES_LEAST,
     LISTS_IN_FLIGHT, MAINTENANCE_WAITING, OWN_GETS, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE,
-    REPLY_BYTES, RESERVED_JOB_BYTES, UNSENT_BYTES,
+    RESERVED_JOB_BYTES, UNSENT_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -281,7 +281,8 @@ impl Router {
         if connection.reads >= LISTS_IN_FLIGHT {
             return false;
         }
-        let has_room = self.own.room.has(connection.list_bytes, self.list_bytes());
+        let bytes = connection.list_bytes.min(self.identity.limits.reply_bytes());
+        let has_room = self.own.room.has(bytes, self.list_bytes());
         if !has_room {
             self.own.room.wait(token);
         }
@@ -385,7 +386,7 @@ impl Router {
     /// Takes the size of a list's reply, before the reply.
     pub fn note_list(&self, connection: &mut Connection, answer: &Result<Vec<u8>, Error>) {
         let bytes = answer.as_ref().map_or(0, Vec::len);
-        connection.list_bytes = (2 * bytes).clamp(LIST_BYTES_LEAST, REPLY_BYTES);
+        connection.list_bytes = (2 * bytes).max(LIST_BYTES_LEAST).min(self.identity.limits.reply_bytes());
     }
 
     /// Takes the reply of a read.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
 use super::connection::{Connection, Life};
+use super::replies::KEPT_BYTES;
 
 /// A client and its socket.
 pub struct Client {
@@ -24,8 +25,8 @@ pub struct Client {
     pub end_came: bool,
     /// What it held of the daemon's memory when it was last counted.
     pub counted: usize,
-    /// When it last took some of what it was sent and not all.
-    pub took: Instant,
+    /// When it last took some of what it is sent and not all, or sent some of a long line.
+    pub moved: Instant,
     /// Since when a daemon that stops could send it nothing of what it has for it.
     pub stuck: Option<Instant>,
 }
@@ -40,7 +41,7 @@ impl Client {
             awaits_room: false,
             end_came: false,
             counted: 0,
-            took: Instant::now(),
+            moved: Instant::now(),
             stuck: None,
         }
     }
@@ -83,6 +84,9 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
             client.readable = more || client.end_came;
             if client.connection.life == Life::Open {
                 client.connection.lines.push(&buffer[..count]);
+                if client.connection.lines.held() > KEPT_BYTES {
+                    client.moved = Instant::now();
+                }
             }
         }
         Err(Errno::INTR) => {}
@@ -116,7 +120,7 @@ pub fn send(client: &mut Client) -> bool {
         }
     }
     if sent && !client.connection.replies.output().is_empty() {
-        client.took = Instant::now();
+        client.moved = Instant::now();
     }
     sent
 }

@@ -31,7 +31,7 @@ use crate::log::files::{LogFiles, check_beginning, open_segments};
 use crate::log::recovery::{self, Failure, Recovered, Start};
 use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ReplyBytes, Snapshot};
 use crate::storage::{Open, Storage};
 use crate::time::Timestamp;
 use crate::writer::batch::Batch;
@@ -435,6 +435,7 @@ impl Replay {
             last,
             last_at: self.last_at,
             synced: last,
+            reply_bytes: ReplyBytes::default(),
         }
     }
 

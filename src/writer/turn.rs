@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
 use crate::index::tail::{Removal, removals};
 use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, UNWRITTEN_INDEX_BYTES, WAITING_RESERVES};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ReplyBytes, Snapshot};
 use crate::time::Timestamp;
 
 /// What is decided together.
@@ -121,7 +121,9 @@ impl Writer {
     /// Decides one request and keeps what comes of it.
     fn decide(&mut self, turn: &mut Turn, uid: u32, request: WriteRequest) -> Result<Outcome> {
         let mut random = |bytes: &mut [u8]| self.random.fill(bytes);
-        let circumstances = Circumstances { at: turn.at, at_text: &turn.at_text, uid, random: &mut random };
+        let ReplyBytes(reply_bytes) = self.snapshot.reply_bytes;
+        let circumstances =
+            Circumstances { at: turn.at, at_text: &turn.at_text, uid, random: &mut random, reply_bytes };
         let (dry_run, gives_room) = (request.dry_run, request.write.gives_room());
         let spare = std::mem::take(&mut self.spare);
         let mut outcome = decide(request, &turn.batch, turn.batch.next_seq(), circumstances, spare)?;

@@ -22,6 +22,7 @@ use msglogd::index::levels::due;
 use msglogd::index::run::Run;
 use msglogd::index::tail::{Tail, removals};
 use msglogd::limits::FLUSH_BYTES;
+use msglogd::limits::REPLY_BYTES;
 use msglogd::log::writer::LogWriter;
 use msglogd::maintenance::pace::Pace;
 use msglogd::maintenance::rewrite::Rewriter;
@@ -143,7 +144,13 @@ impl Daemon {
             }
         };
         let text = at.to_string();
-        let circumstances = Circumstances { at, at_text: text.as_bytes(), uid, random: &mut random };
+        let circumstances = Circumstances {
+            at,
+            at_text: text.as_bytes(),
+            uid,
+            random: &mut random,
+            reply_bytes: REPLY_BYTES,
+        };
         let batch = self.batch.as_mut().expect("a batch");
         let dry_run = request.dry_run;
         let mut outcome = decide(request, batch, batch.next_seq(), circumstances, Outcome::default())?;

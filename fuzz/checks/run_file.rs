@@ -43,7 +43,7 @@ pub fn check(bytes: &[u8]) {
     searches(&[Source::Run(&run)]);
     searches(&[Source::Run(&run), Source::Run(&run)]);
     let files = RunFiles::new(Arc::new(Memory::default()), PathBuf::from("/index"));
-    refused(files.merge(&[run], how & 2 == 2, &mut || {}));
+    refused(files.merge(&[run], how & 2 == 2, &mut || Ok(())));
 }
 
 /// The run in a file of these bytes.

@@ -18,6 +18,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::admission::{Admission, Admitted};
 use super::connection::{Barrier, Connection, Life};
 use super::mailbox::{FromWorkers, Mailbox};
+use super::replies::KEPT_BYTES;
 use super::room::{Room, STUCK};
 use super::router::Router;
 use super::streams::{Client, await_room, read_once, send};
@@ -386,6 +387,9 @@ impl EventLoop {
     fn recount(&mut self, router: &Router, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let held = client.connection.held_bytes();
+        if client.counted <= KEPT_BYTES && held > KEPT_BYTES {
+            client.moved = Instant::now();
+        }
         self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
         router.own.room.note_held(self.buffered);
         router.stats.buffered_bytes.set(self.buffered as u64);

@@ -17,19 +17,38 @@ const BEGUN_A_TURN: usize = 64;
 /// Who has neither taken anything for so long, while much was held, nor sent anything of it does not get on. The
 /// kernel says only that there is room again when three quarters of a socket's buffer are, so that takes a while.
 pub const STUCK: Duration = Duration::from_secs(1);
+/// A list that has waited so long begins as soon as it is the only one: those who hold much may get on for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is held, what may come, and who waits. Used by the event loop alone.
 #[derive(Debug, Default)]
 pub struct Room {
     held: Cell<usize>,
-    /// How much of that is for clients that do not read, when it was last looked at.
+    /// How much of that is for clients that do not get on, when it was last looked at.
     stuck: Cell<usize>,
     looked: Cell<Option<Instant>>,
     /// What each list that was begun may bring.
     lists: RefCell<HashMap<Ticket, usize>>,
+    /// That together, and what was granted.
     expected: Cell<usize>,
-    /// Connections whose next list waits, in that order and to tell which do.
-    waiting: RefCell<(VecDeque<usize>, HashSet<usize>)>,
+    queue: RefCell<Queue>,
+}
+
+/// Whose next list waits, and who may begin theirs in this turn.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiter>,
+    /// The connections in it.
+    connections: HashSet<usize>,
+    /// Connections that waited, with what they may bring.
+    granted: HashMap<usize, usize>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    connection: usize,
+    bytes: usize,
+    since: Instant,
 }
 
 impl Room {
@@ -39,11 +58,27 @@ impl Room {
     }
 
     /// Whether a list may begin whose reply may have so many bytes, where lists may have `most` together.
-    #[must_use]
-    pub fn has(&self, bytes: usize, most: usize) -> bool {
+    fn has(&self, bytes: usize, most: usize) -> bool {
         let (held, expected) = (self.held.get().saturating_sub(self.stuck.get()), self.expected.get());
         let enough = expected == 0 && held <= most;
         enough || held + expected + bytes <= most
+    }
+
+    /// Whether a connection's list may begin now, whose reply may have so many bytes. Else it waits, behind those that
+    /// wait already.
+    pub fn may_begin(&self, connection: usize, bytes: usize, most: usize) -> bool {
+        let queue = &mut *self.queue.borrow_mut();
+        if let Some(granted) = queue.granted.remove(&connection) {
+            self.expected.set(self.expected.get() - granted);
+            return true;
+        }
+        if queue.waiting.is_empty() && self.has(bytes, most) {
+            return true;
+        }
+        if queue.connections.insert(connection) {
+            queue.waiting.push_back(Waiter { connection, bytes, since: Instant::now() });
+        }
+        false
     }
 
     /// A list begins.
@@ -58,33 +93,38 @@ impl Room {
         self.expected.set(self.expected.get() - bytes);
     }
 
-    /// A connection has a list that cannot begin yet.
-    pub fn wait(&self, connection: usize) {
-        let (order, all) = &mut *self.waiting.borrow_mut();
-        if all.insert(connection) {
-            order.push_back(connection);
-        }
-    }
-
-    /// When to look next who does not read. `None` when no list waits.
+    /// When to look next who does not get on. `None` when no list waits, and nobody was found.
     #[must_use]
     pub fn looks_at(&self, now: Instant) -> Option<Instant> {
         let next = self.looked.get().map_or(now, |looked| looked + STUCK);
-        (!self.waiting.borrow().0.is_empty()).then_some(next)
+        (self.stuck.get() > 0 || !self.queue.borrow().waiting.is_empty()).then_some(next)
     }
 
-    /// Sees how much is held for clients that do not read, given what each holds and when it last got on.
+    /// Sees how much is held for clients that do not get on, given what each holds and when it last did.
     pub fn look(&self, now: Instant, holders: impl Iterator<Item = (usize, Instant)>) {
         let stuck = holders.filter(|(_, moved)| *moved + STUCK <= now).map(|(held, _)| held);
         self.stuck.set(stuck.sum());
         self.looked.set(Some(now));
     }
 
-    /// Connections that may try again, those first that have waited longest.
-    pub fn again(&self, most: usize) -> Vec<usize> {
-        let (order, all) = &mut *self.waiting.borrow_mut();
-        let count = if self.has(0, most) { order.len().min(BEGUN_A_TURN) } else { 0 };
-        order.drain(..count).inspect(|connection| _ = all.remove(connection)).collect()
+    /// Connections whose lists may begin in the next turn, those that have waited longest. Who could before and did not
+    /// has to wait again.
+    pub fn again(&self, most: usize, now: Instant) -> Vec<usize> {
+        let queue = &mut *self.queue.borrow_mut();
+        let unused: usize = queue.granted.drain().map(|(_, bytes)| bytes).sum();
+        self.expected.set(self.expected.get() - unused);
+        let mut again = Vec::new();
+        while let Some(Waiter { connection, bytes, since }) = queue.waiting.front()
+            && again.len() < BEGUN_A_TURN
+            && (self.has(*bytes, most) || self.expected.get() == 0 && *since + PATIENCE <= now)
+        {
+            self.expected.set(self.expected.get() + bytes);
+            queue.granted.insert(*connection, *bytes);
+            queue.connections.remove(connection);
+            again.push(*connection);
+            queue.waiting.pop_front();
+        }
+        again
     }
 }
 
@@ -98,40 +138,62 @@ mod tests {
 
     #[test]
     fn lists_begin_while_their_replies_have_room() {
-        let room = Room::default();
+        let (room, now) = (Room::default(), Instant::now());
         room.note_held(90);
-        assert!(room.has(1000, 100), "it is the only one");
+        assert!(room.may_begin(1, 1000, 100), "it is the only one");
         room.begins(ticket(1), 5);
-        assert!(room.has(5, 100) && !room.has(6, 100));
-        room.wait(7);
+        assert!(room.may_begin(2, 5, 100) && !room.may_begin(7, 6, 100));
+        assert!(room.again(100, now).is_empty(), "what it needs is not there yet");
         room.note_held(101);
         room.came(ticket(1));
-        assert!(room.again(100).is_empty() && !room.has(1, 100));
+        assert!(room.again(100, now).is_empty());
         room.note_held(100);
-        assert_eq!(room.again(100), [7]);
-        assert!(room.again(100).is_empty(), "it was told");
+        assert_eq!(room.again(100, now), [7]);
+        assert!(room.may_begin(7, 6, 100) && !room.may_begin(7, 6, 0), "once");
+    }
+
+    #[test]
+    fn nobody_passes_who_waits_and_what_was_granted_in_vain_is_taken_back() {
+        let (room, now) = (Room::default(), Instant::now());
+        room.begins(ticket(1), 90);
+        assert!(!room.may_begin(7, 20, 100) && !room.may_begin(8, 1, 100));
+        room.came(ticket(1));
+        assert_eq!(room.again(100, now), [7, 8]);
+        // The first is gone.
+        assert!(room.may_begin(8, 1, 100));
+        room.begins(ticket(2), 1);
+        assert!(room.again(100, now).is_empty());
+        room.came(ticket(2));
+        assert_eq!(room.expected.get(), 0);
     }
 
     #[test]
     fn what_is_held_for_those_who_do_not_read_is_not_waited_for() {
-        let room = Room::default();
+        let (room, now) = (Room::default(), Instant::now());
         room.note_held(110);
-        assert_eq!(room.looks_at(Instant::now()), None);
-        room.wait(7);
-        let now = Instant::now();
+        assert_eq!(room.looks_at(now), None);
+        assert!(!room.may_begin(7, 1, 100));
         assert_eq!(room.looks_at(now), Some(now));
         room.look(now, [(60, now)].into_iter());
-        assert!(room.again(100).is_empty());
+        assert!(room.again(100, now).is_empty());
         assert_eq!(room.looks_at(now), Some(now + STUCK));
         room.look(now + STUCK, [(60, now), (50, now + STUCK)].into_iter());
-        assert_eq!(room.again(100), [7]);
+        assert_eq!(room.again(100, now), [7]);
+        assert_eq!(room.looks_at(now), Some(now + 2 * STUCK), "they may get on again");
     }
 
     #[test]
-    fn who_has_waited_longest_goes_first() {
-        let room = Room::default();
-        (0..=BEGUN_A_TURN).for_each(|connection| room.wait(connection));
-        assert!(room.again(100).into_iter().eq(0..BEGUN_A_TURN));
-        assert_eq!(room.again(100), [BEGUN_A_TURN]);
+    fn those_who_hold_much_and_get_on_slowly_hold_no_list_up_for_ever() {
+        let (room, now) = (Room::default(), Instant::now());
+        room.note_held(1000);
+        assert!(!room.may_begin(7, 1, 100) && !room.may_begin(8, 1, 100));
+        assert!(room.again(100, now).is_empty());
+        let later = now + 2 * PATIENCE;
+        assert_eq!(room.again(100, later), [7]);
+        room.may_begin(7, 1, 100);
+        room.begins(ticket(1), 1);
+        assert!(room.again(100, later).is_empty(), "one by one");
+        room.came(ticket(1));
+        assert_eq!(room.again(100, later), [8]);
     }
 }

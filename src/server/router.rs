@@ -244,7 +244,7 @@ impl Router {
                 connection.reads += 1;
                 let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
                 if is_list(&read) {
-                    self.own.room.begins(ticket, connection.list_bytes);
+                    self.own.room.begins(ticket, self.list_bytes(connection));
                 }
                 self.ask(ticket, read, &connection.abandoned);
             }
@@ -264,29 +264,27 @@ impl Router {
     }
 
     /// What lists may bring, all connections together, beside what is held: half of what may be held.
-    fn list_bytes(&self) -> usize {
+    fn lists_bytes(&self) -> usize {
         self.identity.limits.buffered_bytes / 2
     }
 
-    /// Connections whose lists may try again to begin.
+    /// What a connection's next list may bring.
+    fn list_bytes(&self, connection: &Connection) -> usize {
+        connection.list_bytes.min(self.identity.limits.reply_bytes())
+    }
+
+    /// Connections whose lists may begin in the next turn.
     pub fn lists_again(&self) -> Vec<usize> {
-        self.own.room.again(self.list_bytes())
+        self.own.room.again(self.lists_bytes(), Instant::now())
     }
 
     /// Whether a read may begin. A list for whose reply there is no room waits for that.
-    fn may_read(&self, token: usize, connection: &mut Connection, read: &Read) -> bool {
+    fn may_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
         if !is_list(read) {
             return connection.reads < connection.reads_max;
         }
-        if connection.reads >= LISTS_IN_FLIGHT {
-            return false;
-        }
-        let bytes = connection.list_bytes.min(self.identity.limits.reply_bytes());
-        let has_room = self.own.room.has(bytes, self.list_bytes());
-        if !has_room {
-            self.own.room.wait(token);
-        }
-        has_room
+        connection.reads < LISTS_IN_FLIGHT
+            && self.own.room.may_begin(token, self.list_bytes(connection), self.lists_bytes())
     }
 
     fn begin_write(

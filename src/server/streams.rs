@@ -25,7 +25,7 @@ pub struct Client {
     pub end_came: bool,
     /// What it held of the daemon's memory when it was last counted.
     pub counted: usize,
-    /// When it last took some of what it is sent and not all, or sent some of a long line.
+    /// When it last took some of what it is sent and not all, or sent a good piece of a long line.
     pub moved: Instant,
     /// Since when a daemon that stops could send it nothing of what it has for it.
     pub stuck: Option<Instant>,
@@ -83,8 +83,10 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
             let more = count == buffer.len() || flags.contains(ReturnFlags::CTRUNC);
             client.readable = more || client.end_came;
             if client.connection.life == Life::Open {
+                let before = client.connection.lines.held();
                 client.connection.lines.push(&buffer[..count]);
-                if client.connection.lines.held() > KEPT_BYTES {
+                // Byte by byte is no way to get on.
+                if client.connection.lines.held() / KEPT_BYTES > before / KEPT_BYTES {
                     client.moved = Instant::now();
                 }
             }

@@ -17,7 +17,7 @@ use msglogd::error::Code;
 use msglogd::snapshot::Published;
 use msglogd::stats::Stats;
 use msglogd::storage::{Disk, File, Open, Storage};
-use msglogd::store::{self, Folders, Progress, Replayed};
+use msglogd::store::{self, Folders, Progress};
 use msglogd::writer::syncer::{self, Syncer, Work};
 use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToWriter, Writer};
 
@@ -30,8 +30,6 @@ impl Progress for Silence {
     fn say(&mut self, line: &str) {
         panic!("a new store has nothing to say: {line}");
     }
-
-    fn replayed(&mut self, _: Replayed) {}
 }
 
 /// A disk whose syncs of segments, or whose writes of what is no zeros, fail when the test says so.

@@ -13,6 +13,13 @@ fn megabyte() -> String {
     "x".repeat(1_000_000)
 }
 
+/// So many clients that ask this, and do not read the reply.
+fn who_do_not_read(daemon: &Daemon, count: usize, request: &Value) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| daemon.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(request.clone()));
+    clients
+}
+
 #[test]
 fn who_connects_and_hangs_up_again_and_again_holds_nobody_up() {
     let daemon = Daemon::start();
@@ -42,13 +49,7 @@ fn replies_that_many_do_not_read_are_bounded_together_and_each_drop_is_counted_o
     let daemon = Daemon::with(&["--max-buffered", "8M"]);
     let mut honest = daemon.connect();
     honest.ok(json!({"cmd": "kv.set", "key": "large", "value": megabyte()}));
-    let lazy: Vec<Client> = (0..60)
-        .map(|_| {
-            let mut client = daemon.connect();
-            client.send(json!({"cmd": "kv.get", "key": "large"}));
-            client
-        })
-        .collect();
+    let lazy = who_do_not_read(&daemon, 60, &json!({"cmd": "kv.get", "key": "large"}));
     let stats = until("all of them are answered", || {
         let stats = honest.ok(json!({"cmd": "stats"}));
         (stats["reads"]["answered"].as_u64()? >= 60).then_some(stats)
@@ -94,13 +95,7 @@ fn a_list_is_answered_while_others_do_not_read_theirs() {
     let daemon = Daemon::with(&["--max-buffered", "16M"]);
     let mut honest = daemon.connect();
     let list = three_large_messages(&mut honest);
-    let lazy: Vec<Client> = (0..3)
-        .map(|_| {
-            let mut client = daemon.connect();
-            client.send(list.clone());
-            client
-        })
-        .collect();
+    let lazy = who_do_not_read(&daemon, 3, &list);
     until("they hold more than half of what may be buffered", || {
         let stats = honest.ok(json!({"cmd": "stats"}));
         (stats["connections"]["buffered_bytes"].as_u64()? > 8 << 20).then_some(())
@@ -116,13 +111,7 @@ fn who_reads_does_not_pay_for_those_who_hold_much_and_do_not() {
     let daemon = Daemon::with(&["--max-buffered", "16M"]);
     let mut honest = daemon.connect();
     let list = three_large_messages(&mut honest);
-    let lazy: Vec<Client> = (0..5)
-        .map(|_| {
-            let mut client = daemon.connect();
-            client.send(list.clone());
-            client
-        })
-        .collect();
+    let lazy = who_do_not_read(&daemon, 5, &list);
     for _ in 0..3 {
         assert_eq!(honest.ok(list.clone())["messages"].as_array().map(Vec::len), Some(3));
     }
@@ -169,8 +158,7 @@ fn pages_of_many_searches_at_once_are_bounded_together() {
         .collect();
     writer.pipeline(&posts);
     let search = json!({"cmd": "message.search", "text": "\"ipsum dolor\"", "limit": 10_000});
-    let mut many: Vec<Client> = (0..100).map(|_| daemon.connect()).collect();
-    many.iter_mut().for_each(|client| client.send(search.clone()));
+    let _many = who_do_not_read(&daemon, 100, &search);
     until("all of them are answered", || {
         let stats = writer.ok(json!({"cmd": "stats"}));
         (stats["reads"]["answered"].as_u64()? >= 100).then_some(())

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use msglogd::index::files::RunFiles;
 use msglogd::index::run::MAGIC;
 use msglogd::storage::{Open, Storage, read_whole};
-use msglogd::store::{self, Folders, Progress, Replayed};
+use msglogd::store::{self, Folders, Progress};
 use support_in_process as support;
 use support_in_process::memory::Memory;
 
@@ -79,8 +79,6 @@ struct Quiet;
 
 impl Progress for Quiet {
     fn say(&mut self, _: &str) {}
-
-    fn replayed(&mut self, _: Replayed) {}
 }
 
 /// Run files of today: of a store with every type of event, and of its first two segments.

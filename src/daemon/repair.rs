@@ -11,7 +11,7 @@ use crate::maintenance::checkpoint::NEEDLESS;
 use crate::maintenance::repair::{self, Finding, Findings};
 use crate::paths::{for_shell, shell_word};
 use crate::storage::{Disk, Storage};
-use crate::store::{self, Folders, Progress, Replayed};
+use crate::store::{self, Folders, Progress};
 
 /// Repairs the log in `data`, or says what it would do.
 ///
@@ -133,6 +133,4 @@ impl Progress for Quiet {
         // What cannot be told now is told at the end.
         let _ = print(&format!("{line}\n"));
     }
-
-    fn replayed(&mut self, _: Replayed) {}
 }

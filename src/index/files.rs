@@ -80,13 +80,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
 pub type Pause<'p> = dyn FnMut() -> Result<()> + 'p;
 
 /// A file that is being made. Once that is given up it takes no more bytes, and so whoever writes it ends.
-struct Draft {
+struct Unfinished {
     file: Arc<dyn File>,
     /// Why.
     given_up: OnceLock<Error>,
 }
 
-impl Draft {
+impl Unfinished {
     fn ask(&self, pause: &mut Pause<'_>) {
         if self.given_up.get().is_none()
             && let Err(error) = pause()
@@ -100,7 +100,7 @@ impl Draft {
     }
 }
 
-impl File for Draft {
+impl File for Unfinished {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buffer, offset)
     }
@@ -356,12 +356,17 @@ impl RunFiles {
         let synced = bytes >= self.synced_bytes;
         let write = || {
             let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
-            let draft = Arc::new(Draft { file: Arc::clone(&file), given_up: OnceLock::new() });
-            let mut pause = || draft.ask(pause);
-            let mut writer = RunWriter::to_file(Arc::clone(&draft) as _, keys, self.courtesy.begin());
+            let unfinished = Arc::new(Unfinished { file: Arc::clone(&file), given_up: OnceLock::new() });
+            let mut pause = || unfinished.ask(pause);
+            let mut writer = RunWriter::to_file(Arc::clone(&unfinished) as _, keys, self.courtesy.begin());
             let written = fill(&mut writer, &mut pause)
                 .and_then(|meta| writer.into_file(meta, offsets, synced, &mut pause));
-            draft.given_up.get().cloned().map_or(written, Err).map_err(|error| of_file(&temporary, error))?;
+            unfinished
+                .given_up
+                .get()
+                .cloned()
+                .map_or(written, Err)
+                .map_err(|error| of_file(&temporary, error))?;
             self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
             Ok(file)
         };
@@ -461,8 +466,8 @@ mod tests {
             let merged = files.merge(&runs, false, &mut || {
                 asked += 1;
                 let length = |file: Arc<dyn File>| file.length().expect("memory");
-                let draft = files.folder().join(format!("{:020}-{:020}.run.tmp", 1, 2));
-                written = storage.open(&draft, Open::Read).map_or(written, length);
+                let unfinished = files.folder().join(format!("{:020}-{:020}.run.tmp", 1, 2));
+                written = storage.open(&unfinished, Open::Read).map_or(written, length);
                 if asked < fails_at { Ok(()) } else { Err(stop()) }
             });
             (asked, written, merged.map(|_| ()))

@@ -248,13 +248,12 @@ mod tests {
     use super::*;
     use crate::domain::testing;
     use crate::storage::failing::{Call, Failing};
-    use crate::store::{self, Folders, Progress, Replayed};
+    use crate::store::{self, Folders, Progress};
 
     struct Silence;
 
     impl Progress for Silence {
         fn say(&mut self, _: &str) {}
-        fn replayed(&mut self, _: Replayed) {}
     }
 
     #[test]

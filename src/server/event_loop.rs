@@ -390,9 +390,15 @@ impl EventLoop {
         if client.counted <= KEPT_BYTES && held > KEPT_BYTES {
             client.moved = Instant::now();
         }
-        self.buffered = self.buffered + held - std::mem::replace(&mut client.counted, held);
-        router.own.room.note_held(self.buffered);
-        router.stats.buffered_bytes.set(self.buffered as u64);
+        let before = std::mem::replace(&mut client.counted, held);
+        self.set_buffered(router, self.buffered + held - before);
+    }
+
+    /// All clients together hold so much now.
+    fn set_buffered(&mut self, router: &Router, bytes: usize) {
+        self.buffered = bytes;
+        router.own.room.note_held(bytes);
+        router.stats.buffered_bytes.set(bytes as u64);
     }
 
     /// Ends a connection that holds too much. It is told why, behind the line that it has read in part; if that
@@ -419,9 +425,7 @@ impl EventLoop {
         client.connection.leave();
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);
-        self.buffered -= client.counted;
-        router.own.room.note_held(self.buffered);
-        router.stats.buffered_bytes.set(self.buffered as u64);
+        self.set_buffered(router, self.buffered - client.counted);
         self.ready.remove(&token);
         if client.connection.follower.is_some() {
             self.followers.remove(&token);

@@ -244,7 +244,7 @@ impl Router {
                 connection.reads += 1;
                 let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
                 if is_list(&read) {
-                    self.own.room.begins(ticket, self.list_bytes(connection));
+                    self.own.room.begins(ticket, self.may_bring(connection));
                 }
                 self.ask(ticket, read, &connection.abandoned);
             }
@@ -264,18 +264,18 @@ impl Router {
     }
 
     /// What lists may bring, all connections together, beside what is held: half of what may be held.
-    fn lists_bytes(&self) -> usize {
+    fn room_for_lists(&self) -> usize {
         self.identity.limits.buffered_bytes / 2
     }
 
     /// What a connection's next list may bring.
-    fn list_bytes(&self, connection: &Connection) -> usize {
+    fn may_bring(&self, connection: &Connection) -> usize {
         connection.list_bytes.min(self.identity.limits.reply_bytes())
     }
 
     /// Connections whose lists may begin in the next turn.
     pub fn lists_again(&self) -> Vec<usize> {
-        self.own.room.again(self.lists_bytes(), Instant::now())
+        self.own.room.again(self.room_for_lists(), Instant::now())
     }
 
     /// Whether a read may begin. A list for whose reply there is no room waits for that.
@@ -284,7 +284,7 @@ impl Router {
             return connection.reads < connection.reads_max;
         }
         connection.reads < LISTS_IN_FLIGHT
-            && self.own.room.may_begin(token, self.list_bytes(connection), self.lists_bytes())
+            && self.own.room.may_begin(token, self.may_bring(connection), self.room_for_lists())
     }
 
     fn begin_write(
@@ -384,7 +384,7 @@ impl Router {
     /// Takes the size of a list's reply, before the reply.
     pub fn note_list(&self, connection: &mut Connection, answer: &Result<Vec<u8>, Error>) {
         let bytes = answer.as_ref().map_or(0, Vec::len);
-        connection.list_bytes = (2 * bytes).max(LIST_BYTES_LEAST).min(self.identity.limits.reply_bytes());
+        connection.list_bytes = (2 * bytes).max(LIST_BYTES_LEAST);
     }
 
     /// Takes the reply of a read.

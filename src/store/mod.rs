@@ -84,7 +84,7 @@ pub trait Progress {
     fn say(&mut self, line: &str);
 
     /// The log was read back so far.
-    fn replayed(&mut self, so_far: Replayed);
+    fn replayed(&mut self, _so_far: Replayed) {}
 
     /// It gets on with this, and it is not known how long that takes. Called often.
     fn gets_on(&mut self, _with: &'static str) {}

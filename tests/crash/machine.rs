@@ -17,7 +17,7 @@ use msglogd::index::run::Run;
 use msglogd::log::recovery::Failure;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
-use msglogd::store::{self, Folders, Progress, Replayed, Store};
+use msglogd::store::{self, Folders, Progress, Store};
 use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToBackground, ToWriter, Writer};
 use serde_json::{Value, json};
 
@@ -87,8 +87,6 @@ pub struct Quiet;
 
 impl Progress for Quiet {
     fn say(&mut self, _: &str) {}
-
-    fn replayed(&mut self, _: Replayed) {}
 }
 
 /// Opens the store.

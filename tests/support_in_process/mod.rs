@@ -30,7 +30,7 @@ use msglogd::protocol::{reply, request};
 use msglogd::reader;
 use msglogd::snapshot::Snapshot;
 use msglogd::storage::Storage;
-use msglogd::store::{self, Folders, Progress, Replayed, Store};
+use msglogd::store::{self, Folders, Progress, Store};
 use msglogd::time::Timestamp;
 use msglogd::writer::batch::Batch;
 use msglogd::writer::hot::HotValues;
@@ -68,8 +68,6 @@ impl Progress for Silence {
     fn say(&mut self, line: &str) {
         panic!("a start has nothing to say: {line}");
     }
-
-    fn replayed(&mut self, _: Replayed) {}
 }
 
 fn folders() -> Folders {

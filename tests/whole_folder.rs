@@ -226,6 +226,40 @@ fn a_checkpoint_that_nobody_needs_is_told_to_be_made_anew() {
 }
 
 #[test]
+fn a_checkpoint_in_the_place_of_a_run_file_is_damage_of_the_index_that_a_start_heals() {
+    let mut daemon = compacted();
+    let checkpoint = checkpoint(&daemon);
+    let all = files(&daemon.data()).into_keys();
+    let run = all.filter(|path| path.extension().is_some_and(|end| end == "run")).min().expect("a run file");
+    fs::copy(&checkpoint, &run).expect("a copy");
+    let finished = check(&daemon);
+    assert_eq!(finished.code, Some(65), "{finished:?}");
+    assert!(finished.stderr.contains("no part of the index"), "{finished:?}");
+    daemon.launch();
+    let mut client = daemon.connect();
+    assert_eq!(client.ok(json!({"cmd": "kv.list"})).list("keys").len(), 41);
+    assert_eq!(client.ok(json!({"cmd": "kv.get", "key": "k7"}))["value"], "v".repeat(300));
+}
+
+#[test]
+fn an_older_checkpoint_under_the_name_of_a_newer_is_told_of() {
+    let mut daemon = compacted();
+    let old = fs::read(checkpoint(&daemon)).expect("a checkpoint");
+    daemon.launch();
+    let mut client = daemon.connect();
+    for number in 0..100 {
+        client.ok(json!({"cmd": "kv.set", "key": format!("k{}", number % 40), "value": "w".repeat(300)}));
+    }
+    client.ok(json!({"cmd": "log.compact"}));
+    drop(client);
+    daemon.stop();
+    let newer = checkpoint(&daemon);
+    fs::write(&newer, old).expect("a file");
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    assert_refused(&daemon, &newer);
+}
+
+#[test]
 fn a_check_needs_no_lock_and_makes_none() {
     let mut daemon = Daemon::start();
     daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));

@@ -5,9 +5,11 @@
 //! longest is counted against what is left. When one list is far shorter than the others, its postings are
 //! looked up in them instead, each in the one chunk that may hold it.
 
+use super::and::And;
+use super::bitmap::intersect;
 use super::candidates::{changed_since, holds_forms_of};
 use super::chunk::malformed;
-use super::cursor::{And, Boxed, Not};
+use super::cursor::{Boxed, Not};
 use super::postings::List;
 use super::query::Plan;
 use super::source::Source;
@@ -152,7 +154,7 @@ impl Windows {
                 self.one.resize(WINDOW_WORDS, 0);
                 let Windows { one, spare, common } = self;
                 in_window(list, low, &mut |chunk| chunk.mark(low, one, spare))?;
-                common.iter_mut().zip(one).for_each(|(common, one)| *common &= *one);
+                intersect(common, one);
             }
             let Windows { spare, common, .. } = self;
             in_window(longest, low, &mut |chunk| {
@@ -239,7 +241,7 @@ fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<
         let Some(found) = source.postings(&terms[place], Order::Oldest)? else { return Ok(0) };
         parts.push(found);
     }
-    let mut live = Not::of(And::of(parts)?, dead)?;
+    let mut live = Not::of(And::of(parts, Order::Oldest)?, dead)?;
     let mut count = 0;
     while let Some(found) = live.current() {
         count += 1;

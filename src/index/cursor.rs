@@ -1,7 +1,7 @@
 //! Cursors: sets of seqs to walk in one direction, and their combinations.
 //!
 //! A cursor speaks in *ranks*, which ascend in the direction of the walk: the seq itself when the
-//! oldest come first, its complement when the newest do. So AND, OR and NOT are written once.
+//! oldest come first, its complement when the newest do. So AND, OR and NOT are written once. For AND see `and`.
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
@@ -52,6 +52,21 @@ pub trait Cursor {
         }
         Ok(())
     }
+
+    /// Itself as a list that is quicker put into a bitmap than walked, if it is one.
+    fn as_list(&mut self) -> Option<&mut dyn Mark> {
+        None
+    }
+}
+
+/// A list that can be put into a bitmap.
+pub trait Mark {
+    /// Sets the bits of its items among the seqs from `low` on: the lowest bit of the first word is that of `low`.
+    /// Where it stands does not change.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    fn mark(&mut self, low: u64, window: &mut [u64]) -> Result<()>;
 }
 
 /// A cursor of any kind.
@@ -73,6 +88,10 @@ impl Cursor for Boxed<'_> {
     fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {
         self.as_mut().take_before(end, out)
     }
+
+    fn as_list(&mut self) -> Option<&mut dyn Mark> {
+        self.as_mut().as_list()
+    }
 }
 
 /// A cursor in a box, unless it has nothing.
@@ -89,6 +108,8 @@ pub struct Postings<'r> {
     size: OnceCell<u64>,
     /// The seq it stands at.
     current: Option<u64>,
+    /// Whether it was marked, and the list is at some other chunk than that which `current` is in.
+    elsewhere: bool,
     /// Seeks in this chunk so far.
     seeks: usize,
     /// The chunk's postings, ascending, once it was sought in often; those that are not passed are the first
@@ -118,12 +139,22 @@ impl<'r> Postings<'r> {
             Order::Oldest => (OnceCell::new(), chunk.first),
         };
         let current = Some(first);
-        Ok(Some(Postings { run, list, order, size, current, seeks: 0, seqs: Vec::new(), left: 0 }))
+        Ok(Some(Postings {
+            run,
+            list,
+            order,
+            size,
+            current,
+            elsewhere: false,
+            seeks: 0,
+            seqs: Vec::new(),
+            left: 0,
+        }))
     }
 
     /// Goes to the chunk that holds the first item from `seq` on. `false`: there is none.
     fn seek_chunk(&mut self, seq: u64) -> Result<bool> {
-        self.seeks = 0;
+        (self.seeks, self.elsewhere) = (0, false);
         if self.order == Order::Oldest {
             return self.list.seek(seq);
         }
@@ -174,11 +205,29 @@ impl Cursor for Postings<'_> {
             return Ok(());
         }
         let (seq, chunk) = (rank(self.order, target), self.list.chunk());
-        let here = match self.order {
-            Order::Oldest => seq <= chunk.last,
-            Order::Newest => seq >= chunk.first,
-        };
+        let here = !self.elsewhere
+            && match self.order {
+                Order::Oldest => seq <= chunk.last,
+                Order::Newest => seq >= chunk.first,
+            };
         self.current = if here || self.seek_chunk(seq)? { self.in_chunk(seq)? } else { None };
+        Ok(())
+    }
+
+    fn as_list(&mut self) -> Option<&mut dyn Mark> {
+        Some(self)
+    }
+}
+
+impl Mark for Postings<'_> {
+    fn mark(&mut self, low: u64, window: &mut [u64]) -> Result<()> {
+        let end = low.saturating_add(64 * window.len() as u64);
+        self.elsewhere = true;
+        let mut here = self.list.seek(low)?;
+        while here && self.list.chunk().first < end {
+            self.list.mark(low, window, &mut self.seqs)?;
+            here = self.list.chunk().last < end && self.list.advance()?;
+        }
         Ok(())
     }
 }
@@ -349,66 +398,6 @@ impl Cursor for Gathered {
         self.passed =
             first_not(self.passed, |place| self.ranks.get(place).is_some_and(|rank| *rank < target));
         Ok(())
-    }
-}
-
-/// What is in all of them.
-pub struct And<'r> {
-    parts: Vec<Boxed<'r>>,
-    current: Option<u64>,
-}
-
-impl<'r> And<'r> {
-    /// Of at least one part.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn of(mut parts: Vec<Boxed<'r>>) -> Result<Boxed<'r>> {
-        if parts.len() == 1
-            && let Some(only) = parts.pop()
-        {
-            return Ok(only);
-        }
-        // The one with the fewest leads.
-        parts.sort_by_key(Cursor::size);
-        let mut and = And { parts, current: Some(0) };
-        and.seek(0)?;
-        Ok(Box::new(and))
-    }
-}
-
-impl Cursor for And<'_> {
-    fn size(&self) -> u64 {
-        self.parts.first().map_or(0, Cursor::size)
-    }
-
-    fn current(&self) -> Option<u64> {
-        self.current
-    }
-
-    fn seek(&mut self, target: u64) -> Result<()> {
-        if self.current.is_none() {
-            return Ok(());
-        }
-        let mut target = target;
-        'again: loop {
-            for part in &mut self.parts {
-                part.seek(target)?;
-                match part.current() {
-                    None => {
-                        self.current = None;
-                        return Ok(());
-                    }
-                    Some(found) if found > target => {
-                        target = found;
-                        continue 'again;
-                    }
-                    Some(_) => {}
-                }
-            }
-            self.current = Some(target);
-            return Ok(());
-        }
     }
 }
 

@@ -266,6 +266,13 @@ impl RunFiles {
         let shown = path.display().to_string();
         let file = self.storage.open(&path, Open::Read).map_err(|error| unreadable(&path, &error))?;
         let run = Run::open(file, &shown, &self.cache, synced)?;
+        if run.meta().checkpoint {
+            return Err(Error::corrupt(
+                shown,
+                0,
+                "it is a checkpoint of the table, and no part of the index",
+            ));
+        }
         // So that the log behind it can be found, too.
         run.place(run.meta().last)?;
         if run.meta().first != first {

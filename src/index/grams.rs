@@ -12,8 +12,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::convert::Infallible;
 
+use super::and::And;
 use super::block::common_prefix;
-use super::cursor::{And, Boxed, Or, Postings};
+use super::cursor::{Boxed, Or, Postings};
 use super::postings_writer::PostingsWriter;
 use super::run::Run;
 use super::run_writer::RunWriter;
@@ -258,7 +259,7 @@ pub fn groups<'r>(run: &'r Run, part: &[u8]) -> Result<Option<Boxed<'r>>> {
         let Some(found) = open(run, gram)? else { return Ok(None) };
         all.push(Box::new(found));
     }
-    And::of(all).map(Some)
+    And::of(all, Order::Oldest).map(Some)
 }
 
 /// Adds the groups with words that may be cut to others.

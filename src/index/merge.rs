@@ -68,6 +68,7 @@ pub(super) fn meta_of(runs: &[Arc<Run>]) -> Option<Meta> {
         changed: None,
         edits: runs.iter().any(|run| run.meta().edits),
         grams: false,
+        checkpoint: false,
         counts: last.counts,
         keys: 0,
         removed: 0,

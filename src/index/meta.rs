@@ -29,6 +29,8 @@ pub struct Meta {
     pub edits: bool,
     /// Whether it has the grams of its words; set when it is written.
     pub grams: bool,
+    /// Whether it is no part of the index but the table's checkpoint, which knows of no message or record.
+    pub checkpoint: bool,
     /// The counts of the table as of the last seq.
     pub counts: Counts,
     /// How many keys of the table and terms it holds; set when it is written.
@@ -57,7 +59,10 @@ impl Meta {
             self.last_at.0,
             low,
             high,
-            u64::from(self.edits) | u64::from(self.grams) << 1 | self.removed << 2,
+            u64::from(self.edits)
+                | u64::from(self.grams) << 1
+                | u64::from(self.checkpoint) << 2
+                | self.removed << 3,
             self.keys,
         ] {
             write_varint(out, number);
@@ -70,7 +75,8 @@ impl Meta {
         let (first, last, dense_from, generation) = (next()?, next()?, next()?, next()?);
         let (first_at, last_at) = (Timestamp(next()?), Timestamp(next()?));
         let (low, high, flags, keys) = (next()?, next()?, next()?, next()?);
-        let (edits, grams, removed) = (flags & 1 == 1, flags & 2 == 2, flags >> 2);
+        let (edits, grams, checkpoint, removed) =
+            (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0, flags >> 3);
         let changed = high.checked_sub(1).map(|high| (low, high));
         let counts = Counts::read(bytes)?;
         Some(Meta {
@@ -83,6 +89,7 @@ impl Meta {
             changed,
             edits,
             grams,
+            checkpoint,
             counts,
             keys,
             removed,

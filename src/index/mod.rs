@@ -11,9 +11,12 @@
 //! - `terms` says which terms a message has; `tail` holds those of the newest events, in memory.
 //! - `files` is the folder of run files; `levels` says when some become one.
 //! - `rebuild` makes the run of a part of the log that was compacted.
-//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor`, `union`,
-//!   `query` and `candidates` walk postings for a search; `count` counts without walking.
+//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor`, `and`, `union`,
+//!   `query` and `candidates` walk postings for a search; `count` counts without walking; `bitmap` is what
+//!   both use where lists are long.
 
+pub mod and;
+pub mod bitmap;
 pub mod block;
 mod block_index;
 pub mod cache;

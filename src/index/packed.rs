@@ -5,11 +5,12 @@
 //! is a one behind as many zeros as it has more than the number before.
 
 /// How many low bits numbers below `span` have, `count` of them.
-fn low_bits(count: usize, span: u64) -> u32 {
+pub(super) fn low_bits(count: usize, span: u64) -> u32 {
     (span / count.max(1) as u64).checked_ilog2().unwrap_or(0)
 }
 
-fn low_bytes(count: usize, low: u32) -> usize {
+/// Bytes of the low bits of `count` numbers.
+pub(super) fn low_bytes(count: usize, low: u32) -> usize {
     (count * low as usize).div_ceil(8)
 }
 
@@ -24,7 +25,7 @@ pub fn bytes(count: usize, span: u64) -> usize {
     low_bytes(count, low) + high.div_ceil(8)
 }
 
-/// Appends `numbers`, which ascend and are below `span`.
+/// Appends `numbers`, which are below `span` and ascend, or stay as they are.
 pub fn write(numbers: impl ExactSizeIterator<Item = u64>, span: u64, out: &mut Vec<u8>) {
     let count = numbers.len();
     let start = out.len();

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::cursor::{And, Boxed, Less, Or};
+use super::and::And;
+use super::cursor::{Boxed, Less, Or};
 use super::pairs::bits_of;
 use super::source::Source;
 use super::tail::view::Words;
@@ -38,7 +39,9 @@ enum Piece {
 /// to look up.
 const TELLING_CHARACTERS: usize = 4;
 /// Texts that are read in the time that it takes to look through a window of pairs.
-const TEXTS_A_WINDOW: u64 = 16;
+const TEXTS_A_WINDOW: u64 = 4;
+/// How many times as often words that are asked for together are in one message as they were by chance.
+const TOGETHER: u64 = 16;
 /// The beginning or end of a word that is shorter than this is one of so many words that it tells little
 /// beside the rest of a substring.
 const PIECE_CHARACTERS: usize = 3;
@@ -167,7 +170,7 @@ impl Plan {
             let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
             parts.push(found);
         }
-        if self.adjacent != 0 && !edit && pays(source, &parts) {
+        if self.adjacent != 0 && !edit && pays(source, &parts)? {
             let Some(found) = source.adjacent(self.adjacent, order)? else { return Ok(None) };
             if parts.is_empty() {
                 parts.extend(source.postings(&term(Kind::Message, edit, b""), order)?);
@@ -180,7 +183,7 @@ impl Plan {
             };
             parts.push(all);
         }
-        Ok(Some(Less { wanted: And::of(parts)?, excluded }))
+        Ok(Some(Less { wanted: And::of(parts, order)?, excluded }))
     }
 }
 
@@ -269,14 +272,14 @@ fn phrase_cursor<'r>(
         let Some(found) = found else { return Ok(None) };
         parts.push(found);
     }
-    if !edit && phrase.words.len() > 1 && pays(source, &parts) {
+    if !edit && phrase.words.len() > 1 && pays(source, &parts)? {
         let words: Vec<&str> = phrase.words.iter().map(String::as_str).collect();
         let Some(found) = source.adjacent(bits_of(&words, true, !phrase.prefix), order)? else {
             return Ok(None);
         };
         parts.push(found);
     }
-    Ok(Some(And::of(parts)?))
+    Ok(Some(And::of(parts, order)?))
 }
 
 /// The words of a phrase less those that others before them tell, and of each whether it only begins a word.
@@ -291,8 +294,17 @@ fn looked_up(phrase: &Phrase) -> impl Iterator<Item = (&str, bool)> {
 
 /// Whether looking through the pairs of a piece of the index costs less than reading the texts that may
 /// have all parts.
-fn pays(source: Source<'_>, parts: &[Boxed<'_>]) -> bool {
-    least(parts) > TEXTS_A_WINDOW * source.windows()
+fn pays(source: Source<'_>, parts: &[Boxed<'_>]) -> Result<bool> {
+    let most = TEXTS_A_WINDOW * source.windows();
+    if least(parts) <= most {
+        return Ok(false);
+    }
+    // As many as have all parts by chance, and some more, since what is asked for together often is together.
+    let messages = source.count(&term(Kind::Message, false, b""))?.max(1);
+    let mut sizes: Vec<u64> = parts.iter().map(|part| part.size().min(messages)).collect();
+    sizes.sort_unstable();
+    let by_chance = sizes.iter().fold(messages, |all, size| all.saturating_mul(*size) / messages);
+    Ok(by_chance.saturating_mul(TOGETHER) > most)
 }
 
 /// The size of the smallest part.

@@ -25,6 +25,7 @@ use super::cache::BlockCache;
 use super::filter::{self, Filter};
 pub use super::meta::Meta;
 use super::pairs::rows::{self, CHECKSUM_BYTES, Piece, Window, columns_of};
+use super::pairs::starts::Starts;
 use super::places;
 use super::run_writer::EachOffsets;
 use super::terms::is_of_grams;
@@ -32,7 +33,7 @@ use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN07";
+pub const MAGIC: &[u8; 8] = b"MLGRUN08";
 
 /// Whether these bytes of a run file end as another version of this program ends one.
 #[must_use]
@@ -52,6 +53,14 @@ const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 /// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.
 #[derive(Default)]
 pub struct Block(Arc<[u8]>);
+
+impl Block {
+    /// Of bytes with a checksum behind them.
+    #[cfg(test)]
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Block(bytes.into())
+    }
+}
 
 impl std::ops::Deref for Block {
     type Target = [u8];
@@ -245,6 +254,13 @@ impl Run {
         &self.windows
     }
 
+    /// Where the columns of a window begin.
+    pub(super) fn starts(&self, window: Window) -> Result<Starts> {
+        let starts = self.piece(window.starts(), true)?;
+        Starts::new(starts, window.columns as usize, window.reach.saturating_add(1))
+            .ok_or_else(unreadable_window)
+    }
+
     /// The messages that its events edited, or those that they deleted.
     pub(super) fn changed(&self, deleted: bool) -> &Listing {
         &self.changed[usize::from(deleted)]
@@ -395,16 +411,13 @@ impl Run {
     pub(super) fn each_column(&self, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
         let mut before = self.meta.first;
         for window in &self.windows {
-            let pieces: Result<Vec<Block>> = window.pieces().map(|piece| self.read_block(piece)).collect();
-            let pieces = pieces?;
-            let pieces: Vec<&[u8]> = pieces.iter().map(|block| &**block).collect();
-            let malformed =
-                || Error::new(Code::Internal, "a window of pairs cannot be read: please report this");
-            let columns = columns_of(*window, &pieces).ok_or_else(malformed)?;
-            // Those without bits were put in to fill gaps.
-            for (seq, bits) in columns.into_iter().filter(|(_, bits)| *bits != 0) {
+            let rows: Result<Vec<Block>> = (0..64).map(|bit| self.read_block(window.row(bit))).collect();
+            let rows = rows?;
+            let rows: Vec<&[u8]> = rows.iter().map(|row| &**row).collect();
+            let columns = columns_of(*window, &rows, &self.starts(*window)?).ok_or_else(unreadable_window)?;
+            for (seq, bits) in columns {
                 if seq < before || seq > self.meta.last {
-                    return Err(malformed());
+                    return Err(unreadable_window());
                 }
                 before = seq;
                 each(seq, bits)?;
@@ -412,6 +425,10 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn unreadable_window() -> Error {
+    Error::new(Code::Internal, "a window of pairs cannot be read: please report this")
 }
 
 /// An offset in a block of them, and the next one: the last one of a block does not know where the next

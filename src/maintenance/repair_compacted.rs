@@ -257,7 +257,12 @@ impl<'p> Part<'p> {
             Ok(true)
         })?;
         let generation = self.compacted.generation + 1;
-        out.into_file(Meta { generation, counts: table.counts(), ..meta }, &[], true, &mut || {})
+        out.into_file(
+            Meta { generation, checkpoint: true, counts: table.counts(), ..meta },
+            &[],
+            true,
+            &mut || {},
+        )
     }
 
     /// Folds what is left into an empty table.

@@ -143,6 +143,7 @@ impl Rewriter {
             last: plan.last,
             dense_from: plan.last + 1,
             generation: plan.generation,
+            checkpoint: true,
             first_at: snapshot.first_at(),
             last_at: snapshot.last_at,
             counts: snapshot.counts(),

@@ -60,8 +60,16 @@ pub fn open_checkpoint(
     // It is read once, from end to end: nothing is worth keeping.
     let shown = path.display().to_string();
     let mut check = || {
-        let run = Run::open(Arc::clone(&file), &shown, &Arc::default(), true);
-        run.and_then(|run| run.verify(moved).map(|()| run))
+        let run = Run::open(Arc::clone(&file), &shown, &Arc::default(), true)?;
+        let meta = run.meta();
+        if !meta.checkpoint || (meta.last, meta.generation) != (compacted.last, compacted.generation) {
+            return Err(Error::corrupt(
+                shown.as_str(),
+                0,
+                "it is of another part of the log than its name says",
+            ));
+        }
+        run.verify(moved).map(|()| run)
     };
     let checked = match check() {
         Ok(run) => return Ok(run),

@@ -1,10 +1,12 @@
 //! Walks the messages that may have pairs next to each other.
 
-use super::rows::{SAMPLE_COLUMNS, STEP_BLOCK, Window};
+use super::rows::Window;
+use super::starts::Starts;
 use crate::domain::command::Order;
 use crate::error::Result;
+use crate::index::bitmap::{highest, lowest};
 use crate::index::cursor::{Cursor, rank};
-use crate::index::run::{Block, Run};
+use crate::index::run::Run;
 
 /// The messages of a run whose columns have all of some bits.
 pub struct Adjacent<'r> {
@@ -23,9 +25,8 @@ struct Loaded {
     end: u64,
     /// A bit for each column that has all of the bits.
     matches: Vec<u64>,
-    samples: Vec<u32>,
-    /// A block of steps, and which.
-    steps: Option<(usize, Block)>,
+    /// Where its columns begin, once that was asked for.
+    starts: Option<Starts>,
 }
 
 impl<'r> Adjacent<'r> {
@@ -112,114 +113,52 @@ impl Loaded {
                 matches.iter_mut().zip(words).for_each(|(all, one)| *all &= one);
             }
         }
-        Ok(Loaded { number, window, end: end.max(window.first), matches, samples: Vec::new(), steps: None })
+        Ok(Loaded { number, window, end: end.max(window.first), matches, starts: None })
+    }
+
+    /// Where its columns begin; `None` when none of them matches.
+    fn starts(&mut self, run: &Run) -> Result<Option<&Starts>> {
+        if self.starts.is_none() && self.matches.iter().any(|word| *word != 0) {
+            self.starts = Some(run.starts(self.window)?);
+        }
+        Ok(self.starts.as_ref())
     }
 
     /// The newest message up to `seq` in a column that matches.
     fn newest(&mut self, run: &Run, seq: u64) -> Result<Option<u64>> {
-        if self.matches.iter().all(|word| *word == 0) {
-            return Ok(None);
-        }
-        let here = self.last_from(run, seq)?;
-        let Some(column) = highest(&self.matches, here + 1) else { return Ok(None) };
-        Ok(Some(self.end_of(run, column)?.min(seq)))
+        let wanted = seq.saturating_sub(self.window.first);
+        let Some(here) = self.starts(run)?.map(|starts| starts.last_from(wanted)) else { return Ok(None) };
+        let found = highest(&self.matches, here + 1);
+        Ok(found.map(|column| self.last_of(column).min(seq)))
     }
 
     /// The oldest message from `seq` on in a column that matches.
     fn oldest(&mut self, run: &Run, seq: u64) -> Result<Option<u64>> {
-        if self.matches.iter().all(|word| *word == 0) {
-            return Ok(None);
-        }
-        let mut from = match seq.checked_sub(1) {
-            Some(before) if before >= self.window.first => self.last_from(run, before)?,
-            _ => 0,
-        };
+        let before = seq.checked_sub(1).and_then(|before| before.checked_sub(self.window.first));
+        let Some(starts) = self.starts(run)? else { return Ok(None) };
+        let mut from = before.map_or(0, |before| starts.last_from(before));
         while let Some(column) = lowest(&self.matches, from) {
-            if self.end_of(run, column)? >= seq {
-                return Ok(Some(self.start_of(run, column)?.max(seq)));
+            if self.last_of(column) >= seq {
+                return Ok(Some(self.first_of(column).max(seq)));
             }
             from = column + 1;
         }
         Ok(None)
     }
 
-    /// The last column whose seq is not larger; the first if there is none.
-    fn last_from(&mut self, run: &Run, seq: u64) -> Result<usize> {
-        if self.samples.is_empty() {
-            let samples = run.piece(self.window.sample_piece(), true)?;
-            self.samples.extend(samples.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)));
-        }
-        let wanted = seq.saturating_sub(self.window.first);
-        let sample = self.samples.partition_point(|start| u64::from(*start) <= wanted).saturating_sub(1);
-        let mut at = u64::from(self.samples.get(sample).copied().unwrap_or(0));
-        let mut column = sample * SAMPLE_COLUMNS;
-        for step in self.steps(run, column)?.iter().skip(1) {
-            at += u64::from(*step);
-            if at > wanted {
-                break;
-            }
-            column += 1;
-        }
-        Ok(column)
-    }
-
-    /// The steps from a sampled column up to the next one.
-    fn steps(&mut self, run: &Run, column: usize) -> Result<&[u8]> {
-        let number = column / STEP_BLOCK;
-        let known = self.steps.take().filter(|(known, _)| *known == number);
-        let block = match known {
-            Some(block) => block,
-            None => (number, run.piece(self.window.steps(column), true)?),
-        };
-        let (_, block) = self.steps.insert(block);
-        let start = column % STEP_BLOCK;
-        Ok(block.get(start..block.len().min(start + SAMPLE_COLUMNS)).unwrap_or_default())
-    }
-
     /// The seq of a column.
-    fn start_of(&mut self, run: &Run, column: usize) -> Result<u64> {
-        let sample = column / SAMPLE_COLUMNS;
-        let start = u64::from(self.samples.get(sample).copied().unwrap_or(0));
-        let first = self.window.first;
-        let steps = self.steps(run, sample * SAMPLE_COLUMNS)?;
-        let further: u64 =
-            steps.iter().take(column % SAMPLE_COLUMNS + 1).skip(1).map(|step| u64::from(*step)).sum();
-        Ok(first.saturating_add(start + further))
+    fn first_of(&self, column: usize) -> u64 {
+        self.window.first + self.starts.as_ref().map_or(0, |starts| starts.start(column))
     }
 
     /// The last seq that a column stands for.
-    fn end_of(&mut self, run: &Run, column: usize) -> Result<u64> {
+    fn last_of(&self, column: usize) -> u64 {
+        let first = self.first_of(column);
         if column + 1 >= self.window.columns as usize {
-            return Ok(self.end.max(self.start_of(run, column)?));
+            return self.end.max(first);
         }
-        let start = self.start_of(run, column)?;
-        Ok(self.start_of(run, column + 1)?.saturating_sub(1).max(start))
+        self.first_of(column + 1).saturating_sub(1).max(first)
     }
-}
-
-/// The highest bit that is set below `end`.
-fn highest(words: &[u64], end: usize) -> Option<usize> {
-    let end = end.min(64 * words.len());
-    let (whole, part) = (end / 64, end % 64);
-    if part > 0
-        && let cut = words[whole] & ((1 << part) - 1)
-        && cut != 0
-    {
-        return Some(64 * whole + cut.ilog2() as usize);
-    }
-    let word = words[..whole].iter().rposition(|word| *word != 0)?;
-    Some(64 * word + words[word].ilog2() as usize)
-}
-
-/// The lowest bit that is set at `start` or above.
-fn lowest(words: &[u64], start: usize) -> Option<usize> {
-    let (whole, part) = (start / 64, start % 64);
-    let cut = words.get(whole)? & (u64::MAX << part);
-    if cut != 0 {
-        return Some(64 * whole + cut.trailing_zeros() as usize);
-    }
-    let word = whole + 1 + words[whole + 1..].iter().position(|word| *word != 0)?;
-    Some(64 * word + words[word].trailing_zeros() as usize)
 }
 
 #[cfg(test)]

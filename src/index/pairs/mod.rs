@@ -14,12 +14,14 @@
 //! Search", 2017): a *row* has one bit of each of many columns, and a search reads only the rows of its own
 //! bits, 32,768 columns at once. See `rows`.
 //!
-//! - `columns` makes columns of messages; `rows` turns, writes and reads them.
+//! - `columns` makes columns of messages; `rows` turns, writes and reads them; `starts` says of which messages
+//!   they are.
 //! - `cursor` walks the messages whose columns have some bits.
 
 pub mod columns;
 pub mod cursor;
 pub mod rows;
+pub mod starts;
 
 /// What is known of the characters on one side of a pair, from the border between the words on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

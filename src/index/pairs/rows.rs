@@ -3,9 +3,9 @@
 //! ```text
 //! window:  of up to 32,768 columns
 //!   row ---- 64 times, one for each bit: a bit for each column, lowest first, in whole u64s LE; CRC-32
-//!   samples  for every 64th column its seq less the window's first, u32 LE; CRC-32
-//!   steps -- for each column what its seq has more than the one before, u8, 4,096 to a block; CRC-32 each
-//! table:   per window: its first seq less the one before, how many columns, its place: varints
+//!   starts   for each column its seq less the window's first, as `packed` writes them; CRC-32
+//! table:   per window: its first seq less the one before, how many columns, its place, and what the last column's
+//!          seq has more than the first's: varints
 //! ```
 //!
 //! A column stands for the messages from its seq up to the one before the next column's, or for the first
@@ -14,16 +14,15 @@
 use crate::codec::{read_varint, write_varint};
 
 use super::columns::FULL_BITS;
+use super::starts::Starts;
+use crate::index::packed;
 
 /// Columns in a window.
 const WINDOW_COLUMNS: usize = 1 << 15;
-/// Columns from one sample to the next.
-pub(super) const SAMPLE_COLUMNS: usize = 64;
-/// Steps in a block.
-pub(super) const STEP_BLOCK: usize = 4096;
-/// Columns without bits that may be put in where no message is for long; a window costs more.
-const FILLERS: u64 = 64;
-const STEP_MOST: u64 = u8::MAX as u64;
+/// Seqs that a column may stand for: for so many a search has to look whether they are messages at all.
+const MESSAGES_MOST: u64 = 255;
+/// Where no message is for so long, a window of its own costs less than what all columns of one take more.
+const FAR: u64 = 1 << 20;
 /// What stands behind each piece of a run file.
 pub(in crate::index) const CHECKSUM_BYTES: usize = 4;
 
@@ -36,6 +35,8 @@ pub struct Window {
     pub columns: u32,
     /// Where it begins in the file.
     pub place: u64,
+    /// What the seq of its last column has more than that of its first.
+    pub reach: u64,
 }
 
 /// A checked piece of the file: where it begins, and its length less its checksum.
@@ -46,54 +47,39 @@ impl Window {
         (self.columns as usize).div_ceil(64) * 8
     }
 
-    fn samples(self) -> usize {
-        (self.columns as usize).div_ceil(SAMPLE_COLUMNS)
-    }
-
     /// A row.
     #[must_use]
     pub fn row(self, bit: u32) -> Piece {
         (self.place + u64::from(bit) * (self.row_bytes() + CHECKSUM_BYTES) as u64, self.row_bytes())
     }
 
-    /// The samples.
+    /// Where its columns begin; see `starts`.
     #[must_use]
-    pub fn sample_piece(self) -> Piece {
-        (self.row(64).0, 4 * self.samples())
-    }
-
-    /// The block of steps that holds a column's.
-    #[must_use]
-    pub fn steps(self, column: usize) -> Piece {
-        let (samples, length) = self.sample_piece();
-        let block = column / STEP_BLOCK;
-        let start = samples + (length + CHECKSUM_BYTES + block * (STEP_BLOCK + CHECKSUM_BYTES)) as u64;
-        (start, STEP_BLOCK.min(self.columns as usize - block * STEP_BLOCK))
+    pub fn starts(self) -> Piece {
+        (self.row(64).0, packed::bytes(self.columns as usize, self.reach.saturating_add(1)))
     }
 
     /// Where it ends in the file. `None` when there is no such place.
     #[must_use]
     pub fn end(self) -> Option<u64> {
-        let pieces = Window { place: 0, ..self }.pieces();
-        let bytes: u64 = pieces.map(|(_, length)| (length + CHECKSUM_BYTES) as u64).sum();
-        self.place.checked_add(bytes)
+        let (start, length) = Window { place: 0, ..self }.starts();
+        self.place.checked_add(start + (length + CHECKSUM_BYTES) as u64)
     }
 
     /// All of its pieces, in order.
     pub fn pieces(self) -> impl Iterator<Item = Piece> {
-        let rows = (0..64).map(move |bit| self.row(bit));
-        let blocks = (0..self.columns as usize).step_by(STEP_BLOCK).map(move |column| self.steps(column));
-        rows.chain([self.sample_piece()]).chain(blocks)
+        (0..64).map(move |bit| self.row(bit)).chain([self.starts()])
     }
 }
 
 /// Appends the table.
 pub fn write_table(windows: &[Window], out: &mut Vec<u8>) {
     let mut before = 0;
-    for Window { first, columns, place } in windows {
+    for Window { first, columns, place, reach } in windows {
         write_varint(out, first - before);
         write_varint(out, u64::from(*columns));
         write_varint(out, *place);
+        write_varint(out, *reach);
         before = *first;
     }
 }
@@ -106,10 +92,11 @@ pub fn read_table(mut bytes: &[u8]) -> Option<Vec<Window>> {
         first = first.checked_add(read_varint(&mut bytes)?)?;
         let columns = u32::try_from(read_varint(&mut bytes)?).ok()?;
         let place = read_varint(&mut bytes)?;
-        if columns == 0 || columns as usize > WINDOW_COLUMNS {
+        let reach = read_varint(&mut bytes)?;
+        if columns == 0 || columns as usize > WINDOW_COLUMNS || first.checked_add(reach).is_none() {
             return None;
         }
-        windows.push(Window { first, columns, place });
+        windows.push(Window { first, columns, place, reach });
     }
     Some(windows)
 }
@@ -146,7 +133,7 @@ impl RowsWriter {
         if let [bits] = held.as_slice() {
             match &mut self.open {
                 Some((first, open))
-                    if (*open | bits).count_ones() <= FULL_BITS && seq - *first < STEP_MOST =>
+                    if (*open | bits).count_ones() <= FULL_BITS && seq - *first < MESSAGES_MOST =>
                 {
                     *open |= bits;
                 }
@@ -170,19 +157,9 @@ impl RowsWriter {
     }
 
     fn push(&mut self, seq: u64, bits: u64, place: u64, out: &mut Vec<u8>) {
-        if let Some(mut last) = self.seqs.last().copied() {
-            let fillers = (seq - last).saturating_sub(1) / STEP_MOST;
-            if self.seqs.len() + usize::try_from(fillers).unwrap_or(WINDOW_COLUMNS) >= WINDOW_COLUMNS
-                || fillers > FILLERS
-            {
-                self.finish_window(place, out);
-            } else {
-                for _ in 0..fillers {
-                    last += STEP_MOST;
-                    self.seqs.push(last);
-                    self.bits.push(0);
-                }
-            }
+        let far = self.seqs.last().is_some_and(|last| seq - last > FAR);
+        if self.seqs.len() >= WINDOW_COLUMNS || far {
+            self.finish_window(place, out);
         }
         self.seqs.push(seq);
         self.bits.push(bits);
@@ -192,10 +169,11 @@ impl RowsWriter {
     fn finish_window(&mut self, place: u64, out: &mut Vec<u8>) {
         let Some(first) = self.seqs.first().copied() else { return };
         let columns = u32::try_from(self.seqs.len()).unwrap_or(0);
-        self.windows.push(Window { first, columns, place: place + out.len() as u64 });
+        let reach = self.seqs.last().map_or(0, |last| last - first);
+        self.windows.push(Window { first, columns, place: place + out.len() as u64, reach });
         self.bits.resize(self.bits.len().next_multiple_of(64), 0);
         turn(&mut self.bits);
-        let mut piece = Vec::with_capacity(STEP_BLOCK);
+        let mut piece = Vec::with_capacity(WINDOW_COLUMNS / 8);
         for row in 0..64 {
             piece.clear();
             self.bits
@@ -206,19 +184,8 @@ impl RowsWriter {
             write_piece(&piece, out);
         }
         piece.clear();
-        for seq in self.seqs.iter().step_by(SAMPLE_COLUMNS) {
-            piece.extend_from_slice(&u32::try_from(seq - first).unwrap_or(u32::MAX).to_le_bytes());
-        }
+        packed::write(self.seqs.iter().map(|seq| seq - first), reach.saturating_add(1), &mut piece);
         write_piece(&piece, out);
-        let mut before = first;
-        for block in self.seqs.chunks(STEP_BLOCK) {
-            piece.clear();
-            for seq in block {
-                piece.push(u8::try_from(seq - before).unwrap_or(u8::MAX));
-                before = *seq;
-            }
-            write_piece(&piece, out);
-        }
         self.bits.clear();
         self.seqs.clear();
     }
@@ -238,10 +205,9 @@ pub fn write_piece(piece: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&crc32fast::hash(piece).to_le_bytes());
 }
 
-/// Columns and seqs of a window again, from its pieces: rows, samples, blocks of steps.
+/// Columns and seqs of a window again, from its rows and its starts.
 #[must_use]
-pub fn columns_of(window: Window, pieces: &[&[u8]]) -> Option<Vec<(u64, u64)>> {
-    let (rows, others) = pieces.split_at_checked(64)?;
+pub fn columns_of(window: Window, rows: &[&[u8]], starts: &Starts) -> Option<Vec<(u64, u64)>> {
     let words = window.row_bytes() / 8;
     let mut bits = vec![0; 64 * words];
     for (bit, row) in rows.iter().enumerate() {
@@ -250,13 +216,8 @@ pub fn columns_of(window: Window, pieces: &[&[u8]]) -> Option<Vec<(u64, u64)>> {
         }
     }
     turn(&mut bits);
-    let mut seq = window.first;
-    let steps = others.iter().skip(1).flat_map(|block| block.iter());
-    let columns = steps.zip(bits).map(|(step, bits)| {
-        seq = seq.saturating_add(u64::from(*step));
-        (seq, bits)
-    });
-    Some(columns.collect())
+    let columns = bits.into_iter().take(window.columns as usize).enumerate();
+    columns.map(|(column, bits)| Some((window.first.checked_add(starts.start(column))?, bits))).collect()
 }
 
 /// Turns 64 by 64 bits at a time: bit `b` of word `w` becomes bit `w` of word `b` (Warren: "Hacker's
@@ -281,6 +242,7 @@ fn turn(words: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::run::Block;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -301,7 +263,10 @@ mod tests {
                 assert_eq!(crc32fast::hash(piece).to_le_bytes(), checksum);
                 pieces.push(piece);
             }
-            all.extend(columns_of(window, &pieces).expect("a window"));
+            let starts = pieces.pop().expect("starts");
+            let block = Block::of([starts, &[0; CHECKSUM_BYTES]].concat());
+            let starts = Starts::new(block, window.columns as usize, window.reach + 1).expect("starts");
+            all.extend(columns_of(window, &pieces, &starts).expect("a window"));
         }
         all
     }
@@ -329,7 +294,7 @@ mod tests {
                 let (_, over) = starts.range(..=seq).next_back().expect("a column at or before");
                 prop_assert!(over.iter().any(|own| own & bits == *bits), "{seq}");
             }
-            prop_assert!(read.len() <= columns.len() + 300 * 65);
+            prop_assert!(read.len() <= columns.len());
         }
 
         #[test]

@@ -197,15 +197,28 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Characters of a name that an error shows: a formula's id, which is the longest that people copy, is shown whole.
+const SHOWN_CHARACTERS: usize = 64;
+
 /// As much of a name that a client sent as an error shows.
 #[must_use]
 pub fn shown(name: &str) -> String {
-    name.chars().take(60).collect()
+    match name.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}\u{2026}", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_and_that_is_shown() {
+        let name = "\u{e9}".repeat(64);
+        assert_eq!(shown(&name), name);
+        assert_eq!(shown(&format!("{name}ab")), format!("{name}\u{2026}"));
+    }
 
     #[test]
     fn every_code_has_one_name_and_every_name_one_code() {

@@ -119,13 +119,18 @@ impl Lines {
                 return Next::TooLong;
             }
             let line = &self.bytes[start..end];
-            if line.iter().all(u8::is_ascii_whitespace) {
+            if line.iter().all(|byte| is_white_space(*byte)) {
                 continue;
             }
             let length = line.strip_suffix(b"\r").unwrap_or(line).len();
             return Next::Line(&self.bytes[start..start + length]);
         }
     }
+}
+
+/// White space as JSON has it: a line of anything else has to be answered, if only with an error.
+fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 #[cfg(test)]

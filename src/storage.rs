@@ -1,6 +1,8 @@
 //! The one door to files. Log, runs and manifest go through [`Storage`] and [`File`], so that a
 //! test can put a twin behind them that fails, tears or forgets any single call.
 
+pub mod folder;
+
 use std::cell::Cell;
 use std::fs;
 use std::io;

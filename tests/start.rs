@@ -182,6 +182,46 @@ fn a_socket_passed_by_systemd_is_served_and_left_in_place() {
     assert_eq!(socket.metadata().expect("the file belongs to systemd").ino(), inode);
 }
 
+#[test]
+fn a_passed_socket_that_does_not_listen_ends_the_start() {
+    let folder = TempDir::new();
+    let (connected, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let mut command = Command::new("sh");
+    command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null"]);
+    command.arg(msglogd().get_program()).arg("--data").arg(folder.join("data"));
+    let finished = finish(command.stdin(Stdio::from(OwnedFd::from(connected))));
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    assert!(finished.stderr.contains("does not listen"), "{finished:?}");
+}
+
+#[test]
+fn a_socket_whose_queue_is_full_is_one_that_somebody_has() {
+    let daemon = Daemon::stopped(&[]);
+    let listener = UnixListener::bind(daemon.socket()).expect("a socket");
+    rustix::net::listen(&listener, 0).expect("it listens already");
+    let _waits =
+        std::os::unix::net::UnixStream::connect(daemon.socket()).expect("the only one that may wait");
+    let finished = daemon.fails_to_start();
+    assert_eq!(finished.code, Some(75), "{finished:?}");
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_told_of_as_a_full_disk_is() {
+    let folder = TempDir::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 600; exec \"$0\" \"$@\""]);
+    command.arg(msglogd().get_program()).arg("--data").arg(folder.join("data"));
+    command.arg("--socket").arg(folder.join("s")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("msglogd starts");
+    let connect = || Client::connect(&folder.join("s")).ok();
+    let mut client = until("it listens", connect);
+    client.refused(json!({"cmd": "kv.set", "key": "k", "value": "v".repeat(700_000)}), "read_only");
+    client.ok(json!({"cmd": "ping"}));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .expect("the signal is sent");
+    assert_eq!(until("it ends", || child.try_wait().expect("a child of ours")).code(), Some(0));
+}
+
 /// A variable in the environment that a process was started with.
 fn variable(process: u32, name: &str) -> Option<String> {
     let environment = fs::read(format!("/proc/{process}/environ")).expect("a running process");

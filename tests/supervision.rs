@@ -148,6 +148,26 @@ fn the_watchdog_is_fed_as_long_as_the_daemon_moves() {
 }
 
 #[test]
+fn who_does_not_read_what_the_daemon_says_holds_it_up_neither_at_work_nor_at_its_end() {
+    let manager = Manager::start(|command| {
+        command.env("WATCHDOG_USEC", "30000");
+    });
+    manager.hear_of("READY=1");
+    let mut client = manager.connect();
+    // Each says something to the manager, whose queue is full after some ten, and a line to standard error, which is a
+    // pipe of 64 KiB.
+    for _ in 0..2000 {
+        manager.signal(Signal::HUP);
+        client.ok(json!({"cmd": "ping"}));
+    }
+    manager.signal(Signal::TERM);
+    let (mut child, folder) = (manager.child, manager.folder);
+    let code = until("it ends", || child.try_wait().expect("a child of ours")).code();
+    assert_eq!(code, Some(0));
+    drop(folder);
+}
+
+#[test]
 fn no_watchdog_no_pulse() {
     for (name, setting) in [("WATCHDOG_USEC", "0"), ("WATCHDOG_USEC", "soon"), ("WATCHDOG_PID", "1")] {
         let manager = Manager::start(|command| {

@@ -26,7 +26,7 @@ use crate::store::compacted_part::open_checkpoint;
 /// # Errors
 /// `Damage`, with all that was found.
 pub fn run(data: &Path) -> Result<(), Exit> {
-    let _lock = super::lock_to_look(data)?;
+    let _lock = super::data_folder::lock_to_look(data)?;
     let folders = Folders::new(data);
     let failed = |failure: Failure| refusal(&failure, data, &folders);
     let compacted = Compacted::read(&Disk, &folders.log).map_err(failed)?;

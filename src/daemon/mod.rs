@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod check;
+mod data_folder;
 pub mod options;
 pub mod progress;
 pub mod repair;
@@ -9,9 +10,7 @@ pub mod signals;
 pub mod socket;
 pub mod systemd;
 
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -96,8 +95,8 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(
             allocator::give_back();
             serve(options)
         }
-        Ok(Action::Check(options)) => check::run(&data_folder(&options)?),
-        Ok(Action::Repair(options, carry_out)) => repair::run(&data_folder(&options)?, carry_out),
+        Ok(Action::Check(options)) => check::run(&place_of_data(&options)?),
+        Ok(Action::Repair(options, carry_out)) => repair::run(&place_of_data(&options)?, carry_out),
         Err(message) => Err(Exit::Usage(format!("{message}; try msglogd --help"))),
     }
 }
@@ -113,20 +112,20 @@ fn print(text: &str) -> Result<(), Exit> {
     }
 }
 
-fn data_folder(options: &Options) -> Result<PathBuf, Exit> {
+fn place_of_data(options: &Options) -> Result<PathBuf, Exit> {
     let missing = "there is no place for the data: set HOME, or name a folder with --data DIR";
     options.data.clone().ok_or_else(|| Exit::Usage(missing.to_owned()))
 }
 
 fn serve(options: Options) -> Result<(), Exit> {
     let signals = Signals::watch()?;
-    let data = data_folder(&options)?;
-    for name in options::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
-        report::warning(&format!("there is no option {name}: ignored"));
-    }
+    report::wait_for_nobody();
+    // What it is told it is told before the end.
+    let _telling = systemd::tell_aside()?;
+    let data = place_of_data(&options)?;
+    warn_of_unknown_variables();
     let passed = socket::passed(&options)?;
-    take_data(&data)?;
-    let storage: Arc<dyn Storage> = Arc::new(Disk);
+    let storage = data_folder::take(&data)?;
     let folders = Folders::new(&data);
     let limits = with_descriptors(&options, &folders);
     let opened = store::open(&storage, &folders, limits.segment_bytes, &mut Starting::on(&data));
@@ -190,6 +189,12 @@ fn serve(options: Options) -> Result<(), Exit> {
     // It tidies up after what it gave up.
     let _ = maintainer.join();
     end_of(writer).and(served.map_err(internal))
+}
+
+fn warn_of_unknown_variables() {
+    for name in options::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        report::warning(&format!("there is no option {name}: ignored"));
+    }
 }
 
 /// Waits until the writer has synced everything.
@@ -318,81 +323,6 @@ fn spawn<T: Send + 'static>(
     started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
 }
 
-/// Takes the lock of a folder that is there, while no daemon runs. Where there is none, as in a backup, none is
-/// made: the folder may be on a disk that is not to be written.
-fn lock_to_look(data: &Path) -> Result<Option<fs::File>, Exit> {
-    match store::lock(data, false) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && data.join("log").is_dir() => Ok(None),
-        Err(error) => Err(locked(data, &error, "a daemon", "stop it first")),
-    }
-}
-
-/// Who owns a folder that is there, when that is another user than root, and root is who asks.
-fn other_owner(data: &Path) -> Option<u32> {
-    let owner = fs::metadata(data).ok()?.uid();
-    (own_uid() == 0 && owner != 0).then_some(owner)
-}
-
-/// Takes the lock of a folder that is there, to change it while no daemon runs.
-fn lock_to_change(data: &Path) -> Result<fs::File, Exit> {
-    store::lock(data, true).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
-}
-
-/// Why the lock of a data folder was not taken.
-fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            Exit::Busy(format!("{who} has the data folder {}: {what_to_do}", data.display()))
-        }
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            Exit::Io(format!("the data folder {} is no folder: name another with --data", data.display()))
-        }
-        _ => Exit::Io(format!("the data folder {}: {error}", data.display())),
-    }
-}
-
-/// Makes the data folder, and those above it, where they are not there; their names are on disk then.
-fn make_data(storage: &dyn Storage, data: &Path) -> io::Result<()> {
-    let above = data.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
-    let made: Vec<&Path> = above.take_while(|folder| !folder.exists()).collect();
-    storage.create_folder(data)?;
-    made.iter().try_for_each(|folder| match folder.parent() {
-        Some(above) if !above.as_os_str().is_empty() => storage.sync_folder(above),
-        _ => storage.sync_folder(Path::new(".")),
-    })
-}
-
-/// Makes the data folder if need be, and takes its lock until the process is gone: that long the background, for
-/// which nobody waits, may change files of the index, and no other daemon is to have them.
-fn take_data(data: &Path) -> Result<(), Exit> {
-    let failed = |error| locked(data, &error, "another daemon", "stop it, or name another with --data");
-    if let Some(owner) = other_owner(data) {
-        report::warning(&format!(
-            "{} belongs to user {owner}, and root runs this daemon: that user cannot have what it makes in it",
-            data.display()
-        ));
-    }
-    make_data(&Disk, data).map_err(failed)?;
-    let is_data = data.join("lock").exists() || data.join("log").exists();
-    // A file system of its own has that folder from the beginning.
-    let is_other = |entry: &io::Result<fs::DirEntry>| {
-        entry.as_ref().is_ok_and(|entry| entry.file_name() != "lost+found")
-    };
-    if !is_data && fs::read_dir(data).map_err(failed)?.any(|entry| is_other(&entry)) {
-        return Err(Exit::Io(format!(
-            "{} holds other files and no data: name a folder of its own with --data",
-            data.display()
-        )));
-    }
-    let mode = fs::metadata(data).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    }
-    std::mem::forget(store::lock(data, true).map_err(failed)?);
-    Ok(())
-}
-
 /// Lets this process have as many files open as the system lets it: each segment of the log takes one, and each
 /// file of the index.
 fn raise_descriptors() {
@@ -439,11 +369,12 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
     if report::is_journal() {
         report::notice(&format!("msglogd {version}: {events} events in {data}, listening on {socket}"));
     } else {
-        let try_it = "echo '{\"cmd\":\"ping\"}'";
+        // There is nothing to connect to by a socket's path where it has none.
+        let try_it = format!("try: echo '{{\"cmd\":\"ping\"}}' | nc -N -U {quoted}\n");
+        let try_it = if path.exists() { try_it.as_str() } else { "" };
         // It serves, whoever reads this.
-        let _ = print(&format!(
-            "msglogd {version}: {events} events in {data}\nlistening on {socket}\ntry: {try_it} | nc -N -U {quoted}\n"
-        ));
+        let _ =
+            print(&format!("msglogd {version}: {events} events in {data}\nlistening on {socket}\n{try_it}"));
     }
     systemd::ready(&format!("{events} events, listening on {socket}"));
 }
@@ -452,10 +383,8 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
-    use std::sync::Mutex;
 
     use super::*;
-    use crate::storage::failing::{Call, Failing};
 
     #[test]
     fn a_thread_that_panics_ends_the_daemon_and_is_named() {
@@ -475,27 +404,5 @@ mod tests {
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{said}");
         assert!(said.contains("the thread background ended by a defect"), "{said}");
-    }
-
-    #[test]
-    fn the_folder_above_each_that_is_made_for_the_data_is_synced() {
-        let root = std::env::temp_dir().join(format!("msglogd-folders-{}", std::process::id()));
-        fs::create_dir_all(&root).expect("a folder");
-        let synced = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&synced);
-        let noting = Failing::over(Arc::new(Disk), move |call, path| {
-            if call == Call::SyncFolder {
-                noted.lock().expect("one thread").push(path.to_owned());
-            }
-            Ok(())
-        });
-        let data = root.join("a/b/data");
-        make_data(noting.as_ref(), &data).expect("a folder");
-        let mut folders = synced.lock().expect("one thread").clone();
-        folders.sort();
-        assert_eq!(folders, [root.clone(), root.join("a"), root.join("a/b")]);
-        make_data(noting.as_ref(), &data).expect("it is there");
-        assert_eq!(synced.lock().expect("one thread").len(), 3, "nothing was made");
-        fs::remove_dir_all(root).expect("a folder");
     }
 }

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Exit, other_owner, print};
+use super::data_folder::{lock_to_change, lock_to_look, other_owner};
+use super::{Exit, print};
 use crate::limits::SEGMENT_BYTES_DEFAULT;
 use crate::log::recovery::Failure;
 use crate::maintenance::checkpoint::NEEDLESS;
@@ -28,7 +29,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
             for_shell(data)
         )));
     }
-    let _lock = if carry_out { Some(super::lock_to_change(data)?) } else { super::lock_to_look(data)? };
+    let _lock = if carry_out { Some(lock_to_change(data)?) } else { lock_to_look(data)? };
     let folders = Folders::new(data);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let uid = crate::paths::own_uid();

@@ -1,11 +1,11 @@
-//! The signals that the daemon heeds: SIGTERM and SIGINT to stop, SIGHUP to reload.
+//! The signals that the daemon heeds: SIGTERM and SIGINT to stop, SIGHUP to reload; SIGXFSZ is passed over.
 
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level::pipe};
 
 use super::Exit;
@@ -36,6 +36,8 @@ impl Signals {
             pipe::register(signal, to_stop.try_clone().map_err(failed)?).map_err(failed)?;
         }
         pipe::register(SIGHUP, to_reload).map_err(failed)?;
+        // A file that may not grow is told of by the write itself, as a full disk is.
+        flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
         Ok(Signals { stop, reload, starting })
     }
 

@@ -4,10 +4,12 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::Exit;
 use super::options::Options;
@@ -79,6 +81,10 @@ fn passed_by_systemd() -> Result<Option<Listening>, Exit> {
         Exit::Io(format!("the socket that systemd passed (LISTEN_FDS) is of no use: {error}"))
     })?;
     let Some(listener) = listener else { return Ok(None) };
+    if !sockopt::socket_acceptconn(&listener).is_ok_and(|listens| listens) {
+        let message = "the socket that systemd passed (LISTEN_FDS) does not listen: Accept= must be off";
+        return Err(Exit::Io(message.to_owned()));
+    }
     let address = listener.local_addr().ok();
     let path = address.and_then(|address| address.as_pathname().map(Path::to_owned));
     let path = path.unwrap_or_else(|| PathBuf::from("(a socket without a path)"));
@@ -143,19 +149,25 @@ fn refuse_if_answered(path: &Path) -> Result<(), Exit> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Ok(_) => {
+    match connect_at_once(path) {
+        // Where its queue is full somebody is there, too, if only to come back.
+        Ok(()) | Err(Errno::AGAIN) => {
             let message = format!(
                 "a daemon answers on {}: stop it, or name another socket with --socket",
                 path.display()
             );
             Err(Exit::Busy(message))
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
-            Ok(())
-        }
-        Err(error) => Err(failed(error)),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
+        Err(error) => Err(failed(error.into())),
     }
+}
+
+/// Connects, and does not wait for a queue that is full.
+fn connect_at_once(path: &Path) -> rustix::io::Result<()> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
 /// Removes the socket's file, if it is still this daemon's.

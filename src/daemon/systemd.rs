@@ -1,12 +1,14 @@
 //! What systemd is told, as `sd_notify(3)` has it. Where no systemd listens nothing happens.
 //!
-//! Nothing here can fail the daemon: a message that does not arrive is systemd's to miss.
+//! Nothing here can fail the daemon, or hold it up: a message that does not arrive is systemd's to miss.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use sd_notify::NotifyState;
 
+use super::{Exit, spawn};
 use crate::report;
 use crate::server::supervision::News;
 use crate::snapshot::Published;
@@ -64,8 +66,46 @@ fn status(published: &Published, stats: &Stats) -> String {
     format!("{read_only}{events} events, {connections} connections")
 }
 
+/// Where messages go to whoever tells them: a systemd that does not read would hold up all others.
+static TO_TELLER: OnceLock<Sender<String>> = OnceLock::new();
+/// Messages that may wait for it; what comes then is dropped.
+const WAITING: usize = 64;
+/// How long the end of the daemon waits for what it is still to be told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tells all that was said, when it is dropped, or gives up.
+pub struct Telling(Receiver<()>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        // An empty message is the last.
+        if TO_TELLER.get().is_some_and(|teller| teller.try_send(String::new()).is_ok()) {
+            let _ = self.0.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+/// From now on a thread of its own tells it.
+///
+/// # Errors
+/// `Exit::Io`.
+pub fn tell_aside() -> Result<Telling, Exit> {
+    let (teller, messages) = bounded::<String>(WAITING);
+    let (told, is_told) = bounded(1);
+    spawn("teller", move || {
+        for message in messages.iter().take_while(|message| !message.is_empty()) {
+            let _ = sd_notify::notify(&[NotifyState::Custom(&message)]);
+        }
+        let _ = told.send(());
+    })?;
+    let _ = TO_TELLER.set(teller);
+    Ok(Telling(is_told))
+}
+
 fn tell(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
+    let Some(teller) = TO_TELLER.get() else { return };
+    let fields: Vec<String> = state.iter().map(ToString::to_string).collect();
+    let _ = teller.try_send(fields.join("\n"));
 }
 
 /// A line feed would end the message's field.

@@ -2,6 +2,9 @@
 //! the kernel attests them.
 
 use std::fs;
+use std::io;
+
+use rustix::io::Errno;
 
 /// Whom the options name. Root and the daemon's own user may do everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,18 +69,31 @@ impl Access {
     /// The groups of the process `pid`, which connected with `uid` and `gid`. No safe wrapper asks the
     /// socket itself for the supplementary ones (`SO_PEERGROUPS`), so they are read from the process
     /// while it lives. One that took its number since counts only when it is the same user's.
-    #[must_use]
-    pub fn peer(&self, pid: i32, uid: u32, gid: u32) -> Peer {
+    ///
+    /// # Errors
+    /// What the system says when a shortage keeps them from being read: then nothing is known of its rights.
+    pub fn peer(&self, pid: i32, uid: u32, gid: u32) -> io::Result<Peer> {
         let lists = [&self.allow_gids, &self.admin_gids, &self.read_only_gids];
         let others = if lists.iter().all(|list| list.is_empty()) {
             Some(Vec::new())
         } else {
-            fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|status| groups_in(&status, uid))
+            match fs::read_to_string(format!("/proc/{pid}/status")) {
+                Ok(status) => groups_in(&status, uid),
+                Err(error) if is_shortage(&error) => return Err(error),
+                // It is gone, or may not be looked at.
+                Err(_) => None,
+            }
         };
         let all_gids = others.is_some();
         let gids = std::iter::once(gid).chain(others.unwrap_or_default()).collect();
-        Peer { uid, gids, all_gids }
+        Ok(Peer { uid, gids, all_gids })
     }
+}
+
+/// Whether what failed may be done in a moment, since only descriptors or memory are short.
+fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
 }
 
 /// The supplementary groups in a process's `status` (proc(5)). `None` when it is not this user's process.

@@ -121,8 +121,15 @@ impl Admission {
         let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return None };
         let (uid, access) = (peer.uid(), &router.identity.access);
         // Of a process in a container that is not seen from here the number is 0, and the groups are not known.
-        let groups = access.peer(peer.pid(), uid, peer.gid());
-        let Some(rights) = access.rights(&groups, router.identity.uid) else {
+        let peer = match access.peer(peer.pid(), uid, peer.gid()) {
+            Ok(peer) => peer,
+            Err(error) => {
+                let message = format!("the groups of process {} cannot be read now: {error}", peer.pid());
+                self.turn_away(router, stream, &Error::new(Code::Busy, message));
+                return None;
+            }
+        };
+        let Some(rights) = access.rights(&peer, router.identity.uid) else {
             let message = format!("user {uid} may not connect: see --allow-uid and --allow-gid");
             self.turn_away(router, stream, &Error::new(Code::Forbidden, message));
             return None;

@@ -14,7 +14,6 @@
 
 pub mod compacted_part;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,23 +57,6 @@ impl Folders {
     #[must_use]
     pub fn new(data: &Path) -> Self {
         Folders { data: data.to_owned(), log: data.join("log"), index: data.join("index") }
-    }
-}
-
-/// Takes the lock of a data folder; it is held as long as the file is open. `make`: also where there is no
-/// file for it.
-///
-/// # Errors
-/// `WouldBlock` when another process holds it.
-pub fn lock(data: &Path, make: bool) -> std::io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(make).create(make).truncate(false).mode(0o600);
-    let file = options.open(data.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(std::io::ErrorKind::WouldBlock.into()),
-        Err(fs::TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -116,7 +116,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_column_is_found_by_its_number_and_by_what_it_stands_for(
-            steps in prop::collection::vec(prop_oneof![6 => Just(0), 6 => Just(1), 2 => 1_u64..300, 1 => 1_u64..100_000], 1..400),
+            steps in prop::collection::vec(
+                prop_oneof![6 => Just(0), 6 => Just(1), 2 => 1_u64..300, 1 => 1_u64..100_000],
+                1..400,
+            ),
             wanted in prop::collection::vec(0_u64..100_000, 20),
         ) {
             let starts: Vec<u64> = steps.iter().skip(1).scan(0, |at, step| { *at += step; Some(*at) }).collect();

@@ -1,0 +1,124 @@
+//! The data folder: one process at a time has it, and has it only where it was.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{File, Open, Storage};
+
+/// The lock of a data folder, held as long as this is.
+pub struct Lock {
+    folder: fs::File,
+    _file: fs::File,
+}
+
+impl Lock {
+    /// Takes it. `make`: also where there is no file for it. The folder itself is locked, too, since somebody may
+    /// remove the file.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds it.
+    pub fn take(data: &Path, make: bool) -> io::Result<Self> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(make).create(make).truncate(false).mode(0o600);
+        let file = options.open(data.join("lock"))?;
+        file.try_lock().map_err(io::Error::from)?;
+        let folder = fs::File::open(data)?;
+        match folder.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            // Not every file system locks folders.
+            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(Lock { folder, _file: file }),
+        }
+    }
+
+    /// The door to its files at `data`, as long as it is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn storage(&self, data: &Path, inner: Arc<dyn Storage>) -> io::Result<Arc<dyn Storage>> {
+        let about = self.folder.metadata()?;
+        Ok(Arc::new(InPlace { inner, data: data.to_owned(), identity: (about.dev(), about.ino()) }))
+    }
+}
+
+/// A data folder that may be moved away while a daemon has it, and another be made in its place. What is open
+/// already is still its own; by their paths it would have the other's files, and remove them.
+struct InPlace {
+    inner: Arc<dyn Storage>,
+    data: PathBuf,
+    identity: (u64, u64),
+}
+
+impl InPlace {
+    /// What is at a path, if that is in the folder, only while the folder is in its place.
+    fn at(&self, path: &Path) -> io::Result<&dyn Storage> {
+        if path.starts_with(&self.data) {
+            let there = fs::metadata(&self.data).map(|about| (about.dev(), about.ino()));
+            if there.ok() != Some(self.identity) {
+                let what = format!(
+                    "the data folder {} was moved or replaced beneath this daemon: stop the daemon, and put it back",
+                    self.data.display()
+                );
+                return Err(io::Error::other(what));
+            }
+        }
+        Ok(self.inner.as_ref())
+    }
+}
+
+impl Storage for InPlace {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.at(path)?.open(path, how)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.at(folder)?.list(folder)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        self.at(folder)?.create_folder(folder)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.at(to)?.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.at(path)?.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.at(folder)?.sync_folder(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Disk;
+
+    #[test]
+    fn a_folder_that_is_locked_stays_so_without_its_file_and_is_not_taken_for_another_in_its_place() {
+        let root = std::env::temp_dir().join(format!("msglogd-lock-{}", std::process::id()));
+        let (data, away) = (root.join("data"), root.join("away"));
+        fs::create_dir_all(&data).expect("a folder");
+        let lock = Lock::take(&data, true).expect("nobody has it");
+        let storage = lock.storage(&data, Arc::new(Disk)).expect("it is there");
+        let is_taken = || Lock::take(&data, true).err().map(|error| error.kind());
+        assert_eq!(is_taken(), Some(io::ErrorKind::WouldBlock));
+        fs::remove_file(data.join("lock")).expect("a file");
+        assert_eq!(is_taken(), Some(io::ErrorKind::WouldBlock));
+        storage.open(&data.join("a"), Open::Create).expect("it is in its place");
+
+        fs::rename(&data, &away).expect("a folder");
+        fs::create_dir(&data).expect("a folder");
+        fs::write(data.join("b"), "another's").expect("a file");
+        let refused = storage.remove(&data.join("b")).expect_err("it is another's");
+        assert!(refused.to_string().contains("moved or replaced"), "{refused}");
+        assert!(storage.open(&data.join("c"), Open::Create).is_err() && storage.list(&data).is_err());
+        storage.open(&root.join("elsewhere"), Open::Create).expect("no part of it");
+        fs::remove_dir_all(root).expect("a folder");
+    }
+}

@@ -134,6 +134,7 @@ fn stopping_at_an_error_keeps_the_lines_before_it() {
     assert_eq!((finished.code, &summary(&finished)["last_line"]), (Some(3), &json!(3)));
     assert!(finished.stderr.contains("stopped at line 4"), "{}", finished.stderr);
     assert!(finished.stderr.contains("run the same again: "), "{}", finished.stderr);
+    assert!(finished.stderr.contains("leave an empty line in its place"), "{}", finished.stderr);
     let stored = messages(&daemon);
     assert_eq!(summary(&finished)["imported"], stored);
     assert!(stored < 4000, "{stored} of 5003 were sent ahead");
@@ -190,6 +191,77 @@ fn an_import_that_loses_its_daemon_goes_on_without_a_gap_or_a_double() {
     assert_eq!(messages(&daemon), LINES);
     let finished = run(&daemon, &arguments);
     assert_eq!(summary(&finished)["skipped"], LINES);
+}
+
+#[test]
+fn a_refused_line_that_becomes_an_empty_one_costs_no_other_line() {
+    let daemon = Daemon::start();
+    let line = |number: u64| format!("{{\"body\":\"{number}\",\"originator\":\"a\",\"recipient\":\"b\"}}\n");
+    let behind: String = (4..=3000).map(line).collect();
+    let text = |third: &str| format!("{}{}{third}\n{behind}", line(1), line(2));
+    let path = file(&daemon, "lines.jsonl", &text("{}"));
+    let position = daemon.folder().join("position").display().to_string();
+    let import =
+        ["import", path.to_str().expect("text"), "--stop-on-error", "--resume-file", position.as_str()];
+    assert_eq!(run(&daemon, &import).code, Some(3));
+    fs::write(&path, text("")).expect("a file");
+    let finished = run(&daemon, &import);
+    assert_eq!((finished.code, messages(&daemon)), (Some(0), 2999), "{finished:?}");
+}
+
+#[test]
+fn a_last_line_that_grows_is_imported_when_it_is_whole() {
+    let daemon = Daemon::start();
+    let line = "{\"body\":\"x\",\"originator\":\"a\",\"recipient\":\"b\"}";
+    let path = file(&daemon, "lines.jsonl", &format!("{line}\n{}", &line[..20]));
+    let position = daemon.folder().join("position").display().to_string();
+    let import = ["import", path.to_str().expect("text"), "--resume-file", position.as_str()];
+    assert_eq!(run(&daemon, &import).code, Some(3));
+    for (text, count) in [(format!("{line}\n{line}"), 2), (format!("{line}\n{line}\n{line}\n"), 3)] {
+        fs::write(&path, text).expect("the file grows");
+        assert_eq!(run(&daemon, &import).code, Some(0));
+        assert_eq!(messages(&daemon), count);
+    }
+
+    fs::write(&path, format!("{line}\n")).expect("the file shrinks");
+    let finished = run(&daemon, &import);
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(
+        finished.stderr.contains("ends with line 1") && finished.stderr.contains("the first 3"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_failed_import_fails_also_where_nobody_reads_its_summary() {
+    let daemon = Daemon::start();
+    let path = file(&daemon, "lines.jsonl", "{}\n");
+    let (reads, writes) = std::io::pipe().expect("a pipe");
+    drop(reads);
+    let mut command = msglog_for(&daemon, &["import", path.to_str().expect("text")]);
+    let status = command.stdout(writes).stderr(Stdio::null()).status().expect("msglog runs");
+    assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn how_to_go_on_is_a_command_that_works_or_what_to_do_where_there_is_none() {
+    let daemon = Daemon::start();
+    let lines = "{\"body\":\"x\",\"recipient\":\"b\"}\n{}\n";
+    let path = file(&daemon, "a", lines);
+    let name = path.to_str().expect("text");
+    let words = ["import", name, "--originator", name, "--stop-on-error"];
+    let finished = run(&daemon, &words);
+    let hint = format!("import - --originator {name} --stop-on-error\n");
+    assert!(finished.stderr.contains(&hint), "{}", finished.stderr);
+    assert!(finished.stderr.contains(&format!("tail -n +2 {name} | ")), "{}", finished.stderr);
+
+    let app = "{\"cmd\":\"app.create\",\"name\":\"a\",\"id\":{\"app\":\"OLD\"}}\n";
+    fs::write(&path, format!("{app}{lines}")).expect("a file");
+    let finished = run(&daemon, &words);
+    assert!(
+        !finished.stderr.contains("tail") && finished.stderr.contains("with --resume-file"),
+        "{finished:?}"
+    );
 }
 
 #[test]

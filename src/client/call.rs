@@ -1,11 +1,12 @@
 //! Single requests, and `call -`: many, sent ahead.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use super::ahead::{LinesAhead, Next};
 use super::connection::{Address, Connection, closed};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::output::Output;
@@ -94,27 +95,18 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
 
 /// Sends standard input line by line. The number of requests in it.
 fn send_input(stream: &UnixStream) -> Result<u64> {
-    let mut input = BufReader::with_capacity(64 << 10, io::stdin().lock());
-    let mut out = BufWriter::with_capacity(64 << 10, stream);
+    let mut lines = LinesAhead::new(io::stdin().lock(), stream);
     let mut requests = 0;
-    let mut line = Vec::new();
     loop {
-        // Nothing is held back while the input makes itself wait. A daemon that has left is noticed
-        // by whoever waits for its replies.
-        let held = memchr::memchr(b'\n', input.buffer()).is_none();
-        if held && out.flush().is_err() {
-            return Ok(requests);
+        match lines.next().map_err(|error| Failure::file("cannot read standard input", &error))? {
+            Next::Line(_, line) => requests += u64::from(!line.trim_ascii().is_empty()),
+            Next::End => {
+                lines.flush();
+                return Ok(requests);
+            }
+            Next::Gone => return Ok(requests),
         }
-        line.clear();
-        let read = input.read_until(b'\n', &mut line);
-        if read.map_err(|error| Failure::file("cannot read standard input", &error))? == 0 {
-            return Ok(requests);
-        }
-        if line.last() != Some(&b'\n') {
-            line.push(b'\n');
-        }
-        requests += u64::from(!line.trim_ascii().is_empty());
-        if out.write_all(&line).is_err() {
+        if !lines.send_on() {
             return Ok(requests);
         }
     }

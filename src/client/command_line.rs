@@ -63,8 +63,8 @@ pub enum Action {
 /// One piece of the command line that is no option for every command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// `--name`, without the dashes; a value after `=` is still to be taken. `-x` keeps its dash: no command
-    /// has such an option.
+    /// `--name`, without the dashes and with a dash for each `_`; a value after `=` is still to be taken. `-x`
+    /// keeps its dash: no command has such an option.
     Option(String),
     /// Anything else.
     Value(OsString),
@@ -77,6 +77,10 @@ pub struct CommandLine {
     /// What stands behind the first `--`: no options, whatever they look like.
     behind: VecDeque<OsString>,
     globals: Globals,
+    /// The values so far: the command, for its help.
+    words: Vec<String>,
+    /// The help or the version, once it was asked for.
+    asked: Option<Action>,
 }
 
 impl Invocation {
@@ -85,11 +89,10 @@ impl Invocation {
     /// # Errors
     /// [`Failure::Usage`] when they make no sense, or what reading a value from standard input gave.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
-        if let Some(action) = asked_for_help(&arguments) {
-            return Ok(Invocation { globals: Globals::default(), action });
-        }
         let mut line = CommandLine::new(arguments);
-        let action = action(&mut line)?;
+        let action = action(&mut line);
+        // Whoever was reading pieces then was told that there is something wrong with them.
+        let action = line.asked.take().map_or(action, Ok)?;
         Ok(Invocation { globals: line.globals, action })
     }
 }
@@ -100,33 +103,72 @@ impl CommandLine {
         let dashes = arguments.iter().position(|argument| argument == "--");
         let mut own = arguments;
         let behind = dashes.map_or(VecDeque::new(), |at| own.split_off(at).into_iter().skip(1).collect());
-        CommandLine { parser: lexopt::Parser::from_args(own), behind, globals: Globals::default() }
+        let parser = lexopt::Parser::from_args(own);
+        CommandLine { parser, behind, globals: Globals::default(), words: Vec::new(), asked: None }
     }
 
-    /// The next piece, once the options for every command are taken out.
+    /// The next piece, once the options for every command are taken out. What looks like such an option and
+    /// is the value of another one does not come by here.
     ///
     /// # Errors
-    /// Such an option has no value, or `-x` is no option.
+    /// Such an option has no value, or `-x` is no option, or help or the version is asked for.
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
-            if let Some(piece) = self.dashed() {
-                return Ok(Some(piece));
+            let Some(piece) = self.any_piece()? else { return Ok(None) };
+            match &piece {
+                Piece::Value(value) => self.words.push(value.to_string_lossy().into_owned()),
+                Piece::Option(name) => match name.as_str() {
+                    "socket" => {
+                        self.globals.socket = Some(self.value()?.into());
+                        continue;
+                    }
+                    // The later one counts: an alias may have the other.
+                    "json" | "readable" => {
+                        self.globals.json = name == "json";
+                        self.globals.readable = !self.globals.json;
+                        continue;
+                    }
+                    "relative" => {
+                        self.globals.relative = true;
+                        continue;
+                    }
+                    "help" | "-h" => return Err(self.ask_for_help()),
+                    "version" | "-V" => {
+                        self.asked = Some(Action::Version);
+                        return Err(Failure::Usage(String::new()));
+                    }
+                    _ => {}
+                },
             }
-            let name = match self.parser.next().map_err(|error| usage(&error))? {
-                None => return Ok(self.behind.pop_front().map(Piece::Value)),
-                Some(lexopt::Arg::Value(value)) => return Ok(Some(Piece::Value(value))),
-                Some(lexopt::Arg::Long(name)) => name.to_owned(),
-                Some(argument) => return Err(usage(&argument.unexpected())),
-            };
-            match name.as_str() {
-                "socket" => self.globals.socket = Some(self.value()?.into()),
-                // The later one counts: an alias may have the other.
-                "json" => (self.globals.json, self.globals.readable) = (true, false),
-                "readable" => (self.globals.json, self.globals.readable) = (false, true),
-                "relative" => self.globals.relative = true,
-                _ => return Ok(Some(Piece::Option(name))),
+            return Ok(Some(piece));
+        }
+    }
+
+    /// The next piece, whatever it is.
+    fn any_piece(&mut self) -> Result<Option<Piece>> {
+        if let Some(piece) = self.dashed() {
+            return Ok(Some(piece));
+        }
+        Ok(match self.parser.next().map_err(|error| usage(&error))? {
+            None => self.behind.pop_front().map(Piece::Value),
+            Some(lexopt::Arg::Value(value)) => Some(Piece::Value(value)),
+            Some(lexopt::Arg::Long(name)) => Some(Piece::Option(name.replace('_', "-"))),
+            Some(argument) => return Err(usage(&argument.unexpected())),
+        })
+    }
+
+    /// Asks for the help on the words before and behind.
+    fn ask_for_help(&mut self) -> Failure {
+        // What is wrong with the rest is no matter any more.
+        while let Ok(Some(piece)) = self.any_piece() {
+            match piece {
+                Piece::Value(value) => self.words.push(value.to_string_lossy().into_owned()),
+                Piece::Option(name) if name == "socket" => drop(self.value()),
+                Piece::Option(_) => {}
             }
         }
+        self.asked = Some(Action::Help(std::mem::take(&mut self.words)));
+        Failure::Usage(String::new())
     }
 
     /// The value of the option that came last.
@@ -225,17 +267,6 @@ fn unknown_short(option: &str, options: &[&str]) -> Failure {
 /// A usage failure in what lexopt says.
 fn usage(error: &lexopt::Error) -> Failure {
     Failure::Usage(error.to_string())
-}
-
-/// Help or the version, where it is asked for anywhere before a `--`.
-fn asked_for_help(arguments: &[OsString]) -> Option<Action> {
-    let own = || arguments.iter().take_while(|argument| *argument != "--");
-    let has = |names: [&str; 2]| own().any(|argument| names.iter().any(|name| argument == name));
-    if has(["--help", "-h"]) {
-        let words = own().filter_map(|argument| argument.to_str()).filter(|word| !word.starts_with('-'));
-        return Some(Action::Help(words.map(str::to_owned).collect()));
-    }
-    has(["--version", "-V"]).then_some(Action::Version)
 }
 
 /// The action of a command line whose first pieces say which one.
@@ -417,6 +448,18 @@ mod tests {
         for words in [["-V"].as_slice(), &["--version"], &["ping", "--version"], &["kv", "set", "-V", "1"]] {
             assert!(matches!(parse(words).unwrap().action, Action::Version), "{words:?}");
         }
+    }
+
+    #[test]
+    fn help_and_version_are_not_asked_for_where_they_are_values() {
+        assert_eq!(help_of(&["--socket", "/s", "kv", "set", "--help"]), ["kv", "set"]);
+        assert_eq!(help_of(&["--help", "--socket", "/s", "kv", "--json", "-h"]), ["kv"]);
+        for value in ["-h", "--help", "-V", "--version"] {
+            let words = ["message", "post", "--originator", "a", "--recipient", "b", "--body", value];
+            let Action::Request(_, request) = parse(&words).unwrap().action else { panic!("{words:?}") };
+            assert!(request.ends_with(&format!(r#""body":"{value}"}}"#)), "{request}");
+        }
+        assert!(usage_of(&["kv", "gte", "--key", "-V"]).contains("`get`"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`assets`] | man pages and completions, made from the same tables |
 //! | [`connection`], [`reply`] | finding the daemon, speaking lines with it, what it answers |
 //! | [`call`], [`follow`] | single requests, many requests, and streams of events |
+//! | [`ahead`] | lines of the input, sent ahead of their replies |
 //! | [`import`], [`export`] | a whole file, sent ahead and resumable; what is stored, as such a file |
 //! | [`work`] | a command run for every job of a queue |
 //! | [`top`], [`mod@bench`] | a live screen of the daemon; what this machine gives |
@@ -16,6 +17,7 @@
 //! | [`waiting`] | requests that take long, and how far they are |
 //! | [`failure`] | the exit statuses |
 
+pub mod ahead;
 pub mod assets;
 pub mod bench;
 pub mod call;

@@ -110,6 +110,32 @@ pub fn option_name(argument: &Argument) -> String {
     argument.name.replace('_', "-")
 }
 
+/// What may stand behind a flag to say or deny it.
+pub const FLAG_WORDS: &[&str] = &["true", "false"];
+
+/// Reads `--name value`, `--flag`, `--no-flag`, `--flag=false` or, with these words, `--flag false`: the
+/// argument and its value. Nothing when no argument has this name.
+///
+/// # Errors
+/// There is no value, or it is not UTF-8.
+pub fn valued(
+    name: &str,
+    find: impl Fn(&str) -> Option<&'static Argument>,
+    words: &[&str],
+    line: &mut CommandLine,
+) -> Result<Option<(&'static Argument, String)>> {
+    let denied = name.strip_prefix("no-").and_then(&find).filter(|argument| argument.kind == Type::Flag);
+    if let Some(flag) = denied {
+        return Ok(Some((flag, "false".into())));
+    }
+    let Some(argument) = find(name) else { return Ok(None) };
+    let value = match argument.kind {
+        Type::Flag => line.attached().or_else(|| line.next_word(words)).map_or(Ok("true".into()), text)?,
+        _ => line.text()?,
+    };
+    Ok(Some((argument, value)))
+}
+
 /// A request in the making.
 struct Draft {
     command: &'static Command,
@@ -119,28 +145,19 @@ struct Draft {
 impl Draft {
     /// Takes `--name value`, `--flag` or `--no-flag`.
     fn option(&mut self, name: &str, line: &mut CommandLine) -> Result<()> {
-        let name = name.replace('_', "-");
         let command = self.command;
-        let argument = |wanted: &str| nameable(command).find(|argument| option_name(argument) == wanted);
-        let denied =
-            name.strip_prefix("no-").and_then(argument).filter(|argument| argument.kind == Type::Flag);
-        if let Some(flag) = denied {
-            return self.push(flag, "false");
-        }
-        let Some(argument) = argument(&name) else {
-            let known: Vec<String> = nameable(command).map(option_name).collect();
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            return Err(unknown_option(&name, &command.name.replace('.', " "), &known));
-        };
-        if argument.kind != Type::Flag {
-            let value = line.text()?;
-            return self.push(argument, &value);
-        }
         // The flags of writes take a word behind them too. Those of reads do not: it may well be
         // what is searched for.
-        let word = if command.kind == Kind::Write { line.next_word(&["true", "false"]) } else { None };
-        let value = line.attached().or(word).map_or(Ok("true".into()), text)?;
-        self.push(argument, &value)
+        let words: &[&str] = if command.kind == Kind::Write { FLAG_WORDS } else { &[] };
+        let argument = |wanted: &str| nameable(command).find(|argument| option_name(argument) == wanted);
+        match valued(name, argument, words, line)? {
+            Some((argument, value)) => self.push(argument, &value),
+            None => {
+                let known: Vec<String> = nameable(command).map(option_name).collect();
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                Err(unknown_option(name, &command.name.replace('.', " "), &known))
+            }
+        }
     }
 
     fn has(&self, argument: &Argument) -> bool {

@@ -1,5 +1,8 @@
 //! Lines of a file made into requests.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use super::Options;
 use crate::client::request::{RequestLine, nameable, string};
 use crate::json::{self, Failure, Object};
@@ -35,9 +38,8 @@ pub struct Converter {
     /// Part of the idempotency keys, where there are any.
     name: Option<String>,
     dropped: Vec<Dropped>,
-    /// The applications that were made anew: `"app":"OLD"` as it stands in requests, and what
-    /// takes its place.
-    renamed: Vec<(String, String)>,
+    /// The applications that were made anew: the new token by the old one.
+    renamed: HashMap<String, String>,
 }
 
 impl Converter {
@@ -50,14 +52,13 @@ impl Converter {
             defaults: defaults.collect(),
             name: options.resume.as_ref().map(|resume| resume.name.clone()),
             dropped: Vec::new(),
-            renamed: Vec::new(),
+            renamed: HashMap::new(),
         }
     }
 
     /// From now on the application of the first token is meant to be that of the second one.
     pub fn rename_app(&mut self, old: &str, new: &str) {
-        let field = |token| format!("\"app\":{}", string(token));
-        self.renamed.push((field(old), field(new)));
+        self.renamed.insert(old.to_owned(), new.to_owned());
     }
 
     /// The keys that were left out of all lines so far.
@@ -87,12 +88,12 @@ impl Converter {
 
     /// A line that is a request already.
     fn whole(&self, line: &[u8], object: &Object<'_>, name: &str, number: u64) -> Converted {
-        let command = json::as_string(name).and_then(|name| table::find(&name));
+        let command = name_of(object).and_then(|name| table::find(&name));
         // What ends or changes the connection has no place among lines that are counted.
         if command.is_some_and(|command| command.kind == Kind::Follow || command.name == "quit") {
             return Converted::Bad(format!("bad_request: {name} cannot be imported"));
         }
-        let text = self.with_new_tokens(String::from_utf8_lossy(line).into_owned(), command);
+        let text = self.with_new_tokens(&String::from_utf8_lossy(line), object);
         let key = self.key(number).filter(|_| command.is_some_and(|command| takes_key(command, object)));
         let request = match (key, text.strip_suffix('}')) {
             (Some(key), Some(open)) => format!("{open},\"idempotency_key\":{}}}", string(&key)),
@@ -104,19 +105,25 @@ impl Converter {
         }
     }
 
-    /// A request with new tokens for old ones. An unescaped quote ends a JSON string, so the field
-    /// cannot stand inside one; values that clients store may have such a field, and stay.
-    fn with_new_tokens(&self, mut text: String, command: Option<&Command>) -> String {
-        let addresses =
-            |name: &str| name.starts_with("message.") || name.starts_with("chat.") || name == "batch";
-        if command.is_some_and(|command| addresses(command.name)) {
-            for (old, new) in &self.renamed {
-                if text.contains(old) {
-                    text = text.replace(old, new);
-                }
-            }
+    /// A request with new tokens for old ones: in its field `app`, or in those of a batch's commands. All
+    /// else stays byte for byte; what clients store may well look like such a field.
+    fn with_new_tokens(&self, line: &str, object: &Object<'_>) -> String {
+        if self.renamed.is_empty() {
+            return line.to_owned();
         }
-        text
+        let mut changed = String::with_capacity(line.len());
+        let mut copied = 0;
+        for old in members(object).iter().chain([object]).filter_map(address) {
+            let Some(new) = json::as_string(old).and_then(|old| self.renamed.get(old.as_ref())) else {
+                continue;
+            };
+            // A value is given as the piece of the line that it is, so its place is known.
+            let start = old.as_ptr().addr() - line.as_ptr().addr();
+            changed += &line[copied..start];
+            changed += &string(new);
+            copied = start + old.len();
+        }
+        changed + &line[copied..]
     }
 
     /// A line that holds the arguments of the command.
@@ -170,12 +177,25 @@ fn app_of(command: Option<&Command>, object: &Object<'_>) -> Option<String> {
 /// Whether a key can be given to a request: to every write but those that lease jobs, and not
 /// where there is one.
 fn takes_key(command: &Command, object: &Object<'_>) -> bool {
-    let leases = match command.name {
-        "queue.reserve" => true,
-        "batch" => object.get("commands").is_some_and(|commands| commands.contains("queue.reserve")),
-        _ => false,
-    };
+    let leases = |object: &Object<'_>| name_of(object).is_some_and(|name| name == "queue.reserve");
+    let leases = command.name == "queue.reserve" || members(object).iter().any(leases);
     command.kind == Kind::Write && !leases && object.get("idempotency_key").is_none()
+}
+
+/// The commands in a batch; none in any other request.
+fn members<'a>(object: &Object<'a>) -> Vec<Object<'a>> {
+    let list = object.get("commands").filter(|_| name_of(object).is_some_and(|name| name == "batch"));
+    list.and_then(json::array).unwrap_or_default().into_iter().filter_map(json::object).collect()
+}
+
+/// The token of the application that a request is for, as it stands in it.
+fn address<'a>(object: &Object<'a>) -> Option<&'a str> {
+    let name = name_of(object)?;
+    object.get("app").filter(|_| name.starts_with("message.") || name.starts_with("chat."))
+}
+
+fn name_of<'a>(object: &Object<'a>) -> Option<Cow<'a, str>> {
+    json::as_string(object.get("cmd")?)
 }
 
 #[cfg(test)]
@@ -190,7 +210,7 @@ mod tests {
             defaults,
             name: resume.map(str::to_owned),
             dropped: Vec::new(),
-            renamed: Vec::new(),
+            renamed: HashMap::new(),
         }
     }
 
@@ -235,6 +255,8 @@ mod tests {
         assert!(request(&mut lines, own).ends_with(r#""idempotency_key":"mine"}"#));
         let whole = r#"{"cmd":"kv.set","key":"a","value":{}}  "#;
         assert!(request(&mut lines, whole).ends_with(r#""value":{},"idempotency_key":"import:inbox:7"}"#));
+        let batch = r#"{"cmd":"batch","commands":[{"cmd":"kv.set","key":"a","value":"queue.reserve"}]}"#;
+        assert!(request(&mut lines, batch).ends_with(r#"],"idempotency_key":"import:inbox:7"}"#));
         for keyless in [
             r#"{"cmd":"kv.get","key":"a"}"#,
             r#"{"cmd":"queue.reserve","queue":"q"}"#,
@@ -255,6 +277,15 @@ mod tests {
         assert_eq!(request(&mut lines, post), post.replacen("OLD", "NEW", 1));
         let set = r#"{"cmd":"kv.set","key":"k","value":{"app":"OLD"}}"#;
         assert_eq!(request(&mut lines, set), set);
+        let spaced = "{ \"cmd\" : \"chat.create\" , \"app\" :\t\"\\u004fLD\" , \"name\": \"OLD\" }";
+        assert_eq!(request(&mut lines, spaced), spaced.replace("\"\\u004fLD\"", "\"NEW\""));
+        let batch =
+            format!(r#"{{"cmd":"batch","commands":[{set}, {post},{{"app" :"OLD","cmd":"chat.create"}}]}}"#);
+        let expected = format!(
+            r#"{{"cmd":"batch","commands":[{set}, {},{{"app" :"NEW","cmd":"chat.create"}}]}}"#,
+            post.replacen("OLD", "NEW", 1)
+        );
+        assert_eq!(request(&mut lines, &batch), expected);
     }
 
     #[test]

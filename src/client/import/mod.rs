@@ -34,10 +34,18 @@ const OUTSTANDING: usize = 2000;
 
 /// A line that was sent, or the end of the file.
 enum Passed {
-    /// The line of this number, which ends at this byte of the input.
-    Line { number: u64, end: u64, what: Sent },
+    /// The line of this number, which ends at this byte of the input, with a line feed or without.
+    Line { number: u64, end: u64, ended: bool, what: Sent },
     /// The whole input has been sent; or it could not be read to its end.
-    End(io::Result<Vec<lines::Dropped>>),
+    End(io::Result<Whole>),
+}
+
+/// An input that was read to its end.
+struct Whole {
+    /// How many lines it has.
+    lines: u64,
+    /// The keys that were left out.
+    dropped: Vec<lines::Dropped>,
 }
 
 /// What went out for a line.
@@ -90,11 +98,16 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
     drop(passed);
     replies.progress.finish();
     let Replies { tally, .. } = replies;
-    if let Some(position) = position.as_mut() {
-        position.save(tally.last)?;
+    let saved = position.as_mut().map_or(Ok(()), |position| position.save(tally.kept));
+    let told = summary(output, &tally, started.elapsed());
+    // How it ended comes before what became of the words about it: nobody may be reading those.
+    match end(&options, ended, &tally)? {
+        DONE => saved.and(told).map(|()| DONE),
+        status => {
+            saved.err().and_then(|failure| failure.message()).iter().for_each(|problem| say(problem));
+            Ok(status)
+        }
     }
-    summary(output, &tally, started.elapsed())?;
-    end(&options, ended, &tally)
 }
 
 /// The input, and how many bytes it has where that is known.
@@ -138,9 +151,14 @@ fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
     if tally.unreported() > 0 {
         say(&format!("{} more lines were refused", tally.unreported()));
     }
-    let again = || options.how_to_go_on(tally.last);
+    let again = || options.how_to_go_on(tally);
     match ended {
-        Ended::Complete(dropped) => {
+        Ended::Complete(Whole { lines, .. }) if lines < tally.skipped => Err(Failure::Usage(format!(
+            "the input ends with line {lines}, and the resume file says that the first {} are imported: it is \
+             another input, or one that lines were taken out of. For another one give another --resume-file and --resume-name",
+            tally.skipped
+        ))),
+        Ended::Complete(Whole { dropped, .. }) => {
             if !dropped.is_empty() {
                 let keys = dropped.iter().map(|dropped| format!("`{}` ({})", dropped.key, dropped.lines));
                 let keys = keys.collect::<Vec<_>>().join(", ");
@@ -151,8 +169,8 @@ fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
         }
         Ended::StoppedAt(line) => {
             say(&format!(
-                "stopped at line {line}: correct it or take it out first; lines behind it that were sent ahead are \
-                 counted too\n{}",
+                "stopped at line {line}: correct it, or leave an empty line in its place (the lines behind it keep \
+                 their numbers then); those that were sent ahead are counted too\n{}",
                 again()
             ));
             Ok(REFUSED)

@@ -1,17 +1,20 @@
 //! What `msglog import` is told.
 
+use std::ffi::OsString;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::replies::Tally;
 use super::resume::Resume;
-use crate::client::command_line::{CommandLine, Piece, unknown_option};
+use crate::client::command_line::{Action, CommandLine, Invocation, Piece, unknown_option};
 use crate::client::failure::{Failure, Result};
 use crate::client::own::{Own, flag, option};
-use crate::client::request::{encode, nameable, option_name};
+use crate::client::request::{FLAG_WORDS, encode, nameable, option_name, valued};
 use crate::client::suggest::did_you_mean;
 use crate::paths::shell_word;
-use crate::protocol::table::{Argument, COMMANDS, Command, Kind, Type};
+use crate::protocol::table::{Argument, COMMANDS, Command, Kind};
 
 /// `msglog import`, as help and completions know it.
 pub const OWN: Own = Own {
@@ -43,7 +46,8 @@ pub const OWN: Own = Own {
         flag(
             "stop-on-error",
             "stop at the first line that is refused (up to 2000 lines behind it have been sent by then, and \
-             count)",
+             count). Correct that line, or leave an empty one in its place: with --resume-file the lines are \
+             known by their numbers",
         ),
         option(
             "resume-file",
@@ -56,8 +60,9 @@ pub const OWN: Own = Own {
     notes: &[
         "With --resume-file each write carries the idempotency key `import:NAME:LINE`, so that no line is \
          stored twice even if it was acknowledged after the file was last saved. NAME is made from the \
-         file's path unless it is given. The daemon keeps the keys for ever: give a new --resume-name when \
-         other lines are imported from the same path.",
+         file's path unless it is given. So no line may be put in or taken out in front of others between two \
+         runs, while the file may grow: a last line without its end is looked at again. The daemon keeps the \
+         keys for ever: give a new --resume-name when other lines are imported from the same path.",
         "At the end one line says how many were imported and refused, in how many seconds. Exit status: 0 \
          all imported; 3 some were refused; 4 the daemon went away, and then how to go on is said.",
     ],
@@ -117,26 +122,52 @@ impl Options {
         self.file == Path::new("-")
     }
 
-    /// What to do after an import that was cut off behind this line.
+    /// What to do after an import that was cut off.
     #[must_use]
-    pub fn how_to_go_on(&self, line: u64) -> String {
-        let words: Vec<String> =
-            std::env::args_os().map(|word| shell_word(&word.to_string_lossy())).collect();
+    pub fn how_to_go_on(&self, tally: &Tally) -> String {
+        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         if self.resume.is_some() {
-            return format!("To go on, run the same again: {}", words.join(" "));
+            return format!("To go on, run the same again: {}", command_line(&arguments));
         }
-        let input =
-            if self.is_standard_input() { "INPUT".into() } else { shell_word(&self.file.to_string_lossy()) };
-        let file = self.file.to_string_lossy();
-        let words: Vec<String> =
-            words.into_iter().map(|word| if word == shell_word(&file) { "-".into() } else { word }).collect();
+        if tally.has_apps {
+            return "It cannot go on from here: the new tokens of the apps that it made are known to this run \
+                    alone. Delete those apps and what else was imported, then import the whole file with \
+                    --resume-file, which goes on after a loss."
+                .into();
+        }
+        let (input, arguments) = if self.is_standard_input() {
+            ("INPUT".into(), arguments)
+        } else {
+            (shell_word(&self.file.to_string_lossy()), from_standard_input(arguments))
+        };
         format!(
-            "To go on: tail -n +{} {input} | {}\nUp to 2000 lines behind line {line} may be stored all the same; \
+            "To go on: tail -n +{} {input} | {}\nUp to 2000 lines behind line {} may be stored all the same; \
              with --resume-file none is stored twice.",
-            line + 1,
-            words.join(" ")
+            tally.last + 1,
+            command_line(&arguments),
+            tally.last
         )
     }
+}
+
+/// A command line of this program, for a shell.
+fn command_line(arguments: &[OsString]) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "msglog".into());
+    let words = [program].into_iter().chain(arguments.iter().cloned());
+    words.map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// The same import of standard input. Which word is the file, and not a name that is written like it, is
+/// known by what comes of another word in its place.
+fn from_standard_input(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    for place in 0..arguments.len() {
+        let file = mem::replace(&mut arguments[place], "-".into());
+        match Invocation::parse(arguments.clone()) {
+            Ok(Invocation { action: Action::Import(options), .. }) if options.is_standard_input() => break,
+            _ => arguments[place] = file,
+        }
+    }
+    arguments
 }
 
 impl Given {
@@ -147,17 +178,9 @@ impl Given {
             "resume-file" => self.resume_file = Some(line.value()?.into()),
             "resume-name" => self.resume_name = Some(line.text()?),
             _ => {
-                let name = name.replace('_', "-");
-                let (name, denied) = match name.strip_prefix("no-") {
-                    Some(flag) => (flag.to_owned(), true),
-                    None => (name, false),
-                };
-                let value = match kind_of(&name) {
-                    Some(Type::Flag) => (!denied).to_string(),
-                    Some(_) if !denied => line.text()?,
-                    _ => return Err(unknown(&name)),
-                };
-                self.defaults.push((name, value));
+                let unknown = || unknown_option(name, "import", &OWN.option_names());
+                let (argument, value) = valued(name, argument, FLAG_WORDS, line)?.ok_or_else(unknown)?;
+                self.defaults.push((option_name(argument), value));
             }
         }
         Ok(())
@@ -194,14 +217,9 @@ impl Given {
     }
 }
 
-/// The kind of an argument that any command has under this name.
-fn kind_of(name: &str) -> Option<Type> {
-    let mut arguments = COMMANDS.iter().flat_map(nameable);
-    arguments.find(|argument| option_name(argument) == name).map(|argument| argument.kind)
-}
-
-fn unknown(name: &str) -> Failure {
-    unknown_option(name, "import", &OWN.option_names())
+/// An argument that any command has under this name.
+fn argument(name: &str) -> Option<&'static Argument> {
+    COMMANDS.iter().flat_map(nameable).find(|argument| option_name(argument) == name)
 }
 
 /// A command that lines can become: any write.
@@ -227,7 +245,6 @@ fn name_of(file: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::command_line::{Action, Invocation};
 
     fn parse(words: &[&str]) -> std::result::Result<Options, String> {
         let words = ["import"].iter().chain(words).map(Into::into).collect();
@@ -247,6 +264,31 @@ mod tests {
         assert!(options.stop_on_error && options.is_standard_input() && options.resume.is_none());
         let options = parse(&["--priority", "3", "--command", "queue put", "-"]).unwrap();
         assert_eq!((options.command.name, options.defaults[0].1.as_str()), ("queue.put", "3"));
+    }
+
+    #[test]
+    fn flags_are_said_denied_or_spelled_out_as_for_every_write() {
+        for words in
+            [["-", "--no-durable"].as_slice(), &["-", "--durable=false"], &["--durable", "false", "--", "-"]]
+        {
+            let options = parse(words).unwrap();
+            assert_eq!((options.defaults[0].0.name, options.defaults[0].1.as_str()), ("durable", "false"));
+        }
+        assert!(parse(&["-", "--stop_on_error"]).unwrap().stop_on_error);
+        let error = parse(&["-", "--no-originator", "x"]).unwrap_err();
+        assert!(error.contains("no option `--no-originator`"), "{error}");
+    }
+
+    #[test]
+    fn only_the_file_becomes_standard_input_in_the_hint() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (typed, hinted) in [
+            ("import a --originator a", "import - --originator a"),
+            ("--socket a import --originator a a", "--socket a import --originator a -"),
+            ("import --recipient=b -- b", "import --recipient=b -- -"),
+        ] {
+            assert_eq!(from_standard_input(words(typed)), words(hinted));
+        }
     }
 
     #[test]

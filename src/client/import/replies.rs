@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::lines::Dropped;
 use super::resume::Position;
-use super::{Passed, Sent};
+use super::{Passed, Sent, Whole};
 use crate::client::connection::{Connection, SILENCE, closed};
 use crate::client::failure::{Failure, say};
 use crate::client::reply::{Refusal, Reply};
@@ -35,12 +34,17 @@ pub struct Tally {
     pub skipped: u64,
     /// The line up to which everything is answered.
     pub last: u64,
+    /// The line behind which a resumed import goes on. A last line without its end is not among them: more
+    /// of it may come, and its key protects it if nothing does.
+    pub kept: u64,
+    /// Whether applications were made anew.
+    pub has_apps: bool,
 }
 
 /// How an import ended.
 pub enum Ended {
-    /// With the input, and these keys were left out.
-    Complete(Vec<Dropped>),
+    /// With the input.
+    Complete(Whole),
     /// At this line, which was refused.
     StoppedAt(u64),
     /// The input could not be read further.
@@ -75,7 +79,7 @@ impl Tally {
     /// Nothing yet, behind so many lines.
     #[must_use]
     pub fn new(skipped: u64) -> Self {
-        Tally { skipped, last: skipped, ..Tally::default() }
+        Tally { skipped, last: skipped, kept: skipped, ..Tally::default() }
     }
 
     /// Refused lines that were not reported one by one.
@@ -96,12 +100,12 @@ impl Replies<'_> {
                 None => passed.recv().ok(),
                 Some(_) => passed.recv_timeout(LAST_LINES).ok(),
             };
-            let (number, end, what) = match (next, stopped_at) {
+            let (number, end, ended, what) = match (next, stopped_at) {
                 (None | Some(Passed::End(_)), Some(line)) => return Ended::StoppedAt(line),
                 (None, None) => return Ended::Lost(closed().to_string()),
-                (Some(Passed::End(Ok(dropped))), None) => return Ended::Complete(dropped),
+                (Some(Passed::End(Ok(whole))), None) => return Ended::Complete(whole),
                 (Some(Passed::End(Err(error))), None) => return Ended::Unreadable(error),
-                (Some(Passed::Line { number, end, what }), _) => (number, end, what),
+                (Some(Passed::Line { number, end, ended, what }), _) => (number, end, ended, what),
             };
             let problem = match self.outcome(what) {
                 Ok(problem) => problem,
@@ -117,7 +121,10 @@ impl Replies<'_> {
             if stopped_at.is_none() {
                 // Applications of skipped lines are asked for again.
                 self.tally.last = self.tally.last.max(number);
-                self.keep();
+                if ended {
+                    self.tally.kept = self.tally.last;
+                    self.keep();
+                }
             }
             self.progress.advance(self.tally.imported + self.tally.refused, end);
         }
@@ -130,6 +137,7 @@ impl Replies<'_> {
             Sent::Request => self.reply().map(Result::err),
             Sent::App => {
                 let reply = self.reply()?;
+                self.tally.has_apps |= reply.is_ok();
                 // A sender that has ended needs no token any more.
                 let _ = self.tell_token.send(reply.as_ref().ok().and_then(|reply| reply.text("token")));
                 Ok(reply.err())
@@ -172,7 +180,7 @@ impl Replies<'_> {
     /// import: the keys protect what is sent again.
     fn keep(&mut self) {
         let Some(position) = self.position.as_mut() else { return };
-        if let Err(failure) = position.keep(self.tally.last) {
+        if let Err(failure) = position.keep(self.tally.kept) {
             self.position = None;
             let text = match failure {
                 Failure::File(text) => text,

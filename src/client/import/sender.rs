@@ -1,16 +1,14 @@
 //! The thread that reads the input and sends it.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::lines::{Converted, Converter};
-use super::{Passed, Sent};
-
-/// Bytes read and written at once.
-const BUFFER_BYTES: usize = 256 << 10;
+use super::{Passed, Sent, Whole};
+use crate::client::ahead::{self, LinesAhead};
 
 /// What the sender works with.
 pub struct Task<'a> {
@@ -34,23 +32,24 @@ pub struct Task<'a> {
 /// waits for the replies any more.
 pub fn send(task: Task<'_>) {
     let Task { input, stream, converter, pass, tokens, skipped, stop } = task;
-    let out = BufWriter::with_capacity(BUFFER_BYTES, stream);
-    let mut sending = Sending { out, converter, pass, tokens, number: 0, end: 0 };
-    let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+    let lines = LinesAhead::new(input, stream);
+    let mut sending = Sending { lines, converter, pass, tokens, end: 0, ended: true };
     let ended = loop {
         if stop.load(Ordering::Relaxed) {
-            break Ok(sending.converter.into_dropped());
+            break Ok(());
         }
-        match sending.next(&mut input, skipped) {
+        match sending.next(skipped) {
             Ok(Next::Sent) => {}
-            Ok(Next::End) => break Ok(sending.converter.into_dropped()),
+            Ok(Next::End) => break Ok(()),
             Ok(Next::Unwanted) => return,
             Err(error) => break Err(error),
         }
     };
     // Whoever reads the replies notices when the connection is lost.
-    let _ = sending.out.flush();
-    let _ = pass.send(Passed::End(ended));
+    sending.lines.flush();
+    let lines = sending.lines.number();
+    let _ =
+        pass.send(Passed::End(ended.map(|()| Whole { lines, dropped: sending.converter.into_dropped() })));
 }
 
 /// What became of one line.
@@ -64,34 +63,33 @@ enum Next {
 }
 
 struct Sending<'a> {
-    out: BufWriter<&'a UnixStream>,
+    lines: LinesAhead<'a, Box<dyn Read + Send>>,
     converter: Converter,
     pass: &'a Sender<Passed>,
     tokens: &'a Receiver<Option<String>>,
-    number: u64,
+    /// The byte of the input that the last line ends at.
     end: u64,
+    /// Whether it ends with a line feed, and so will not grow.
+    ended: bool,
 }
 
 impl Sending<'_> {
     /// Reads one line and sends it.
-    fn next(&mut self, input: &mut BufReader<Box<dyn Read + Send>>, skipped: u64) -> io::Result<Next> {
-        // Nothing is held back while the input makes itself wait.
-        if memchr::memchr(b'\n', input.buffer()).is_none() && self.out.flush().is_err() {
-            return Ok(Next::Unwanted);
-        }
-        let mut line = Vec::new();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            return Ok(Next::End);
-        }
-        self.number += 1;
+    fn next(&mut self, skipped: u64) -> io::Result<Next> {
+        let (number, line) = match self.lines.next()? {
+            ahead::Next::Line(number, line) => (number, line),
+            ahead::Next::End => return Ok(Next::End),
+            ahead::Next::Gone => return Ok(Next::Unwanted),
+        };
         self.end += line.len() as u64;
-        let skip = self.number <= skipped;
+        self.ended = line.ends_with(b"\n");
+        let skip = number <= skipped;
         // An application that was made before the import was cut off is asked for again: its key
         // makes that harmless, and its token is needed for the lines behind it.
-        if skip && memchr::memmem::find(&line, b"\"app.create\"").is_none() {
+        if skip && memchr::memmem::find(line, b"\"app.create\"").is_none() {
             return Ok(Next::Sent);
         }
-        match self.converter.convert(&line, self.number) {
+        match self.converter.convert(line, number) {
             Converted::App(request, token) => Ok(self.send_app(&request, &token)),
             Converted::Blank => Ok(Next::Sent),
             _ if skip => Ok(Next::Sent),
@@ -102,7 +100,7 @@ impl Sending<'_> {
 
     /// Sends a request that makes an application, and waits for the token that it gets.
     fn send_app(&mut self, request: &str, token: &str) -> Next {
-        if matches!(self.send(request, Sent::App), Next::Unwanted) || self.out.flush().is_err() {
+        if matches!(self.send(request, Sent::App), Next::Unwanted) || !self.lines.flush() {
             return Next::Unwanted;
         }
         match self.tokens.recv() {
@@ -115,12 +113,12 @@ impl Sending<'_> {
     }
 
     fn send(&mut self, request: &str, what: Sent) -> Next {
-        let sent = self.out.write_all(request.as_bytes()).and_then(|()| self.out.write_all(b"\n"));
-        if sent.is_ok() { self.tell(what) } else { Next::Unwanted }
+        if self.lines.send(request.as_bytes()) { self.tell(what) } else { Next::Unwanted }
     }
 
     fn tell(&mut self, what: Sent) -> Next {
-        self.pass(Passed::Line { number: self.number, end: self.end, what })
+        let (number, end, ended) = (self.lines.number(), self.end, self.ended);
+        self.pass(Passed::Line { number, end, ended, what })
     }
 
     /// Tells of a line. Before this waits, everything that was written is sent: the replies to it
@@ -131,7 +129,7 @@ impl Sending<'_> {
             Err(TrySendError::Disconnected(_)) => return Next::Unwanted,
             Err(TrySendError::Full(passed)) => passed,
         };
-        let sent = self.out.flush().is_ok() && self.pass.send(passed).is_ok();
+        let sent = self.lines.flush() && self.pass.send(passed).is_ok();
         if sent { Next::Sent } else { Next::Unwanted }
     }
 }

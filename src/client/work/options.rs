@@ -122,7 +122,7 @@ impl Options {
     }
 
     fn option(&mut self, name: &str, line: &mut CommandLine) -> Result<()> {
-        match name.replace('_', "-").as_str() {
+        match name {
             "parallel" => self.parallel = line.number(name)?,
             "lease-ms" => self.lease_ms = Some(line.number(name)?),
             "retry-delay-ms" => self.retry_delay_ms = Some(line.number(name)?),

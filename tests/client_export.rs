@@ -3,11 +3,12 @@
 mod client_support;
 mod common;
 
+use std::collections::HashMap;
 use std::fs;
 
 use client_support::terminal::Terminal;
-use client_support::{printed, run};
-use common::{Client, Daemon, Value, json, string};
+use client_support::{msglog, printed, run, scripted};
+use common::{Client, Daemon, TempDir, Value, finish, json, string};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -42,6 +43,13 @@ fn fill(client: &mut Client) {
     for number in [1, 2, 5] {
         client.ok(json!({"cmd": "message.delete", "app": support, "chat": 3, "number": number}));
     }
+    // The last of a chat, the only one of another, and the last chat.
+    client.ok(post(3, "deleted"));
+    client.ok(json!({"cmd": "message.delete", "app": support, "chat": 3, "number": 7}));
+    client.ok(post(1, "deleted"));
+    client.ok(json!({"cmd": "message.delete", "app": support, "chat": 1, "number": 1}));
+    client.ok(json!({"cmd": "chat.create", "app": support}));
+    client.ok(json!({"cmd": "chat.delete", "app": support, "chat": 4}));
     client.ok(json!({"cmd": "message.post", "app": sales, "chat": 1, "body": ""}));
     let values = [json!({"app": support, "n": 1.5}), json!([1, null]), json!("x".repeat(100_000))];
     for (number, value) in values.into_iter().enumerate() {
@@ -49,6 +57,8 @@ fn fill(client: &mut Client) {
     }
     let materials = json!([{"name": "Vanillin", "concentration": "15.50"}]);
     client.ok(json!({"cmd": "formula.submit", "name": "Accord", "materials": materials}));
+    let alike = json!({"type": "formula_created", "name": "of a client"});
+    client.ok(json!({"cmd": "queue.put", "queue": "formulas", "body": alike}));
     client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": null, "max_jobs": 7}));
     for (body, priority) in [(json!("a"), 0), (json!({"b": 1}), 9)] {
         client.ok(json!({"cmd": "queue.put", "queue": "q", "body": body, "priority": priority}));
@@ -108,6 +118,16 @@ fn everything_moves_to_another_daemon_under_its_numbers() {
     assert!(string(&message["message"], "body").starts_with("message 6"), "{}", message.json());
     let missing = client.ask(json!({"cmd": "message.get", "app": token, "chat": 3, "number": 5}));
     common::assert_error(&missing, "not_found");
+    for (request, next) in [
+        (json!({"cmd": "message.post", "app": token, "chat": 3, "body": "x"}), 8),
+        (json!({"cmd": "message.post", "app": token, "chat": 1, "body": "x"}), 2),
+        (json!({"cmd": "chat.create", "app": token}), 5),
+    ] {
+        assert_eq!(client.ok(request).number("number"), next);
+    }
+    let jobs = client.ok(json!({"cmd": "queue.peek", "queue": "formulas"})).column("jobs", "body");
+    assert_eq!(jobs.iter().filter(|job| job["name"] == "of a client").count(), 1, "{jobs:?}");
+    assert_eq!(jobs.len(), 2, "{jobs:?}");
 }
 
 #[test]
@@ -189,4 +209,66 @@ fn a_queue_that_holds_more_than_its_bound_is_made_anew_whole() {
     assert_eq!((&summary["imported"], &summary["refused"]), (&json!(5), &json!(0)), "{summary}");
     let queue = to.connect().ok(json!({"cmd": "queue.get", "queue": "q"})).json()["queue"].clone();
     assert_eq!((&queue["ready"], &queue["max_jobs"]), (&json!(3), &json!(1)), "{queue}");
+}
+
+#[test]
+fn jobs_that_change_their_state_meanwhile_are_exported_once() {
+    let folder = TempDir::new();
+    let mut looks: HashMap<String, usize> = HashMap::new();
+    scripted(&folder.join("s"), move |request| {
+        let state = request["state"].as_str().unwrap_or_default();
+        let look = looks.entry(format!("{state}{}", request["after"])).or_default();
+        *look += 1;
+        // Job 1 is reserved behind the first look at the leased ones, job 2 comes back and is put off then.
+        // Job 3 stands on the next page, and job 99 came later.
+        let (jobs, next) = match (state, *look, &request["after"]) {
+            ("leased", 1, _) => (vec![2], None),
+            ("leased", _, _) => (vec![1], None),
+            ("ready", _, Value::Null) => (vec![99], Some(json!({"any": [1.50]}))),
+            ("ready", _, after) => (if *after == json!({"any": [1.50]}) { vec![3] } else { vec![] }, None),
+            (_, 1, _) => (vec![], None),
+            _ => (vec![2], None),
+        };
+        let jobs: Vec<Value> = jobs.into_iter().map(|job| json!({"job": job, "body": job})).collect();
+        let mut reply = match request["cmd"].as_str()? {
+            "stats" => json!({"ok": true, "stored": {"seq": 10}}),
+            "help" => json!({"ok": true, "commands": [{"cmd": "queue.peek", "args": [{"name": "after"}]}]}),
+            "queue.list" => json!({"ok": true, "queues": [{"queue": "q", "max_jobs": null}]}),
+            "queue.peek" => json!({"ok": true, "jobs": jobs}),
+            _ => json!({"ok": true}),
+        };
+        if let Some(next) = next {
+            reply["next"] = next;
+        }
+        Some(reply)
+    });
+    let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]));
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    let put = lines(&finished.stdout).into_iter().filter(|line| line["cmd"] == "queue.put");
+    assert_eq!(put.map(|line| line["body"].clone()).collect::<Vec<_>>(), [2, 3, 1]);
+}
+
+#[test]
+fn a_daemon_that_shows_the_front_of_a_queue_alone_is_told_of_and_jobs_that_come_meanwhile_are_not() {
+    for (before, after, cut) in [(2, 2, true), (1, 2, false), (2, 1, false)] {
+        let folder = TempDir::new();
+        let mut counted = 0;
+        scripted(&folder.join("s"), move |request| {
+            Some(match (request["cmd"].as_str()?, request["state"].as_str()) {
+                ("stats", _) => json!({"ok": true, "stored": {"seq": 10}}),
+                ("queue.list", _) => json!({"ok": true, "queues": [{"queue": "q", "max_jobs": null}]}),
+                ("queue.get", _) => {
+                    counted += 1;
+                    // The leased ones are counted first, and there are none.
+                    let ready = [0, before, after][counted.min(3) - 1];
+                    json!({"ok": true, "queue": {"ready": ready}})
+                }
+                ("queue.peek", Some("ready")) => json!({"ok": true, "jobs": [{"job": 1, "body": 1}]}),
+                _ => json!({"ok": true}),
+            })
+        });
+        let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]));
+        assert_eq!(finished.code, Some(if cut { 3 } else { 0 }), "{finished:?}");
+        assert_eq!(finished.stderr.contains("only the first 1 are exported"), cut, "{finished:?}");
+    }
 }

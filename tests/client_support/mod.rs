@@ -3,14 +3,16 @@
 
 pub mod terminal;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::common::{Daemon, Finished, clean, finish, until};
+use super::common::{Daemon, Finished, Value, clean, finish, until};
 
 /// The client in a clean environment, with no socket named.
 pub fn msglog() -> Command {
@@ -37,6 +39,24 @@ pub fn printed(daemon: &Daemon, arguments: &[&str]) -> String {
     let finished = run(daemon, arguments);
     assert_eq!(finished.code, Some(0), "{arguments:?} gave {finished:?}");
     finished.stdout
+}
+
+/// Listens on a socket and answers each request of one connection as it is told to, like a daemon that does
+/// what no daemon can be made to do at a given moment. Closes when it is told nothing.
+pub fn scripted(socket: &Path, mut answer: impl FnMut(&Value) -> Option<Value> + Send + 'static) {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a client");
+        let mut replies = stream.try_clone().expect("a descriptor");
+        for line in BufReader::new(stream).lines() {
+            // A client that has left needs no more.
+            let Ok(line) = line else { return };
+            let Some(reply) = answer(&serde_json::from_str(&line).expect("JSON")) else { return };
+            if writeln!(replies, "{reply}").is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// A client that runs beside the test, killed when the test is over.

@@ -3,14 +3,16 @@
 //! | module | what is there |
 //! | --- | --- |
 //! | `options` | what it is told |
-//! | `pages` | lists of the daemon, page after page |
+//! | `pages`, `record` | lists of the daemon, page after page; one object of them |
 //! | `chats`, `queues` | the requests that make these anew |
 
 mod chats;
 mod options;
 mod pages;
 mod queues;
+mod record;
 
+use std::collections::HashSet;
 use std::io;
 
 pub use options::{OWN, Options, filters};
@@ -25,6 +27,7 @@ use crate::progress::Progress;
 use crate::protocol::table::Argument;
 use chats::Numbers;
 use pages::{ask, each, pages};
+use record::Record;
 
 /// Keys whose values are asked for at once. A value may have a megabyte.
 const VALUES_AHEAD: usize = 16;
@@ -56,7 +59,8 @@ pub fn export(address: &Address, output: &mut Output, options: &Options) -> Resu
     };
     let last = stored("seq").unwrap_or(u64::MAX - 1);
     let progress = if output.is_terminal() { Progress::hidden() } else { Progress::new(total) };
-    let mut export = Export { connection, output, progress, lines: 0, last, cut: false };
+    let mut export =
+        Export { connection, output, progress, lines: 0, last, cut: false, without_numbers: false };
     let done = match options.what {
         What::Messages => export.messages(&options.filters),
         What::Keys => export.keys(&options.filters, Export::line),
@@ -83,6 +87,8 @@ struct Export<'a> {
     last: u64,
     /// Whether anything had to be left out.
     cut: bool,
+    /// Whether it was said that the next numbers are not to be known.
+    without_numbers: bool,
 }
 
 impl<'a> Export<'a> {
@@ -128,7 +134,10 @@ impl<'a> Export<'a> {
         });
         pages(self, &list, "keys", &mut |export: &mut Export<'a>, keys| {
             keys.chunks(VALUES_AHEAD).try_for_each(|keys| {
-                let values = export.values(keys).map_err(|error| Failure::lost(&error))?;
+                let get =
+                    |key: &&str| RequestLine::new("kv.get").raw("key", Record::of(key).get("key")).finish();
+                let values = keys.iter().map(get).collect::<Vec<_>>();
+                let values = export.replies(&values).map_err(|error| Failure::lost(&error))?;
                 values.into_iter().try_for_each(|value| match value.refusal() {
                     // It was deleted meanwhile.
                     Some(refusal) if refusal.code == "not_found" => Ok(()),
@@ -139,37 +148,35 @@ impl<'a> Export<'a> {
         })
     }
 
-    /// The replies for these keys.
-    fn values(&mut self, keys: &[&str]) -> io::Result<Vec<Reply>> {
-        let get = |key: &&str| {
-            let key = json::object(key).and_then(|key| key.get("key")).unwrap_or_default();
-            RequestLine::new("kv.get").raw("key", key).finish()
-        };
-        self.connection.send(&keys.iter().map(get).collect::<Vec<_>>().join("\n"))?;
-        keys.iter().map(|_| self.connection.receive()?.ok_or_else(closed)).collect()
+    /// The replies to these requests, which are sent at once: few enough that neither side has to wait.
+    fn replies(&mut self, requests: &[String]) -> io::Result<Vec<Reply>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.connection.send(&requests.join("\n"))?;
+        requests.iter().map(|_| self.connection.receive()?.ok_or_else(closed)).collect()
     }
 
     fn all(&mut self) -> Result<()> {
         let mut numbers = Numbers::default();
         chats::all(self, &mut numbers)?;
         self.each_message(&[], |export, message| chats::message(export, &mut numbers, message))?;
+        chats::deleted_last(self, numbers)?;
         self.keys(&[], |export, key| {
-            let fields = json::object(key);
-            let get = |name| fields.as_ref().and_then(|fields| fields.get(name)).unwrap_or_default();
-            export.request(RequestLine::new("kv.set").raw("key", get("key")).raw("value", get("value")))
+            let key = Record::of(key);
+            export
+                .request(RequestLine::new("kv.set").raw("key", key.get("key")).raw("value", key.get("value")))
         })?;
-        each(
-            self,
-            &RequestLine::new("formula.list"),
-            "formulas",
-            &mut |export: &mut Export<'a>, formula| {
-                let fields = json::object(formula);
-                let get = |name| fields.as_ref().and_then(|fields| fields.get(name)).unwrap_or_default();
-                let mut submit = RequestLine::new("formula.submit");
-                export.request(submit.raw("name", get("name")).raw("materials", get("materials")))
-            },
-        )?;
-        queues::all(self)
+        let mut jobs = HashSet::new();
+        let list = RequestLine::new("formula.list");
+        each(self, &list, "formulas", &mut |export: &mut Export<'a>, formula| {
+            let formula = Record::of(formula);
+            // Its job was put in the same step, right behind it.
+            jobs.extend(formula.number("seq").map(|seq| seq + 1));
+            let mut submit = RequestLine::new("formula.submit");
+            export.request(submit.raw("name", formula.get("name")).raw("materials", formula.get("materials")))
+        })?;
+        queues::all(self, &jobs)
     }
 }
 

@@ -35,9 +35,11 @@ pub const OWN: Own = Own {
     notes: &[
         "`all` is for moving to another daemon. There apps get new tokens, and import puts them in the place \
          of the old ones; events get new seqs and times; formulas bring their job along, as when they were \
-         first submitted; leased jobs are ready again; dead jobs and idempotency keys are left out. Of more \
-         than 10000 jobs in one state of a queue the rest is left out, which is said, and the exit status is 3. \
-         To keep everything as it is, take a backup: `msglog log backup DIR`.",
+         first submitted; leased jobs are ready again; delayed jobs wait from the import on for as long as they \
+         had to at the export; dead jobs and idempotency keys are left out. To keep everything as it is, take \
+         a backup: `msglog log backup DIR`.",
+        "Exit status: 1 there is nothing; 3 the daemon refused, or is an earlier one that shows no more than the \
+         first jobs of a queue, which is said.",
     ],
     examples: &[
         "msglog export messages --recipient bob > bob.jsonl",

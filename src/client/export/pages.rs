@@ -33,11 +33,25 @@ pub fn pages<'a>(
     list: &str,
     take: &mut dyn FnMut(&mut Export<'a>, &[&str]) -> Result<()>,
 ) -> Result<()> {
+    pages_of(export, PAGE, request, list, take)
+}
+
+/// The same with so many items on a page.
+///
+/// # Errors
+/// As for [`each`].
+pub fn pages_of<'a>(
+    export: &mut Export<'a>,
+    limit: u64,
+    request: &RequestLine,
+    list: &str,
+    take: &mut dyn FnMut(&mut Export<'a>, &[&str]) -> Result<()>,
+) -> Result<()> {
     let request = request.finish();
     let open = request.strip_suffix('}').unwrap_or(&request);
     let mut after = String::new();
     loop {
-        let page = ask(&mut export.connection, &format!("{open},\"limit\":{PAGE}{after}}}"))?;
+        let page = ask(&mut export.connection, &format!("{open},\"limit\":{limit}{after}}}"))?;
         take(export, &page.field(list).and_then(json::array).unwrap_or_default())?;
         match page.field("next") {
             Some(next) => after = format!(",\"after\":{next}"),

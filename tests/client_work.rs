@@ -7,9 +7,11 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 
-use client_support::{Running, run};
-use common::{Client, Daemon, Value, json, until};
+use client_support::{Running, msglog, msglog_for, run, scripted};
+use common::{Client, Daemon, TempDir, Value, finish, json, until};
 use rustix::process::Signal;
 
 /// A daemon with a queue, and a folder that the commands write into.
@@ -63,6 +65,25 @@ impl Shop {
     fn start(&self, options: &[&str], script: &str) -> Running {
         let arguments = self.arguments(options, script);
         Running::start(&self.daemon, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The same behind a command of the shell that it is started from.
+    fn start_in_shell(&self, before: &str, options: &[&str], script: &str) -> Running {
+        let msglog = msglog_for(&self.daemon, &[]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{before}; exec \"$@\""), "sh"]).arg(msglog.get_program());
+        shell.args(msglog.get_args()).args(self.arguments(options, script));
+        Running::spawn(&mut shell)
+    }
+
+    /// A file with this text that can be run. Another program writes it: while a copy of its descriptor is on
+    /// the way to a child of this one, it could not be run.
+    fn script(&self, text: &str) -> String {
+        let path = self.path("script").display().to_string();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "printf '%s\\n' \"$2\" > \"$1\"; chmod +x \"$1\"", "sh", &path, text]);
+        assert_eq!(finish(&mut shell).code, Some(0));
+        path
     }
 
     fn run(&self, options: &[&str], script: &str) -> common::Finished {
@@ -168,6 +189,119 @@ fn a_second_signal_kills_and_gives_the_job_back() {
     assert!(finished.stderr.contains("was killed"), "{}", finished.stderr);
     assert_eq!((shop.count("ready"), shop.count("leased")), (1, 0));
     assert!(!shop.path("done").exists());
+}
+
+#[test]
+fn a_job_that_was_killed_in_its_last_attempt_is_told_to_be_dead() {
+    let mut shop = Shop::open();
+    shop.client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": 1}));
+    let worker = shop.start(&[], "echo > began; sleep 1000");
+    let job = shop.put("x");
+    shop.await_file("began");
+    worker.signal(Signal::TERM);
+    worker.await_said("no new jobs");
+    worker.signal(Signal::TERM);
+    let finished = worker.finish();
+    assert!(finished.stderr.contains("was killed; that was the last, the job is dead"), "{finished:?}");
+    assert!(finished.stderr.contains(&format!("msglog queue revive q --job {job}")), "{finished:?}");
+    assert_eq!(shop.count("dead"), 1);
+}
+
+#[test]
+fn the_end_of_a_session_stops_a_worker_and_lets_its_command_finish_unless_it_is_ignored() {
+    let mut shop = Shop::open();
+    let script = "echo > began; while [ ! -e go ]; do sleep 0.01; done; echo >> done";
+    let worker = shop.start(&[], script);
+    shop.put("x");
+    shop.await_file("began");
+    for _ in 0..2 {
+        worker.signal(Signal::HUP);
+        worker.await_said("no new jobs");
+    }
+    fs::write(shop.path("go"), "").expect("a file");
+    assert_eq!(worker.finish().code, Some(0));
+    assert_eq!(shop.await_file("done"), "\n");
+
+    let worker = shop.start_in_shell("trap '' HUP", &[], script);
+    shop.put("y");
+    until("the second job is done", || (shop.await_file("done") == "\n\n").then_some(()));
+    worker.signal(Signal::HUP);
+    shop.put("z");
+    until("the third job is done", || (shop.await_file("done") == "\n\n\n").then_some(()));
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.finish().code, Some(0));
+}
+
+#[test]
+fn a_command_that_cannot_be_started_stops_the_worker_and_costs_no_other_job() {
+    let mut shop = Shop::open();
+    let job = shop.put("x");
+    shop.put("y");
+    let script = shop.script("#!/nowhere/interpreter");
+    let finished = run(&shop.daemon, &["queue", "work", "q", "--exit-when-empty", "--", &script]);
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    let said = format!("job {job}, attempt 1: the command cannot be started (");
+    assert!(
+        finished.stderr.contains(&said) && finished.stderr.contains("no more jobs are taken"),
+        "{finished:?}"
+    );
+    assert_eq!((shop.count("delayed"), shop.count("ready")), (1, 1));
+}
+
+#[test]
+fn a_script_without_an_interpreter_is_run_by_the_shell() {
+    let mut shop = Shop::open();
+    shop.put("x");
+    let script = shop.script("echo $(cat) \"$1\" >> out");
+    let mut command =
+        msglog_for(&shop.daemon, &["queue", "work", "q", "--exit-when-empty", "--", &script, "two words"]);
+    let finished = finish(command.current_dir(shop.daemon.folder().path()));
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    assert_eq!(shop.await_file("out"), "x two words\n");
+}
+
+#[test]
+fn many_commands_run_where_few_files_may_be_open() {
+    let mut shop = Shop::open();
+    for job in 1..=12 {
+        shop.put(job);
+    }
+    let script = "touch began-$MSGLOG_JOB; while [ $(ls began-* | wc -l) -lt 12 ]; do sleep 0.01; done";
+    let worker = shop.start_in_shell("ulimit -Sn 20", &["--parallel", "12", "--exit-when-empty"], script);
+    let finished = worker.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    shop.await_empty();
+}
+
+#[test]
+fn a_lease_is_known_from_the_job_and_extended_before_it_ends() {
+    let folder = TempDir::new();
+    let (go, asked) = (folder.join("go"), Arc::new(Mutex::new(Vec::new())));
+    let commands = Arc::clone(&asked);
+    scripted(&folder.join("s"), move |request| {
+        let command = request["cmd"].as_str()?.to_owned();
+        let reply = match command.as_str() {
+            "queue.reserve" => {
+                let expires_at = msglogd::time::Timestamp::now().plus_ms(3000).to_string();
+                json!({"ok": true, "jobs": [{"job": 1, "lease": "L", "attempt": 1, "body": 1, "expires_at": expires_at}]})
+            }
+            "queue.extend" => {
+                fs::write(&go, "").expect("a file");
+                json!({"ok": true})
+            }
+            _ => json!({"ok": true}),
+        };
+        commands.lock().expect("no panic").push(command);
+        Some(reply)
+    });
+    let script = format!("while [ ! -e '{}' ]; do sleep 0.01; done", folder.join("go").display());
+    let mut command = msglog();
+    command
+        .arg("--socket")
+        .arg(folder.join("s"))
+        .args(["queue", "work", "q", "--once", "--", "sh", "-c", &script]);
+    assert_eq!(finish(&mut command).code, Some(0));
+    assert_eq!(*asked.lock().expect("no panic"), ["queue.reserve", "queue.extend", "queue.ack"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! | [`top`], [`mod@bench`] | a live screen of the daemon; what this machine gives |
 //! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
 //! | [`waiting`] | requests that take long, and how far they are |
+//! | [`programs`], [`signals`] | programs to run; signals that end what runs for long |
 //! | [`failure`] | the exit statuses |
 
 pub mod ahead;
@@ -33,9 +34,11 @@ pub mod import;
 pub mod moment;
 pub mod output;
 pub mod own;
+pub mod programs;
 pub mod reply;
 pub mod request;
 pub mod show;
+pub mod signals;
 pub mod style;
 pub mod suggest;
 pub mod top;

@@ -1,8 +1,8 @@
 //! `msglog queue work`: one run of a command for each job of a queue.
 //!
 //! Every worker is a thread with a connection of its own, which waits for a job, runs the command,
-//! and settles the job with the daemon. The first SIGTERM or SIGINT opens one gate (no new jobs),
-//! the second another (kill what runs); whatever a worker waits for, it watches the gates too.
+//! and settles the job with the daemon. The first signal opens one gate (no new jobs), the second
+//! another (kill what runs); whatever a worker waits for, it watches the gates too.
 
 mod gate;
 mod options;
@@ -13,13 +13,15 @@ mod worker;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
 pub use options::{OWN, Options};
 
 use super::connection::Address;
 use super::failure::{DONE, Failure, NOTHING_FOUND, Result, say};
+use super::signals;
 use gate::Stop;
 use session::Session;
 use worker::Worker;
@@ -30,6 +32,7 @@ use worker::Worker;
 /// No daemon answers at the start, or it refuses what is asked of it.
 pub fn work(address: &Address, options: Options) -> Result<u8> {
     options.find_program()?;
+    allow_files(options.parallel);
     let stop = Arc::new(Stop::new().map_err(|error| Failure::file("cannot wait for signals", &error))?);
     on_signals(Arc::clone(&stop))?;
     let mut first = Some(address.connect()?);
@@ -54,16 +57,31 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
 /// Opens the gates when signals come.
 fn on_signals(stop: Arc<Stop>) -> Result<()> {
     let trouble = |error: std::io::Error| Failure::file("cannot wait for signals", &error);
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(trouble)?;
+    let mut signals = Signals::new(signals::ending()).map_err(trouble)?;
     thread::spawn(move || {
-        for _ in signals.forever() {
-            if stop.no_more.is_open() {
-                stop.kill.open();
-            } else {
+        for signal in signals.forever() {
+            if !stop.no_more.is_open() {
                 stop.no_more.open();
                 say("stopping: no new jobs; running commands may finish (a second signal kills them)");
+            } else if signal != SIGHUP {
+                // A terminal that closes may tell of it more than once.
+                stop.kill.open();
             }
         }
     });
     Ok(())
+}
+
+/// Lets this process have as many files open as so many commands take. The commands inherit the limit, and
+/// some of them go through all numbers below it, so it grows no further.
+fn allow_files(parallel: u64) {
+    /// The connection, the body, the command's end, and the pipe by which its start is told.
+    const OF_EACH: u64 = 8;
+    const OTHERS: u64 = 64;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = (OTHERS + parallel * OF_EACH).min(maximum.unwrap_or(u64::MAX));
+    if current.is_some_and(|current| current < wanted) {
+        // Where that is refused, a command that cannot be started is told.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
 }

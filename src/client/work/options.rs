@@ -1,13 +1,12 @@
 //! What `msglog queue work` is told.
 
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::client::command_line::{CommandLine, Piece, text, unknown_option};
 use crate::client::failure::{Failure, Result};
 use crate::client::own::{Own, flag, option};
+use crate::client::programs;
 use crate::limits::TIME_MS;
 
 /// `msglog queue work`, as help and completions know it.
@@ -37,13 +36,15 @@ pub const OWN: Own = Own {
         flag("exit-when-empty", "end when no job is ready"),
     ],
     notes: &[
-        "SIGTERM and SIGINT: no new jobs are taken, running commands finish, exit status 0. A second signal \
-         kills them and gives their jobs back. While the daemon is away, commands go on and the worker waits \
-         for it. A command whose lease was lost gets SIGTERM.",
+        "SIGTERM, SIGINT and SIGHUP: no new jobs are taken, running commands finish, exit status 0. A second \
+         SIGTERM or SIGINT kills them and gives their jobs back, which counts as an attempt. While the daemon \
+         is away, commands go on and the worker waits for it. A command whose lease was lost gets SIGTERM.",
+        "A command that cannot be started at all, as its interpreter is not there or the system has no room, \
+         stops the worker: the job waits as after a failure, and no other one is taken.",
         "A job may be run more than once (a crash between the command's end and its ack), so the command \
          must bear that.",
         "Exit status: 0 stopped, or ended as asked; 1 with --once --exit-when-empty there was no job; 2 wrong \
-         usage; 3 the daemon refused; 4 no daemon answered at the start.",
+         usage; 3 the daemon refused; 4 no daemon answered at the start; 74 the command could not be started.",
     ],
     examples: &[
         "msglog queue work thumbnails --parallel 4 -- ./make-thumb",
@@ -141,24 +142,11 @@ impl Options {
     /// # Errors
     /// [`Failure::Usage`] when it is not there, or cannot be run.
     pub fn find_program(&self) -> Result<()> {
-        let Some(program) = self.command.first() else { return Ok(()) };
-        let runs = |path: &Path| {
-            path.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
-        };
-        let found = if program.as_encoded_bytes().contains(&b'/') {
-            runs(Path::new(program))
-        } else {
-            let folders = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-            std::env::split_paths(&folders)
-                .map(|folder: PathBuf| folder.join(program))
-                .any(|path| runs(&path))
-        };
-        let name = program.to_string_lossy();
-        if found {
-            Ok(())
-        } else {
+        let missing = self.command.first().filter(|program| programs::find(program).is_none());
+        missing.map_or(Ok(()), |program| {
+            let name = program.to_string_lossy();
             Err(Failure::Usage(format!("there is no program `{name}` that can be run")))
-        }
+        })
     }
 
     /// How long a job waits after this attempt has failed.

@@ -1,17 +1,22 @@
 //! One run of the command.
 
-use std::io::{self, Write};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::Options;
 use super::gate::{Gate, wait_for};
 use super::worker::Job;
+use crate::client::programs;
 
 /// A command that runs, in a process group of its own: a Ctrl-C on the terminal is for the worker,
 /// which lets its commands finish.
@@ -19,6 +24,37 @@ pub struct Running {
     child: Child,
     /// Can be read from when the command has ended.
     ended: OwnedFd,
+}
+
+/// A job's body as a file for standard input. A pipe would need someone to write to it for as long as the
+/// command, or whatever it has started, leaves it unread.
+fn body_file(job: &Job) -> io::Result<File> {
+    let mut file = File::from(memfd_create("job", MemfdFlags::CLOEXEC)?);
+    file.write_all(job.body.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Starts these words.
+fn spawn(words: &[&OsStr], options: &Options, job: &Job, body: &File) -> io::Result<Child> {
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    Command::new(program)
+        .args(arguments)
+        .env("MSGLOG_QUEUE", &options.queue)
+        .env("MSGLOG_JOB", job.number.to_string())
+        .env("MSGLOG_ATTEMPT", job.attempt.to_string())
+        .stdin(body.try_clone()?)
+        .process_group(0)
+        .spawn()
+}
+
+/// The file of a program that the system does not know how to run, where it is one for a shell: what has no
+/// `#!` goes to `/bin/sh`, unless it is no text.
+fn script(program: &OsStr) -> Option<PathBuf> {
+    let path = programs::find(program)?;
+    let mut start = Vec::new();
+    File::open(&path).ok()?.take(128).read_to_end(&mut start).ok()?;
+    (!start.contains(&0)).then_some(path)
 }
 
 /// Why a wait is over.
@@ -37,20 +73,20 @@ impl Running {
     /// # Errors
     /// It cannot be started.
     pub fn start(options: &Options, job: &Job) -> io::Result<Self> {
-        let (program, arguments) = options.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env("MSGLOG_QUEUE", &options.queue)
-            .env("MSGLOG_JOB", job.number.to_string())
-            .env("MSGLOG_ATTEMPT", job.attempt.to_string())
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            let body = job.body.clone();
-            // A command need not read its input, and may read it late.
-            thread::spawn(move || input.write_all(body.as_bytes()));
-        }
+        let program = options.command.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let words: Vec<&OsStr> = options.command.iter().map(OsString::as_os_str).collect();
+        let body = body_file(job)?;
+        let mut child = match spawn(&words, options, job, &body) {
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                let script = script(program).ok_or(error)?;
+                let words: Vec<&OsStr> = ["/bin/sh".as_ref(), script.as_os_str()]
+                    .into_iter()
+                    .chain(words.into_iter().skip(1))
+                    .collect();
+                spawn(&words, options, job, &body)?
+            }
+            spawned => spawned?,
+        };
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(ended) => Ok(Running { child, ended }),
             Err(error) => {

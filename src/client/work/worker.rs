@@ -8,15 +8,20 @@ use super::gate::Stop;
 use super::run::{Running, Woken};
 use super::session::{Answer, Session};
 use crate::client::connection::Pauses;
-use crate::client::failure::{Result, say};
+use crate::client::failure::{Failure, Result, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::request::RequestLine;
 use crate::client::style::visible;
 use crate::json;
 use crate::limits::LEASE_MS_DEFAULT;
+use crate::paths::shell_word;
+use crate::time::Timestamp;
 
 /// How long one request waits for a job. Then the next one does.
 const LONG_POLL: Duration = Duration::from_secs(30);
+
+/// The shortest lease that is asked for where none was given.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
 /// A job that is held.
 pub struct Job {
@@ -26,8 +31,18 @@ pub struct Job {
     pub lease: String,
     /// How often it was delivered, this time too.
     pub attempt: u64,
+    /// When its lease ends, unless it is extended.
+    expires_at: Option<Timestamp>,
     /// Its body for the command's standard input.
     pub body: String,
+}
+
+impl Job {
+    /// How long it is still held.
+    fn held_for(&self) -> Duration {
+        let left = |at: Timestamp| Duration::from_micros(at.0.saturating_sub(Timestamp::now().0));
+        self.expires_at.map_or(Duration::from_millis(LEASE_MS_DEFAULT), left)
+    }
 }
 
 /// One worker.
@@ -57,7 +72,8 @@ impl<'a> Worker<'a> {
     /// Works until there is nothing more to do. The number of jobs that were run.
     ///
     /// # Errors
-    /// The daemon refuses to give jobs at all; the other workers are stopped then.
+    /// The daemon refuses to give jobs at all, or the command cannot be started; the other workers are
+    /// stopped then.
     pub fn work(mut self) -> Result<u64> {
         let mut jobs = 0;
         let mut pauses = Pauses::new();
@@ -72,7 +88,7 @@ impl<'a> Worker<'a> {
                         continue;
                     };
                     jobs += 1;
-                    self.run(&job);
+                    self.run(&job)?;
                     if self.options.once {
                         break;
                     }
@@ -102,12 +118,24 @@ impl<'a> Worker<'a> {
     }
 
     /// Runs the command for a job and settles it.
-    fn run(&mut self, job: &Job) {
+    ///
+    /// # Errors
+    /// The command cannot be started, which is no fault of the job: no worker takes another one then.
+    fn run(&mut self, job: &Job) -> Result<()> {
         let begun = Instant::now();
-        let lease = self.lease();
         let (ran, how) = match Running::start(self.options, job) {
-            Ok(mut running) => self.attend(&mut running, job, lease),
-            Err(error) => (Ran::Badly, format!("cannot be started: {error}")),
+            Ok(mut running) => self.attend(&mut running, job),
+            Err(error) => {
+                self.stop.no_more.open();
+                // There is no giving back that does not count as an attempt.
+                self.give_back(
+                    job,
+                    &format!("cannot be started ({error})"),
+                    self.options.delay_after(job.attempt),
+                );
+                let text = format!("the command cannot be started ({error}): no more jobs are taken");
+                return Err(Failure::File(text));
+            }
         };
         let number = job.number;
         match ran {
@@ -117,28 +145,29 @@ impl<'a> Worker<'a> {
                     say(&format!("job {number} done in {:.1} s", begun.elapsed().as_secs_f64()));
                 }
             }
-            Ran::Badly => {
-                let delay = self.options.delay_after(job.attempt);
-                let next = match self.setting("max_attempts") {
-                    Some(most) if job.attempt >= most => "that was the last, the job is dead".to_owned(),
-                    _ if delay.is_zero() => "again at once".to_owned(),
-                    _ => format!("not again for {delay:?}"),
-                };
-                say(&format!("job {number}, attempt {}: the command {how}; {next}", job.attempt));
-                self.settle(job, "queue.nack", Some(delay));
-            }
-            Ran::Killed => {
-                say(&format!("job {number}: the command was killed, the job is given back"));
-                self.settle(job, "queue.nack", None);
-            }
+            Ran::Badly => self.give_back(job, &how, self.options.delay_after(job.attempt)),
+            Ran::Killed => self.give_back(job, "was killed", Duration::ZERO),
             Ran::Lost => say(&format!("job {number}: the command {how}, after its lease was lost")),
         }
+        Ok(())
     }
 
-    /// How long jobs of the queue are held.
-    fn lease(&mut self) -> Duration {
-        let milliseconds = self.options.lease_ms.or_else(|| self.setting("lease_ms"));
-        Duration::from_millis(milliseconds.unwrap_or(LEASE_MS_DEFAULT).max(1))
+    /// Gives a job back, and says why and what becomes of it.
+    fn give_back(&mut self, job: &Job, how: &str, delay: Duration) {
+        let number = job.number;
+        let next = match self.setting("max_attempts") {
+            Some(most) if job.attempt >= most => {
+                let queue = shell_word(&self.options.queue);
+                format!(
+                    "that was the last, the job is dead (msglog queue revive {queue} --job {number} makes it ready \
+                     again)"
+                )
+            }
+            _ if delay.is_zero() => "again at once".to_owned(),
+            _ => format!("not again for {delay:?}"),
+        };
+        say(&format!("job {number}, attempt {}: the command {how}; {}", job.attempt, visible(&next)));
+        self.settle(job, "queue.nack", Some(delay));
     }
 
     /// A number among the queue's settings. `None` also when there is no daemon to ask.
@@ -152,9 +181,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Waits for the command's end, and keeps the job until then.
-    fn attend(&mut self, running: &mut Running, job: &Job, lease: Duration) -> (Ran, String) {
+    fn attend(&mut self, running: &mut Running, job: &Job) -> (Ran, String) {
         let (mut killed, mut lost) = (false, false);
-        let mut extend_at = Instant::now() + lease / 3;
+        let left = job.held_for();
+        // A reply that comes late leaves little of a lease that was longer.
+        let lease = self.options.lease_ms.map_or(left.max(SHORTEST_LEASE), Duration::from_millis);
+        let mut extend_at = Instant::now() + left / 3;
         let mut pauses = Pauses::new();
         loop {
             let watched = (!killed).then_some(&self.stop.kill);
@@ -243,6 +275,7 @@ fn job_in(reply: &Reply) -> Option<Job> {
         number: number("job")?,
         lease: json::as_string(job.get("lease")?)?.into_owned(),
         attempt: number("attempt").unwrap_or(1),
+        expires_at: job.get("expires_at").and_then(json::as_string).and_then(|at| Timestamp::parse(&at)),
         body: json::as_string(body).map_or_else(|| body.to_owned(), Into::into),
     })
 }

@@ -273,6 +273,46 @@ fn followers_see_each_event_once_over_restarts() {
 }
 
 #[test]
+fn a_follower_tells_of_a_daemon_that_has_gone_back_and_follows_what_comes() {
+    let mut daemon = Daemon::start();
+    let set = json!({"cmd": "kv.set", "key": "k", "value": 1});
+    let backup = daemon.folder().join("backup");
+    let mut client = daemon.connect();
+    client.ok(set.clone());
+    client.ok(json!({"cmd": "log.backup", "to": backup}));
+    for _ in 0..4 {
+        client.ok(set.clone());
+    }
+    let mut follower = Running::start(&daemon, &["log", "follow", "--from", "1"]);
+    for seq in 1..=5 {
+        assert_eq!(parsed(&follower.line())["seq"], seq);
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    fs::remove_dir_all(daemon.data()).expect("it is ours");
+    common::copy_folder(&backup, &daemon.data());
+    daemon.launch();
+    follower.await_said("the daemon's last event is 1, and 5 was there before");
+    until_followers(&daemon, 1);
+    daemon.connect().ok(set);
+    assert_eq!(parsed(&follower.line())["seq"], 2);
+}
+
+#[test]
+fn a_call_that_follows_ends_with_its_reader_and_fails_with_its_daemon() {
+    let mut daemon = Daemon::start();
+    let start = |daemon: &Daemon| Running::start(daemon, &["call", r#"{"cmd":"log.follow"}"#]);
+    let (mut unread, mut follower) = (start(&daemon), start(&daemon));
+    for call in [&mut unread, &mut follower] {
+        assert_eq!(parsed(&call.line())["following"], true);
+    }
+    unread.close_output();
+    let finished = unread.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    daemon.kill();
+    assert_eq!(follower.finish().code, Some(4));
+}
+
+#[test]
 fn a_follower_ends_when_nobody_reads_it() {
     let daemon = Daemon::start();
     let mut follower = Running::start(&daemon, &["log", "follow"]);

@@ -48,6 +48,12 @@ fn man_pages_are_read_without_a_warning() {
             assert!(output.status.success(), "{name}");
             assert!(String::from_utf8_lossy(&output.stdout).contains("SEE ALSO"), "{name}");
         }
+        if is_there("groff") {
+            let mut groff = Command::new("groff");
+            let finished =
+                finish(groff.args(["-man", "-t", "-Tutf8", "-ww", "-z"]).arg(&page).env("LC_ALL", "C"));
+            assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{name}");
+        }
         if is_there("mandoc") {
             let finished = finish(Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&page));
             assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{name}");
@@ -114,6 +120,21 @@ fn bash_completes_commands_options_and_values() {
         );
         run("bash", &["--norc"], &asked)
     });
+    // Typed as `--name=value`, which bash takes apart.
+    for (words, cword, wanted) in [
+        ("msglog --socket = /s ''", 4, "kv"),
+        ("msglog --socket = /s kv ''", 5, "set"),
+        ("msglog queue --limit = 5 pee", 5, "peek"),
+        ("msglog queue peek q --state = d", 6, "delayed"),
+        ("msglog queue peek q --state =", 5, "dead"),
+    ] {
+        let asked = format!(
+            "source {script}; COMP_WORDS=({words}); COMP_CWORD={cword}; _msglog 2>/dev/null; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let offered = run("bash", &["--norc"], &asked);
+        assert!(offered.lines().any(|word| word == wanted), "{words}: {offered}");
+    }
     std::fs::write(folder.join("a file"), "").expect("a file");
     let asked = format!(
         "cd {}; source {script}; COMP_WORDS=(msglog import a); COMP_CWORD=2; _msglog 2>/dev/null; \

@@ -4,9 +4,11 @@ mod client_support;
 mod common;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use client_support::terminal::Terminal;
-use client_support::{Running, msglog, msglog_for, printed};
+use client_support::{Running, msglog, msglog_for, printed, run};
 use common::{Daemon, TempDir, Value, finish, json, until};
 use rustix::process::Signal;
 
@@ -46,16 +48,49 @@ fn a_daemon_that_runs_has_nothing_of_it_afterwards() {
 }
 
 #[test]
-fn an_interrupt_cleans_up_too() {
+fn a_signal_cleans_up_too_and_is_the_status() {
     let daemon = Daemon::start();
-    let bench = Running::spawn(&mut msglog_for(&daemon, &["bench", "--live", "--seconds", "60"]));
     let mut client = daemon.connect();
     let mut messages = || client.ok(json!({"cmd": "stats"})).json()["stored"]["messages"].as_u64();
-    until("it posts", || (messages() > Some(0)).then_some(()));
-    bench.signal(Signal::INT);
-    let finished = bench.finish();
-    assert_eq!(finished.code, Some(130), "{finished:?}");
-    assert_eq!(messages(), Some(0));
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let bench = Running::spawn(&mut msglog_for(&daemon, &["bench", "--live", "--seconds", "60"]));
+        until("it posts", || (messages() > Some(0)).then_some(()));
+        bench.signal(signal);
+        let finished = bench.finish();
+        assert_eq!(finished.code, Some(status), "{finished:?}");
+        assert_eq!(messages(), Some(0));
+    }
+}
+
+#[test]
+fn a_refusal_at_the_start_leaves_nothing_behind() {
+    let daemon = Daemon::with(&["--max-line", "4096"]);
+    let finished = run(&daemon, &["bench", "--live", "--only", "get"]);
+    assert!(finished.code == Some(3) && finished.stderr.contains("too_large"), "{finished:?}");
+    let stats = daemon.connect().ok(json!({"cmd": "stats"}));
+    assert_eq!([&stats["stored"]["apps"], &stats["stored"]["chats"]], [&json!(0), &json!(0)]);
+}
+
+#[test]
+fn searches_alone_have_messages_to_find() {
+    let daemon = Daemon::start();
+    let finished = run(&daemon, &["bench", "--live", "--only", "search", "--outstanding", "2"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains("20000 messages are posted first"), "{finished:?}");
+}
+
+#[test]
+fn the_daemon_is_looked_for_on_the_path_where_none_is_beside() {
+    let folder = TempDir::new();
+    let msglog = msglog();
+    let program = msglog.get_program();
+    let cp = finish(Command::new("cp").arg(program).arg(folder.path()));
+    assert_eq!(cp.code, Some(0), "{cp:?}");
+    let path = Path::new(program).parent().expect("a folder");
+    let mut command = Command::new(folder.join("msglog"));
+    command.args(["bench", "--only", "get", "--outstanding", "2", "--dir"]).arg(folder.path());
+    let finished = finish(command.env("PATH", path));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
 }
 
 #[test]

@@ -124,6 +124,8 @@ fn once_prints_a_screen_or_the_numbers() {
     let (code, text) = Terminal::start(&daemon, &["top", "--once", "--interval", "0.1"]).finish();
     assert!(code == Some(0) && text.contains("queues by depth: 3") && !text.contains("quit"), "{text}");
     assert_eq!(run(&daemon, &["top"]).code, Some(2));
+    let sizeless = msglog_for(&daemon, &["top", "--once", "--interval", "0.1"]);
+    assert!(Terminal::of(sizeless, 0, 0).finish().1.contains("queues by depth: 3"));
 
     let picture = daemon.folder().join("top.svg");
     let name = picture.display().to_string();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::ahead::{LinesAhead, Next};
 use super::connection::{Address, Connection, closed};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
+use super::follow;
 use super::output::Output;
 use super::own::Own;
 use super::reply::Reply;
@@ -61,7 +62,11 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
     let empty = first.is_empty();
     let follows = first.field("following").is_some();
     first.accepted()?;
-    while follows && let Some(reply) = connection.receive().map_err(|error| Failure::lost(&error))? {
+    while follows {
+        if !connection.has_bytes() {
+            follow::wait(&connection)?;
+        }
+        let reply = connection.reply().map_err(|error| Failure::lost(&error))?;
         output.json_line(reply.line())?;
         output.flush()?;
         reply.accepted()?;

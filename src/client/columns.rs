@@ -48,7 +48,8 @@ fn is_numeric(rows: &[Vec<Cell>], column: usize) -> bool {
 }
 
 /// How many columns of a terminal a text takes.
-fn width(text: &str) -> usize {
+#[must_use]
+pub fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().map(width_of).sum() }
 }
 

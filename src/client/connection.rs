@@ -172,6 +172,22 @@ impl Connection {
         reply.ok_or_else(foreign).map(Some)
     }
 
+    /// Reads one line that must come.
+    ///
+    /// # Errors
+    /// The connection is lost, or what came is no reply.
+    pub fn reply(&mut self) -> io::Result<Reply> {
+        self.receive()?.ok_or_else(closed)
+    }
+
+    /// Sends a request that must succeed.
+    ///
+    /// # Errors
+    /// The connection is lost before the reply has come, or the daemon refuses.
+    pub fn accepted(&mut self, request: &str) -> Result<Reply> {
+        Ok(self.ask(request).map_err(|error| Failure::lost(&error))?.accepted()?)
+    }
+
     /// Sends a request and reads its reply.
     ///
     /// # Errors

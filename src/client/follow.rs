@@ -1,7 +1,8 @@
 //! `log follow` and `message follow`: each event once, over restarts of the daemon too.
 //!
 //! The seq of the last event is the cursor. A follower that asks for nothing old asks the daemon
-//! for its last seq first and follows from there, so that it has a cursor before the first event.
+//! for its last seq first and follows from there, so that it has a cursor before the first event. A
+//! daemon whose last seq has become smaller has other data than before.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +11,7 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::connection::{Address, Connection, Pauses, closed};
+use super::connection::{Address, Connection, Pauses};
 use super::failure::{Failure, Result, say};
 use super::output::Output;
 use super::reply::Reply;
@@ -42,7 +43,7 @@ impl From<Failure> for End {
 /// # Errors
 /// Nobody answers at the start, the daemon refuses, or nobody reads the output any more.
 pub fn follow(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
-    let mut follower = Follower { request, cursor: asked_cursor(request), following: false, output };
+    let mut follower = Follower { request, cursor: asked_cursor(request), seen: 0, following: false, output };
     let mut pauses = Pauses::new();
     let mut connection = address.connect()?;
     loop {
@@ -75,6 +76,8 @@ struct Follower<'a> {
     request: &'a str,
     /// The seq to go on with, once it is known.
     cursor: Option<u64>,
+    /// The last seq that the daemon was known to have.
+    seen: u64,
     /// Whether this connection has come so far that it follows.
     following: bool,
     output: &'a mut Output,
@@ -96,11 +99,18 @@ impl Follower<'_> {
 
     /// Sends the request with the cursor in it.
     fn begin(&mut self, connection: &mut Connection) -> std::result::Result<(), End> {
-        let cursor = match self.cursor {
-            Some(cursor) => cursor,
-            None => 1 + accepted(connection.ask(r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0),
-        };
-        self.cursor = Some(cursor);
+        let last = accepted(connection.ask(r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0);
+        if last < self.seen {
+            say(&format!(
+                "the daemon's last event is {last}, and {} was there before: its data is older now, or other (a \
+                 backup that was put back?); following from {} on",
+                self.seen,
+                last + 1
+            ));
+            self.cursor = None;
+        }
+        self.seen = last;
+        let cursor = *self.cursor.get_or_insert(last + 1);
         accepted(connection.ask(&with_cursor(self.request, cursor))?)?;
         self.following = true;
         Ok(())
@@ -114,12 +124,13 @@ impl Follower<'_> {
                 wait(connection)?;
             }
         }
-        let line = accepted(connection.receive()?.ok_or_else(closed)?)?;
+        let line = accepted(connection.reply()?)?;
         let seq = line.number("seq").unwrap_or(0);
         // What was printed once is not printed again, whatever the daemon thinks of the cursor.
         if self.cursor.is_none_or(|cursor| seq >= cursor) {
             self.output.followed(self.request, &line)?;
             self.cursor = Some(seq + 1);
+            self.seen = self.seen.max(seq);
         }
         Ok(())
     }
@@ -142,7 +153,10 @@ fn with_cursor(request: &str, cursor: u64) -> String {
 
 /// Waits until the daemon says something, or until nobody reads standard output any more: a
 /// follower may have nothing to write for hours, and must not outlive the pipe that it is for.
-fn wait(connection: &Connection) -> std::result::Result<(), End> {
+///
+/// # Errors
+/// [`Failure::OutputClosed`] when nobody reads it.
+pub fn wait(connection: &Connection) -> Result<()> {
     let stdout = io::stdout();
     loop {
         let mut watched = [
@@ -151,10 +165,8 @@ fn wait(connection: &Connection) -> std::result::Result<(), End> {
         ];
         match poll(&mut watched, None) {
             Err(Errno::INTR) => {}
-            Err(error) => return Err(End::from(io::Error::from(error))),
-            Ok(_) if watched[1].revents().contains(PollFlags::ERR) => {
-                return Err(Failure::OutputClosed.into());
-            }
+            Err(error) => return Err(Failure::lost(&error.into())),
+            Ok(_) if watched[1].revents().contains(PollFlags::ERR) => return Err(Failure::OutputClosed),
             Ok(_) => return Ok(()),
         }
     }

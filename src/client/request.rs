@@ -257,6 +257,9 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
         Type::Choice(words) => Err(wrong() + &did_you_mean(value, words.iter().copied())),
         Type::Texts => {
             let texts: Vec<String> = value.split(',').filter(|part| !part.is_empty()).map(string).collect();
+            if texts.is_empty() {
+                return Err(format!("{name} names nothing; leave it out where all of them are meant"));
+            }
             Ok(format!("[{}]", texts.join(",")))
         }
         Type::Json | Type::Requests | Type::Materials => {
@@ -264,7 +267,7 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
                 if is_several(value) {
                     return format!("{name} holds more than one JSON value");
                 }
-                format!("{name} takes JSON, and `{value}` is none: {error}\n{}", quoting(value))
+                format!("{name} takes JSON, and `{}` is none: {error}\n{}", shortened(value), quoting(value))
             };
             // A value of its own first, so that no text can end it and add other arguments.
             let raw: &RawValue = serde_json::from_str(value).map_err(problem)?;
@@ -282,9 +285,21 @@ fn is_several(value: &str) -> bool {
     matches!((values.next(), values.next()), (Some(Ok(_)), Some(Ok(_))))
 }
 
+/// Characters of a value that are shown where something is wrong with it.
+const SHOWN: usize = 60;
+
+/// The beginning of a value, or all of it where that is short.
+fn shortened(value: &str) -> String {
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
 /// How to write what was probably meant.
 fn quoting(value: &str) -> String {
-    let word = if value.is_empty() || value.contains(['\'', '\n', '"']) { "hello" } else { value };
+    let odd = value.is_empty() || value.contains(['\'', '\n', '"']) || value.chars().count() > SHOWN;
+    let word = if odd { "hello" } else { value };
     format!("A string needs JSON's quotes inside the shell's: '{}'", string(word))
 }
 
@@ -384,6 +399,8 @@ mod tests {
         let error = parse(&["kv", "set", "greeting", "hello"]).unwrap_err();
         assert!(error.contains("'\"hello\"'"), "{error}");
         assert!(error.contains("Usage: msglog kv set"), "{error}");
+        let error = parse(&["kv", "set", "greeting", &"long ".repeat(100)]).unwrap_err();
+        assert!(error.len() < 500 && error.contains("long ...` is none"), "{error}");
     }
 
     #[test]
@@ -438,6 +455,9 @@ mod tests {
             request(&["log", "follow", "--from", "1", "--types", "kv.set,message.posted"]),
             r#"{"cmd":"log.follow","from":1,"types":["kv.set","message.posted"]}"#
         );
+        for nothing in ["", ","] {
+            assert!(parse(&["log", "read", "--types", nothing]).unwrap_err().contains("types names nothing"));
+        }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Numbers are shown as the daemon wrote them, digit by digit: nothing is converted on the way.
 
-use super::columns::{Cell, table};
+use super::columns::{Cell, table, width};
 use super::highlight::Highlighter;
 use super::reply::Reply;
 use super::style::{Ink, Style, push_visible, visible};
 use crate::json;
+use crate::paths::shell_word;
 
 /// Which argument takes a reply's `next`, by command.
 const PAGES: &[(&str, &str)] = &[("log.read", "from"), ("message.search", "before")];
@@ -55,7 +56,7 @@ fn footer(style: Style, request: &str, total: Option<&str>, next: Option<&str>) 
         let oldest = asked("order").is_some_and(|order| order == "oldest");
         let by_table = PAGES.iter().find(|(name, _)| *name == command).map(|(_, argument)| *argument);
         let argument = if oldest { "after" } else { by_table.unwrap_or("after") };
-        let value = json::as_string(next).map_or(next.to_owned(), |text| format!("'{}'", visible(&text)));
+        let value = json::as_string(next).map_or(next.to_owned(), |text| shell_word(&visible(&text)));
         format!("more with --{argument} {value}")
     });
     let parts: Vec<String> = total.into_iter().chain(next).collect();
@@ -131,15 +132,17 @@ fn event(style: Style, raw: &str) -> String {
 fn object(style: Style, fields: &[(&str, &str)], depth: usize) -> String {
     let margin = "  ".repeat(depth);
     let nested = |raw: &str| (raw.starts_with('{') && raw != "{}") || is_list_of_objects(raw);
-    let plain_names = fields.iter().filter(|(_, raw)| !nested(raw)).map(|(name, _)| visible(name).len());
-    let width = plain_names.max().unwrap_or(0);
+    let plain_names = fields.iter().filter(|(_, raw)| !nested(raw)).map(|(name, _)| width(&visible(name)));
+    let widest = plain_names.max().unwrap_or(0);
     let mut shown = Vec::new();
     for (name, raw) in fields {
-        let heading = style.paint(Ink::Heading, &format!("{:width$}", visible(name)));
+        let gap = " ".repeat(widest.saturating_sub(width(&visible(name))));
+        let heading = style.paint(Ink::Heading, &(visible(name) + &gap));
+        // What clients have stored has times of their own.
+        let style = if matches!(*name, "value" | "body") { style.with_times_as_sent() } else { style };
         if let Some(inner) = json::object(raw).filter(|_| nested(raw)) {
             let inner: Vec<(&str, &str)> = inner.iter().collect();
             shown.push(format!("{margin}{}\n", heading.trim_end()));
-            let style = if matches!(*name, "value" | "body") { style.with_times_as_sent() } else { style };
             shown.push(object(style, &inner, depth + 1));
         } else if let Some(rows) = json::array(raw).filter(|_| nested(raw)) {
             // A reply with nothing but a list needs no name above it.
@@ -241,9 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn names_in_broad_letters_keep_the_columns() {
+        let text = shown("{}", "{\"ok\":true,\"value\":{\"\u{65e5}\":1,\"key\":2}}");
+        assert_eq!(text, "value\n  \u{65e5}   1\n  key  2\n");
+    }
+
+    #[test]
     fn pages_go_on_with_the_argument_of_their_command() {
         let keys = r#"{"ok":true,"keys":[{"key":"a","seq":1}],"next":"a"}"#;
-        assert!(shown(r#"{"cmd":"kv.list"}"#, keys).ends_with("more with --after 'a'\n"));
+        assert!(shown(r#"{"cmd":"kv.list"}"#, keys).ends_with("more with --after a\n"));
+        let quoted = keys.replace("\"next\":\"a\"", "\"next\":\"it's\"");
+        assert!(shown(r#"{"cmd":"kv.list"}"#, &quoted).ends_with("more with --after 'it'\\''s'\n"));
         let events = r#"{"ok":true,"events":[{"seq":1,"at":"t","type":"kv.set","key":"a"}],"next":2}"#;
         assert_eq!(
             shown(r#"{"cmd":"log.read"}"#, events),
@@ -261,6 +272,9 @@ mod tests {
         let stored = "value\n  at  2026-01-31T12:00:00.000000Z\n";
         let text = super::reply(Style::new(false), "{}", &reply);
         assert!(text.contains(stored) && text.ends_with("at   2026-01-31 12:00:00Z\n"), "{text}");
+        let list = Reply::new(format!(r#"{{"ok":true,"key":"k","value":[{{{at}}}],"seq":1}}"#)).unwrap();
+        let text = super::reply(Style::new(false), "{}", &list);
+        assert!(text.contains("  2026-01-31T12:00:00.000000Z\n"), "{text}");
         let now = crate::time::Timestamp::parse("2026-01-31T15:00:00Z").unwrap();
         let text = super::reply(Style::new(false).relative_to(now), "{}", &reply);
         assert!(text.contains(stored) && text.ends_with("at   3h ago\n"), "{text}");

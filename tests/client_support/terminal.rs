@@ -141,8 +141,9 @@ impl Terminal {
     }
 }
 
+/// A size for the screen, also where the terminal does not know its own.
 fn some(count: u16) -> NonZero<u16> {
-    NonZero::new(count).expect("a terminal has columns and rows")
+    NonZero::new(count).unwrap_or(NonZero::<u16>::MIN.saturating_add(79))
 }
 
 fn resize_to(terminal: impl AsFd, columns: u16, rows: u16) {

@@ -91,6 +91,12 @@ _msglog() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command='' words='' options='' globals='{globals}' index=1 piece
     COMPREPLY=()
+    # Bash takes an option and its value apart at the equals sign, which is a word of its own then.
+    if [[ $word == = ]]; then
+        word=
+    elif [[ $before == = ]]; then
+        before=${COMP_WORDS[COMP_CWORD-2]}
+    fi
     # The command is the first word, and where that is a noun the second one too.
     while ((index < COMP_CWORD)); do
         piece=${COMP_WORDS[index]}
@@ -103,7 +109,8 @@ _msglog() {
                     _msglog_files -f
                 fi
                 return ;;
-            --socket) index=$((index + 1)) ;;
+            --socket) [[ ${COMP_WORDS[index+1]} == = ]] || index=$((index + 1)) ;;
+            =) index=$((index + 1)) ;;
             -*) ;;
             *)
                 case $command in

@@ -121,7 +121,19 @@ fn finish(page: &Roff) -> String {
         **line == ".PP" && (is(before, &["SH", "SS"]) || is(after, &["PP", "SH", "SS", "TP", "IP", "RE"]))
     };
     let kept = lines.iter().enumerate().filter(|line| !empty(line)).map(|(_, line)| *line);
-    kept.collect::<Vec<_>>().join("\n") + "\n"
+    in_ascii(&(kept.collect::<Vec<_>>().join("\n") + "\n"))
+}
+
+/// Characters by their numbers: groff by itself takes bytes for Latin-1.
+fn in_ascii(page: &str) -> String {
+    page.chars().fold(String::with_capacity(page.len()), |mut text, character| {
+        if character.is_ascii() {
+            text.push(character);
+        } else {
+            text += &format!("\\[u{:04X}]", u32::from(character));
+        }
+        text
+    })
 }
 
 /// Something in bold with its description under it.

@@ -52,7 +52,8 @@ impl Renderer<'_> {
                 self.lists += 1;
             }
             Tag::Item => {
-                self.page.control("IP", ["\u{2022}", "2"]);
+                // The bullet by its name in roff: as a character not every output knows it.
+                self.page.control("IP", ["\\(bu", "2"]);
             }
             Tag::Strong => self.styles.push(Face::Bold),
             Tag::Emphasis | Tag::Link { .. } => self.styles.push(Face::Italic),
@@ -141,7 +142,8 @@ mod tests {
     fn blocks_become_requests_of_the_man_macros() {
         let page =
             rendered("# T\n\nOne\ntwo `code`.\n\n## Part\n\n- a\n- b **c**\n\n```console\n> {}\n.x\n```\n");
-        for expected in [".SH DESCRIPTION", "One two \\fBcode\\fR.", ".SH PART", ".IP", "b \\fBc\\fR", ".nf"]
+        for expected in
+            [".SH DESCRIPTION", "One two \\fBcode\\fR.", ".SH PART", ".IP \\(bu 2", "b \\fBc\\fR", ".nf"]
         {
             assert!(page.contains(expected), "{expected}: {page}");
         }

@@ -1,7 +1,7 @@
 //! Requests on many connections at the same time, and how long each took.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::cases::{Case, Work};
 use super::options::Shape;
 use super::scratch::Scratch;
-use crate::client::connection::{Address, Connection, closed};
+use crate::client::connection::{Address, Connection};
 use crate::client::failure::{Failure, Result};
 use crate::client::reply::Reply;
 use crate::client::request::RequestLine;
@@ -125,9 +125,7 @@ impl<'a> Run<'a> {
     }
 
     fn receive(&mut self) -> Result<Reply> {
-        let lost = |error: io::Error| Failure::lost(&error);
-        let reply = self.connection.receive().map_err(lost)?.ok_or_else(|| lost(closed()))?;
-        Ok(reply.accepted()?)
+        Ok(self.connection.reply().map_err(|error| Failure::lost(&error))?.accepted()?)
     }
 
     /// Keeps as many requests under way as the shape says.

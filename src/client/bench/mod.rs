@@ -17,32 +17,33 @@ mod scratch;
 mod throwaway;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use options::{OWN, Options};
 
 use super::connection::Address;
 use super::failure::{DONE, Failure, Result, say};
 use super::output::Output;
+use super::signals;
 use cases::CASES;
 use options::Shape;
 use report::Report;
 use scratch::Scratch;
 use throwaway::Throwaway;
 
-/// The exit status after SIGINT, as shells know it.
-const INTERRUPTED: u8 = 130;
+/// What shells add to the number of a signal for the exit status.
+const SIGNALLED: usize = 128;
 
 /// Measures every case in every shape.
 ///
 /// # Errors
 /// The daemon cannot be started or reached, or it refuses.
 pub fn bench(address: &Address, output: &mut Output, options: &Options) -> Result<u8> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let caught = signal_hook::flag::register(signal, Arc::clone(&stop));
+    let (stop, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    for signal in signals::ending() {
+        let number = usize::try_from(signal).unwrap_or(0);
+        let caught = signal_hook::flag::register_usize(signal, Arc::clone(&by), SIGNALLED + number)
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
         caught.map_err(|error| Failure::file("cannot wait for signals", &error))?;
     }
     let mut report = Report::new(output);
@@ -57,7 +58,7 @@ pub fn bench(address: &Address, output: &mut Output, options: &Options) -> Resul
         report.about(&daemon.about())?;
         measure(&daemon.address(), &mut report, options, &stop)?;
     }
-    Ok(if stop.load(Ordering::Relaxed) { INTERRUPTED } else { DONE })
+    Ok(u8::try_from(by.load(Ordering::SeqCst)).unwrap_or(DONE))
 }
 
 /// Measures, and leaves nothing behind, whatever happens.
@@ -75,6 +76,9 @@ fn all(
     stop: &AtomicBool,
     scratch: &Scratch,
 ) -> Result<()> {
+    if options.only.as_deref() == Some("search") {
+        say(&format!("{} messages are posted first, for the searches to find", scratch.fill()?));
+    }
     report.heading()?;
     for case in CASES.iter().filter(|case| options.only.as_ref().is_none_or(|only| only == case.name)) {
         for shape in &options.shapes {

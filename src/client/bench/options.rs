@@ -38,7 +38,10 @@ pub const OWN: Own = Own {
     ],
     notes: &[
         "A latency is the time from sending a request to having its reply; p50 is the one that half are under, \
-         p99 the one that 99 of 100 are under. A queue cycle is put, reserve and ack. Ctrl-C ends it and cleans up.",
+         p99 the one that 99 of 100 are under. A queue cycle is put, reserve and ack. Searches find what was posted \
+         before; where they are the only case, messages are posted first. Ctrl-C ends it and cleans up.",
+        "Exit status: 0 measured; 128 and the signal's number where one ended it: 130 for SIGINT, 143 for SIGTERM, \
+         129 for SIGHUP; 3 the daemon refused; 4 no daemon answers; 74 there is no msglogd to start.",
     ],
     examples: &["msglog bench", "msglog bench --only post --connections 100 --outstanding 10 --seconds 10"],
 };

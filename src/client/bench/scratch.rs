@@ -8,6 +8,12 @@ use crate::client::request::{RequestLine, string};
 /// Keys that are set and got.
 pub const KEYS: u64 = 1000;
 
+/// Posts in a batch of those that are only to be found.
+const POSTS: u64 = 100;
+
+/// Such batches.
+const BATCHES: u64 = 200;
+
 /// Words that messages are made of.
 const WORDS: &[&str] = &[
     "amber",
@@ -98,23 +104,46 @@ impl Scratch {
         let name = format!("msglog-bench-{}", std::process::id());
         let app = ask(&mut connection, RequestLine::new("app.create").text("name", &name))?;
         let app = app.text("token").unwrap_or_default();
-        let chat = ask(&mut connection, RequestLine::new("chat.create").text("app", &app))?;
-        let chat = chat.number("number").unwrap_or(0);
-        let scratch = Scratch { address: address.clone(), name, app, chat };
-        let keys: Vec<String> = (0..KEYS).map(|key| scratch.set(key)).collect();
-        batch(&mut connection, &keys)?;
+        let mut scratch = Scratch { address: address.clone(), name, app, chat: 0 };
+        if let Err(failure) = scratch.furnish(&mut connection) {
+            // It is why there is nothing to measure, whether or not the rest can be deleted.
+            let _ = scratch.remove();
+            return Err(failure);
+        }
         Ok(scratch)
     }
 
-    /// Deletes everything again.
+    /// Posts messages that a search finds. How many.
+    ///
+    /// # Errors
+    /// The daemon is gone, or refuses.
+    pub fn fill(&self) -> Result<u64> {
+        let mut connection = self.address.connect()?;
+        for number in 0..BATCHES {
+            connection.accepted(&self.posts(number, POSTS))?;
+        }
+        Ok(BATCHES * POSTS)
+    }
+
+    fn furnish(&mut self, connection: &mut Connection) -> Result<()> {
+        let chat = ask(connection, RequestLine::new("chat.create").text("app", &self.app))?;
+        self.chat = chat.number("number").unwrap_or(0);
+        batch(connection, &(0..KEYS).map(|key| self.set(key)).collect::<Vec<_>>())
+    }
+
+    /// Deletes everything again. What is refused keeps nothing else from being deleted.
     ///
     /// # Errors
     /// The daemon is gone, or refuses.
     pub fn remove(self) -> Result<()> {
         let mut connection = self.address.connect()?;
         let keys = (0..KEYS).map(|key| RequestLine::new("kv.delete").text("key", &self.key(key)).finish());
-        batch(&mut connection, &keys.collect::<Vec<_>>())?;
-        ask(&mut connection, RequestLine::new("app.delete").text("token", &self.app))?;
+        let keys = batch(&mut connection, &keys.collect::<Vec<_>>());
+        let app = ask(&mut connection, RequestLine::new("app.delete").text("token", &self.app));
+        keys.and(app.map(|_| ())).and(self.remove_queues(&mut connection))
+    }
+
+    fn remove_queues(&self, connection: &mut Connection) -> Result<()> {
         // A queue is there only if a case has used it.
         for queue in 0..super::load::CONNECTIONS_MAX {
             let name = self.queue(queue);
@@ -123,8 +152,8 @@ impl Scratch {
             if found.refusal().is_some() {
                 continue;
             }
-            ask(&mut connection, RequestLine::new("queue.purge").text("queue", &name))?;
-            ask(&mut connection, RequestLine::new("queue.drop").text("queue", &name))?;
+            ask(connection, RequestLine::new("queue.purge").text("queue", &name))?;
+            ask(connection, RequestLine::new("queue.drop").text("queue", &name))?;
         }
         Ok(())
     }
@@ -202,8 +231,7 @@ fn batch(connection: &mut Connection, requests: &[String]) -> Result<()> {
 }
 
 fn ask(connection: &mut Connection, request: &RequestLine) -> Result<Reply> {
-    let reply = connection.ask(&request.finish()).map_err(|error| Failure::lost(&error))?;
-    Ok(reply.accepted()?)
+    connection.accepted(&request.finish())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::connection::Address;
 use crate::client::failure::{Failure, Result};
+use crate::client::programs;
 use crate::paths::{data_folder, process_environment};
 
 /// How long the daemon may take to start.
@@ -35,6 +36,7 @@ impl Throwaway {
     /// The folder cannot be made, there is no `msglogd`, or it does not start.
     pub fn start(dir: Option<&Path>) -> Result<Self> {
         let folder = make_folder(dir)?;
+        // It is looked for by this process: the daemon has no environment, and so no PATH.
         let program = program();
         let trouble =
             |error: io::Error| Failure::file(&format!("cannot start {}", program.display()), &error);
@@ -114,5 +116,6 @@ fn make_folder(dir: Option<&Path>) -> Result<PathBuf> {
 /// The daemon's program: the one beside this, or else that of the PATH.
 fn program() -> PathBuf {
     let beside = std::env::current_exe().ok().map(|own| own.with_file_name("msglogd"));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| "msglogd".into())
+    let on_path = || programs::find("msglogd".as_ref()).unwrap_or_else(|| "msglogd".into());
+    beside.filter(|path| path.is_file()).unwrap_or_else(on_path)
 }

@@ -17,7 +17,7 @@ use std::io;
 
 pub use options::{OWN, Options, filters};
 
-use super::connection::{Address, Connection, closed};
+use super::connection::{Address, Connection};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result};
 use super::output::Output;
 use super::reply::Reply;
@@ -26,7 +26,7 @@ use crate::json;
 use crate::progress::Progress;
 use crate::protocol::table::Argument;
 use chats::Numbers;
-use pages::{ask, each, pages};
+use pages::{each, pages};
 use record::Record;
 
 /// Keys whose values are asked for at once. A value may have a megabyte.
@@ -49,7 +49,7 @@ pub enum What {
 /// No daemon answers, it goes away in the middle, or nobody reads the output.
 pub fn export(address: &Address, output: &mut Output, options: &Options) -> Result<u8> {
     let mut connection = address.connect()?;
-    let stats = ask(&mut connection, &RequestLine::new("stats").finish())?;
+    let stats = connection.accepted(&RequestLine::new("stats").finish())?;
     let stored = |name| json::as_u64(json::object(stats.field("stored")?)?.get(name)?);
     let total = match options.what {
         What::Messages if options.filters.is_empty() => stored("messages"),
@@ -154,7 +154,7 @@ impl<'a> Export<'a> {
             return Ok(Vec::new());
         }
         self.connection.send(&requests.join("\n"))?;
-        requests.iter().map(|_| self.connection.receive()?.ok_or_else(closed)).collect()
+        requests.iter().map(|_| self.connection.reply()).collect()
     }
 
     fn all(&mut self) -> Result<()> {

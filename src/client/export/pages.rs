@@ -1,9 +1,7 @@
 //! Lists of the daemon, page after page.
 
 use super::Export;
-use crate::client::connection::Connection;
-use crate::client::failure::{Failure, Result};
-use crate::client::reply::Reply;
+use crate::client::failure::Result;
 use crate::client::request::RequestLine;
 use crate::json;
 
@@ -51,20 +49,11 @@ pub fn pages_of<'a>(
     let open = request.strip_suffix('}').unwrap_or(&request);
     let mut after = String::new();
     loop {
-        let page = ask(&mut export.connection, &format!("{open},\"limit\":{limit}{after}}}"))?;
+        let page = export.connection.accepted(&format!("{open},\"limit\":{limit}{after}}}"))?;
         take(export, &page.field(list).and_then(json::array).unwrap_or_default())?;
         match page.field("next") {
             Some(next) => after = format!(",\"after\":{next}"),
             None => return Ok(()),
         }
     }
-}
-
-/// Asks for something that must be there.
-///
-/// # Errors
-/// The daemon refuses or goes away.
-pub fn ask(connection: &mut Connection, request: &str) -> Result<Reply> {
-    let reply = connection.ask(request).map_err(|error| Failure::lost(&error))?;
-    Ok(reply.accepted()?)
 }

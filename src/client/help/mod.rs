@@ -33,7 +33,8 @@ pub const EXIT_STATUSES: &[(&str, &str)] = &[
     ("2", "wrong usage"),
     ("3", "the daemon refused"),
     ("4", "no daemon answers"),
-    ("74", "a file cannot be read or written"),
+    ("74", "a file cannot be read or written, or a program not be started"),
+    ("130", "bench was ended by Ctrl-C (128 and the number of any other signal)"),
 ];
 
 /// The help on these words; all of it when there are none.

@@ -151,7 +151,7 @@ impl Replies<'_> {
         if self.tally.imported + self.tally.refused == 0 {
             self.connection.tell_of_silence(SILENCE, |text| self.progress.suspend(|| say(text)));
         }
-        let reply = self.connection.receive().map_err(lost)?.ok_or_else(|| lost(closed()))?;
+        let reply = self.connection.reply().map_err(lost)?;
         match reply.refusal() {
             None => {
                 self.tally.imported += 1;

@@ -39,7 +39,7 @@ use history::{History, Now};
 use sample::Source;
 use view::View;
 
-/// The size of the screen where there is no terminal.
+/// The size of the screen where there is no terminal, or one that does not know its own.
 const COLUMNS_ROWS: (u16, u16) = (80, 24);
 
 /// Shows the daemon until the person ends it, or once.
@@ -66,12 +66,14 @@ pub fn top(address: &Address, output: &mut Output, options: &Options) -> Result<
 /// Two looks, and one screen for people or one line of JSON.
 fn once(mut source: Source, output: &mut Output, options: &Options, view: &View) -> Result<u8> {
     let mut history = History::default();
-    let away = |reason| Failure::NoDaemon(format!("the daemon went away: {reason}"));
+    let away = |reason| Failure::NoDaemon(format!("the daemon is away: {reason}"));
     history.push(source.take().map_err(away)?);
     thread::sleep(options.interval);
     history.push(source.take().map_err(away)?);
     let size = if output.is_for_people() { ratatui::crossterm::terminal::size().ok() } else { None };
-    let (columns, rows) = size.unwrap_or(COLUMNS_ROWS);
+    // Some terminals, such as that of a serial line, do not know how large they are.
+    let known = size.filter(|(columns, rows)| *columns > 0 && *rows > 0);
+    let (columns, rows) = known.unwrap_or(COLUMNS_ROWS);
     // Between the lines of a shell nothing has to be filled.
     let queues = history.now().map_or(0, |now| now.sample.queues.len());
     let needed = u16::try_from(screen::ROWS_BESIDE_QUEUES + queues).unwrap_or(u16::MAX);

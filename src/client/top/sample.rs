@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::latency::{Latency, latencies};
-use crate::client::connection::{Address, Connection, closed};
+use crate::client::connection::{Address, Connection};
 use crate::client::reply::Reply;
 use crate::json;
 use crate::time::Timestamp;
@@ -141,9 +141,17 @@ impl Source {
             Some(connection) => connection,
             None => self.address.connect().map_err(|_| "no daemon answers".to_owned())?,
         };
-        let sample = ask(&mut connection).map_err(|error| error.to_string())?;
+        let sample = ask(&mut connection).map_err(|error| reason(&error))?;
         self.connection = Some(connection);
         Ok(sample)
+    }
+}
+
+/// Why there is no sample. That nothing comes in time is told by the system as a resource that is missing.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer for {PATIENCE:?}"),
+        _ => error.to_string(),
     }
 }
 
@@ -152,9 +160,18 @@ fn ask(connection: &mut Connection) -> io::Result<Sample> {
     let list = format!("{{\"cmd\":\"queue.list\",\"limit\":{QUEUES}}}");
     connection
         .send(&["{\"cmd\":\"info\"}", "{\"cmd\":\"stats\"}", "{\"cmd\":\"metrics\"}", &list].join("\n"))?;
-    let mut reply = || {
-        let reply = connection.receive()?.ok_or_else(closed)?;
-        reply.accepted().map_err(|refusal| io::Error::other(refusal.to_string()))
-    };
+    let mut reply =
+        || connection.reply()?.accepted().map_err(|refusal| io::Error::other(refusal.to_string()));
     Ok(Sample::of([reply()?, reply()?, reply()?, reply()?]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_told_as_that() {
+        assert_eq!(reason(&io::ErrorKind::WouldBlock.into()), "no answer for 5s");
+        assert_eq!(reason(&io::Error::other("busy")), "busy");
+    }
 }

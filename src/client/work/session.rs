@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::gate::{Stop, wait_for};
-use crate::client::connection::{Address, Connection, Pauses, closed};
+use crate::client::connection::{Address, Connection, Pauses};
 use crate::client::failure::say;
 use crate::client::reply::{Refusal, Reply};
 
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
                 let [answered, stopped] = wait_for([connection.as_fd(), stop.no_more.as_fd()], deadline);
                 if answered {
                     connection.set_patience(Some(PATIENCE))?;
-                    return connection.receive()?.ok_or_else(closed);
+                    return connection.reply();
                 }
                 if stopped || Instant::now() >= deadline {
                     return Err(io::ErrorKind::TimedOut.into());

@@ -40,7 +40,7 @@ impl<'a, R: Read> LinesAhead<'a, R> {
     /// # Errors
     /// The input cannot be read, or a line in it is longer than the longest that any daemon takes: what
     /// never ends must not fill the memory.
-    pub fn next(&mut self) -> io::Result<Next<'_>> {
+    pub fn read(&mut self) -> io::Result<Next<'_>> {
         if memchr::memchr(b'\n', self.input.buffer()).is_none() && self.out.flush().is_err() {
             return Ok(Next::Gone);
         }
@@ -93,11 +93,11 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut lines = LinesAhead::new(b"one\n\nlast".as_slice(), &ours);
         for (number, expected) in (1..).zip(["one\n", "\n", "last"]) {
-            let Next::Line(count, line) = lines.next().unwrap() else { panic!("no line {number}") };
+            let Next::Line(count, line) = lines.read().unwrap() else { panic!("no line {number}") };
             assert_eq!((count, line), (number, expected.as_bytes()));
             assert!(lines.send_on());
         }
-        assert!(matches!(lines.next().unwrap(), Next::End));
+        assert!(matches!(lines.read().unwrap(), Next::End));
         assert_eq!(lines.number(), 3);
         let mut sent = [0; 10];
         theirs.read_exact(&mut sent).unwrap();
@@ -108,7 +108,7 @@ mod tests {
     fn a_line_without_an_end_is_refused_before_it_fills_the_memory() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut lines = LinesAhead::new(io::repeat(b'x'), &ours);
-        let Err(error) = lines.next() else { panic!("it has an end") };
+        let Err(error) = lines.read() else { panic!("it has an end") };
         assert_eq!(error.to_string(), "line 1 is longer than 64 MiB, which no daemon takes");
         assert!(lines.line.capacity() < 3 * LINE_BYTES_MAX);
     }

@@ -62,7 +62,10 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
     let empty = first.is_empty();
     let follows = first.field("following").is_some();
     first.accepted()?;
-    while follows {
+    if !follows {
+        return Ok(if empty { NOTHING_FOUND } else { DONE });
+    }
+    loop {
         if !connection.has_bytes() {
             follow::wait(&connection)?;
         }
@@ -71,7 +74,6 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
         output.flush()?;
         reply.accepted()?;
     }
-    Ok(if empty { NOTHING_FOUND } else { DONE })
 }
 
 /// Sends every line of standard input while replies are read and printed.
@@ -103,7 +105,7 @@ fn send_input(stream: &UnixStream) -> Result<u64> {
     let mut lines = LinesAhead::new(io::stdin().lock(), stream);
     let mut requests = 0;
     loop {
-        match lines.next().map_err(|error| Failure::file("cannot read standard input", &error))? {
+        match lines.read().map_err(|error| Failure::file("cannot read standard input", &error))? {
             Next::Line(_, line) => requests += u64::from(!line.trim_ascii().is_empty()),
             Next::End => {
                 lines.flush();

@@ -150,14 +150,12 @@ impl Draft {
         // what is searched for.
         let words: &[&str] = if command.kind == Kind::Write { FLAG_WORDS } else { &[] };
         let argument = |wanted: &str| nameable(command).find(|argument| option_name(argument) == wanted);
-        match valued(name, argument, words, line)? {
-            Some((argument, value)) => self.push(argument, &value),
-            None => {
-                let known: Vec<String> = nameable(command).map(option_name).collect();
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                Err(unknown_option(name, &command.name.replace('.', " "), &known))
-            }
+        if let Some((argument, value)) = valued(name, argument, words, line)? {
+            return self.push(argument, &value);
         }
+        let known: Vec<String> = nameable(command).map(option_name).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        Err(unknown_option(name, &command.name.replace('.', " "), &known))
     }
 
     fn has(&self, argument: &Argument) -> bool {

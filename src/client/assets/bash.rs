@@ -1,6 +1,6 @@
 //! Completions for bash, with or without the package bash-completion.
 
-use super::entries::{Entry, Named, Value, beginnings, entries, globals, nouns};
+use super::entries::{Entry, Named, Value, beginnings, entries, first_words, globals, nouns, verbs};
 
 /// The script.
 #[must_use]
@@ -35,19 +35,6 @@ pub fn script() -> String {
         .replace("{words}", &words)
         .replace("{globals}", &dashed(of_globals.iter()))
         .replace("{options}", &optional.concat())
-}
-
-/// The words that a command line may begin with, each once.
-pub fn first_words(entries: &[Entry]) -> Vec<&str> {
-    let mut first: Vec<&str> = entries.iter().filter_map(|entry| entry.words.split(' ').next()).collect();
-    first.sort_unstable();
-    first.dedup();
-    first
-}
-
-/// The verbs of a noun.
-pub fn verbs<'a>(entries: &'a [Entry], noun: &str) -> Vec<&'a str> {
-    entries.iter().filter_map(|entry| entry.words.strip_prefix(noun)?.strip_prefix(' ')).collect()
 }
 
 fn dashed<'a>(options: impl Iterator<Item = &'a Named>) -> String {

@@ -95,6 +95,30 @@ pub fn beginnings() -> Vec<String> {
     nouns().into_iter().map(str::to_owned).chain(["help".to_owned()]).chain(of_help).collect()
 }
 
+/// The words that a command line may begin with, each once.
+#[must_use]
+pub fn first_words(entries: &[Entry]) -> Vec<&str> {
+    let mut first: Vec<&str> = entries.iter().filter_map(|entry| entry.words.split(' ').next()).collect();
+    first.sort_unstable();
+    first.dedup();
+    first
+}
+
+/// The verbs of a noun.
+#[must_use]
+pub fn verbs<'a>(entries: &'a [Entry], noun: &str) -> Vec<&'a str> {
+    entries.iter().filter_map(|entry| entry.words.strip_prefix(noun)?.strip_prefix(' ')).collect()
+}
+
+/// What a first word is about: its command's doc, or its verbs.
+#[must_use]
+pub fn doc_of(entries: &[Entry], word: &str) -> String {
+    match entries.iter().find(|entry| entry.words == word) {
+        Some(entry) => entry.doc.clone(),
+        None => verbs(entries, word).join(", "),
+    }
+}
+
 fn of_table(command: &'static Command) -> Entry {
     let words = command.name.replace('.', " ");
     let takes = help::words_of(command).split_off(words.len()).trim_start().to_owned();

@@ -1,8 +1,6 @@
 //! Completions for fish.
 
-use super::bash::first_words;
-use super::entries::{Named, Value, beginnings, entries, globals, nouns};
-use super::zsh::doc_of;
+use super::entries::{Named, Value, beginnings, doc_of, entries, first_words, globals, nouns};
 
 /// The script.
 #[must_use]

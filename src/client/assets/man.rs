@@ -1,5 +1,7 @@
 //! The man pages.
 
+use std::fmt::Write;
+
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::entries::{Entry, Named, entries, globals};
@@ -130,7 +132,8 @@ fn in_ascii(page: &str) -> String {
         if character.is_ascii() {
             text.push(character);
         } else {
-            text += &format!("\\[u{:04X}]", u32::from(character));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\[u{:04X}]", u32::from(character));
         }
         text
     })

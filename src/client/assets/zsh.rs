@@ -1,7 +1,6 @@
 //! Completions for zsh.
 
-use super::bash::{first_words, verbs};
-use super::entries::{Entry, Named, Value, beginnings, entries, globals, nouns};
+use super::entries::{Entry, Named, Value, beginnings, doc_of, entries, first_words, globals, nouns};
 
 /// The script.
 #[must_use]
@@ -26,14 +25,6 @@ pub fn script() -> String {
         .replace("{words}", &words)
         .replace("{options}", &options)
         .replace("{globals}", &lines(of_globals.iter().map(of_option)))
-}
-
-/// What a first word is about: its command's doc, or its verbs.
-pub fn doc_of(entries: &[Entry], word: &str) -> String {
-    match entries.iter().find(|entry| entry.words == word) {
-        Some(entry) => entry.doc.clone(),
-        None => verbs(entries, word).join(", "),
-    }
 }
 
 fn verbs_of(entries: &[Entry], noun: &str) -> String {

@@ -10,6 +10,7 @@ use super::Export;
 use super::pages::{each, pages};
 use super::record::Record;
 use crate::client::failure::{Failure, Result, say};
+use crate::client::reply::Reply;
 use crate::client::request::{RequestLine, string};
 use crate::client::style::visible;
 
@@ -67,7 +68,7 @@ pub fn all(export: &mut Export<'_>, numbers: &mut Numbers) -> Result<()> {
 /// The numbers that these dry runs would get; 0 where that is not to be known.
 fn next_numbers(export: &mut Export<'_>, dry_runs: Vec<String>) -> Result<Vec<u64>> {
     let replies = export.replies(&dry_runs).map_err(|error| Failure::lost(&error))?;
-    let refusals = replies.iter().filter_map(|reply| reply.refusal());
+    let refusals = replies.iter().filter_map(Reply::refusal);
     // A chat that was deleted meanwhile needs no number.
     if let Some(refusal) = refusals.into_iter().find(|refusal| refusal.code != "not_found")
         && !std::mem::replace(&mut export.without_numbers, true)

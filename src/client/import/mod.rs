@@ -155,7 +155,8 @@ fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
     match ended {
         Ended::Complete(Whole { lines, .. }) if lines < tally.skipped => Err(Failure::Usage(format!(
             "the input ends with line {lines}, and the resume file says that the first {} are imported: it is \
-             another input, or one that lines were taken out of. For another one give another --resume-file and --resume-name",
+             another input, or one that lines were taken out of. For another one give another --resume-file \
+             and --resume-name",
             tally.skipped
         ))),
         Ended::Complete(Whole { dropped, .. }) => {

@@ -76,7 +76,7 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// Reads one line and sends it.
     fn next(&mut self, skipped: u64) -> io::Result<Next> {
-        let (number, line) = match self.lines.next()? {
+        let (number, line) = match self.lines.read()? {
             ahead::Next::Line(number, line) => (number, line),
             ahead::Next::End => return Ok(Next::End),
             ahead::Next::Gone => return Ok(Next::Unwanted),

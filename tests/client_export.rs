@@ -272,3 +272,23 @@ fn a_daemon_that_shows_the_front_of_a_queue_alone_is_told_of_and_jobs_that_come_
         assert_eq!(finished.stderr.contains("only the first 1 are exported"), cut, "{finished:?}");
     }
 }
+
+#[test]
+fn numbers_that_the_daemon_does_not_tell_are_told_of_once() {
+    let folder = TempDir::new();
+    scripted(&folder.join("s"), |request| {
+        Some(match request["cmd"].as_str()? {
+            "app.list" => json!({"ok": true, "apps": [{"token": "T", "name": "a"}]}),
+            "chat.list" => json!({"ok": true, "chats": [{"number": 1}, {"number": 3}]}),
+            "message.post" | "chat.create" => {
+                json!({"ok": false, "error": "forbidden", "message": "only reads"})
+            }
+            _ => json!({"ok": true}),
+        })
+    });
+    let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.stderr.matches("forbidden: only reads").count(), 1, "{finished:?}");
+    // The app, both chats and the one that was between them.
+    assert_eq!(finished.stdout.lines().count(), 4, "{finished:?}");
+}

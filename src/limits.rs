@@ -21,7 +21,7 @@ pub const IN_FLIGHT_BYTES: usize = 4 << 20;
 pub const RESERVED_JOB_BYTES: usize = 512;
 /// Reads of one connection that may be begun and not yet answered, at first. Small replies raise the
 /// number, large ones lower it, so that what they may bring stays bounded.
-pub const READS_AT_FIRST: usize = 2;
+pub const READS_AT_FIRST: usize = 1;
 /// The same, at most.
 pub const READS_AT_MOST: usize = 512;
 /// The same, after a large reply.

@@ -121,6 +121,26 @@ fn who_reads_does_not_pay_for_those_who_hold_much_and_do_not() {
 }
 
 #[test]
+fn large_values_are_had_while_others_that_do_not_read_ask_for_them_again_and_again() {
+    let daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": megabyte()}));
+    let get = json!({"cmd": "kv.get", "key": "k"});
+    let mut lazy = who_do_not_read(&daemon, 30, &get);
+    lazy.iter_mut().for_each(|client| (0..20).for_each(|_| client.send(get.clone())));
+    let mut others: Vec<Client> = (0..20).map(|_| daemon.connect()).collect();
+    others.iter_mut().for_each(|client| (0..60).for_each(|_| client.send(get.clone())));
+    std::thread::scope(|scope| {
+        for client in &mut others {
+            scope.spawn(|| {
+                for _ in 0..60 {
+                    assert_eq!(client.read_ok()["value"].as_str().map(str::len), Some(megabyte().len()));
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn where_little_may_be_buffered_replies_are_as_short_as_that_asks_for() {
     let daemon = Daemon::with(&["--max-buffered", "1M"]);
     let mut client = daemon.connect();
@@ -182,18 +202,19 @@ fn a_client_that_is_dropped_while_its_reserve_waits_gets_no_job() {
     let mut honest = daemon.connect();
     honest.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(950_000)}));
     honest.ok(json!({"cmd": "kv.set", "key": "other", "value": "x".repeat(700_000)}));
-    let (mut waiting, mut other) = (daemon.connect(), daemon.connect());
-    (0..2).for_each(|_| waiting.send(json!({"cmd": "kv.get", "key": "large"})));
+    let mut waiting = daemon.connect();
+    waiting.send(json!({"cmd": "kv.get", "key": "large"}));
     waiting.send(json!({"cmd": "queue.reserve", "queue": "q", "lease_ms": 60_000, "wait_ms": 60_000}));
     until("the reserve waits", || {
         let stats = honest.ok(json!({"cmd": "stats"}));
         (stats["connections"]["waiting_reserves"] == 1).then_some(())
     });
-    (0..2).for_each(|_| other.send(json!({"cmd": "kv.get", "key": "other"})));
+    let others = who_do_not_read(&daemon, 4, &json!({"cmd": "kv.get", "key": "other"}));
     until("the one that holds most is dropped", || {
         let stats = honest.ok(json!({"cmd": "stats"}));
         (stats["connections"]["waiting_reserves"] == 0).then_some(())
     });
     let job = honest.put("for somebody");
     assert_eq!(honest.reserve_one()["job"], job);
+    drop(others);
 }

@@ -5,10 +5,10 @@ mod common;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{PATIENCE, TempDir, Value, json, until};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -32,9 +32,11 @@ impl Progress for Silence {
     }
 }
 
-/// A disk whose syncs of segments, or whose writes of what is no zeros, fail when the test says so.
+/// A disk whose syncs of segments, or whose writes of what is no zeros, fail when the test says so. Those syncs wait as
+/// long as the test has the lock.
 #[derive(Clone, Default)]
 struct Flaky {
+    syncs_wait: Arc<Mutex<()>>,
     syncs_fail: Arc<AtomicBool>,
     writes_fail: Arc<AtomicBool>,
 }
@@ -58,7 +60,11 @@ impl File for FlakyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.2 { fails(&self.1.syncs_fail) } else { Ok(()) }.and_then(|()| self.0.sync())
+        if self.2 {
+            let _held = self.1.syncs_wait.lock();
+            fails(&self.1.syncs_fail)?;
+        }
+        self.0.sync()
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -115,8 +121,17 @@ impl Machine {
 
     /// With segments and tails of so many bytes. `syncer`: what the writer has of it.
     fn with(segment_bytes: u64, flush_bytes: u64, syncer_of: fn(Syncer) -> Option<Syncer>) -> Self {
+        Self::on(TempDir::new(), segment_bytes, flush_bytes, syncer_of)
+    }
+
+    /// The same in that folder.
+    fn on(
+        folder: TempDir,
+        segment_bytes: u64,
+        flush_bytes: u64,
+        syncer_of: fn(Syncer) -> Option<Syncer>,
+    ) -> Self {
         let storage = Flaky::default();
-        let folder = TempDir::new();
         let (published, (to_writer, inbox)) = (Arc::new(Published::default()), unbounded());
         let ((answered, answers), (syncer, disk)) = (unbounded(), syncer::pair());
         let surroundings = Surroundings {
@@ -148,6 +163,12 @@ impl Machine {
 
     /// Sends a parcel of these, numbered from 0, and waits until the writer has taken it.
     fn ask(&self, requests: Vec<Value>) {
+        self.send(requests);
+        until("the writer has taken the parcel", || self.inbox.is_empty().then_some(()));
+    }
+
+    /// Sends a parcel of these, numbered from 0.
+    fn send(&self, requests: Vec<Value>) {
         let ask = |(number, request): (u64, Value)| {
             let line = request.to_string();
             let parsed = msglogd::protocol::request::parse(line.as_bytes());
@@ -156,7 +177,21 @@ impl Machine {
         };
         let parcel = (0..).zip(requests).map(ask).collect();
         self.to_writer.send(ToWriter::Requests(parcel)).expect("a writer");
-        until("the writer has taken the parcel", || self.inbox.is_empty().then_some(()));
+    }
+
+    /// Puts so many jobs and leases them all for [`LEASE`].
+    fn leases(&self, count: u64) -> Vec<Value> {
+        self.ask((0..count).map(|_| json!({"cmd": "queue.put", "queue": "q", "body": 1})).collect());
+        if count > MANY {
+            self.confirm();
+        }
+        assert!(codes(&self.answers()).iter().all(Option::is_none));
+        let mut jobs = Vec::new();
+        while (jobs.len() as u64) < count {
+            self.ask(vec![reserve(json!({"max": 1000}))]);
+            jobs.extend(common::list(&replies(&self.answers())[0], "jobs"));
+        }
+        jobs
     }
 
     fn answers(&self) -> Answers {
@@ -218,6 +253,35 @@ fn an_end_tells_whether_something_acknowledged_may_not_be_on_the_disk() {
     let said = end_on_a_failing_disk(&both).expect_err("it became read-only over what was acknowledged");
     assert!(said.contains("events 1 to 1"), "{said}");
     assert_eq!(end_on_a_failing_disk(&[(durable, false)]), Ok(()), "nothing was acknowledged");
+}
+
+/// Long enough for a test to send an ack in time, on a host that has other things to do.
+const LEASE: Duration = Duration::from_millis(700);
+
+/// Waits until leases that began by now are over.
+fn let_leases_end() {
+    let end = Instant::now() + LEASE;
+    until("the leases are over", || (Instant::now() > end).then_some(()));
+}
+
+fn reserve(more: Value) -> Value {
+    let lease = u64::try_from(LEASE.as_millis()).expect("small");
+    let mut reserve = json!({"cmd": "queue.reserve", "queue": "q", "lease_ms": lease});
+    reserve.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    reserve
+}
+
+fn ack(job: &Value) -> Value {
+    json!({"cmd": "queue.ack", "job": job["job"], "lease": job["lease"]})
+}
+
+/// What succeeded is answered.
+fn replies(answers: &Answers) -> Vec<Value> {
+    let fields = |(_, answer): &(Ticket, _)| {
+        let fields = String::from_utf8_lossy(answers.fields(answer).expect("a success")).into_owned();
+        serde_json::from_str(&format!("{{\"ok\":true{fields}}}")).expect("JSON")
+    };
+    answers.list.iter().map(fields).collect()
 }
 
 fn codes(answers: &Answers) -> Vec<Option<Code>> {
@@ -318,4 +382,98 @@ fn a_full_tail_is_synced_at_once_though_nothing_in_it_waits_for_the_disk() {
     assert_eq!(seen.last, 2);
     assert!(seen.synced >= 1, "the first is on disk before the second is told");
     assert!(seen.tails.len() > 1, "it is on its way to a file");
+}
+
+#[test]
+fn an_ack_that_was_sent_in_time_counts_however_long_a_sync_keeps_the_writer_from_hearing_it() {
+    let machine = Machine::new();
+    let job = machine.leases(1).remove(0);
+    let held = machine.storage.syncs_wait.lock().expect("one holder");
+    machine.ask(vec![json!({"cmd": "kv.set", "key": "k", "value": 1})]);
+    machine.send(vec![ack(&job)]);
+    let_leases_end();
+    drop(held);
+    assert_eq!(codes(&machine.answers()), [None]);
+    assert_eq!(codes(&machine.answers()), [None], "the ack");
+}
+
+#[test]
+fn of_many_leases_that_ran_out_together_each_is_lost_whenever_the_writer_gets_to_it() {
+    const JOBS: usize = 3000;
+    let machine = Machine::new();
+    let jobs = machine.leases(JOBS as u64);
+    let held = machine.storage.syncs_wait.lock().expect("one holder");
+    machine.ask(vec![json!({"cmd": "kv.set", "key": "k", "value": 1})]);
+    let_leases_end();
+    let parcel = |numbers: [usize; 3]| numbers.map(|number| ack(&jobs[number])).to_vec();
+    // Nobody else has these jobs, and nobody knows when this was sent; behind it the leases are over.
+    machine.send(parcel([0, JOBS / 2, JOBS - 1]));
+    machine.send(Vec::new());
+    drop(held);
+    assert_eq!(codes(&machine.answers()), [None]);
+    assert_eq!(codes(&machine.answers()), [None; 3]);
+    machine.send(parcel([1, JOBS / 2 + 1, JOBS - 2]));
+    assert_eq!(codes(&machine.answers()), [Some(Code::LeaseLost); 3]);
+}
+
+#[test]
+fn leases_and_waits_that_begin_while_another_turn_is_on_its_way_are_as_long_as_they_should_be() {
+    let machine = Machine::new();
+    machine.ask(vec![json!({"cmd": "queue.put", "queue": "q", "body": 1})]);
+    assert_eq!(codes(&machine.answers()), [None]);
+    machine.set(MANY, "k");
+    // It opens the turn that the reserves are decided in.
+    machine.ask(vec![json!({"cmd": "kv.set", "key": "open", "value": 1})]);
+    let_leases_end();
+    let wait = u64::try_from(LEASE.as_millis()).expect("small");
+    machine.ask(vec![reserve(json!({})), json!({"cmd": "queue.reserve", "queue": "none", "wait_ms": wait})]);
+    machine.confirm();
+    assert_eq!(machine.answers().list.len() as u64, MANY);
+    let_leases_end();
+    machine.confirm();
+    let told = replies(&machine.answers());
+    assert_eq!(told.len(), 2, "the second reserve waits: {told:?}");
+    machine.ask(vec![ack(&told[1]["jobs"][0])]);
+    let mut both = Vec::new();
+    while both.len() < 2 {
+        both.extend(codes(&machine.answers()));
+    }
+    assert_eq!(both, [None, None], "the lease began when it was told; and the wait is over");
+}
+
+#[test]
+fn what_was_answered_before_anything_was_to_be_written_holds_where_the_disk_refuses_that() {
+    let machine = Machine::new();
+    let bound = json!({"cmd": "kv.set", "key": "k", "value": 1, "idempotency_key": "once"});
+    machine.ask(vec![set_lazily(), bound.clone()]);
+    assert_eq!(codes(&machine.answers()), [None, None]);
+    machine.storage.writes_fail.store(true, Ordering::SeqCst);
+    let deleted = json!({"cmd": "kv.delete", "key": "nothing"});
+    let tried = json!({"cmd": "kv.set", "key": "y", "value": 1, "dry_run": true});
+    let waiting = json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": 600_000});
+    let written = json!({"cmd": "kv.set", "key": "x", "value": 1});
+    machine.ask(vec![bound.clone(), deleted, tried, waiting, written, bound]);
+    let read_only = Some(Code::ReadOnly);
+    assert_eq!(codes(&machine.answers()), [None, Some(Code::NotFound), None, read_only, read_only]);
+    machine.storage.writes_fail.store(false, Ordering::SeqCst);
+    machine.ask(vec![json!({"cmd": "queue.put", "queue": "q", "body": 1})]);
+    assert_eq!(codes(&machine.answers()), [None, None], "who waits goes on to");
+}
+
+#[test]
+fn leases_that_ran_out_while_no_daemon_was_there_are_over_before_anyone_is_heard() {
+    const JOBS: u64 = 3000;
+    let first = Machine::new();
+    first.leases(JOBS);
+    first.to_writer.send(ToWriter::Finish).expect("a writer");
+    first.writer.join().expect("no panic").expect("a good disk");
+    let_leases_end();
+    let machine = Machine::on(first.folder, 1 << 20, u64::MAX, Some);
+    let (moves, moved) = unbounded();
+    machine
+        .to_writer
+        .send(ToWriter::Pulse(Box::new(move || moves.send(()).unwrap_or_default())))
+        .expect("a writer");
+    moved.recv_timeout(PATIENCE).expect("it moves");
+    assert_eq!(machine.published.load().counts.jobs, [JOBS, 0, 0, 0]);
 }

@@ -149,7 +149,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (sealed, was_sealed) = bounded(1);
 
     let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
-    let writer = start_writer(store, surroundings, &folders, writer_inbox)?;
+    let writer = start_writer(store, surroundings, writer_inbox)?;
     start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
@@ -168,6 +168,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_maintenance, maintenance_inbox) = bounded(MAINTENANCE_WAITING);
     let maintainer = spawn("maintenance", move || maintainer.run(&maintenance_inbox))?;
 
+    wait_for_writer(&to_writer);
     let identity = Identity::new(limits, options.access);
     let router = Router {
         published,
@@ -218,15 +219,19 @@ fn compare_clocks(last_at: Timestamp) {
 fn start_writer(
     store: Store,
     surroundings: Surroundings,
-    folders: &Folders,
     inbox: Receiver<ToWriter>,
 ) -> Result<thread::JoinHandle<Result<(), String>>, Exit> {
     let surroundings = Surroundings { syncer: Some(start_syncer()?), ..surroundings };
-    let writer = Writer::new(store, surroundings).map_err(|error| {
-        let index = for_shell(&folders.index);
-        Exit::Damage(format!("damaged index: {error}; it comes back from the log; run: rm -r {index}"))
-    })?;
+    let writer = Writer::new(store, surroundings).map_err(|error| Exit::Io(error.to_string()))?;
     spawn("writer", move || writer.run(&inbox))
+}
+
+/// Waits until what ran out while no daemon was there is over: the first who asks must not see it as running.
+fn wait_for_writer(writer: &Sender<ToWriter>) {
+    let (moves, moved) = bounded(1);
+    let pulse = ToWriter::Pulse(Box::new(move || moves.send(()).unwrap_or_default()));
+    // A writer that is gone ends the process.
+    let _ = writer.send(pulse).is_ok().then(|| moved.recv());
 }
 
 /// How many threads may answer short reads at once: the loop and the readers, as far as there are cores.

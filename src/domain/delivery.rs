@@ -104,7 +104,7 @@ impl Queue {
         for class in 0..CLASSES {
             self.visit_class(facts, class, 0, &mut |seq| {
                 oldest = Some(oldest.map_or(seq, |oldest| oldest.min(seq)));
-                // Expired leases stand by the time they ran out; all other classes by seq.
+                // Expired leases stand as they ran out; all other classes by seq.
                 Ok(class == 0)
             })?;
         }
@@ -118,8 +118,7 @@ fn seq_of_ready(class: usize, mut rest: &[u8]) -> Option<u64> {
     if class > 0 {
         return Some(first);
     }
-    // Between when its lease ran out and its seq stands its priority.
-    rest = rest.get(1..)?;
+    // Before its seq stands the event that says that its lease ran out.
     read_ordered(&mut rest)
 }
 
@@ -130,7 +129,7 @@ mod tests {
     use crate::domain::testing::folded;
 
     #[test]
-    fn jobs_are_delivered_by_when_their_lease_ran_out_then_by_priority_and_then_by_seq() {
+    fn jobs_are_delivered_as_their_leases_ran_out_then_by_priority_and_then_by_seq() {
         let queue = || "q".to_owned();
         let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
         let leased = |job, lease_ms| {
@@ -151,10 +150,10 @@ mod tests {
                 seqs
             })
         };
-        // These leases end at the same time.
-        let together = [put(0), put(9), put(9), leased(1, 10), leased(2, 10), leased(3, 10)];
-        let story = together.into_iter().chain([expired(1), expired(3), expired(2)]);
-        assert_eq!(order(story.collect()), [2, 3, 1]);
+        // Whatever the wall clock said of them.
+        let all = [put(0), put(9), put(9), leased(1, 10), leased(2, 30), leased(3, 20)];
+        let story = all.into_iter().chain([expired(2), expired(1), expired(3)]);
+        assert_eq!(order(story.collect()), [2, 1, 3]);
         // Those that came back have the places of their seqs again.
         let mut story: Vec<Fact> = (0..300).map(|_| put(5)).collect();
         story.push(put(7));

@@ -1,12 +1,13 @@
 //! Jobs and queues as the table holds them, and how a job moves from one state to another.
 //!
 //! A queue has an id (the seq of the event that made it), so that its jobs' keys are short. Ready
-//! jobs stand in the order of delivery: first those whose lease ran out, longest ago first; then by
-//! priority; then by seq. Of each priority those that *came back* (after a delay, a nack or a revival)
-//! stand apart from the others, and both are merged: so one that comes back again and again, far before
-//! the others, leaves no way over all that was done since. For each of these classes the queue keeps a
-//! count and a *front*, under which no ready job lies, so that taking the next one does not walk over jobs
-//! that are gone, but for those that were deleted out of order (see `delivery`). All other jobs stand by state and seq.
+//! jobs stand in the order of delivery: first those whose lease ran out, in the order of the events that say
+//! so, because the wall clock may be set; then by priority; then by seq. Of each priority those that *came
+//! back* (after a delay, a nack or a revival) stand apart from the others, and both are merged: so one that
+//! comes back again and again, far before the others, leaves no way over all that was done since. For each
+//! of these classes the queue keeps a count and a *front*, under which no ready job lies, so that taking the next
+//! one does not walk over jobs that are gone, but for those that were deleted out of order (see `delivery`). All
+//! other jobs stand by state and seq.
 //!
 //! Purging a state takes one step however many jobs it holds: every key carries the *epoch* of its
 //! state, the seq of the purge before it, and a job of an older epoch is no more.
@@ -73,7 +74,7 @@ pub struct Job {
     pub epoch: u64,
     /// The seq of the event that brought it there: a timer set by an older one is void.
     pub revision: u64,
-    /// When the lease ends, ended (ready, class 0), or the delay ends; by the wall clock.
+    /// When the lease or the delay ends; by the wall clock.
     pub due: Timestamp,
     /// The whole length of that lease or delay in milliseconds.
     pub length_ms: u64,
@@ -329,14 +330,15 @@ impl Job {
     /// The class of a ready job, and its place there.
     fn class(&self) -> (usize, u64) {
         if self.expired {
-            return (0, self.due.0);
+            return (0, self.revision);
         }
         let came_back = self.revision != self.seq;
         (1 + 2 * usize::from(self.rank()) + usize::from(came_back), self.seq)
     }
 
     /// Where its priority stands among the others: 0 goes first.
-    fn rank(&self) -> u8 {
+    #[must_use]
+    pub fn rank(&self) -> u8 {
         9 - self.priority.min(9)
     }
 
@@ -345,11 +347,9 @@ impl Job {
         if self.state == JobState::Ready {
             let (class, front) = self.class();
             key = queue.ready_prefix(class);
-            write_ordered(&mut key, front);
-            if class > 0 {
-                return key;
+            if class == 0 {
+                write_ordered(&mut key, front);
             }
-            key.push(self.rank());
         } else {
             key = queue.state_prefix(self.state);
         }
@@ -367,8 +367,7 @@ impl Job {
             let (class, front) = self.class();
             let ready = &mut queue.ready[class];
             ready.count -= 1;
-            // Several leases may have run out at the same moment, so the front of those stays.
-            if class > 0 && ready.front == front {
+            if ready.front == front {
                 ready.front += 1;
             }
         } else if queue.fronts[state] == self.seq {
@@ -451,6 +450,14 @@ mod tests {
         };
         assert_eq!(after(vec![put(), put(), put(), deleted(1), deleted(2)]), (3, Some(3)));
         assert_eq!(after(vec![put(), put(), put(), deleted(2)]), (1, Some(1)), "it was not at the front");
+        let leased =
+            |job| Fact::JobLeased { queue: queue(), job, lease: queue(), attempt: 1, lease_ms: 1000 };
+        let expired = |job| Fact::JobExpired { queue: queue(), job, dead: false };
+        let together = [put(), put(), leased(1), leased(2), expired(1), expired(2), leased(1)];
+        let front = folded(together, |table| {
+            Queue::named(&table, "q").expect("memory").expect("it is there").ready[0].front
+        });
+        assert_eq!(front, 6, "behind the event that said that the lease of job 1 ran out");
     }
 
     #[test]

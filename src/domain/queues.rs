@@ -391,7 +391,6 @@ fn change_state(event: &Event, queue: &mut Queue, job: &mut Job, table: &mut dyn
             (job.due, job.length_ms) = (event.at.plus_ms(*delay_ms), *delay_ms);
         }
         Fact::JobExpired { dead, .. } => {
-            // `due` stays: it is when the lease ran out, which orders the class.
             job.expired = !dead;
             job.state = if *dead { JobState::Dead } else { JobState::Ready };
         }

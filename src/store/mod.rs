@@ -16,7 +16,6 @@ pub mod compacted_part;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::domain::event::Event;
 use crate::domain::table::{Counts, Facts};
@@ -35,7 +34,7 @@ use crate::storage::{Open, Storage};
 use crate::time::Timestamp;
 use crate::writer::batch::Batch;
 use crate::writer::hot::HotValues;
-use crate::writer::timers::Timers;
+use crate::writer::timers::{Held, held};
 use compacted_part::{Part, Trouble};
 
 /// Events that are added at once while the log is read back.
@@ -96,6 +95,8 @@ pub struct Store {
     pub snapshot: Snapshot,
     /// The run files, for whoever writes more of them.
     pub files: RunFiles,
+    /// The jobs that are leased or delayed.
+    pub held: Vec<Held>,
 }
 
 /// Opens the store: the index as far as it goes, and the log behind it. A damaged index is built anew
@@ -360,10 +361,9 @@ impl Replay {
         self.segments = Arc::new(segments);
         let compacted = Arc::new(compacted);
         let snapshot = Snapshot { compacted, ..self.snapshot(log.last()) };
-        let last_at = snapshot.last_at;
-        // The writer begins by reading this; damage there is healed now or never.
-        Timers::restore(&snapshot, last_at, Instant::now()).map_err(|error| self.index_failed(error))?;
-        Ok(Store { log, snapshot, files: self.files.clone() })
+        // Damage there is healed now or never.
+        let held = held(&snapshot).map_err(|error| self.index_failed(error))?;
+        Ok(Store { log, snapshot, files: self.files.clone(), held })
     }
 
     /// Notes that the run files are of no use.

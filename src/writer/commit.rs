@@ -35,14 +35,21 @@ impl Writer {
     /// Appends a turn, and syncs it if something of it waits for that: at once, or on the syncer's thread,
     /// and then [`Writer::land`] finishes it.
     pub(super) fn commit(&mut self, mut turn: Turn) {
+        if self.broken.is_none() {
+            self.fall_due(&mut turn);
+        }
         self.answer_late(&mut turn);
         let before = std::mem::replace(&mut self.requests_before, turn.requests);
         let alone = before.max(turn.requests) <= FEW_REQUESTS;
         let wrote = !turn.batch.events().is_empty() && self.broken.is_none();
         let start = match if wrote { self.append(&mut turn).map(Some) } else { Ok(None) } {
             Ok(start) => start,
+            Err(error) if self.broken.is_none() => {
+                self.take_back(&mut turn, &error);
+                None
+            }
             Err(error) => {
-                self.close_batch(&mut turn);
+                self.close_batch(&mut turn, false);
                 return self.finish(turn, Err(error));
             }
         };
@@ -54,7 +61,7 @@ impl Writer {
             _ => false,
         };
         let added = start.map_or(Ok(()), |start| self.add(&mut turn, start));
-        self.close_batch(&mut turn);
+        self.close_batch(&mut turn, start.is_some());
         if handed {
             self.flying = Some(Flying { turn, failed: added.err() });
             return;
@@ -79,15 +86,26 @@ impl Writer {
 
     /// Refuses all that was asked in a turn, and those who wait since it.
     fn refuse_turn(&mut self, turn: &mut Turn, error: &Error) {
-        turn.answers.refuse_all(error);
-        for waiter in turn.waiting.drain(..).filter_map(|number| self.waiters.take(number)) {
+        turn.before_events = (0, 0);
+        self.take_back(turn, error);
+    }
+
+    /// Refuses what was asked in a turn from its first event on, none of which was written, and those who wait since
+    /// then. What was answered before follows from what there is.
+    fn take_back(&mut self, turn: &mut Turn, error: &Error) {
+        let (answers, waiting) = turn.before_events;
+        turn.answers.refuse_from(answers, error);
+        for waiter in turn.waiting.drain(waiting..).filter_map(|number| self.waiters.take(number)) {
             turn.answers.refuse(waiter.ticket, error.clone());
+        }
+        for timer in turn.taken.drain(..) {
+            self.timers.set_again(timer, turn.now + TIMER_AGAIN);
         }
     }
 
-    /// Takes out of a turn's batch what the next one and others go on with.
-    fn close_batch(&mut self, turn: &mut Turn) {
-        turn.events = turn.batch.events().len();
+    /// Takes out of a turn's batch, of which all or nothing was written, what the next one and others go on with.
+    fn close_batch(&mut self, turn: &mut Turn, wrote: bool) {
+        turn.events = if wrote { turn.batch.events().len() } else { 0 };
         (self.hot, turn.answers.spent) = turn.batch.take_rest();
     }
 
@@ -101,8 +119,8 @@ impl Writer {
             self.show_turn(&turn, &merged);
         } else {
             turn.events = 0;
-            for (job, revision) in turn.taken.drain(..) {
-                self.timers.set(turn.now + TIMER_AGAIN, job, revision);
+            for timer in turn.taken.drain(..) {
+                self.timers.set_again(timer, turn.now + TIMER_AGAIN);
             }
             // Nothing is shown but what was; the index files do not depend on it.
             self.snapshot = self.around.published.load();
@@ -110,7 +128,7 @@ impl Writer {
                 self.publish(Snapshot::clone(&self.snapshot), &merged);
             }
         }
-        self.around.stats.turn(turn.requests, turn.events, turn.now.elapsed());
+        self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
         self.around.stats.waiting(self.waiters.len());
         if !turn.answers.list.is_empty() {
             (self.around.deliver)(turn.answers);
@@ -130,6 +148,11 @@ impl Writer {
 
     /// Lets everyone see what was appended.
     fn show_turn(&mut self, turn: &Turn, merged: &[Arc<Run>]) {
+        if turn.events > 0 {
+            // A lease begins when its holder is told: however long the sync took, all of it is left.
+            let now = Instant::now();
+            turn.answers.spent.iter().for_each(|event| self.timers.note(event, now, &*self.snapshot));
+        }
         let (synced, last) = (self.log.synced(), self.log.last());
         // A full tail waits for the disk to have what it holds, and the writer soon for the tail.
         let delay = if self.tail_is_full() { 0 } else { SYNC_DELAY_MS };
@@ -169,7 +192,6 @@ impl Writer {
     /// Adds a turn, whose lines begin at `start` of their segment, to the tail: the next turn is decided
     /// over it. Nobody else sees it yet.
     fn add(&mut self, turn: &mut Turn, start: u64) -> Result<()> {
-        turn.batch.events().iter().for_each(|event| self.timers.note(event, turn.now));
         let (last, counts) = (turn.batch.next_seq() - 1, turn.batch.counts());
         let places = turn.batch.starts().iter().map(|place| u32::try_from(start + *place as u64));
         let offsets = places.collect::<std::result::Result<Vec<u32>, _>>();
@@ -180,7 +202,8 @@ impl Writer {
             // The frame is in the file and cannot be shown: nothing more may follow it.
             return Err(self.give_up(&std::io::Error::other(error.to_string()), Code::OutcomeUnknown));
         }
-        let head = Snapshot { last, last_at: turn.at, counts, ..Snapshot::clone(&self.snapshot) };
+        let last_at = turn.batch.events().last().map_or(self.snapshot.last_at, |event| event.at);
+        let head = Snapshot { counts, last, last_at, ..Snapshot::clone(&self.snapshot) };
         self.snapshot = Arc::new(head);
         Ok(())
     }

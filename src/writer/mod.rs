@@ -5,13 +5,14 @@
 //! replies. While one batch syncs, the next one is decided.
 //!
 //! - `turn` is what is decided together, in a `batch`; `hot` has values that were read lately, `timers`
-//!   and `waiters` what comes due and who waits.
+//!   and `waiters` what comes due and who waits, `heard` as of when.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
 //! - `throttle` says how long to wait when the background is behind, `patience` how to wait for a request.
 //! - `segments` goes on to the next file of the log; `refusals` tells the operator of a full disk.
 
 pub mod batch;
 mod commit;
+mod heard;
 pub mod hot;
 mod patience;
 mod refusals;
@@ -44,6 +45,7 @@ use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Timestamp;
 use commit::Flying;
+use heard::Heard;
 use hot::HotValues;
 use patience::Patience;
 use refusals::Refusals;
@@ -159,9 +161,9 @@ impl Answers {
         self.list.push((ticket, Err(error)));
     }
 
-    /// Turns every answer into a refusal.
-    fn refuse_all(&mut self, error: &Error) {
-        self.list.iter_mut().for_each(|(_, answer)| *answer = Err(error.clone()));
+    /// Turns every answer from the one of this number on into a refusal.
+    fn refuse_from(&mut self, first: usize, error: &Error) {
+        self.list.iter_mut().skip(first).for_each(|(_, answer)| *answer = Err(error.clone()));
     }
 }
 
@@ -204,6 +206,7 @@ pub struct Writer {
     throttle: Throttle,
     files: RunFiles,
     courtesy: Courtesy,
+    heard: Heard,
     timers: Timers,
     /// Whether the last timer that was due could not be carried out.
     timer_failed: bool,
@@ -229,9 +232,10 @@ impl Writer {
     /// Continues an opened store. Everything in it is on disk.
     ///
     /// # Errors
-    /// `corrupt` when the leases cannot be read.
+    /// `internal` when it has no tail.
     pub fn new(store: Store, around: Surroundings) -> Result<Self> {
-        let timers = Timers::restore(&store.snapshot, Timestamp::now(), Instant::now())?;
+        let now = Instant::now();
+        let timers = Timers::restore(&store.held, Timestamp::now(), now);
         let snapshot = Arc::new(store.snapshot);
         let tail = snapshot.tails.last().cloned();
         let tail = tail.ok_or_else(|| Error::new(Code::Internal, "a store was opened without a tail"))?;
@@ -253,6 +257,7 @@ impl Writer {
             throttle,
             files: store.files,
             courtesy,
+            heard: Heard::new(now),
             timers,
             timer_failed: false,
             waiters: Waiters::default(),
@@ -278,6 +283,7 @@ impl Writer {
         let (_, full) = self.snapshot.tails.split_last().unwrap_or((&self.tail, &[]));
         full.iter().for_each(|tail| (self.around.background)(ToBackground::Flush(Arc::clone(tail))));
         self.flush();
+        self.catch_up();
         loop {
             if self.flying.is_none() {
                 self.pulses.drain(..).for_each(|back| back());
@@ -294,6 +300,14 @@ impl Writer {
             }
         }
         self.end()
+    }
+
+    /// Does what fell due while nobody served, before anyone is heard.
+    fn catch_up(&mut self) {
+        while self.broken.is_none() && self.timers.next_due().is_some_and(|due| due <= self.heard.until()) {
+            let turn = self.begin_turn();
+            self.commit(turn);
+        }
     }
 
     /// Puts everything on the disk.
@@ -317,14 +331,18 @@ impl Writer {
         if let Some(first) = self.patience.stay_awake(inbox, self.requests_before) {
             return self.gather(first, inbox);
         }
-        let first = match self.next_deadline() {
+        let (asleep, deadline) = (Instant::now(), self.next_deadline());
+        let first = match deadline {
             Some(deadline) => inbox.recv_deadline(deadline),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         self.patience.woke_up();
         match first {
             Ok(first) => self.gather(first, inbox),
-            Err(RecvTimeoutError::Timeout) => self.open = Some(self.begin_turn()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.heard.nothing_since(deadline.map_or(asleep, |deadline| deadline.max(asleep)));
+                self.open = Some(self.begin_turn());
+            }
             Err(RecvTimeoutError::Disconnected) => self.finished = true,
         }
     }
@@ -348,12 +366,20 @@ impl Writer {
 
     /// Decides what has come.
     fn gather(&mut self, first: ToWriter, inbox: &Receiver<ToWriter>) {
-        let mut turn = self.open.take().unwrap_or_else(|| self.begin_turn());
+        let mut turn = match self.open.take() {
+            Some(mut turn) => {
+                turn.tell_time();
+                turn
+            }
+            None => self.begin_turn(),
+        };
         // What comes meanwhile is gathered later: so loop and writer work at the same time, each on its own
         // part of the requests in flight.
         let waiting = inbox.len();
+        self.heard.there_are(1 + waiting, turn.now);
         for message in std::iter::once(first).chain(inbox.try_iter().take(waiting)) {
             self.take(&mut turn, message);
+            self.heard.one_more();
             if turn.is_full() {
                 break;
             }

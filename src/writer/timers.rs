@@ -12,10 +12,24 @@ use crate::domain::table::{Facts, scan_prefix, tag};
 use crate::error::Result;
 use crate::time::Timestamp;
 
-/// A job's timer: when, which job, and the event that set it.
+/// A job's timer. Of those that are due at the same moment the job of the higher priority goes first, then the older
+/// one: so leases that run out are over in the order in which their jobs are delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Timer {
+pub struct Timer {
     due: Instant,
+    rank: u8,
+    /// The job.
+    pub job: u64,
+    /// The event that set it.
+    pub revision: u64,
+}
+
+/// A job that is leased or delayed, at a start.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    due: Timestamp,
+    length_ms: u64,
+    rank: u8,
     job: u64,
     revision: u64,
 }
@@ -28,8 +42,8 @@ pub const TIMER_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Timers {
     heap: BinaryHeap<Reverse<Timer>>,
-    /// The event that set each job's timer; of jobs that were purged also one that is void.
-    set_by: HashMap<u64, u64>,
+    /// Each job's timer; of jobs that were purged also one that is void.
+    of_job: HashMap<u64, Timer>,
     /// Jobs to be looked at, whether they were purged.
     suspects: Vec<u64>,
     /// Until when none is due.
@@ -42,8 +56,8 @@ const VOID_TIMERS: usize = 4096;
 const LOOKED_AT: usize = 64;
 
 impl Timers {
-    /// Sets the timer that an event asks for, if it does.
-    pub fn note(&mut self, event: &Event, now: Instant) {
+    /// Sets the timer that an event asks for, if it does. `facts` know the job as of then or later.
+    pub fn note(&mut self, event: &Event, now: Instant, facts: &dyn Facts) {
         let (job, length_ms) = match event.fact {
             Fact::JobPut { delay_ms, .. } if delay_ms > 0 => (event.seq, delay_ms),
             Fact::JobNacked { job, delay_ms, dead: false, .. } if delay_ms > 0 => (job, delay_ms),
@@ -55,25 +69,32 @@ impl Timers {
             | Fact::JobExpired { job, .. }
             | Fact::JobReadied { job, .. }
             | Fact::JobDeleted { job, .. } => {
-                self.set_by.remove(&job);
+                self.of_job.remove(&job);
                 return;
             }
             _ => return,
         };
-        self.set(now + Duration::from_millis(length_ms), job, event.seq);
+        // Whoever needs the job itself is told when it cannot be read.
+        let rank = Job::stored(facts, job).ok().flatten().map_or(0, |job| job.rank());
+        let due = now + Duration::from_millis(length_ms);
+        self.set(Timer { due, rank, job, revision: event.seq });
     }
 
-    /// Sets a timer.
-    pub fn set(&mut self, due: Instant, job: u64, revision: u64) {
-        self.set_by.insert(job, revision);
-        self.heap.push(Reverse(Timer { due, job, revision }));
+    /// Sets a timer again, for then.
+    pub fn set_again(&mut self, timer: Timer, due: Instant) {
+        self.set(Timer { due, ..timer });
+    }
+
+    fn set(&mut self, timer: Timer) {
+        self.of_job.insert(timer.job, timer);
+        self.heap.push(Reverse(timer));
         self.drop_void();
     }
 
     fn drop_void(&mut self) {
-        let Timers { heap, set_by, .. } = self;
-        if heap.len() > 2 * set_by.len() + VOID_TIMERS {
-            heap.retain(|Reverse(timer)| set_by.get(&timer.job) == Some(&timer.revision));
+        let Timers { heap, of_job, .. } = self;
+        if heap.len() > 2 * of_job.len() + VOID_TIMERS {
+            heap.retain(|Reverse(timer)| of_job.get(&timer.job) == Some(timer));
             heap.shrink_to(2 * heap.len());
         }
     }
@@ -86,19 +107,19 @@ impl Timers {
     pub fn look_for_purged(&mut self, facts: &dyn Facts, held: u64) -> Result<()> {
         if self.suspects.is_empty() {
             let held = usize::try_from(held).unwrap_or(usize::MAX);
-            if self.set_by.len() <= held.saturating_mul(2).saturating_add(VOID_TIMERS) {
+            if self.of_job.len() <= held.saturating_mul(2).saturating_add(VOID_TIMERS) {
                 return Ok(());
             }
-            self.suspects = self.set_by.keys().copied().collect();
+            self.suspects = self.of_job.keys().copied().collect();
         }
         for _ in 0..LOOKED_AT {
             let Some(job) = self.suspects.pop() else {
                 self.suspects = Vec::new();
-                self.set_by.shrink_to(2 * self.set_by.len());
+                self.of_job.shrink_to(2 * self.of_job.len());
                 break;
             };
             if Job::find(facts, job)?.is_none() {
-                self.set_by.remove(&job);
+                self.of_job.remove(&job);
             }
         }
         self.drop_void();
@@ -117,51 +138,75 @@ impl Timers {
         self.held_until = Some(until);
     }
 
-    /// Takes the next one that is due: the job and the event that set it.
-    pub fn take_due(&mut self, now: Instant) -> Option<(u64, u64)> {
+    /// Takes the next one that is due.
+    pub fn take_due(&mut self, now: Instant) -> Option<Timer> {
         while self.next_due().is_some_and(|due| due <= now)
-            && let Some(Reverse(Timer { job, revision, .. })) = self.heap.pop()
+            && let Some(Reverse(timer)) = self.heap.pop()
         {
-            if self.set_by.get(&job) == Some(&revision) {
-                self.set_by.remove(&job);
-                return Some((job, revision));
+            if self.of_job.get(&timer.job) == Some(&timer) {
+                self.of_job.remove(&timer.job);
+                return Some(timer);
             }
         }
         None
     }
 
-    /// Sets the timers of all jobs that are leased or delayed, at a start: by the wall clock, and
-    /// never longer than their full length.
-    ///
-    /// # Errors
-    /// What reading the table says.
-    pub fn restore(facts: &dyn Facts, wall: Timestamp, now: Instant) -> Result<Self> {
-        let mut queues = Vec::new();
-        scan_prefix(facts, &[tag::QUEUE_NAME], &[], &mut |_, value| {
-            queues.push(crate::domain::table::number_in(value)?);
-            Ok(true)
-        })?;
-        let mut timers = Timers::default();
-        for id in queues {
-            let Some(queue) = facts.queue(id)? else { continue };
-            for state in [JobState::Leased, JobState::Delayed] {
-                queue.visit_state(facts, state, &mut |seq| {
-                    if let Some((_, job)) = Job::find(facts, seq)? {
-                        let left = Duration::from_micros(job.due.0.saturating_sub(wall.0));
-                        let left = left.min(Duration::from_millis(job.length_ms));
-                        timers.set(now + left, seq, job.revision);
-                    }
-                    Ok(true)
-                })?;
-            }
-        }
-        Ok(timers)
+    /// Takes that of one job if it is due, however many are due before it.
+    pub fn take_due_of(&mut self, job: u64, now: Instant) -> Option<Timer> {
+        let due = self.of_job.get(&job)?.due;
+        let is_due = self.held_until.map_or(due, |until| until.max(due)) <= now;
+        if is_due { self.of_job.remove(&job) } else { None }
     }
+
+    /// The timers of all jobs that are leased or delayed, at a start: by the wall clock, and never longer than their
+    /// full length. What ran out while nobody served is due in the order in which it did.
+    #[must_use]
+    pub fn restore(held: &[Held], wall: Timestamp, now: Instant) -> Self {
+        let mut timers = Timers::default();
+        for Held { due, length_ms, rank, job, revision } in held.iter().copied() {
+            let left =
+                Duration::from_micros(due.0.saturating_sub(wall.0)).min(Duration::from_millis(length_ms));
+            let over = Duration::from_micros(wall.0.saturating_sub(due.0));
+            let due = if over.is_zero() { now + left } else { now.checked_sub(over).unwrap_or(now) };
+            timers.set(Timer { due, rank, job, revision });
+        }
+        timers
+    }
+}
+
+/// All jobs that are leased or delayed.
+///
+/// # Errors
+/// What reading the table says.
+pub fn held(facts: &dyn Facts) -> Result<Vec<Held>> {
+    let mut queues = Vec::new();
+    scan_prefix(facts, &[tag::QUEUE_NAME], &[], &mut |_, value| {
+        queues.push(crate::domain::table::number_in(value)?);
+        Ok(true)
+    })?;
+    let mut held = Vec::new();
+    for id in queues {
+        let Some(queue) = facts.queue(id)? else { continue };
+        for state in [JobState::Leased, JobState::Delayed] {
+            queue.visit_state(facts, state, &mut |seq| {
+                held.extend(Job::find(facts, seq)?.map(|(_, job)| Held {
+                    due: job.due,
+                    length_ms: job.length_ms,
+                    rank: job.rank(),
+                    job: seq,
+                    revision: job.revision,
+                }));
+                Ok(true)
+            })?;
+        }
+    }
+    Ok(held)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::table::Nothing;
     use crate::domain::testing::folded;
 
     fn event(seq: u64, fact: Fact) -> Event {
@@ -171,12 +216,49 @@ mod tests {
     #[test]
     fn timers_that_are_held_are_due_later_and_none_is_lost() {
         let (mut timers, now) = (Timers::default(), Instant::now());
-        (1..=3).for_each(|job| timers.set(now, job, job));
-        assert_eq!(timers.take_due(now), Some((1, 1)));
+        let timer = |job| Timer { due: now, rank: 0, job, revision: job };
+        (1..=3).for_each(|job| timers.set(timer(job)));
+        assert_eq!(timers.take_due(now), Some(timer(1)));
         timers.hold(now + TIMER_AGAIN);
         assert_eq!((timers.take_due(now), timers.next_due()), (None, Some(now + TIMER_AGAIN)));
         let later = now + TIMER_AGAIN;
-        assert_eq!([timers.take_due(later), timers.take_due(later)], [Some((2, 2)), Some((3, 3))]);
+        assert_eq!([timers.take_due(later), timers.take_due(later)], [Some(timer(2)), Some(timer(3))]);
+    }
+
+    #[test]
+    fn one_job_s_timer_is_taken_when_it_is_due_and_then_not_once_more() {
+        let (mut timers, now) = (Timers::default(), Instant::now());
+        let timer = |job| Timer { due: now, rank: 0, job, revision: job };
+        (1..=3).for_each(|job| timers.set(timer(job)));
+        assert_eq!(timers.take_due_of(2, now - Duration::from_millis(1)), None, "it is not due");
+        timers.hold(now + TIMER_AGAIN);
+        assert_eq!(timers.take_due_of(2, now), None, "all of them are held");
+        timers.hold(now);
+        assert_eq!([timers.take_due_of(2, now), timers.take_due_of(2, now)], [Some(timer(2)), None]);
+        timers.set_again(timer(2), now + TIMER_AGAIN);
+        let taken: Vec<u64> =
+            std::iter::from_fn(|| timers.take_due(now + TIMER_AGAIN)).map(|timer| timer.job).collect();
+        assert_eq!(taken, [1, 3, 2]);
+    }
+
+    #[test]
+    fn what_ran_out_while_nobody_served_is_due_in_the_order_in_which_it_did() {
+        let put = |priority| Fact::JobPut { queue: "q".into(), priority, delay_ms: 0, body: "1".into() };
+        let leased = |job, lease_ms| {
+            let lease = format!("lease {job}");
+            Fact::JobLeased { queue: "q".into(), job, lease, attempt: 1, lease_ms }
+        };
+        let mut story: Vec<Fact> = [0, 0, 9, 0, 0].map(put).to_vec();
+        story.extend([leased(1, 300), leased(2, 200), leased(3, 200), leased(4, 100), leased(5, 5000)]);
+        let held = folded(story, |table| held(&table).expect("memory"));
+        let now = Instant::now();
+        let mut timers = Timers::restore(&held, Timestamp(0).plus_ms(3000), now);
+        let taken: Vec<u64> = std::iter::from_fn(|| timers.take_due(now)).map(|timer| timer.job).collect();
+        assert_eq!(taken, [4, 3, 2, 1], "by when it ran out, then by priority");
+        assert_eq!(timers.next_due(), Some(now + Duration::from_millis(2000)));
+        // The clock was set back: no lease has more than its full length left.
+        let timers = Timers::restore(&held[4..], Timestamp(0), now);
+        assert_eq!(timers.next_due(), Some(now + Duration::from_millis(5000)));
     }
 
     #[test]
@@ -185,7 +267,7 @@ mod tests {
         let most = VOID_TIMERS as u64 + 2;
         let mut story: Vec<Fact> = (0..most).map(|_| put()).collect();
         let (mut timers, now) = (Timers::default(), Instant::now());
-        (1..=most).for_each(|seq| timers.note(&event(seq, put()), now));
+        (1..=most).for_each(|seq| timers.note(&event(seq, put()), now, &Nothing));
         let looks = |timers: &mut Timers, story: Vec<Fact>| {
             folded(story, |table| {
                 let held = table.counts().jobs[1];
@@ -193,13 +275,13 @@ mod tests {
                     timers.look_for_purged(&table, held).expect("memory");
                     timers.suspects.is_empty()
                 });
-                (looked, timers.set_by.len(), timers.heap.len())
+                (looked, timers.of_job.len(), timers.heap.len())
             })
         };
         let all = VOID_TIMERS + 2;
         assert_eq!(looks(&mut timers, story.clone()), (Some(0), all, all), "all are there");
         story.extend([Fact::QueuePurged { queue: "q".into(), state: None, deleted: most }, put()]);
-        timers.note(&event(most + 2, put()), now);
+        timers.note(&event(most + 2, put()), now, &Nothing);
         let (looked, left, heap) = looks(&mut timers, story);
         assert!(
             looked.is_some_and(|looks| looks > 1) && left == 1 && heap <= all + 1,
@@ -213,18 +295,22 @@ mod tests {
         let queue = || "q".to_owned();
         let hour = 3_600_000;
         let held = Fact::JobLeased { queue: queue(), job: 1, lease: queue(), attempt: 1, lease_ms: hour };
-        timers.note(&event(2, held), now);
+        timers.note(&event(2, held), now, &Nothing);
         for job in 10..100_000 {
             let leased = Fact::JobLeased { queue: queue(), job, lease: queue(), attempt: 1, lease_ms: hour };
-            timers.note(&event(2 * job, leased), now);
-            timers.note(&event(2 * job + 1, Fact::JobAcked { queue: queue(), job }), now);
+            timers.note(&event(2 * job, leased), now, &Nothing);
+            timers.note(&event(2 * job + 1, Fact::JobAcked { queue: queue(), job }), now, &Nothing);
         }
         for seq in 300_000..400_000 {
-            timers.note(&event(seq, Fact::JobExtended { queue: queue(), job: 1, lease_ms: hour }), now);
+            timers.note(
+                &event(seq, Fact::JobExtended { queue: queue(), job: 1, lease_ms: hour }),
+                now,
+                &Nothing,
+            );
         }
         assert!(timers.heap.len() <= VOID_TIMERS + 3, "{}", timers.heap.len());
         let later = now + Duration::from_millis(hour);
-        assert_eq!(timers.take_due(later), Some((1, 399_999)), "the last one counts");
-        assert_eq!((timers.take_due(later), timers.set_by.len()), (None, 0));
+        assert_eq!(timers.take_due(later).map(|timer| timer.revision), Some(399_999), "the last one counts");
+        assert_eq!((timers.take_due(later), timers.of_job.len()), (None, 0));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
-use super::timers::TIMER_AGAIN;
+use super::timers::{TIMER_AGAIN, Timer};
 use super::waiters::Waiter;
 use super::{Answers, Asked, Ticket, ToWriter, Writer};
 use crate::domain::command::{Write, WriteRequest};
@@ -21,20 +21,24 @@ use crate::time::Timestamp;
 /// What is decided together.
 pub(super) struct Turn {
     pub(super) batch: Batch,
-    pub(super) at: Timestamp,
+    pub(super) began: Instant,
+    /// When what is decided next was taken in: a turn may stay open for as long as a sync takes.
+    at: Timestamp,
     at_text: Vec<u8>,
     pub(super) now: Instant,
     pub(super) answers: Answers,
     /// Whether a reply of it waits for the disk.
     pub(super) durable: bool,
-    /// Jobs whose timers were taken, to set them again when nothing comes of it.
-    pub(super) taken: Vec<(u64, u64)>,
+    /// Timers that were taken, to set them again when nothing comes of it.
+    pub(super) taken: Vec<Timer>,
     /// What went with chats and applications that it deletes.
     pub(super) deleted: Vec<Removal>,
     /// Whether something of it takes room of the disk for good.
     pub(super) takes_room: bool,
     /// Reserves that wait because of what was decided in it.
     pub(super) waiting: Vec<u64>,
+    /// How many answers and waiting reserves there were before its first event.
+    pub(super) before_events: (usize, usize),
     pub(super) requests: usize,
     /// How many events came of it; set when the batch is closed.
     pub(super) events: usize,
@@ -46,6 +50,14 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// What is decided from here on was taken in now.
+    pub(super) fn tell_time(&mut self) {
+        self.at = self.at.max(Timestamp::now());
+        self.at_text.clear();
+        self.at.write(&mut self.at_text);
+        self.now = Instant::now();
+    }
+
     /// Whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.requests >= FRAME_REQUESTS
@@ -55,31 +67,29 @@ impl Turn {
 }
 
 impl Writer {
-    /// Begins a turn with what has fallen due.
+    /// Begins a turn.
     pub(super) fn begin_turn(&mut self) -> Turn {
-        let at = Timestamp::now().max(self.snapshot.last_at);
-        let mut at_text = Vec::with_capacity(27);
-        at.write(&mut at_text);
+        let now = Instant::now();
         let mut turn = Turn {
             batch: Batch::new(Arc::clone(&self.snapshot), std::mem::take(&mut self.hot)),
-            at,
-            at_text,
-            now: Instant::now(),
+            began: now,
+            at: self.snapshot.last_at,
+            at_text: Vec::with_capacity(27),
+            now,
             answers: Answers::default(),
             durable: false,
             taken: Vec::new(),
             deleted: Vec::new(),
             takes_room: false,
             waiting: Vec::new(),
+            before_events: (0, 0),
             requests: 0,
             events: 0,
             bytes: 0,
             merged: Vec::new(),
             changes: Vec::new(),
         };
-        if self.broken.is_none() {
-            self.fall_due(&mut turn);
-        }
+        turn.tell_time();
         turn
     }
 
@@ -137,6 +147,9 @@ impl Writer {
             let Snapshot { runs, tails, .. } = self.snapshot.as_ref();
             turn.deleted.append(&mut removals(&outcome.events, runs, tails)?);
             let readied = if self.waiters.is_empty() { Vec::new() } else { readied_queues(&outcome.events) };
+            if turn.batch.events().is_empty() {
+                turn.before_events = (turn.answers.list.len(), turn.waiting.len());
+            }
             turn.batch.keep(&mut outcome);
             for queue in readied {
                 self.serve(turn, &queue);
@@ -195,6 +208,7 @@ impl Writer {
             turn.answers.refuse(ticket, Error::new(Code::ReadOnly, reason.as_str()));
             return;
         }
+        self.end_leases(turn, &request.write);
         turn.durable |= request.durable;
         let (durable, dry_run) = (request.durable, request.dry_run);
         let reserve = match &request.write {
@@ -243,28 +257,47 @@ impl Writer {
         }
     }
 
-    /// Does what leases and delays that ran out ask for.
-    fn fall_due(&mut self, turn: &mut Turn) {
-        while turn.taken.len() < FRAME_REQUESTS
-            && let Some((job, revision)) = self.timers.take_due(turn.now)
+    /// Does what leases and delays that ran out ask for. Not behind what was heard: whoever kept to the lease must not
+    /// lose it because a sync of others keeps the writer from hearing that.
+    pub(super) fn fall_due(&mut self, turn: &mut Turn) {
+        let end = turn.taken.len() + FRAME_REQUESTS;
+        while turn.taken.len() < end
+            && let Some(timer) = self.timers.take_due(self.heard.until())
         {
-            turn.taken.push((job, revision));
-            let write = Write::FallDue { job, revision };
-            let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
-            let Err(error) = self.decide(turn, self.around.uid, request) else {
-                self.timer_failed = false;
-                continue;
-            };
-            turn.taken.pop();
-            let again = turn.now + TIMER_AGAIN;
-            self.timers.set(again, job, revision);
-            if !std::mem::replace(&mut self.timer_failed, true) {
-                crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
+            self.carry_out(turn, timer);
+        }
+    }
+
+    /// The same, first, for the jobs whose holders ask: of many that ran out together each is lost at once.
+    fn end_leases(&mut self, turn: &mut Turn, write: &Write) {
+        match write {
+            Write::QueueAck { job, .. } | Write::QueueExtend { job, .. } | Write::QueueNack { job, .. } => {
+                if let Some(timer) = self.timers.take_due_of(*job, self.heard.until()) {
+                    self.carry_out(turn, timer);
+                }
             }
-            if error.code() == Code::ReadOnly {
-                // The disk is full, for all of them and not for ever.
-                self.timers.hold(again);
-            }
+            Write::Batch { commands } => commands.iter().for_each(|each| self.end_leases(turn, each)),
+            _ => {}
+        }
+    }
+
+    fn carry_out(&mut self, turn: &mut Turn, timer: Timer) {
+        let Timer { job, revision, .. } = timer;
+        let write = Write::FallDue { job, revision };
+        let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
+        let Err(error) = self.decide(turn, self.around.uid, request) else {
+            turn.taken.push(timer);
+            self.timer_failed = false;
+            return;
+        };
+        let again = turn.now + TIMER_AGAIN;
+        self.timers.set_again(timer, again);
+        if !std::mem::replace(&mut self.timer_failed, true) {
+            crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
+        }
+        if error.code() == Code::ReadOnly {
+            // The disk is full, for all of them and not for ever.
+            self.timers.hold(again);
         }
     }
 }

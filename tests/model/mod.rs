@@ -55,8 +55,6 @@ pub struct Model {
     gone: BTreeSet<u64>,
     /// The time.
     pub now: Timestamp,
-    /// When the daemon was started last: what was over by then is over at that moment.
-    pub started: Timestamp,
     /// Keys with their values.
     pub keys: BTreeMap<String, kv::Entry>,
     /// Live messages by the seq of their post.
@@ -81,7 +79,7 @@ pub struct Model {
 impl Model {
     /// Nothing yet, at a time.
     pub fn new(now: Timestamp) -> Self {
-        Model { now, started: now, ..Model::default() }
+        Model { now, ..Model::default() }
     }
 
     /// The seq of the last event.

@@ -220,9 +220,6 @@ impl Pair {
                 self.model.compact();
             }
         }
-        if matches!(step, Step::Restart(_) | Step::Rebuild) {
-            self.model.started = self.daemon.now();
-        }
         Ok(())
     }
 

@@ -29,22 +29,22 @@ pub struct Job {
     attempts: u64,
     /// Which of [`STATES`].
     pub state: &'static str,
-    /// When the lease or the delay is over; for one whose lease ran out, when it did.
+    /// When the lease or the delay is over.
     due: Timestamp,
-    expired: bool,
+    /// The event that says that its lease ran out.
+    expired: Option<u64>,
     /// The holder's token.
     pub lease: Option<String>,
 }
 
 impl Job {
     /// Jobs with a smaller order are delivered first.
-    fn order(&self, seq: u64) -> (bool, Timestamp, u64, u64) {
-        let since = if self.expired { self.due } else { Timestamp(0) };
-        (!self.expired, since, 9 - self.priority, seq)
+    fn order(&self, seq: u64) -> (u64, u64, u64) {
+        (self.expired.unwrap_or(u64::MAX), 9 - self.priority, seq)
     }
 
     fn moved(&mut self, state: &'static str, due: Timestamp) {
-        (self.state, self.due, self.expired, self.lease) = (state, due, false, None);
+        (self.state, self.due, self.expired, self.lease) = (state, due, None, None);
     }
 }
 
@@ -88,7 +88,7 @@ impl Model {
         let state = if delay_ms > 0 { "delayed" } else { "ready" };
         let (at, due) = (self.at(), self.now.plus_ms(delay_ms));
         let queue = queue.to_owned();
-        let job = Job { queue, priority, body, at, attempts: 0, state, due, expired: false, lease: None };
+        let job = Job { queue, priority, body, at, attempts: 0, state, due, expired: None, lease: None };
         self.jobs.insert(seq, job);
         Ok(json!({"job": seq, "seq": seq}))
     }
@@ -256,21 +256,21 @@ impl Model {
         self.uid = uid;
         let over = |job: &Job| ["leased", "delayed"].contains(&job.state) && job.due <= self.now;
         let mut due: Vec<_> = self.jobs.iter().filter(|(_, job)| over(job)).collect();
-        due.sort_by_key(|(seq, job)| (job.due.max(self.started), **seq));
+        due.sort_by_key(|(seq, job)| (job.due, 9 - job.priority, **seq));
         let due: Vec<(u64, Job)> = due.into_iter().map(|(seq, job)| (*seq, job.clone())).collect();
         for (seq, job) in due {
             let event = json!({"queue": job.queue, "job": seq});
             let expired = job.state == "leased";
             let dead = expired && self.was_last(&job);
-            if expired {
-                self.emit("job.expired", merged(event, json!({"dead": dead})));
+            let said = if expired {
+                self.emit("job.expired", merged(event, json!({"dead": dead})))
             } else {
-                self.emit("job.readied", event);
-            }
+                self.emit("job.readied", event)
+            };
             let entry = self.jobs.entry(seq);
             let state = if dead { "dead" } else { "ready" };
             let entry = entry.and_modify(|job| job.moved(state, job.due));
-            entry.and_modify(|job| job.expired = expired && !dead);
+            entry.and_modify(|job| job.expired = (expired && !dead).then_some(said));
         }
     }
 

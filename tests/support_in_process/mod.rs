@@ -34,7 +34,7 @@ use msglogd::store::{self, Folders, Progress, Store};
 use msglogd::time::Timestamp;
 use msglogd::writer::batch::Batch;
 use msglogd::writer::hot::HotValues;
-use msglogd::writer::timers::Timers;
+use msglogd::writer::timers::{Timer, Timers};
 
 use memory::Memory;
 
@@ -126,7 +126,7 @@ impl Daemon {
         while let Some(timer) = self.timers.take_due(self.clock()) {
             due.push(timer);
         }
-        for (job, revision) in due {
+        for Timer { job, revision, .. } in due {
             let write = Write::FallDue { job, revision };
             let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
             self.decide(DAEMON, request).expect("a timer has nothing to refuse");
@@ -174,7 +174,7 @@ impl Daemon {
         let start = self.log.append(self.snapshot.last + 1, last, batch.frame()).expect("room in memory");
         self.log.sync().expect("memory");
         let clock = self.clock();
-        batch.events().iter().for_each(|event| self.timers.note(event, clock));
+        batch.events().iter().for_each(|event| self.timers.note(event, clock, &batch));
         let mut next = Snapshot::clone(&self.snapshot);
         (next.last, next.last_at, next.synced) = (last, self.now(), last);
         next.counts = batch.counts();
@@ -328,13 +328,13 @@ impl Daemon {
         if trimmed {
             self.log.trim().expect("memory");
         }
-        let Store { log, snapshot, .. } = opened(&self.storage, self.segment_bytes);
+        let Store { log, snapshot, held, .. } = opened(&self.storage, self.segment_bytes);
         assert_eq!(snapshot.last, self.snapshot.last, "the last event");
         if snapshot.last > 0 {
             assert_eq!(snapshot.last_at, self.snapshot.last_at, "the time of the last event");
         }
         assert_eq!(snapshot.counts(), self.snapshot.counts(), "the counts");
-        self.timers = Timers::restore(&snapshot, self.now(), self.clock()).expect("whole jobs");
+        self.timers = Timers::restore(&held, self.now(), self.clock());
         (self.log, self.snapshot, self.hot) = (log, Arc::new(snapshot), HotValues::default());
     }
 

@@ -165,9 +165,7 @@ pub fn path_of_copy(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Res
             return Ok(free);
         }
         number += 1;
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        free = PathBuf::from(name);
+        free = with_suffix(path, &format!(".{number}"));
     }
 }
 
@@ -197,8 +195,14 @@ pub fn is_temporary(name: &str) -> bool {
 /// The name a file has until it is whole.
 #[must_use]
 pub fn temporary_name(path: &Path) -> PathBuf {
+    with_suffix(path, ".tmp")
+}
+
+/// A path with more at its end.
+#[must_use]
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
+    name.push(suffix);
     PathBuf::from(name)
 }
 

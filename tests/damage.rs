@@ -239,6 +239,37 @@ fn nothing_damaged_is_ever_served() {
 }
 
 #[test]
+fn whoever_meets_damage_tells_it_at_the_same_byte() {
+    let mut daemon = Daemon::start();
+    let place = common::TempDir::new();
+    let set = |key: &str| json!({"cmd": "kv.set", "key": key, "value": "marked"});
+    daemon.connect().ok(json!({"cmd": "batch", "commands": [set("a"), set("b"), set("c")]}));
+    // What was written lately is not read again.
+    daemon.restart();
+    let segment = newest_segment(&daemon.data());
+    let bytes = content(&segment);
+    let mut lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end + 1);
+    let record = lines.nth(1).expect("the second of the frame's events");
+    overwrite(&segment, record + 20, b"!");
+    let mut client = daemon.connect();
+    let backup = place.path().join("backup");
+    for request in [
+        json!({"cmd": "kv.get", "key": "b"}),
+        json!({"cmd": "log.read", "from": 2}),
+        json!({"cmd": "log.verify"}),
+        json!({"cmd": "log.compact"}),
+        json!({"cmd": "log.backup", "to": backup}),
+    ] {
+        let refused = client.refused(request.clone(), "corrupt");
+        assert_eq!(refused["offset"], record, "{request}: {refused}");
+    }
+    daemon.kill();
+    let data = daemon.data();
+    let checked = common::finish(common::msglogd().arg("check").arg("--data").arg(data));
+    assert!(checked.stderr.contains(&format!("at byte {record}: ")), "{}", checked.stderr);
+}
+
+#[test]
 fn a_follower_gets_all_that_lies_before_damage() {
     let mut daemon = Daemon::start();
     let mut client = daemon.connect();

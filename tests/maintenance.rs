@@ -56,7 +56,7 @@ fn a_verification_names_file_and_place_of_a_damage_and_the_daemon_goes_on() {
     let refusal = client.ask(json!({"cmd": "log.verify"}));
     assert_eq!(refusal["error"], "corrupt", "{refusal}");
     assert!(refusal.string("file").ends_with(&file_name(&oldest)), "{refusal}");
-    assert_eq!(refusal.number("offset"), frame.start as u64, "{refusal}");
+    assert_eq!(refusal.number("offset"), frame.last_record(), "{refusal}");
     client.ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
     assert_eq!(client.ok(json!({"cmd": "kv.get", "key": "later"}))["value"], 1);
     flip(&oldest, frame.end - 10);
@@ -71,7 +71,7 @@ fn a_verification_finds_damage_in_what_was_acknowledged_last() {
     flip(&segment, last.end - 10);
     let refusal = daemon.connect().ask(json!({"cmd": "log.verify"}));
     assert_eq!(refusal["error"], "corrupt", "{refusal}");
-    assert_eq!(refusal.number("offset"), last.start as u64, "{refusal}");
+    assert_eq!(refusal.number("offset"), last.last_record(), "{refusal}");
 }
 
 #[test]

@@ -56,6 +56,13 @@ pub struct ChatCounters {
     pub last_number: u64,
 }
 
+impl ChatCounters {
+    /// Notes that this number was given to a message.
+    pub fn gave(&mut self, number: u64) {
+        self.last_number = self.last_number.max(number);
+    }
+}
+
 fn app_key(tag: u8, token: &str) -> Vec<u8> {
     [&[tag], token.as_bytes()].concat()
 }
@@ -380,9 +387,8 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
             put_chat(table, app, *chat, &renamed);
         }
         Fact::ChatDeleted { app, chat } => {
-            if lost::some(table) {
-                require_chat(table, app, *chat)?;
-            }
+            // Its number was given, also where its creation was lost.
+            restore_chat(seq, at, app, *chat, table)?;
             let messages = chat_counters(table, app, *chat)?.messages;
             let mut counters = app_counters(table, app)?;
             counters.chats -= 1;
@@ -412,7 +418,7 @@ fn add_chat(table: &mut dyn Table, app: &str, number: u64, chat: &Chat) -> Resul
 /// The name of an application whose creation was lost to damage.
 const LOST_NAME: &str = "(its name was lost)";
 
-/// Makes an application again whose creation was lost, for what is left in it.
+/// Makes an application again whose creation was lost, for what an event that is left says of it.
 fn restore_app(seq: u64, at: Timestamp, token: &str, table: &mut dyn Table) -> Result<()> {
     if lost::some(table) && app(table, token)?.is_none() {
         let created = Fact::AppCreated { token: token.to_owned(), name: LOST_NAME.to_owned() };
@@ -421,7 +427,7 @@ fn restore_app(seq: u64, at: Timestamp, token: &str, table: &mut dyn Table) -> R
     Ok(())
 }
 
-/// Makes a chat again whose creation was lost, for the messages that are left in it.
+/// Makes a chat again whose creation was lost, for what an event that is left says of it.
 ///
 /// # Errors
 /// What reading the table says.

@@ -2,7 +2,8 @@
 //!
 //! Where nothing was lost, every event follows from those before it, and `apply` takes that for
 //! granted. Behind a loss it looks first: counts stay exact over what is left, an event whose subject
-//! is gone changes nothing, and an application or a chat whose messages are left comes back.
+//! is gone changes nothing, and an application or a chat that is named by an event that is left comes back:
+//! no number is given twice that the log still names.
 
 use super::table::{Facts, Table, number_in, number_value, tag};
 use crate::codec::write_ordered;
@@ -67,8 +68,9 @@ pub fn is_lost(facts: &(impl Facts + ?Sized), seq: u64) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::domain::apply;
-    use crate::domain::event::{Event, Fact};
-    use crate::domain::testing::empty;
+    use crate::domain::chats;
+    use crate::domain::event::{Address, Event, Fact};
+    use crate::domain::testing::{APP, empty, folded};
     use crate::error::Code;
     use crate::time::Timestamp;
 
@@ -93,5 +95,32 @@ mod tests {
         fold_anew(5, 1, &mut table);
         let untold = [1, 2, 5, 6].map(|seq| is_untold(&table, seq).expect("memory"));
         assert_eq!(untold, [false, true, true, false], "it is there, gone, gone, and behind");
+    }
+
+    #[test]
+    fn no_number_is_given_twice_that_is_named_by_an_event_that_is_left() {
+        let app = || APP.to_owned();
+        let deleted = |number| Fact::MessageDeleted {
+            message: 3,
+            address: Address::Chat { app: app(), chat: 1, number },
+        };
+        let last_numbers = |story: Vec<Fact>| {
+            folded(story, |table| {
+                let chat = chats::chat_counters(&table, APP, 1).expect("memory");
+                let counts = table.counts();
+                let app = chats::app_counters(&table, APP).expect("memory");
+                assert_eq!((app.chats, chat.messages), (counts.chats, counts.messages));
+                (app.last_chat, chat.last_number)
+            })
+        };
+        let made = || [Fact::AppCreated { token: app(), name: "one".into() }];
+        let chat = Fact::ChatCreated { app: app(), chat: 1, name: None };
+        let lost_post = [chat, Fact::EventLost, deleted(7)];
+        assert_eq!(last_numbers(made().into_iter().chain(lost_post).collect()), (1, 7));
+        let lost_chat =
+            [Fact::EventLost, Fact::EventLost, deleted(7), Fact::ChatDeleted { app: app(), chat: 9 }];
+        assert_eq!(last_numbers(made().into_iter().chain(lost_chat.clone()).collect()), (9, 7));
+        let lost_app = [Fact::EventLost].into_iter().chain(lost_chat);
+        assert_eq!(last_numbers(lost_app.collect()), (9, 7));
     }
 }

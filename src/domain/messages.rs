@@ -204,7 +204,14 @@ pub fn apply(seq: u64, at: Timestamp, fact: &Fact, table: &mut dyn Table) -> Res
             let gone = is_gone(*message, table)?;
             table.put(change_key(*message), Some(number_value(0)));
             if gone {
-                return Ok(());
+                // Its number was given all the same.
+                return match address {
+                    Address::Chat { app, chat, number } => {
+                        chats::restore_chat(seq, at, app, *chat, table)?;
+                        chats::count_message(table, app, *chat, |counters| counters.gave(*number))
+                    }
+                    Address::Recipient(_) => Ok(()),
+                };
             }
             table.counts_mut().messages -= 1;
             if let Address::Chat { app, chat, number } = address {
@@ -224,7 +231,7 @@ fn enter(seq: u64, at: Timestamp, address: &Address, table: &mut dyn Table) -> R
         chats::restore_chat(seq, at, app, *chat, table)?;
         table.put(number_key(app, *chat, *number), Some(number_value(seq)));
         chats::count_message(table, app, *chat, |counters| {
-            counters.last_number = counters.last_number.max(*number);
+            counters.gave(*number);
             counters.messages += 1;
         })?;
     }

@@ -76,6 +76,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::corrupt(path.display().to_string(), 0, error.to_string())
 }
 
+/// The last seq of the run in a file of that name.
+fn last_of(name: &str) -> Option<u64> {
+    name.split(['-', '.']).nth(1)?.parse().ok()
+}
+
 /// What is done now and then while a run file is made. If it fails that is given up.
 pub type Pause<'p> = dyn FnMut() -> Result<()> + 'p;
 
@@ -223,6 +228,10 @@ impl RunFiles {
             names => names?,
         };
         for name in recent {
+            // The manifest was written, and the process killed before this list was.
+            if last_of(&name).is_some_and(|last| last <= end(&runs)) {
+                continue;
+            }
             let next = end(&runs) + 1;
             let opened = self.open_one(&name, next, false);
             match opened.and_then(|run| run.verify(&mut |_| Ok(())).map(|()| run)) {
@@ -504,6 +513,31 @@ mod tests {
             assert_eq!(named(&files), (in_manifest, 3 - in_manifest), "{synced_bytes}");
             assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
         }
+    }
+
+    #[test]
+    fn a_list_of_recent_runs_that_is_older_than_the_manifest_says_no_more_than_what_lies_behind_it() {
+        let killed = Arc::new(AtomicBool::new(false));
+        let at = Arc::clone(&killed);
+        let storage = Failing::in_memory(move |call, path| match call {
+            Call::Rename if path.to_string_lossy().contains(RECENT) => fail_if(&at),
+            _ => Ok(()),
+        });
+        let files = RunFiles::new(storage, "/index".into()).sync_from(100_000);
+        let small = [run_of(&files, 1, 10), run_of(&files, 2, 10), run_of(&files, 3, 10)];
+        files.announce(&small).expect("memory");
+        let merged = Meta { first: 1, last: 2, dense_from: 3, ..Meta::default() };
+        let fill = |writer: &mut RunWriter, _: &mut dyn FnMut()| {
+            writer.add(&[1], &[7; 200_000]).expect("memory");
+            Ok(merged.clone())
+        };
+        let large = files.make(&name_of(&merged), 1, 1 << 20, &[], &mut || Ok(()), fill).expect("memory");
+        killed.store(true, SeqCst);
+        files.announce(&[large, Arc::clone(&small[2])]).expect_err("it is killed between both lists");
+        files.remove(&small[..2]);
+        assert_eq!(named(&files), (1, 3));
+        let read = files.read(&mut |error| panic!("{error}")).expect("whole");
+        assert_eq!(read.iter().map(|run| run.meta().last).collect::<Vec<u64>>(), [2, 3]);
     }
 
     #[test]

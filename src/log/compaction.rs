@@ -4,11 +4,11 @@
 //! A frame goes on saying the seqs that it covers, also of events that are gone: so the frames follow
 //! each other without a gap, and a missing segment is told from a compacted one.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::frame::{Frame, Header, VERSION};
+use super::recovery::Failure;
 use super::segment::{self, Segment};
 use crate::storage::{Open, Storage};
 
@@ -49,29 +49,37 @@ impl CompactedWriter {
     /// Answers where the lines begin in their segment.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn append(&mut self, last: u64, frame: &mut Frame) -> io::Result<u64> {
+    /// `Io`.
+    pub fn append(&mut self, last: u64, frame: &mut Frame) -> Result<u64, Failure> {
         let segment = match self.segments.last() {
             Some(newest) if self.position < self.segment_bytes => Arc::clone(newest),
-            newest => {
-                newest.map_or(Ok(()), |full| full.file.sync())?;
+            _ => {
+                self.sync()?;
                 self.begin()?
             }
         };
         let (first, prev, bytes) = (self.last + 1, self.last, frame.lines().len() as u64);
         // All of it is on disk before anything refers to it.
         let whole = frame.close(&Header { v: VERSION, first, last, prev, synced: prev, bytes });
-        segment.file.write_at(whole, self.position)?;
+        let written = segment.file.write_at(whole, self.position);
+        written.map_err(|error| Failure::Io { path: segment.path.clone(), error })?;
         self.position += whole.len() as u64;
         self.bytes += whole.len() as u64;
         self.last = last;
         Ok(self.position - bytes)
     }
 
-    fn begin(&mut self) -> io::Result<Arc<Segment>> {
+    /// Syncs the newest segment.
+    fn sync(&self) -> Result<(), Failure> {
+        let Some(newest) = self.segments.last() else { return Ok(()) };
+        newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })
+    }
+
+    fn begin(&mut self) -> Result<Arc<Segment>, Failure> {
         let first = self.last + 1;
         let path = segment::compacted_path(&self.folder, first, self.generation);
-        let file = self.storage.open(&path, Open::Create)?;
+        let file = self.storage.open(&path, Open::Create);
+        let file = file.map_err(|error| Failure::Io { path: path.clone(), error })?;
         let segment = Arc::new(Segment { first, path, file });
         self.segments.push(Arc::clone(&segment));
         self.position = 0;
@@ -87,10 +95,11 @@ impl CompactedWriter {
     /// Puts all of it on disk. Answers the segments, oldest first.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn finish(&self) -> io::Result<Vec<Arc<Segment>>> {
-        self.segments.last().map_or(Ok(()), |newest| newest.file.sync())?;
-        self.storage.sync_folder(&self.folder)?;
+    /// `Io`.
+    pub fn finish(&self) -> Result<Vec<Arc<Segment>>, Failure> {
+        self.sync()?;
+        let synced = self.storage.sync_folder(&self.folder);
+        synced.map_err(|error| Failure::Io { path: self.folder.clone(), error })?;
         Ok(self.segments.clone())
     }
 }

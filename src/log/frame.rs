@@ -66,6 +66,12 @@ pub fn write_line(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 impl Header {
+    /// Whether there can be such a frame: nothing comes behind the largest number there is.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        self.first <= self.last && self.last < u64::MAX
+    }
+
     /// Appends the header's line.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Header { v, first, last, prev, synced, bytes } = *self;

@@ -124,11 +124,6 @@ fn header_at(bytes: &[u8], place: usize) -> Option<Header> {
     check_line(line_at(bytes, place)?).and_then(Header::read)
 }
 
-/// Whether there can be such a frame: nothing comes behind the largest number there is.
-fn is_sane(header: Header) -> bool {
-    header.first <= header.last && header.last < u64::MAX
-}
-
 /// The time that an event's JSON says, as text.
 fn at_of(json: &[u8]) -> Option<&[u8]> {
     const KEY: &[u8] = b"\"at\":\"";
@@ -144,7 +139,7 @@ impl<'b> Mender<'b> {
         let follows = header.v == VERSION && header.prev == last && header.first > last;
         let lines = place + line_at(self.bytes, place)?.len() + 1;
         let end = lines.checked_add(usize::try_from(header.bytes).ok()?)?;
-        if !follows || !is_sane(header) || end > self.bytes.len() {
+        if !follows || !header.is_sane() || end > self.bytes.len() {
             return None;
         }
         let (mut at, mut seq, mut next) = (None, header.first - 1, lines);
@@ -177,7 +172,7 @@ impl<'b> Mender<'b> {
     /// Puts new frames in the place of what is damaged from `place` on. Where that ends.
     fn replace(&mut self, place: usize, end: usize) -> usize {
         let last = self.mended.last;
-        let own = header_at(self.bytes, place).filter(|header| is_sane(*header));
+        let own = header_at(self.bytes, place).filter(Header::is_sane);
         let own = own.filter(|header| header.prev == last && header.last > last);
         let most = self.plausible(end - place);
         let own = own.filter(|header| header.last <= most);
@@ -213,7 +208,7 @@ impl<'b> Mender<'b> {
             // Blocks that were lost may lie before it.
             start += self.bytes[start..end].iter().take_while(|byte| **byte == 0).count();
             let header = header_at(self.bytes, start);
-            let header = header.filter(|header| header.v == VERSION && is_sane(*header));
+            let header = header.filter(|header| header.v == VERSION && header.is_sane());
             if let Some(header) = header.filter(|header| (last..=most).contains(&header.prev)) {
                 return Some((start, header));
             }
@@ -442,7 +437,7 @@ mod tests {
 
     #[test]
     fn no_frame_goes_up_to_the_largest_number_there_is() {
-        let sane = |first, last| is_sane(Header { v: VERSION, first, last, prev: 0, synced: 0, bytes: 0 });
+        let sane = |first, last| Header { v: VERSION, first, last, prev: 0, synced: 0, bytes: 0 }.is_sane();
         assert!(sane(3, 3) && sane(3, u64::MAX - 1));
         assert!(!sane(4, 3) && !sane(3, u64::MAX));
     }

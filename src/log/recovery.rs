@@ -7,7 +7,7 @@ use super::scan::{End, Scan, read_range, used_end};
 pub use super::scan::{Failure, Found};
 use super::segment::{self, Segment};
 use super::writer::LogWriter;
-use crate::storage::{Open, Storage, path_of_copy, replace};
+use crate::storage::{Open, Storage, path_of_copy, replace, with_suffix};
 
 /// Where to begin: everything up to `last` is known already.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,10 +87,10 @@ pub fn read_until(
         let mut scan = Scan::open(segment, skip)?;
         let end = scan.run(&mut last, until, visit)?;
         (position, length, unconfirmed) = (scan.place, scan.length, scan.unconfirmed);
-        if let End::Wrong { what } = end
+        if let End::Wrong { offset, what } = end
             && !(newest && scan.is_torn(last)?)
         {
-            return Err(Failure::Damage { path: segment.path.clone(), offset: scan.place, what });
+            return Err(Failure::Damage { path: segment.path.clone(), offset, what });
         }
         if !newest && scan.place != scan.length {
             let what = "a sealed segment ends in bytes that are no frame".to_owned();
@@ -107,6 +107,19 @@ pub(super) fn missing_before(segment: &Segment, last: u64) -> Failure {
 }
 
 impl Recovered {
+    /// Checks that the log goes to the event `last`.
+    ///
+    /// # Errors
+    /// `Damage`.
+    pub fn must_reach(&self, last: u64) -> Result<(), Failure> {
+        if self.last >= last {
+            return Ok(());
+        }
+        let path = self.segments.last().map(|newest| newest.path.clone()).unwrap_or_default();
+        let what = format!("the log ends behind event {}, and goes to {last}", self.last);
+        Err(Failure::Damage { path, offset: self.end(), what })
+    }
+
     /// Where the frames end in the newest segment.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -151,10 +164,9 @@ impl Recovered {
         let rest = read_range(&newest, self.position, self.torn_end()?)?;
         let mut torn = None;
         if !rest.is_empty() {
-            let mut name = newest.path.as_os_str().to_owned();
-            name.push(format!(".{}.torn", self.position));
+            let name = with_suffix(&newest.path, &format!(".{}.torn", self.position));
             // What was set aside there before was torn off another end.
-            let copy = path_of_copy(storage.as_ref(), Path::new(&name), &rest).map_err(io(folder))?;
+            let copy = path_of_copy(storage.as_ref(), &name, &rest).map_err(io(folder))?;
             replace(storage.as_ref(), &copy, &rest).map_err(io(&copy))?;
             newest.file.set_length(self.position).map_err(io(&newest.path))?;
             self.length = self.position;
@@ -305,7 +317,8 @@ mod tests {
         let lines = line("{\"seq\":9,\"at\":\"\"}");
         let bytes = lines.len() as u64;
         Header { v: 1, first: 3, last: 3, prev: 2, synced: 2, bytes }.write(&mut strange);
-        damage(&[(1, [one.clone(), strange, lines].concat())], 1, one.len(), "event 9");
+        let event = one.len() + strange.len();
+        damage(&[(1, [one.clone(), strange, lines].concat())], 1, event, "event 9");
         let mut short = Vec::new();
         let lines = line("{\"seq\":3,\"at\":\"\"}");
         let bytes = lines.len() as u64 - 1;
@@ -323,9 +336,9 @@ mod tests {
             assert_eq!(read.torn_length().expect("memory"), cut as u64);
         }
         let mut flipped = two.clone();
-        *flipped.last_mut().expect("bytes") ^= 1;
-        flipped.push(b'\n');
-        damage(&[(1, [one.clone(), flipped].concat())], 1, one.len(), "checksum");
+        let record = flipped.iter().position(|byte| *byte == b'\n').expect("a header") + 1;
+        flipped[record + CHECKSUM] ^= 1;
+        damage(&[(1, [one.clone(), flipped].concat())], 1, one.len() + record, "checksum");
     }
 
     /// A file that is longer than what was written in it.

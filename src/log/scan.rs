@@ -93,8 +93,8 @@ pub(super) fn used_end(segment: &Segment, start: u64, length: u64) -> Result<u64
 pub(super) enum End {
     /// At the end of the file, or before nothing but zeros.
     Clean,
-    /// At something that is no good frame.
-    Wrong { what: String },
+    /// At something that is no good frame: where that shows, and what is wrong.
+    Wrong { offset: u64, what: String },
 }
 
 /// Reads one segment, frame by frame, through a window.
@@ -178,7 +178,7 @@ impl<'a> Scan<'a> {
             if self.bytes(place, 1)?.first() == Some(&0) && self.only_zeros(place)? {
                 return Ok(End::Clean);
             }
-            let wrong = |what: &str| Ok(End::Wrong { what: what.to_owned() });
+            let wrong = |what: &str| Ok(End::Wrong { offset: place, what: what.to_owned() });
             let Some(line) = self.line(place)? else { return wrong("the frame's header is cut") };
             let header_bytes = line.len() as u64 + 1;
             let Some(header) = check_line(line).and_then(Header::read) else {
@@ -188,16 +188,14 @@ impl<'a> Scan<'a> {
                 let what = format!("the log's format is version {}; this program reads {VERSION}", header.v);
                 return Err(Failure::Damage { path: self.segment.path.clone(), offset: place, what });
             }
-            // Nothing comes behind the largest number there is.
-            let sane = header.first <= header.last && header.last < u64::MAX;
-            if header.prev != *last || header.first <= *last || !sane {
+            if header.prev != *last || header.first <= *last || !header.is_sane() {
                 let what =
                     format!("a frame behind event {last} was expected, and one behind {} found", header.prev);
-                return Ok(End::Wrong { what });
+                return Ok(End::Wrong { offset: place, what });
             }
             let lines = place + header_bytes;
-            if let Some(what) = self.check_frame(header, lines)? {
-                return Ok(End::Wrong { what });
+            if let Some(wrong) = self.check_frame(header, lines)? {
+                return Ok(wrong);
             }
             self.give(header, lines, visit)?;
             if header.synced >= header.prev {
@@ -209,25 +207,28 @@ impl<'a> Scan<'a> {
         Ok(End::Clean)
     }
 
-    /// What is wrong with a frame's events. `None` when nothing is.
-    fn check_frame(&mut self, header: Header, lines: u64) -> Result<Option<String>, Failure> {
+    /// What is wrong with a frame's events, and where. `None` when nothing is.
+    fn check_frame(&mut self, header: Header, lines: u64) -> Result<Option<End>, Failure> {
+        let wrong = |offset, what: String| Ok(Some(End::Wrong { offset, what }));
         if lines.saturating_add(header.bytes) > self.length {
-            return Ok(Some("the file ends inside the frame".to_owned()));
+            return wrong(self.place, "the file ends inside the frame".to_owned());
         }
         let (mut place, end, mut seq) = (lines, lines + header.bytes, header.first - 1);
         while place < end {
             let found = self.line(place)?.map(|line| (line.len() as u64, check_line(line).and_then(seq_of)));
             let Some((length, Some(found))) = found else {
-                return Ok(Some(format!("the record at byte {place} fails its checksum")));
+                return wrong(place, "the record fails its checksum".to_owned());
             };
             if found <= seq || found > header.last {
-                return Ok(Some(format!("event {found} at byte {place} is not of this frame")));
+                return wrong(place, format!("event {found} is not of the frame that it lies in"));
             }
             seq = found;
             place += length + 1;
         }
-        let whole = place == end;
-        Ok((!whole).then(|| "the frame's length is not that of its events".to_owned()))
+        if place == end {
+            return Ok(None);
+        }
+        wrong(self.place, "the frame's length is not that of its events".to_owned())
     }
 
     fn give(

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::courtesy::{Breaks, Courtesy};
 use crate::error::{Code, Error, Result};
+use crate::log::recovery::{Failure, Found};
+use crate::log::segment::Segment;
 
 /// Bytes between two rests.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -65,6 +67,17 @@ impl Pace {
         }
         self.since = Instant::now();
         Ok(())
+    }
+
+    /// Notes that an event was read from a segment.
+    ///
+    /// # Errors
+    /// `Io` where [`Pace::check`] says why it may not go on.
+    pub fn read(&mut self, segment: &Segment, event: &Found<'_>) -> std::result::Result<(), Failure> {
+        self.moved(event.json.len() as u64).map_err(|error| Failure::Io {
+            path: segment.path.clone(),
+            error: std::io::Error::other(error.to_string()),
+        })
     }
 
     /// Whether it may go on.

@@ -18,7 +18,7 @@ use crate::log::files::open_segments;
 use crate::log::mend::{Around, Aside, EVERYTHING, Mended, OtherVersion, mend};
 use crate::log::recovery::Failure;
 use crate::log::segment::path;
-use crate::storage::{Open, Storage, path_of_copy, read_whole, replace};
+use crate::storage::{Open, Storage, path_of_copy, read_whole, replace, with_suffix};
 use crate::store::{Folders, index_failure};
 
 /// What is wrong with one segment, and what was or will be done.
@@ -250,10 +250,9 @@ impl Findings {
 /// What was found in the segment at `path`. No piece goes where that of an earlier repair is.
 pub(super) fn finding(storage: &dyn Storage, path: &Path, mended: &Mended) -> Result<Finding, Failure> {
     let aside = mended.aside.iter().map(|piece| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.damaged", piece.offset));
-        let copy = path_of_copy(storage, Path::new(&name), &piece.bytes);
-        let copy = copy.map_err(|error| Failure::Io { path: PathBuf::from(name), error })?;
+        let name = with_suffix(path, &format!(".{}.damaged", piece.offset));
+        let copy = path_of_copy(storage, &name, &piece.bytes);
+        let copy = copy.map_err(|error| Failure::Io { path: name, error })?;
         Ok((piece.offset, piece.bytes.len() as u64, copy))
     });
     Ok(Finding {

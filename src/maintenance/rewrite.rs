@@ -64,7 +64,12 @@ pub struct Rewriter {
 }
 
 fn io(path: PathBuf) -> impl FnOnce(std::io::Error) -> Error {
-    move |error| Error::new(Code::ReadOnly, format!("{}: {error}", path.display()))
+    move |error| failed(&Failure::Io { path, error })
+}
+
+fn failed(failure: &Failure) -> Error {
+    let message = format!("{failure}; the log is as it was: send log.compact again when that is mended");
+    Error::new(Code::ReadOnly, message)
 }
 
 impl Rewriter {
@@ -102,7 +107,7 @@ impl Rewriter {
         let made = copy.all(snapshot, pace).and_then(|()| {
             let checkpoint = self.checkpoint(snapshot, &plan, pace)?;
             // The run comes last: a step that failed behind it would have to remove it.
-            let segments = copy.writer.finish().map_err(io(folder.clone()))?;
+            let segments = copy.writer.finish().map_err(|failure| failed(&failure))?;
             Ok((segments, copy.rebuild.finish(checkpoint, &mut || pace.check())?))
         });
         let (segments, run) = made.inspect_err(|_| {
@@ -113,11 +118,18 @@ impl Rewriter {
             segments.iter().filter_map(|segment| segment.path.file_name()?.to_str().map(str::to_owned));
         let compacted = Compacted::new(generation, snapshot.last, names.collect());
         if let Err(error) = compacted.write(self.storage.as_ref(), &folder) {
+            let path = Compacted::path(&folder);
             // Only what is surely not named may be removed.
             if Compacted::read(self.storage.as_ref(), &folder).is_ok_and(|now| now != compacted) {
                 self.give_up(&compacted, &segments, Some(&run));
+                return Err(io(path)(error));
             }
-            return Err(io(folder)(error));
+            let message = format!(
+                "{}: {error}; nobody knows whether the disk has it: the next start finds the compacted log or the one \
+                 before, and each is whole; send log.compact again when that is mended",
+                path.display()
+            );
+            return Err(Error::new(Code::ReadOnly, message));
         }
         Ok(Rewritten { segments, run, compacted: Arc::new(compacted), tally: copy.tally })
     }
@@ -193,22 +205,18 @@ impl Copy {
             self.tally.bytes_before += segment.file.length().map_err(io(segment.path.clone()))?;
         }
         let mut liveness = Liveness::new(snapshot);
-        let mut failed = None;
+        let mut ended = None;
         let read = read_until(sealed, Start::default(), snapshot.last, &mut |segment, found| {
             let taken =
                 pace.moved(found.json.len() as u64).and_then(|()| self.take(found, &mut liveness, pace));
             taken.map_err(|error| {
-                failed = Some(error);
+                ended = Some(error);
                 // Only ends the walk.
                 Failure::Io { path: segment.path.clone(), error: std::io::ErrorKind::Interrupted.into() }
             })
         });
-        let recovered = read.map_err(|failure| failed.unwrap_or_else(|| corrupt(failure)))?;
-        if recovered.last != snapshot.last {
-            let what = format!("the log ends behind event {}, and goes to {}", recovered.last, snapshot.last);
-            let newest = recovered.segments.last().map(|segment| segment.path.display().to_string());
-            return Err(Error::corrupt(newest.unwrap_or_default(), recovered.end(), what));
-        }
+        let reached = read.and_then(|recovered| recovered.must_reach(snapshot.last));
+        reached.map_err(|failure| ended.unwrap_or_else(|| corrupt(failure)))?;
         if self.writer.last() < snapshot.last {
             self.close(snapshot.last, pace)?;
         }
@@ -230,8 +238,7 @@ impl Copy {
 
     /// Writes the frame of the events up to `last`.
     fn close(&mut self, last: u64, pace: &Pace) -> Result<()> {
-        let failed = |error| Error::new(Code::ReadOnly, format!("the log cannot be compacted: {error}"));
-        let start = self.writer.append(last, &mut self.frame).map_err(failed)?;
+        let start = self.writer.append(last, &mut self.frame).map_err(|failure| failed(&failure))?;
         for (event, offset) in self.events.drain(..).zip(self.starts.drain(..)) {
             self.rebuild.add(&event, start + offset as u64, &mut || pace.check())?;
         }
@@ -248,7 +255,7 @@ mod tests {
 
     use super::*;
     use crate::domain::testing;
-    use crate::storage::failing::{Call, Failing};
+    use crate::storage::failing::{Call, Failing, fail_if};
     use crate::store::{self, Folders, Progress};
 
     struct Silence;
@@ -257,9 +264,72 @@ mod tests {
         fn say(&mut self, _: &str) {}
     }
 
+    fn folders() -> Folders {
+        Folders::new(Path::new("/data"))
+    }
+
+    /// A store with some events, to be written anew.
+    fn some_events(storage: &Arc<dyn Storage>) -> (Snapshot, Rewriter) {
+        let open = || store::open(storage, &folders(), 1 << 20, &mut Silence).expect("memory");
+        let mut frame = Frame::default();
+        for event in testing::events().take(20) {
+            let mut json = Vec::new();
+            event.encode(b"1970-01-01T00:00:00.000001Z", &mut json);
+            frame.add(&json);
+        }
+        open().log.append(1, 20, &mut frame).expect("memory");
+        let store = open();
+        (store.snapshot, Rewriter::new(Arc::clone(storage), folders().log, store.files, 1 << 20))
+    }
+
+    #[test]
+    fn a_rewrite_that_fails_names_the_file_and_says_which_log_there_is() {
+        let fails: Arc<Mutex<Option<(Call<'_>, &str)>>> = Arc::default();
+        let failing = Arc::clone(&fails);
+        let storage = Failing::in_memory(move |call, path| match *failing.lock().expect("one thread") {
+            Some((which, name)) if call == which && path.to_string_lossy().contains(name) => {
+                Err(std::io::Error::other("the disk is bad"))
+            }
+            _ => Ok(()),
+        });
+        let (snapshot, mut rewriter) = some_events(&storage);
+        let mut said = |call, name| {
+            *fails.lock().expect("one thread") = Some((call, name));
+            let done = rewriter.rewrite(&snapshot, &mut Pace::full());
+            *fails.lock().expect("one thread") = None;
+            let error = done.err().expect("it fails");
+            let list = Compacted::read(storage.as_ref(), &folders().log).expect("memory");
+            assert_eq!((error.code(), list.last), (Code::ReadOnly, 0), "{error}");
+            error.message().to_owned()
+        };
+        let segment = said(Call::Sync, "1-1.log");
+        assert!(segment.starts_with("/data/log/00000000000000000001-1.log: the disk is bad"), "{segment}");
+        let list = said(Call::Rename, "compacted");
+        assert!(list.starts_with("/data/log/compacted: the disk is bad"), "{list}");
+        assert!([segment, list].iter().all(|said| said.contains("the log is as it was")));
+    }
+
+    #[test]
+    fn a_list_that_is_in_place_and_perhaps_not_on_the_disk_is_told_as_that() {
+        let renamed = Arc::new(AtomicBool::new(false));
+        let was_renamed = Arc::clone(&renamed);
+        let storage = Failing::in_memory(move |call, path| {
+            if call == Call::Rename && path.to_string_lossy().contains("compacted") {
+                was_renamed.store(true, Ordering::Relaxed);
+            }
+            if call == Call::SyncFolder { fail_if(&was_renamed) } else { Ok(()) }
+        });
+        let (snapshot, mut rewriter) = some_events(&storage);
+        let error = rewriter.rewrite(&snapshot, &mut Pace::full()).err().expect("it fails");
+        assert!(error.message().starts_with("/data/log/compacted: the disk is bad"), "{error}");
+        assert!(error.message().contains("the compacted log or the one before"), "{error}");
+        renamed.store(false, Ordering::Relaxed);
+        let list = Compacted::read(storage.as_ref(), &folders().log).expect("memory");
+        assert_eq!(list.last, 20);
+    }
+
     #[test]
     fn a_rewrite_ends_wherever_a_stop_meets_it_and_leaves_nothing() {
-        let folders = Folders::new(Path::new("/data"));
         let stops_at: Arc<Mutex<Option<&str>>> = Arc::default();
         let stopping = Arc::new(AtomicBool::new(false));
         let (at, stop) = (Arc::clone(&stops_at), Arc::clone(&stopping));
@@ -270,22 +340,14 @@ mod tests {
             }
             Ok(())
         });
-        let mut store = store::open(&storage, &folders, 1 << 20, &mut Silence).expect("memory");
-        let mut frame = Frame::default();
-        for event in testing::events().take(20) {
-            let mut json = Vec::new();
-            event.encode(b"1970-01-01T00:00:00.000001Z", &mut json);
-            frame.add(&json);
-        }
-        store.log.append(1, 20, &mut frame).expect("memory");
-        let store = store::open(&storage, &folders, 1 << 20, &mut Silence).expect("memory");
+        let folders = folders();
+        let (snapshot, mut rewriter) = some_events(&storage);
         let names = || [&folders.log, &folders.index].map(|folder| storage.list(folder).expect("memory"));
         let before = names();
-        let mut rewriter = Rewriter::new(Arc::clone(&storage), folders.log.clone(), store.files, 1 << 20);
         for name in ["piece-1.tmp", ".run.tmp"] {
             *stops_at.lock().expect("one thread") = Some(name);
             stopping.store(false, Ordering::Relaxed);
-            let ended = rewriter.rewrite(&store.snapshot, &mut Pace::polite(Arc::clone(&stopping)));
+            let ended = rewriter.rewrite(&snapshot, &mut Pace::polite(Arc::clone(&stopping)));
             let ended = ended.err().map(|error| error.code());
             assert_eq!(ended, Some(Code::ShuttingDown), "{name}");
             assert_eq!(names(), before, "{name}");

@@ -38,12 +38,9 @@ pub fn run(
     pace: &mut Pace,
 ) -> Result<Vec<u8>> {
     let mut found = Verified::default();
-    let recovered = log(snapshot, snapshot.last, pace, &mut found).map_err(|failure| ended(pace, failure))?;
-    if recovered.last < snapshot.last {
-        let newest = recovered.segments.last().map(|segment| segment.path.display().to_string());
-        let what = format!("the log ends behind event {}, and goes to {}", recovered.last, snapshot.last);
-        return Err(Error::corrupt(newest.unwrap_or_default(), recovered.end(), what));
-    }
+    let read = log(snapshot, snapshot.last, pace, &mut found);
+    let reached = read.and_then(|recovered| recovered.must_reach(snapshot.last));
+    reached.map_err(|failure| ended(pace, failure))?;
     if snapshot.compacted.last > 0 {
         let mut moved = |bytes| pace.moved(bytes);
         let checkpoint = open_checkpoint(storage, &folders.log, &snapshot.compacted, &mut moved);
@@ -102,10 +99,7 @@ pub fn log(
                 return Err(Failure::Damage { path: segment.path.clone(), offset: event.offset, what });
             }
         }
-        pace.moved(event.json.len() as u64).map_err(|error| Failure::Io {
-            path: segment.path.clone(),
-            error: std::io::Error::other(error.to_string()),
-        })
+        pace.read(segment, &event)
     })?;
     for segment in recovered.segments.iter().rev().skip(1) {
         let io = |error| Failure::Io { path: segment.path.clone(), error };

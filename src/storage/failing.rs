@@ -13,6 +13,8 @@ use super::{File, Open, Storage};
 pub enum Call<'c> {
     /// To open a file.
     Open,
+    /// To read a file.
+    Read,
     /// To write these bytes. One that fails has written half of them.
     Write(&'c [u8]),
     /// To sync a file.
@@ -61,7 +63,7 @@ struct FailingFile {
 
 impl File for FailingFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
+        (self.hook)(Call::Read, &self.path).and_then(|()| self.inner.read_at(buffer, offset))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

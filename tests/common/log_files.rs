@@ -19,6 +19,14 @@ pub struct Frame {
     pub events: Vec<String>,
 }
 
+impl Frame {
+    /// The byte where the line of its last event begins.
+    pub fn last_record(&self) -> u64 {
+        let last = self.events.last().expect("an event");
+        (self.end - "01234567 \n".len() - last.len()) as u64
+    }
+}
+
 /// The segments of a data folder, oldest first.
 pub fn segments(data: &Path) -> Vec<PathBuf> {
     let folder = data.join("log");

@@ -78,7 +78,7 @@ fn as_user(uid: u32) -> String {
 fn failed(failure: Failure) -> Exit {
     match failure {
         Failure::Damage { .. } => {
-            Exit::Damage(format!("this cannot be repaired: {failure}; restore a backup"))
+            Exit::Damage(format!("this cannot be repaired: {failure}; or restore a backup"))
         }
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     }

@@ -11,7 +11,7 @@ use crate::domain::event::{Event, Fact};
 use crate::time::Timestamp;
 
 /// No event's line is shorter.
-const LINE_BYTES_MIN: usize = 80;
+pub const LINE_BYTES_MIN: usize = 80;
 /// Most events in one frame that is made anew.
 const FRAME_EVENTS: u64 = 4096;
 /// So many events more than the damaged bytes could hold may be missing at the end of the log. A header or a
@@ -79,6 +79,15 @@ struct Mender<'b> {
 /// # Errors
 /// When another version of this program wrote it.
 pub fn mend<'b>(bytes: &'b [u8], around: Around<'b>) -> Result<Mended, OtherVersion> {
+    mend_within(bytes, around, usize::MAX)
+}
+
+/// The same, but events that are missing at its end are said only until it has `room` bytes: what is left is for further
+/// segments, of nothing but lost events.
+///
+/// # Errors
+/// As [`mend`].
+pub fn mend_within<'b>(bytes: &'b [u8], around: Around<'b>, room: usize) -> Result<Mended, OtherVersion> {
     let mended = Mended { last: around.last, at: around.at.clone(), ..Mended::default() };
     let mut mender = Mender { bytes, around, out: Vec::with_capacity(bytes.len()), mended };
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |place| place + 1);
@@ -104,10 +113,8 @@ pub fn mend<'b>(bytes: &'b [u8], around: Around<'b>) -> Result<Mended, OtherVers
     }
     let last = mender.mended.last;
     let until = mender.around.until.unwrap_or(mender.around.known);
-    if until > last {
-        mender.write(until, &[]);
-        changed = true;
-    }
+    mender.write(until, &[], room);
+    changed |= mender.mended.last > last;
     // A sealed segment never ends in zeros.
     changed |= mender.around.until.is_some() && end < bytes.len();
     let Mender { out, mut mended, .. } = mender;
@@ -180,8 +187,7 @@ impl<'b> Mender<'b> {
         let next = self.next_header(place, end, behind, most);
         let stop = next.map_or(end, |(start, _)| start);
         let damaged = &self.bytes[place..stop];
-        let known =
-            next.map(|(_, header)| header.prev).or(own.map(|header| header.last)).or(self.around.until);
+        let known = next.map(|(_, header)| header.prev).or(own.map(|header| header.last));
         let good = good_lines(damaged, last, known.unwrap_or(most));
         let until = known.unwrap_or_else(|| {
             let kept: usize = good.iter().map(|(_, line)| line.len() + 1).sum();
@@ -193,10 +199,10 @@ impl<'b> Mender<'b> {
             };
             let lost = damaged.len().saturating_sub(kept + header) / LINE_BYTES_MIN;
             let newest = good.last().map_or(last, |(seq, _)| *seq);
-            newest.max(last.saturating_add((good.len() + lost) as u64)).max(self.around.known)
+            newest.max(last.saturating_add((good.len() + lost) as u64)).min(most)
         });
         self.mended.aside.push(Aside { offset: place as u64, bytes: damaged.to_vec() });
-        self.write(until, &good);
+        self.write(until, &good, usize::MAX);
         stop
     }
 
@@ -221,10 +227,11 @@ impl<'b> Mender<'b> {
         self.around.until.unwrap_or(self.mended.last.saturating_add(missing).max(self.around.known))
     }
 
-    /// Appends frames of the events up to `until`: the good ones, and for each other that it is lost.
-    fn write(&mut self, until: u64, good: &[(u64, &'b [u8])]) {
+    /// Appends frames of the events up to `until`, as long as there is room: the good ones, and for each other that
+    /// it is lost.
+    fn write(&mut self, until: u64, good: &[(u64, &'b [u8])], room: usize) {
         let mut good = good.iter().copied().peekable();
-        while self.mended.last < until {
+        while self.mended.last < until && self.out.len() < room {
             let prev = self.mended.last;
             let (mut last, mut events, mut lines) = (prev, 0, Vec::new());
             while last < until && events < FRAME_EVENTS {
@@ -461,6 +468,21 @@ mod tests {
         assert_eq!(mended(&bytes[..places[2]], around(Some(6))), (vec![(5, 6)], 6));
         let hole = [&bytes[..places[1]], &vec![0; places[2] - places[1]], &bytes[places[2]..]].concat();
         assert_eq!(mended(&hole, around(Some(6))), (vec![(2, 4)], 6));
+    }
+
+    #[test]
+    fn events_that_are_missing_at_the_end_are_left_to_further_segments_where_one_has_no_room() {
+        let (bytes, _) = segment(&[1, 4, 6]);
+        let (mut done, mut last, mut segments) = (mend_within(&bytes, around(Some(50_000)), 1), 6, 0);
+        assert_eq!(done.as_ref().map(|done| (done.last, done.bytes.is_none())), Ok((6, true)));
+        while last < 50_000 {
+            done = mend_within(&[], Around { last, ..around(Some(50_000)) }, 1 << 20);
+            let done = done.as_ref().expect("ours");
+            assert_eq!(done.lost, [(last + 1, done.last)]);
+            assert!(done.bytes.as_ref().is_some_and(|bytes| bytes.len() < 2 << 20));
+            (last, segments) = (done.last, segments + 1);
+        }
+        assert!(last == 50_000 && segments > 3, "{last} {segments}");
     }
 
     #[test]

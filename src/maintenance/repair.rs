@@ -2,7 +2,8 @@
 //! each segment that it was in is put in place anew, in one step. See `log::mend`, and
 //! `repair_compacted` for the part of the log that was compacted.
 //!
-//! One segment at a time is held in memory. A repair that was cut short is begun again.
+//! One segment at a time is held in memory: where more events are missing than a segment holds, further segments say
+//! so. A repair that was cut short is begun again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use crate::error::Code;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
-use crate::log::files::open_segments;
-use crate::log::mend::{Around, Aside, EVERYTHING, Mended, OtherVersion, mend};
+use crate::log::files::{LogFiles, open_segments};
+use crate::log::mend::{Around, Aside, EVERYTHING, LINE_BYTES_MIN, Mended, OtherVersion, mend, mend_within};
 use crate::log::recovery::Failure;
 use crate::log::segment::path;
 use crate::storage::{Open, Storage, path_of_copy, read_whole, replace, with_suffix};
@@ -49,7 +50,8 @@ pub fn look(
 ) -> Result<Findings, Failure> {
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
     let runs = runs_of(&files)?;
-    let repair = Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Nothing };
+    let repair =
+        Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Nothing, room: ROOM };
     let mut findings = Vec::new();
     let found = repair.walk(&mut |finding| findings.push(finding.clone()))?;
     if let [Finding { path, untold: Some(_), .. }] = findings.as_slice()
@@ -71,7 +73,8 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
     // How far the log went at least must be in the log before the index, which knows it, goes; and the
     // index must go before a log is whole that it does not follow from.
     let runs = runs_of(&files)?;
-    let mut repair = Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Newest };
+    let mut repair =
+        Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Newest, room: ROOM };
     repair.walk(&mut |_| {})?;
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -103,7 +106,16 @@ struct Repair<'r> {
     /// The runs of the index, as far as it can be read.
     runs: Vec<Arc<Run>>,
     change: Change,
+    /// A segment of that many bytes takes no more lost events.
+    room: usize,
 }
+
+/// As [`Repair::room`]: about as much as a segment has that a daemon makes.
+const ROOM: usize = 64 << 20;
+/// So many events may be missing before a segment, whatever else there is: more than a whole segment holds.
+const MISSING_LEAST: u64 = 1 << 20;
+/// And so many times as many as the whole log could hold now.
+const MISSING_TIMES: u64 = 16;
 
 impl Repair<'_> {
     fn walk(&self, say: &mut dyn FnMut(&Finding)) -> Result<Findings, Failure> {
@@ -111,8 +123,12 @@ impl Repair<'_> {
         let mut found = Findings::default();
         let compacted = self.list(&mut found, say)?;
         let at = self.compacted_part(&compacted, &mut found, say)?;
-        let (mut segments, begun) = self.segments_behind(&compacted)?;
-        let known = self.runs.last().map_or(0, |run| run.meta().last).max(begun);
+        let files = self.files_behind(&compacted)?;
+        let indexed = self.runs.last().map_or(0, |run| run.meta().last);
+        let known = indexed.max(files.known());
+        let most = most_missing(&files)?;
+        let mut segments: Vec<(u64, PathBuf)> =
+            files.segments.iter().map(|segment| (segment.first, segment.path.clone())).collect();
         let begins = compacted.last + 1;
         let is_missing = segments.first().is_none_or(|(first, _)| *first > begins)
             && (known > 0 || compacted.last > 0 || !segments.is_empty());
@@ -122,27 +138,52 @@ impl Repair<'_> {
         }
         let (uid, was_there) = (self.uid, EVERYTHING);
         let mut around = Around { last: compacted.last, until: None, known, at, uid, was_there };
-        for (number, (_, path)) in segments.iter().enumerate() {
-            around.until = segments.get(number + 1).map(|(first, _)| first - 1);
-            let bytes = read_or_empty(self.storage, path)?;
-            let mut done = mended(path, &bytes, around.clone())?;
-            if is_missing && number == 0 {
-                done.bytes.get_or_insert_default();
+        let mut number = 0;
+        while let Some((_, path_of)) = segments.get(number).cloned() {
+            let next = segments.get(number + 1);
+            around.until = next.map(|(first, _)| first - 1);
+            let goes_to = around.until.unwrap_or(known);
+            if goes_to > indexed.max(around.last.saturating_add(most)) {
+                let path = next.map(|(_, path)| path.clone()).or_else(|| files.begun());
+                return Err(is_no_part(path.unwrap_or_default(), &around, goes_to));
             }
-            if let Some(bytes) = &done.bytes {
-                let finding = finding(self.storage, path, &done)?;
-                say(&finding);
-                found.add(&finding);
-                let newest = around.until.is_none();
-                if self.change == Change::Everything || (self.change == Change::Newest && newest) {
-                    let io = |error| Failure::Io { path: path.clone(), error };
-                    set_aside(self.storage, &done, &finding).map_err(io)?;
-                    replace(self.storage, path, bytes).map_err(io)?;
-                }
-            }
+            let done = self.segment(&path_of, around.clone(), is_missing && number == 0, &mut found, say)?;
             (around.last, around.at) = (done.last, done.at);
+            if around.last < goes_to {
+                segments.insert(number + 1, (around.last + 1, path(log, around.last + 1)));
+            }
+            number += 1;
         }
         Ok(found)
+    }
+
+    /// Mends one segment, or only looks at it. `is_missing`: it must be there, also where it holds nothing.
+    fn segment(
+        &self,
+        path: &Path,
+        around: Around<'_>,
+        is_missing: bool,
+        found: &mut Findings,
+        say: &mut dyn FnMut(&Finding),
+    ) -> Result<Mended, Failure> {
+        let newest = around.until.is_none();
+        let bytes = read_or_empty(self.storage, path)?;
+        let mended = mend_within(&bytes, around, self.room);
+        let mut done = mended.map_err(|OtherVersion(offset)| of_another_version(path, offset))?;
+        if is_missing {
+            done.bytes.get_or_insert_default();
+        }
+        if let Some(bytes) = &done.bytes {
+            let finding = finding(self.storage, path, &done)?;
+            say(&finding);
+            found.add(&finding);
+            if self.change == Change::Everything || (self.change == Change::Newest && newest) {
+                let io = |error| Failure::Io { path: path.to_owned(), error };
+                set_aside(self.storage, &done, &finding).map_err(io)?;
+                replace(self.storage, path, bytes).map_err(io)?;
+            }
+        }
+        Ok(done)
     }
 
     /// What the last compaction left. Its list is found again when it is damaged or missing.
@@ -168,13 +209,10 @@ impl Repair<'_> {
         Ok(list)
     }
 
-    /// The segments behind the part that was compacted, each with the first seq in it; and an event that
-    /// they were begun behind.
-    fn segments_behind(&self, compacted: &Compacted) -> Result<(Vec<(u64, PathBuf)>, u64), Failure> {
+    /// The files of the log behind the part that was compacted.
+    fn files_behind(&self, compacted: &Compacted) -> Result<LogFiles, Failure> {
         let behind = Compacted::new(compacted.generation, compacted.last, Vec::new());
-        let files = open_segments(self.storage, &self.folders.log, &behind, Open::Read)?;
-        let segments = files.segments.iter().map(|segment| (segment.first, segment.path.clone()));
-        Ok((segments.collect(), files.known()))
+        open_segments(self.storage, &self.folders.log, &behind, Open::Read)
     }
 
     /// Repairs the part that was compacted, or only looks at it. The time of its last event, as text.
@@ -199,6 +237,27 @@ impl Repair<'_> {
         }
         Ok(of_part.at)
     }
+}
+
+/// How many events may be missing before a segment. The name of a file that is no part of the log must not fill the
+/// disk with lost events.
+fn most_missing(files: &LogFiles) -> Result<u64, Failure> {
+    let mut bytes = 0;
+    for segment in &files.segments {
+        let length = segment.file.length();
+        bytes += length.map_err(|error| Failure::Io { path: segment.path.clone(), error })?;
+    }
+    Ok(MISSING_LEAST + MISSING_TIMES * (bytes / LINE_BYTES_MIN as u64))
+}
+
+/// The name of a file says that more events came before it than there can have been.
+fn is_no_part(path: PathBuf, around: &Around<'_>, goes_to: u64) -> Failure {
+    let what = format!(
+        "by its name the log goes to event {goes_to} before it: that is more than it can have held behind event {}; if \
+         this file is no part of it, move it away and run this again",
+        around.last
+    );
+    Failure::Damage { path, offset: 0, what }
 }
 
 /// The bytes of a segment; none when it is missing.
@@ -270,5 +329,66 @@ fn runs_of(files: &RunFiles) -> Result<Vec<Arc<Run>>, Failure> {
         // An index that is there and may not be read must not be taken for none.
         Err(error) if error.code() != Code::Corrupt => Err(index_failure(files.folder(), &error)),
         read => Ok(read.unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::frame::{Frame, Header, VERSION};
+    use crate::log::recovery::{Start, read};
+    use crate::storage::memory::Memory;
+
+    /// A log of one event, and a segment of one that begins far behind it.
+    fn log_with_gap(second: u64) -> (Arc<dyn Storage>, Folders) {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let folders = Folders::new(Path::new("/data"));
+        for seq in [1, second] {
+            let mut frame = Frame::default();
+            frame.add(format!("{{\"seq\":{seq},\"at\":\"1970-01-01T00:00:00.000001Z\"}}").as_bytes());
+            let bytes = frame.lines().len() as u64;
+            let prev = seq - 1;
+            let whole = frame.close(&Header { v: VERSION, first: seq, last: seq, prev, synced: prev, bytes });
+            let file = storage.open(&path(&folders.log, seq), Open::Create).expect("memory");
+            file.write_at(whole, 0).expect("memory");
+        }
+        (storage, folders)
+    }
+
+    #[test]
+    fn where_more_is_missing_than_a_segment_holds_further_segments_say_so() {
+        let (storage, folders) = log_with_gap(30_001);
+        let (runs, change) = (Vec::new(), Change::Everything);
+        let repair =
+            Repair { storage: storage.as_ref(), folders: &folders, uid: 7, runs, change, room: 1 << 20 };
+        let mut files = 0;
+        let found = repair.walk(&mut |_| files += 1).expect("memory");
+        assert_eq!((found.lost, found.files), (29_999, files));
+        let log = repair.files_behind(&Compacted::default()).expect("memory");
+        assert!(log.segments.len() > 3, "{}", log.segments.len());
+        let longest = log.segments.iter().map(|segment| segment.file.length().expect("memory")).max();
+        assert!(longest < Some(2 << 20), "{longest:?}");
+        let mut seqs = 0..;
+        let whole = read(log.segments, Start::default(), &mut |_, event| {
+            assert_eq!(Some(event.seq - 1), seqs.next());
+            Ok(())
+        });
+        assert_eq!(whole.expect("it is whole").last, 30_001);
+    }
+
+    #[test]
+    fn a_file_whose_name_says_that_more_is_missing_than_there_can_have_been_is_named_and_nothing_is_done() {
+        for far in [200_000_001, u64::MAX - 1] {
+            let (storage, folders) = log_with_gap(far);
+            let names = || storage.list(&folders.log).expect("memory");
+            let before = names();
+            let looked = look(&storage, &folders, 7, &mut |_| panic!("there is nothing to say"));
+            for done in [looked.map(|_| ()), carry_out(&storage, &folders, 7)] {
+                let failure = done.expect_err("it is no part of the log").to_string();
+                let file = path(&folders.log, far).display().to_string();
+                assert!(failure.starts_with(&file) && failure.contains("move it away"), "{failure}");
+            }
+            assert_eq!(names(), before);
+        }
     }
 }

@@ -82,8 +82,8 @@ pub fn mend<'b>(bytes: &'b [u8], around: Around<'b>) -> Result<Mended, OtherVers
     mend_within(bytes, around, usize::MAX)
 }
 
-/// The same, but events that are missing at its end are said only until it has `room` bytes: what is left is for further
-/// segments, of nothing but lost events.
+/// The same, but events that are missing at its end are said only until it has `room` bytes: what is left is for
+/// further segments, of nothing but lost events.
 ///
 /// # Errors
 /// As [`mend`].

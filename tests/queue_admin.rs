@@ -140,6 +140,59 @@ fn peek_shows_jobs_without_touching_them() {
 }
 
 #[test]
+fn all_jobs_are_peeked_at_page_by_page_whatever_goes_or_comes_in_between() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let put = |number: u64| json!({"cmd": "queue.put", "queue": "q", "body": number, "priority": number % 3});
+    for number in 1..=30 {
+        client.ok(put(number));
+    }
+    // Of each priority some came back.
+    let reserved = client.ok(json!({"cmd": "queue.reserve", "queue": "q", "max": 12})).list("jobs");
+    for job in &reserved {
+        client.ok(json!({"cmd": "queue.nack", "job": job["job"], "lease": job["lease"]}));
+    }
+    let order = json!(bodies(&client.peek("ready")));
+    for limit in [1, 4, 30] {
+        let mut request = json!({"cmd": "queue.peek", "queue": "q", "limit": limit});
+        let mut found = Vec::new();
+        loop {
+            let reply = client.ok(request.clone());
+            found.extend(bodies(&reply.list("jobs")));
+            let Some(next) = reply.get("next") else { break };
+            request["after"] = next.clone();
+        }
+        assert_eq!(json!(found), order, "limit {limit}");
+    }
+    let first = client.ok(json!({"cmd": "queue.peek", "queue": "q", "limit": 10}));
+    let last = first.list("jobs")[9]["job"].clone();
+    client.ok(json!({"cmd": "queue.delete", "job": last}));
+    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": "before", "priority": 9}));
+    let rest = client.ok(json!({"cmd": "queue.peek", "queue": "q", "after": first["next"]})).list("jobs");
+    assert_eq!(json!(bodies(&rest)), json!(order.as_array().expect("a list")[10..]));
+    let none = client.ok(json!({"cmd": "queue.peek", "queue": "q", "state": "dead", "after": first["next"]}));
+    assert_eq!(none.list("jobs").len(), 0);
+    for wrong in ["", "7", "1-", "-1", "99-1", "01-1", "1-1 "] {
+        let request = json!({"cmd": "queue.peek", "queue": "q", "after": wrong});
+        assert_eq!(client.refused(request, "bad_request")["field"], "after", "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_page_of_jobs_that_would_grow_too_large_is_gone_on_with() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let large = "x".repeat(1_000_000);
+    for _ in 0..6 {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": large}));
+    }
+    let first = client.ok(json!({"cmd": "queue.peek", "queue": "q"}));
+    let behind = client.ok(json!({"cmd": "queue.peek", "queue": "q", "after": first["next"]}));
+    assert_eq!((first.list("jobs").len(), behind.list("jobs").len()), (4, 2));
+    assert!(behind.get("next").is_none());
+}
+
+#[test]
 fn a_job_can_be_deleted_in_every_state() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

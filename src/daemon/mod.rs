@@ -119,11 +119,8 @@ fn place_of_data(options: &Options) -> Result<PathBuf, Exit> {
 
 fn serve(options: Options) -> Result<(), Exit> {
     let signals = Signals::watch()?;
-    report::wait_for_nobody();
-    // What it is told it is told before the end.
-    let _telling = systemd::tell_aside()?;
+    let _told_before_the_end = begin_telling()?;
     let data = place_of_data(&options)?;
-    warn_of_unknown_variables();
     let passed = socket::passed(&options)?;
     let storage = data_folder::take(&data)?;
     let folders = Folders::new(&data);
@@ -192,10 +189,13 @@ fn serve(options: Options) -> Result<(), Exit> {
     end_of(writer).and(served.map_err(internal))
 }
 
-fn warn_of_unknown_variables() {
+/// From now on whoever hears what the daemon says holds it up no more.
+fn begin_telling() -> Result<systemd::Telling, Exit> {
+    report::wait_for_nobody();
     for name in options::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         report::warning(&format!("there is no option {name}: ignored"));
     }
+    systemd::tell_aside()
 }
 
 /// Waits until the writer has synced everything.

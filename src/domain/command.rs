@@ -1,5 +1,6 @@
 //! What is asked: requests after parsing, typed.
 
+use super::delivery::Standing;
 use super::event::JobState;
 use super::messages::{Destination, Target};
 use super::text::Text;
@@ -244,7 +245,7 @@ pub enum Read {
     FormulaList { page: Page<String> },
     QueueGet { queue: String },
     QueueList { page: Page<String> },
-    QueuePeek { queue: String, state: JobState, limit: u64 },
+    QueuePeek { queue: String, state: JobState, page: Page<Standing> },
     LogRead { from: u64, limit: u64, types: Option<Vec<String>> },
 }
 

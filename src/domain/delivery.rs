@@ -10,36 +10,101 @@ use crate::error::Result;
 /// Jobs that came back are looked up so many at a time, to be merged with the others.
 const CAME_BACK_AT_ONCE: usize = 64;
 
+/// Where a job stands among those that are shown together, and what a page of them ends with. They ascend in the order
+/// in which jobs are shown, whatever comes in between or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Standing {
+    /// Of a ready job its class, those that came back standing with the others of their priority; else 0.
+    class: usize,
+    /// Its place there: the seq, but of an expired lease its place among these.
+    place: u64,
+}
+
+impl Standing {
+    /// Where a job stands that is not ready.
+    #[must_use]
+    pub fn of_job(seq: u64) -> Self {
+        Standing { class: 0, place: seq }
+    }
+
+    /// The first place behind it.
+    #[must_use]
+    pub fn behind(self) -> Self {
+        Standing { place: self.place.saturating_add(1), ..self }
+    }
+
+    /// The place, where all stand in one class.
+    #[must_use]
+    pub fn place(self) -> u64 {
+        self.place
+    }
+
+    /// As a client sees it.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        format!("{}-{}", self.class, self.place)
+    }
+
+    /// What a client sent. `None` when it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (class, place) = text.split_once('-')?;
+        let standing = Standing { class: class.parse().ok()?, place: place.parse().ok()? };
+        (standing.class < CLASSES && standing.to_text() == text).then_some(standing)
+    }
+}
+
 impl Queue {
     /// Visits the seqs of ready jobs in the order of delivery.
     ///
     /// # Errors
     /// What reading the table and `visit` say.
     pub fn visit_ready(&self, facts: &dyn Facts, visit: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
-        let mut going = self.visit_class(facts, 0, 0, visit)?;
-        for class in (1..CLASSES).step_by(2) {
+        self.visit_ready_from(facts, Standing::default(), &mut |seq, _| visit(seq))
+    }
+
+    /// Visits the seqs of ready jobs in the order of delivery from a place on, each with where it stands.
+    ///
+    /// # Errors
+    /// What reading the table and `visit` say.
+    pub fn visit_ready_from(
+        &self,
+        facts: &dyn Facts,
+        from: Standing,
+        visit: &mut dyn FnMut(u64, Standing) -> Result<bool>,
+    ) -> Result<()> {
+        let mut going = true;
+        if from.class == 0 {
+            going = self.visit_class(facts, 0, from.place, &mut |place, seq| {
+                visit(seq, Standing { class: 0, place })
+            })?;
+        }
+        for class in (1..CLASSES).step_by(2).filter(|class| *class >= from.class) {
+            let start = if class == from.class { from.place } else { 0 };
+            let mut visit = |_: u64, seq: u64| visit(seq, Standing { class, place: seq });
             let (others, came_back) = (self.ready[class].count, self.ready[class + 1].count);
             going = match (others > 0, came_back > 0) {
                 _ if !going => return Ok(()),
                 (false, false) => continue,
-                (true, false) => self.visit_class(facts, class, 0, visit)?,
-                (false, true) => self.visit_class(facts, class + 1, 0, visit)?,
-                (true, true) => self.visit_both(facts, class, visit)?,
+                (true, false) => self.visit_class(facts, class, start, &mut visit)?,
+                (false, true) => self.visit_class(facts, class + 1, start, &mut visit)?,
+                (true, true) => self.visit_both(facts, class, start, &mut |seq| visit(seq, seq))?,
             };
         }
         Ok(())
     }
 
-    /// Visits the ready jobs of a priority by seq: of a class and of the one behind it, of those that came back.
-    /// `false` when it was stopped.
+    /// Visits the ready jobs of a priority by seq, from one on: of a class and of the one behind it, of those that
+    /// came back. `false` when it was stopped.
     fn visit_both(
         &self,
         facts: &dyn Facts,
         class: usize,
+        start: u64,
         visit: &mut dyn FnMut(u64) -> Result<bool>,
     ) -> Result<bool> {
         let mut came_back = VecDeque::new();
-        let mut from = Some(0);
+        let mut from = Some(start);
         // The next that came back, looked up when it is needed.
         let mut next = |taken: bool| -> Result<Option<u64>> {
             if taken {
@@ -48,7 +113,7 @@ impl Queue {
             if came_back.is_empty()
                 && let Some(place) = from
             {
-                self.visit_class(facts, class + 1, place, &mut |seq| {
+                self.visit_class(facts, class + 1, place, &mut |_, seq| {
                     came_back.push_back(seq);
                     Ok(came_back.len() < CAME_BACK_AT_ONCE)
                 })?;
@@ -57,7 +122,7 @@ impl Queue {
             Ok(came_back.front().copied())
         };
         let mut other = next(false)?;
-        let mut going = self.visit_class(facts, class, 0, &mut |seq| {
+        let mut going = self.visit_class(facts, class, start, &mut |_, seq| {
             while let Some(before) = other.filter(|other| *other < seq) {
                 if !visit(before)? {
                     return Ok(false);
@@ -73,13 +138,14 @@ impl Queue {
         Ok(going)
     }
 
-    /// Visits the ready jobs of a class from a place on, in order. `false` when it was stopped.
+    /// Visits the ready jobs of a class from a place on, in order, each with its place and its seq. `false` when it
+    /// was stopped.
     fn visit_class(
         &self,
         facts: &dyn Facts,
         class: usize,
         from: u64,
-        visit: &mut dyn FnMut(u64) -> Result<bool>,
+        visit: &mut dyn FnMut(u64, u64) -> Result<bool>,
     ) -> Result<bool> {
         let mut going = true;
         if self.ready[class].count > 0 {
@@ -87,8 +153,9 @@ impl Queue {
             let mut start = prefix.clone();
             write_ordered(&mut start, from.max(self.ready[class].front));
             scan_prefix(facts, &prefix, &start, &mut |key, _| {
-                let seq = seq_of_ready(class, key.get(prefix.len()..).unwrap_or_default());
-                going = visit(seq.ok_or_else(|| malformed("ready job"))?)?;
+                let read = place_and_seq(class, key.get(prefix.len()..).unwrap_or_default());
+                let (place, seq) = read.ok_or_else(|| malformed("ready job"))?;
+                going = visit(place, seq)?;
                 Ok(going)
             })?;
         }
@@ -102,7 +169,7 @@ impl Queue {
     pub fn oldest_ready(&self, facts: &dyn Facts) -> Result<Option<u64>> {
         let mut oldest: Option<u64> = None;
         for class in 0..CLASSES {
-            self.visit_class(facts, class, 0, &mut |seq| {
+            self.visit_class(facts, class, 0, &mut |_, seq| {
                 oldest = Some(oldest.map_or(seq, |oldest| oldest.min(seq)));
                 // Expired leases stand as they ran out; all other classes by seq.
                 Ok(class == 0)
@@ -112,14 +179,14 @@ impl Queue {
     }
 }
 
-/// The seq in a ready job's key, from what stands behind its class.
-fn seq_of_ready(class: usize, mut rest: &[u8]) -> Option<u64> {
-    let first = read_ordered(&mut rest)?;
+/// The place and the seq in a ready job's key, from what stands behind its class.
+fn place_and_seq(class: usize, mut rest: &[u8]) -> Option<(u64, u64)> {
+    let place = read_ordered(&mut rest)?;
     if class > 0 {
-        return Some(first);
+        return Some((place, place));
     }
     // Before its seq stands the event that says that its lease ran out.
-    read_ordered(&mut rest)
+    Some((place, read_ordered(&mut rest)?))
 }
 
 #[cfg(test)]

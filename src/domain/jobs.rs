@@ -215,7 +215,7 @@ impl Queue {
         key
     }
 
-    /// Visits the seqs of the jobs in a state other than ready, in order.
+    /// Visits the seqs of the jobs in a state other than ready, from one on, in order.
     ///
     /// # Errors
     /// What reading the table and `visit` say.
@@ -223,15 +223,16 @@ impl Queue {
         &self,
         facts: &dyn Facts,
         state: JobState,
+        from: u64,
         visit: &mut dyn FnMut(u64) -> Result<bool>,
     ) -> Result<()> {
         if self.counts[place(state)] == 0 {
             return Ok(());
         }
         let prefix = self.state_prefix(state);
-        let mut from = prefix.clone();
-        write_ordered(&mut from, self.fronts[place(state)]);
-        scan_prefix(facts, &prefix, &from, &mut |key, _| {
+        let mut start = prefix.clone();
+        write_ordered(&mut start, from.max(self.fronts[place(state)]));
+        scan_prefix(facts, &prefix, &start, &mut |key, _| {
             let mut rest = key.get(prefix.len()..).unwrap_or_default();
             visit(read_ordered(&mut rest).ok_or_else(|| malformed("job"))?)
         })

@@ -6,7 +6,7 @@
 
 pub mod chats;
 pub mod command;
-mod delivery;
+pub mod delivery;
 pub mod draft;
 pub mod event;
 pub mod forget;

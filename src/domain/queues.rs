@@ -322,7 +322,7 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
         Fact::JobRevived { queue, job: None, .. } => {
             let mut queue = require(table, queue)?;
             let mut dead = Vec::new();
-            queue.visit_state(table, JobState::Dead, &mut |seq| {
+            queue.visit_state(table, JobState::Dead, 0, &mut |seq| {
                 dead.push(seq);
                 Ok(true)
             })?;

@@ -7,6 +7,7 @@ use crate::domain::command::{
     Command, Filter, Follow, Idempotency, Local, Maintenance, Order, Page, Read, Reserve, Search, Write,
     WriteRequest,
 };
+use crate::domain::delivery::Standing;
 use crate::domain::event::{JobState, TYPES};
 use crate::domain::formulas_makeup::Makeup;
 use crate::domain::messages::{Destination, Target};
@@ -301,13 +302,24 @@ fn read(arguments: Arguments<'_, '_>) -> Result<Read> {
         "queue.list" => Read::QueueList { page: by_text() },
         "queue.peek" => {
             let state = arguments.text("state").and_then(|name| JobState::parse(&name));
-            Read::QueuePeek { queue: text("queue"), state: state.unwrap_or(JobState::Ready), limit }
+            let page = Page { after: standing(arguments)?, limit };
+            Read::QueuePeek { queue: text("queue"), state: state.unwrap_or(JobState::Ready), page }
         }
         "log.read" => {
             Read::LogRead { from: arguments.number("from").unwrap_or(1), limit, types: types(arguments)? }
         }
         other => return Err(not_parsed(other)),
     })
+}
+
+/// Where a page of jobs begins.
+fn standing(arguments: Arguments<'_, '_>) -> Result<Option<Standing>> {
+    let Some(after) = arguments.text("after") else { return Ok(None) };
+    let standing = Standing::parse(&after).ok_or_else(|| {
+        let message = format!("`after` is no `next` of queue.peek: \"{}\"", shown(&after));
+        Error::new(Code::BadRequest, message).of_field("after")
+    });
+    standing.map(Some)
 }
 
 fn types(arguments: Arguments<'_, '_>) -> Result<Option<Vec<String>>> {

@@ -361,8 +361,17 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "queue.peek",
         kind: Kind::Read,
-        arguments: &[QUEUE, may("state", STATES, "default ready"), LIMIT],
-        doc: "Replies jobs in a state, ready ones in the order of delivery.",
+        arguments: &[
+            QUEUE,
+            may("state", STATES, "default ready"),
+            may(
+                "after",
+                Type::Text { min: 1, max: NAME_BYTES },
+                "only jobs behind the page that ended with this next",
+            ),
+            LIMIT,
+        ],
+        doc: "Replies jobs in a state, ready ones in the order of delivery; next when there are more.",
     },
     Command {
         name: "queue.revive",

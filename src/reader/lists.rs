@@ -4,6 +4,7 @@ use super::events::Events;
 use super::items;
 use crate::codec::read_ordered;
 use crate::domain::command::Page;
+use crate::domain::delivery::Standing;
 use crate::domain::event::JobState;
 use crate::domain::table::{Facts, malformed, number_in, scan_prefix, tag};
 use crate::domain::{
@@ -229,21 +230,33 @@ fn finish_numbered(filling: Filling, name: &str, last: Option<u64>, out: &mut Ve
 ///
 /// # Errors
 /// `not_found`.
-pub fn jobs(snapshot: &Snapshot, name: &str, state: JobState, limit: u64, out: &mut Vec<u8>) -> Result<()> {
+pub fn jobs(
+    snapshot: &Snapshot,
+    name: &str,
+    state: JobState,
+    page: &Page<Standing>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let queue = queue_table::require(snapshot, name)?;
-    let mut filling = Filling::new(limit, snapshot.reply_bytes);
-    let mut visit = |seq| {
+    let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
+    let (from, mut last) = (page.after.map(Standing::behind).unwrap_or_default(), None);
+    let mut visit = |seq, standing: Standing| {
         if filling.is_full() {
             return Ok(false);
         }
-        Ok(filling.take(&items::job(snapshot, seq)?))
+        let taken = filling.take(&items::job(snapshot, seq)?);
+        if taken {
+            last = Some(standing);
+        }
+        Ok(taken)
     };
     match state {
-        JobState::Ready => queue.visit_ready(snapshot, &mut visit)?,
-        other => queue.visit_state(snapshot, other, &mut visit)?,
+        JobState::Ready => queue.visit_ready_from(snapshot, from, &mut visit)?,
+        other => {
+            queue.visit_state(snapshot, other, from.place(), &mut |seq| visit(seq, Standing::of_job(seq)))?;
+        }
     }
-    // A peek shows the front: it has no cursor to go on from.
-    filling.finish("jobs", out);
+    finish_named(filling, "jobs", last.map(Standing::to_text), out);
     Ok(())
 }
 

@@ -84,7 +84,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
             Fields(out).raw("queue", &items::queue(snapshot, &queues::require(snapshot, queue)?)?);
         }
         Read::QueueList { page } => lists::queues(snapshot, page, out)?,
-        Read::QueuePeek { queue, state, limit } => lists::jobs(snapshot, queue, *state, *limit, out)?,
+        Read::QueuePeek { queue, state, page } => lists::jobs(snapshot, queue, *state, page, out)?,
         Read::LogRead { from, limit, types } => {
             lists::events(snapshot, *from, *limit, types.as_deref(), out)?;
         }

@@ -188,7 +188,7 @@ pub fn held(facts: &dyn Facts) -> Result<Vec<Held>> {
     for id in queues {
         let Some(queue) = facts.queue(id)? else { continue };
         for state in [JobState::Leased, JobState::Delayed] {
-            queue.visit_state(facts, state, &mut |seq| {
+            queue.visit_state(facts, state, 0, &mut |seq| {
                 held.extend(Job::find(facts, seq)?.map(|(_, job)| Held {
                     due: job.due,
                     length_ms: job.length_ms,

@@ -5,7 +5,7 @@ use msglogd::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::exact::{must, must_number, number, text};
-use super::pages::{limit, page};
+use super::pages::page;
 use super::{Answer, Model, Refused, merged, refuse};
 
 /// The states of jobs.
@@ -312,8 +312,10 @@ impl Model {
         }
         let state = text(request, "state").unwrap_or("ready".to_owned());
         let seqs = self.jobs_of(&queue, in_state(Some(&state)));
-        let shown: Vec<Value> =
-            seqs.into_iter().take(limit(request)).map(|seq| self.shown_job(seq)).collect();
-        Ok(json!({"jobs": shown}))
+        let behind = number(request, "after").map_or(0, |after| {
+            seqs.iter().position(|seq| *seq == after).expect("the last job of a page") + 1
+        });
+        let items = seqs.into_iter().skip(behind).map(|seq| (json!(seq), self.shown_job(seq)));
+        Ok(page("jobs", request, items.collect()))
     }
 }

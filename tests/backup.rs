@@ -173,6 +173,33 @@ fn a_damaged_log_is_not_backed_up_and_the_damage_is_named() {
 }
 
 #[test]
+fn a_backup_beside_a_damaged_index_has_none_and_a_daemon_makes_it_anew() {
+    let daemon = Daemon::with(&["--segment-bytes", "16K"]);
+    let mut client = daemon.connect();
+    let body = "word ".repeat(40);
+    for _ in 0..200 {
+        client.ok(json!({"cmd": "message.post", "originator": "o", "recipient": "r", "body": body}));
+    }
+    client.ok(json!({"cmd": "log.compact"}));
+    let index = daemon.data().join("index");
+    let run = names(&index).into_iter().find(|name| name.ends_with(".run")).expect("a run file");
+    let mut bytes = fs::read(index.join(&run)).expect("a file");
+    bytes[20] ^= 1;
+    fs::write(index.join(&run), bytes).expect("a file");
+    let place = TempDir::new();
+    let to = place.join("backup");
+    let reply = client.ok(json!({"cmd": "log.backup", "to": to}));
+    assert!(names(&to.join("index")).iter().all(|name| !name.ends_with(".run")), "{reply}");
+    assert!(daemon.stderr().contains("the backup has none"), "{}", daemon.stderr());
+    let checked = common::finish(common::msglogd().args(["check", "--data"]).arg(&to));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    on_backup(&to, |copy| {
+        let found = copy.ok(json!({"cmd": "message.search", "text": "word", "count": true, "limit": 1}));
+        assert_eq!(found.number("total"), 200);
+    });
+}
+
+#[test]
 fn a_backup_that_a_stop_ends_leaves_nothing() {
     let mut daemon = Daemon::start();
     let mut client = daemon.connect();

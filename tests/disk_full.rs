@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -217,6 +218,30 @@ fn a_daemon_starts_on_a_full_disk_and_answers_reads() {
     client.ok(json!({"cmd": "message.search", "text": "hello"}));
     disk.make_room();
     daemon.connect().ok(json!({"cmd": "kv.set", "key": "later", "value": 1}));
+}
+
+#[test]
+fn a_daemon_starts_on_a_full_disk_though_its_last_write_was_cut_short() {
+    let name = "a_daemon_starts_on_a_full_disk_though_its_last_write_was_cut_short";
+    let mut daemon = Daemon::stopped(&["--segment-bytes", "1M"]);
+    let Some(disk) = SmallDisk::mount(daemon.data(), "8m", name) else { return };
+    daemon.launch();
+    let mut client = daemon.connect();
+    store(&mut client);
+    let last = client.last_seq();
+    client.ok(json!({"cmd": "kv.set", "key": "torn", "value": "v".repeat(500)}));
+    drop(client);
+    daemon.kill();
+    // The end of the last frame never reached the disk; the room behind it, made ahead, is there.
+    let segment = common::newest_segment(&daemon.data());
+    let end = common::content(&segment).len();
+    let file = fs::OpenOptions::new().write(true).open(segment).expect("a segment");
+    file.write_all_at(&[0; 300], end as u64 - 300).expect("it fits");
+    disk.fill();
+    daemon.launch();
+    let mut client = daemon.connect();
+    assert_eq!(client.last_seq(), last);
+    client.ok(json!({"cmd": "message.search", "text": "hello"}));
 }
 
 #[test]

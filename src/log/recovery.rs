@@ -164,6 +164,8 @@ impl Recovered {
         let rest = read_range(&newest, self.position, self.torn_end()?)?;
         let mut torn = None;
         if !rest.is_empty() {
+            // The room behind it, which was made ahead, is what a full disk has for the copy.
+            newest.file.set_length(self.position + rest.len() as u64).map_err(io(&newest.path))?;
             let name = with_suffix(&newest.path, &format!(".{}.torn", self.position));
             // What was set aside there before was torn off another end.
             let copy = path_of_copy(storage.as_ref(), &name, &rest).map_err(io(folder))?;

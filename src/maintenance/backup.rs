@@ -14,6 +14,7 @@ use crate::log::compacted::Compacted;
 use crate::log::files::open_segments;
 use crate::log::recovery::{Failure, Found, Start, read_until};
 use crate::log::segment::Segment;
+use crate::report;
 use crate::snapshot::Snapshot;
 use crate::storage::{File, Open, Storage};
 use crate::store::Folders;
@@ -81,7 +82,33 @@ pub fn copy(
         storage.sync_folder(folder).map_err(unwritten(folder))?;
     }
     check(storage.as_ref(), snapshot, &folders, pace)?;
+    if !check_index(storage, &folders, pace)? {
+        copied.bytes -= snapshot.runs.iter().map(|run| run.bytes()).sum::<u64>();
+        copied.runs = 0;
+    }
     Ok(copied)
+}
+
+/// Reads the copy of the index back. One that is damaged is left out, as it comes back from the log; then the answer is
+/// `false`.
+fn check_index(storage: &Arc<dyn Storage>, folders: &Folders, pace: &mut Pace) -> Result<bool> {
+    let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
+    let mut damage = None;
+    let checked = files.read(&mut |error| damage = Some(error.clone()));
+    let checked =
+        checked.and_then(|runs| runs.iter().try_for_each(|run| run.verify(&mut |bytes| pace.moved(bytes))));
+    match checked {
+        Err(error) if error.code() == Code::Corrupt => damage = Some(error),
+        checked => checked?,
+    }
+    let Some(damage) = damage else { return Ok(true) };
+    report::warning(&format!(
+        "the index is damaged, and its copy: {damage}; the backup has none, and a daemon that starts on it makes one; \
+         run: msglog log verify"
+    ));
+    files.announce(&[])?;
+    files.remove_others()?;
+    Ok(false)
 }
 
 /// What cannot be written to the copy.

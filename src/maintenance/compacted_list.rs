@@ -10,7 +10,7 @@ use crate::log::segment;
 use crate::storage::Storage;
 use crate::store::compacted_part::open_checkpoint;
 
-/// What the last compaction left, when its list is damaged or missing: the newest of those whose
+/// What the last compaction left, when its list is damaged or missing, or an older one: the newest of those whose
 /// checkpoint and segments are all there and whole. `None` when there is none, or the list says what
 /// this program does not know.
 ///
@@ -18,15 +18,21 @@ use crate::store::compacted_part::open_checkpoint;
 /// `Io`; `Damage` when another version of this program wrote it.
 pub fn find(storage: &dyn Storage, folder: &Path) -> std::result::Result<Option<Compacted>, Failure> {
     let io = |error| Failure::Io { path: folder.to_owned(), error };
-    if Compacted::is_whole(&read_or_empty(storage, &Compacted::path(folder))?) {
-        return Ok(None);
-    }
     let names = storage.list(folder).map_err(io)?;
+    let mut known = 0;
+    if Compacted::is_whole(&read_or_empty(storage, &Compacted::path(folder))?) {
+        let Ok(list) = Compacted::read(storage, folder) else { return Ok(None) };
+        if list.segments.iter().chain([&list.checkpoint()]).all(|name| names.contains(name)) {
+            return Ok(None);
+        }
+        known = list.generation;
+    }
     if names.iter().any(|name| segment::first_of(name) == Some((1, 0))) {
         // Nothing was compacted, or what was before is still there.
         return Ok(None);
     }
     let mut made: Vec<(u64, u64)> = names.iter().filter_map(|name| Compacted::of_checkpoint(name)).collect();
+    made.retain(|(generation, _)| *generation > known);
     made.sort_unstable_by(|one, other| other.cmp(one));
     for (generation, last) in made {
         if let Some(segments) = chain(storage, folder, &names, generation, last)? {

@@ -189,11 +189,9 @@ impl Repair<'_> {
     /// What the last compaction left. Its list is found again when it is damaged or missing.
     fn list(&self, found: &mut Findings, say: &mut dyn FnMut(&Finding)) -> Result<Compacted, Failure> {
         let log = &self.folders.log;
-        let read = Compacted::read(self.storage, log);
-        if read.as_ref().is_ok_and(|list| list.last > 0) {
-            return read;
-        }
-        let Some(list) = compacted_list::find(self.storage, log)? else { return read };
+        let Some(list) = compacted_list::find(self.storage, log)? else {
+            return Compacted::read(self.storage, log);
+        };
         let path = Compacted::path(log);
         let bytes = read_or_empty(self.storage, &path)?;
         let aside = if bytes.is_empty() { Vec::new() } else { vec![Aside { offset: 0, bytes }] };

@@ -175,7 +175,12 @@ impl Writer {
             return Ok(());
         }
         let file = self.log.segment().path.display();
-        let message = if self.log.fits(bytes as u64) {
+        let message = if gives_room && self.log.fits(bytes as u64) {
+            format!(
+                "nothing was written: the disk that holds {file} is full, and the room that is kept for acks, deletes \
+                 and the like is used up; make room on it"
+            )
+        } else if self.log.fits(bytes as u64) {
             format!(
                 "nothing was written: the disk that holds {file} is full; acks, nacks, extends, deletes and purges \
                  still work, and everything else again when there is room"

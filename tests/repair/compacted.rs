@@ -200,6 +200,28 @@ fn the_list_of_compacted_segments_is_found_again() {
     }
 }
 
+#[test]
+fn an_older_list_of_compacted_segments_gives_way_to_the_newer_one_whose_files_are_there() {
+    let mut daemon = compacted();
+    let list = daemon.data().join("log/compacted");
+    let old = fs::read(&list).expect("a list");
+    daemon.launch();
+    let mut client = daemon.connect();
+    for number in 0..50 {
+        client.ok(json!({"cmd": "kv.set", "key": format!("later {number}"), "value": number}));
+    }
+    client.ok(json!({"cmd": "log.compact"}));
+    let before = events(&mut client);
+    drop(client);
+    daemon.stop();
+    let newer = fs::read(&list).expect("a list");
+    fs::write(&list, old).expect("a list");
+    let said = repaired(&mut daemon);
+    assert!(said.contains("no event is lost"), "{said}");
+    assert_eq!(fs::read(&list).expect("a list"), newer);
+    assert_eq!(events(&mut daemon.connect()), before);
+}
+
 /// The table's checkpoint.
 fn checkpoint(data: &Path) -> PathBuf {
     let folder = fs::read_dir(data.join("log")).expect("a log");

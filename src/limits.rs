@@ -25,7 +25,7 @@ pub const READS_AT_FIRST: usize = 1;
 /// The same, at most.
 pub const READS_AT_MOST: usize = 512;
 /// The same, after a large reply.
-pub const READS_WHEN_LARGE: usize = 2;
+pub const READS_WHEN_LARGE: usize = 1;
 /// A reply of this many bytes is large.
 pub const LARGE_REPLY_BYTES: usize = 16 << 10;
 /// Lists and searches of one connection that may be begun and not yet answered: fewer than there are

@@ -195,6 +195,46 @@ fn a_passed_socket_that_does_not_listen_ends_the_start() {
 }
 
 #[test]
+fn a_daemon_whose_folder_was_moved_away_leaves_the_next_ones_alone() {
+    let folder = TempDir::new();
+    let (data, away) = (folder.join("data"), folder.join("away"));
+    let start = |socket: &str| {
+        let mut command = msglogd();
+        command.arg("--data").arg(&data).arg("--socket").arg(folder.join(socket));
+        command.args(["--segment-bytes", "4K"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("msglogd starts");
+        let client = until("it listens", || Client::connect(&folder.join(socket)).ok());
+        (child, client)
+    };
+    let end = |mut child: std::process::Child| {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&child),
+            rustix::process::Signal::TERM,
+        )
+        .expect("the signal is sent");
+        until("it ends", || child.try_wait().expect("a child of ours"));
+    };
+    let set = |number: usize| json!({"cmd": "kv.set", "key": format!("k{number}"), "value": "v".repeat(500)});
+    let (first, mut ours) = start("one");
+    (0..20).for_each(|number| drop(ours.ok(set(number))));
+    fs::rename(&data, &away).expect("a folder");
+    let (second, mut theirs) = start("two");
+    (0..20).for_each(|number| drop(theirs.ok(set(100 + number))));
+    // The first has to begin segments now, and has the room of its last one.
+    (20..60).for_each(|number| drop(ours.ask(set(number))));
+    let refused = ours.refused(json!({"cmd": "log.verify"}), "read_only");
+    assert!(refused["message"].as_str().is_some_and(|text| text.contains("moved or replaced")), "{refused}");
+    ours.refused(json!({"cmd": "log.compact"}), "read_only");
+    end(first);
+    assert_eq!(theirs.ok(json!({"cmd": "kv.list", "limit": 1000})).list("keys").len(), 20);
+    theirs.ok(json!({"cmd": "log.verify"}));
+    end(second);
+    let (third, mut again) = start("three");
+    assert_eq!(again.ok(json!({"cmd": "kv.list", "limit": 1000})).list("keys").len(), 20);
+    end(third);
+}
+
+#[test]
 fn a_socket_whose_queue_is_full_is_one_that_somebody_has() {
     let daemon = Daemon::stopped(&[]);
     let listener = UnixListener::bind(daemon.socket()).expect("a socket");

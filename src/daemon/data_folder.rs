@@ -12,14 +12,12 @@ use crate::report;
 use crate::storage::folder::Lock;
 use crate::storage::{Disk, Storage};
 
-/// Takes the lock of a folder that is there, while no daemon runs. Where there is none, as in a backup, none is
-/// made: the folder may be on a disk that is not to be written.
-pub fn lock_to_look(data: &Path) -> Result<Option<Lock>, Exit> {
-    match Lock::take(data, false) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && data.join("log").is_dir() => Ok(None),
-        Err(error) => Err(locked(data, &error, "a daemon", "stop it first")),
-    }
+/// Takes the lock of a folder that is there, while no daemon runs; others may look, too. Where there is no file for
+/// it, as in a backup, none is made: the folder may be on a disk that is not to be written.
+pub fn lock_to_look(data: &Path) -> Result<Lock, Exit> {
+    let is_data = data.join("lock").exists() || data.join("log").is_dir();
+    let lock = if is_data { Lock::look(data) } else { Err(io::ErrorKind::NotFound.into()) };
+    lock.map_err(|error| locked(data, &error, "a daemon", "stop it first"))
 }
 
 /// Who owns a folder that is there, when that is another user than root, and root is who asks.
@@ -30,7 +28,7 @@ pub fn other_owner(data: &Path) -> Option<u32> {
 
 /// Takes the lock of a folder that is there, to change it while no daemon runs.
 pub fn lock_to_change(data: &Path) -> Result<Lock, Exit> {
-    Lock::take(data, true).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
+    Lock::take(data).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
 }
 
 /// Why the lock of a data folder was not taken.
@@ -84,7 +82,7 @@ pub fn take(data: &Path) -> Result<Arc<dyn Storage>, Exit> {
     if mode & 0o077 != 0 {
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
-    let lock = Lock::take(data, true).map_err(failed)?;
+    let lock = Lock::take(data).map_err(failed)?;
     let storage = lock.storage(data, Arc::new(Disk)).map_err(failed)?;
     std::mem::forget(lock);
     Ok(storage)

@@ -29,7 +29,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
             for_shell(data)
         )));
     }
-    let _lock = if carry_out { Some(lock_to_change(data)?) } else { lock_to_look(data)? };
+    let _lock = if carry_out { lock_to_change(data)? } else { lock_to_look(data)? };
     let folders = Folders::new(data);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let uid = crate::paths::own_uid();

@@ -133,11 +133,12 @@ impl Maintainer {
         let pace = Pace::polite(Arc::clone(&self.stopping));
         let mut pace = pace.watched_by(move |bytes| stats.maintenance_done.add(bytes));
         pace.check()?;
+        let Compactor { storage, folders, .. } = &self.compactor;
+        // A log that is not there is not damaged.
+        let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
+        storage.list(&folders.log).map_err(unreadable)?;
         match work {
-            Maintenance::Verify => {
-                let Compactor { storage, folders, .. } = &self.compactor;
-                verify::run(&self.published.load(), storage.as_ref(), folders, &mut pace)
-            }
+            Maintenance::Verify => verify::run(&self.published.load(), storage.as_ref(), folders, &mut pace),
             Maintenance::Backup { to } => self.back_up(to, &mut pace),
             Maintenance::Compact => self.compactor.run(&mut pace),
         }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use super::checkpoint;
 use super::compacted_list;
-use super::repair_compacted::Part;
+use super::repair_compacted::{Part, records_in};
 use crate::error::Code;
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
 use crate::log::files::{LogFiles, open_segments};
+use crate::log::frame::seq_of;
 use crate::log::mend::{Around, Aside, EVERYTHING, LINE_BYTES_MIN, Mended, OtherVersion, mend, mend_within};
 use crate::log::recovery::Failure;
 use crate::log::segment::path;
@@ -50,8 +51,7 @@ pub fn look(
 ) -> Result<Findings, Failure> {
     let files = RunFiles::new(Arc::clone(storage), folders.index.clone());
     let runs = runs_of(&files)?;
-    let repair =
-        Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Nothing, room: ROOM };
+    let repair = Repair::new(storage.as_ref(), folders, uid, runs, Change::Nothing);
     let mut findings = Vec::new();
     let found = repair.walk(&mut |finding| findings.push(finding.clone()))?;
     if let [Finding { path, untold: Some(_), .. }] = findings.as_slice()
@@ -73,8 +73,10 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
     // How far the log went at least must be in the log before the index, which knows it, goes; and the
     // index must go before a log is whole that it does not follow from.
     let runs = runs_of(&files)?;
-    let mut repair =
-        Repair { storage: storage.as_ref(), folders, uid, runs, change: Change::Newest, room: ROOM };
+    let mut repair = Repair::new(storage.as_ref(), folders, uid, runs, Change::Nothing);
+    // What it does not understand it says before anything is changed.
+    repair.walk(&mut |_| {})?;
+    repair.change = Change::Newest;
     repair.walk(&mut |_| {})?;
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -105,27 +107,39 @@ struct Repair<'r> {
     uid: u32,
     /// The runs of the index, as far as it can be read.
     runs: Vec<Arc<Run>>,
+    /// How far they went before they were removed.
+    indexed: u64,
     change: Change,
     /// A segment of that many bytes takes no more lost events.
-    room: usize,
+    segment_bytes: usize,
 }
 
-/// As [`Repair::room`]: about as much as a segment has that a daemon makes.
-const ROOM: usize = 64 << 20;
+/// As [`Repair::segment_bytes`]: about as much as a segment has that a daemon makes.
+const SEGMENT_BYTES: usize = 64 << 20;
 /// So many events may be missing before a segment, whatever else there is: more than a whole segment holds.
 const MISSING_LEAST: u64 = 1 << 20;
 /// And so many times as many as the whole log could hold now.
 const MISSING_TIMES: u64 = 16;
 
-impl Repair<'_> {
+impl<'r> Repair<'r> {
+    fn new(
+        storage: &'r dyn Storage,
+        folders: &'r Folders,
+        uid: u32,
+        runs: Vec<Arc<Run>>,
+        change: Change,
+    ) -> Self {
+        let indexed = runs.last().map_or(0, |run| run.meta().last);
+        Repair { storage, folders, uid, runs, indexed, change, segment_bytes: SEGMENT_BYTES }
+    }
+
     fn walk(&self, say: &mut dyn FnMut(&Finding)) -> Result<Findings, Failure> {
         let log = &self.folders.log;
         let mut found = Findings::default();
         let compacted = self.list(&mut found, say)?;
         let at = self.compacted_part(&compacted, &mut found, say)?;
         let files = self.files_behind(&compacted)?;
-        let indexed = self.runs.last().map_or(0, |run| run.meta().last);
-        let known = indexed.max(files.known());
+        let known = self.runs.last().map_or(0, |run| run.meta().last).max(files.known());
         let most = most_missing(&files)?;
         let mut segments: Vec<(u64, PathBuf)> =
             files.segments.iter().map(|segment| (segment.first, segment.path.clone())).collect();
@@ -143,7 +157,8 @@ impl Repair<'_> {
             let next = segments.get(number + 1);
             around.until = next.map(|(first, _)| first - 1);
             let goes_to = around.until.unwrap_or(known);
-            if goes_to > indexed.max(around.last.saturating_add(most)) {
+            let is_far = goes_to > self.indexed.max(around.last).saturating_add(most);
+            if is_far && !self.begins_as_named(next)? {
                 let path = next.map(|(_, path)| path.clone()).or_else(|| files.begun());
                 return Err(is_no_part(path.unwrap_or_default(), &around, goes_to));
             }
@@ -157,6 +172,14 @@ impl Repair<'_> {
         Ok(found)
     }
 
+    /// Whether a segment has the first event that its name says; then it is a part of the log, however much is missing
+    /// before it.
+    fn begins_as_named(&self, segment: Option<&(u64, PathBuf)>) -> Result<bool, Failure> {
+        let Some((first, path)) = segment else { return Ok(false) };
+        let bytes = read_or_empty(self.storage, path)?;
+        Ok(records_in(&bytes).next().and_then(seq_of) == Some(*first))
+    }
+
     /// Mends one segment, or only looks at it. `is_missing`: it must be there, also where it holds nothing.
     fn segment(
         &self,
@@ -168,7 +191,7 @@ impl Repair<'_> {
     ) -> Result<Mended, Failure> {
         let newest = around.until.is_none();
         let bytes = read_or_empty(self.storage, path)?;
-        let mended = mend_within(&bytes, around, self.room);
+        let mended = mend_within(&bytes, around, self.segment_bytes);
         let mut done = mended.map_err(|OtherVersion(offset)| of_another_version(path, offset))?;
         if is_missing {
             done.bytes.get_or_insert_default();
@@ -337,17 +360,17 @@ mod tests {
     use crate::log::recovery::{Start, read};
     use crate::storage::memory::Memory;
 
-    /// A log of one event, and a segment of one that begins far behind it.
-    fn log_with_gap(second: u64) -> (Arc<dyn Storage>, Folders) {
+    /// A log of one event, and a segment of another one far behind it, under its own name or a wrong one.
+    fn log_with_gap(second: u64, name: u64) -> (Arc<dyn Storage>, Folders) {
         let storage: Arc<dyn Storage> = Arc::new(Memory::default());
         let folders = Folders::new(Path::new("/data"));
-        for seq in [1, second] {
+        for (seq, name) in [(1, 1), (second, name)] {
             let mut frame = Frame::default();
             frame.add(format!("{{\"seq\":{seq},\"at\":\"1970-01-01T00:00:00.000001Z\"}}").as_bytes());
             let bytes = frame.lines().len() as u64;
             let prev = seq - 1;
             let whole = frame.close(&Header { v: VERSION, first: seq, last: seq, prev, synced: prev, bytes });
-            let file = storage.open(&path(&folders.log, seq), Open::Create).expect("memory");
+            let file = storage.open(&path(&folders.log, name), Open::Create).expect("memory");
             file.write_at(whole, 0).expect("memory");
         }
         (storage, folders)
@@ -355,10 +378,10 @@ mod tests {
 
     #[test]
     fn where_more_is_missing_than_a_segment_holds_further_segments_say_so() {
-        let (storage, folders) = log_with_gap(30_001);
+        let (storage, folders) = log_with_gap(30_001, 30_001);
         let (runs, change) = (Vec::new(), Change::Everything);
         let repair =
-            Repair { storage: storage.as_ref(), folders: &folders, uid: 7, runs, change, room: 1 << 20 };
+            Repair { segment_bytes: 1 << 20, ..Repair::new(storage.as_ref(), &folders, 7, runs, change) };
         let mut files = 0;
         let found = repair.walk(&mut |_| files += 1).expect("memory");
         assert_eq!((found.lost, found.files), (29_999, files));
@@ -377,7 +400,7 @@ mod tests {
     #[test]
     fn a_file_whose_name_says_that_more_is_missing_than_there_can_have_been_is_named_and_nothing_is_done() {
         for far in [200_000_001, u64::MAX - 1] {
-            let (storage, folders) = log_with_gap(far);
+            let (storage, folders) = log_with_gap(2, far);
             let names = || storage.list(&folders.log).expect("memory");
             let before = names();
             let looked = look(&storage, &folders, 7, &mut |_| panic!("there is nothing to say"));
@@ -387,6 +410,16 @@ mod tests {
                 assert!(failure.starts_with(&file) && failure.contains("move it away"), "{failure}");
             }
             assert_eq!(names(), before);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_begins_as_its_name_says_is_part_of_the_log_however_far_off() {
+        for (name, expected) in [(5_000_000, true), (5_000_001, false)] {
+            let (storage, folders) = log_with_gap(5_000_000, name);
+            let repair = Repair::new(storage.as_ref(), &folders, 7, Vec::new(), Change::Nothing);
+            let segment = (name, path(&folders.log, name));
+            assert_eq!(repair.begins_as_named(Some(&segment)).expect("memory"), expected);
         }
     }
 }

@@ -286,6 +286,6 @@ impl<'p> Part<'p> {
 }
 
 /// The records in a segment.
-fn records_in(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn records_in(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|byte| *byte == b'\n').filter_map(check_line).filter(|json| seq_of(json).is_some())
 }

@@ -72,7 +72,7 @@ pub struct Connection {
     pub reads: usize,
     /// How many of them there may be, after the size of their replies.
     pub reads_max: usize,
-    /// Whether the last reply was large: then a get may bring as much, and waits for room as a list does.
+    /// Whether the last reply was large: then a get may bring as much.
     pub brought_much: bool,
     /// What its next list may bring, after the last one.
     pub list_bytes: usize,

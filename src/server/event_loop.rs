@@ -228,6 +228,7 @@ impl EventLoop {
                     }
                 }
                 FromWorkers::Read { ticket, fields } => {
+                    router.own.room.came(ticket);
                     if let Some(client) = self.clients.get_mut(&ticket.connection) {
                         router.note_list(&mut client.connection, &fields);
                     }
@@ -308,7 +309,6 @@ impl EventLoop {
 
     fn take_read(&mut self, router: &Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
         let token = ticket.connection;
-        router.own.room.came(ticket);
         let Some(client) = self.clients.get_mut(&token) else { return };
         router.take_read(&mut client.connection, ticket.number, answer);
         self.ready.insert(token);

@@ -1,4 +1,4 @@
-//! Room for the replies of lists, searches and large gets, all connections together.
+//! Room for the replies of lists and searches, all connections together.
 //!
 //! What waits to be sent is bounded, and past the bound a client is cut off. Clients that all read, but ask for
 //! much at the same time, must not get there: so a list whose reply may not fit begins later. What is held for
@@ -89,11 +89,7 @@ impl Room {
 
     /// The reply to a list is there.
     pub fn came(&self, ticket: Ticket) {
-        let mut lists = self.lists.borrow_mut();
-        if lists.is_empty() {
-            return;
-        }
-        let bytes = lists.remove(&ticket).unwrap_or(0);
+        let bytes = self.lists.borrow_mut().remove(&ticket).unwrap_or(0);
         self.expected.set(self.expected.get() - bytes);
     }
 

@@ -243,8 +243,8 @@ impl Router {
                 }
                 connection.reads += 1;
                 let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
-                if let Some(bytes) = self.may_bring(connection, &read) {
-                    self.own.room.begins(ticket, bytes);
+                if is_list(&read) {
+                    self.own.room.begins(ticket, self.may_bring(connection));
                 }
                 self.ask(ticket, read, &connection.abandoned);
             }
@@ -268,15 +268,9 @@ impl Router {
         self.identity.limits.buffered_bytes / 2
     }
 
-    /// What a connection's read may bring, if there has to be room for it.
-    fn may_bring(&self, connection: &Connection, read: &Read) -> Option<usize> {
-        let limits = &self.identity.limits;
-        let bytes = match is_list(read) {
-            true => connection.list_bytes,
-            false if connection.brought_much => limits.line_bytes,
-            false => return None,
-        };
-        Some(bytes.min(limits.reply_bytes()))
+    /// What a connection's next list may bring.
+    fn may_bring(&self, connection: &Connection) -> usize {
+        connection.list_bytes.min(self.identity.limits.reply_bytes())
     }
 
     /// Connections whose lists may begin in the next turn.
@@ -284,13 +278,15 @@ impl Router {
         self.own.room.again(self.room_for_lists(), Instant::now())
     }
 
-    /// Whether a read may begin. One for whose reply there is no room waits for that.
+    /// Whether a read may begin. A list for whose reply there is no room waits for that.
     fn may_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
-        let most = if is_list(read) { LISTS_IN_FLIGHT } else { connection.reads_max };
-        // Who brought much and has not taken it gets no more yet.
-        let takes = !connection.brought_much || connection.replies.output().len() < LARGE_REPLY_BYTES;
-        let has_room = |bytes| self.own.room.may_begin(token, bytes, self.room_for_lists());
-        connection.reads < most && takes && self.may_bring(connection, read).is_none_or(has_room)
+        if !is_list(read) {
+            // Who was brought much and has not taken it gets no more yet.
+            let takes = !connection.brought_much || connection.replies.output().len() < LARGE_REPLY_BYTES;
+            return takes && connection.reads < connection.reads_max;
+        }
+        connection.reads < LISTS_IN_FLIGHT
+            && self.own.room.may_begin(token, self.may_bring(connection), self.room_for_lists())
     }
 
     fn begin_write(

@@ -11,26 +11,43 @@ use super::{File, Open, Storage};
 /// The lock of a data folder, held as long as this is.
 pub struct Lock {
     folder: fs::File,
-    _file: fs::File,
+    _file: Option<fs::File>,
 }
 
 impl Lock {
-    /// Takes it. `make`: also where there is no file for it. The folder itself is locked, too, since somebody may
-    /// remove the file.
+    /// Takes it. The folder itself is locked, and a file in it, since not every file system locks folders.
     ///
     /// # Errors
-    /// `WouldBlock` when another process holds it.
-    pub fn take(data: &Path, make: bool) -> io::Result<Self> {
+    /// `WouldBlock` when another process holds it, or looks at the folder.
+    pub fn take(data: &Path) -> io::Result<Self> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(make).create(make).truncate(false).mode(0o600);
-        let file = options.open(data.join("lock"))?;
-        file.try_lock().map_err(io::Error::from)?;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        Lock::with(data, &options, fs::File::try_lock)
+    }
+
+    /// Takes it to look at the folder, as others may, too. The file is not made.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds it for itself.
+    pub fn look(data: &Path) -> io::Result<Self> {
+        Lock::with(data, fs::OpenOptions::new().read(true), fs::File::try_lock_shared)
+    }
+
+    fn with(
+        data: &Path,
+        file: &fs::OpenOptions,
+        lock: impl Fn(&fs::File) -> Result<(), fs::TryLockError>,
+    ) -> io::Result<Self> {
         let folder = fs::File::open(data)?;
-        match folder.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            // Not every file system locks folders.
-            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(Lock { folder, _file: file }),
+        if matches!(lock(&folder), Err(fs::TryLockError::WouldBlock)) {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
+        let file = match file.open(data.join("lock")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file?),
+        };
+        file.as_ref().map_or(Ok(()), lock)?;
+        Ok(Lock { folder, _file: file })
     }
 
     /// The door to its files at `data`, as long as it is there.
@@ -55,8 +72,12 @@ impl InPlace {
     /// What is at a path, if that is in the folder, only while the folder is in its place.
     fn at(&self, path: &Path) -> io::Result<&dyn Storage> {
         if path.starts_with(&self.data) {
-            let there = fs::metadata(&self.data).map(|about| (about.dev(), about.ino()));
-            if there.ok() != Some(self.identity) {
+            let there = match fs::metadata(&self.data) {
+                Ok(about) => Some((about.dev(), about.ino())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            if there != Some(self.identity) {
                 let what = format!(
                     "the data folder {} was moved or replaced beneath this daemon: stop the daemon, and put it back",
                     self.data.display()
@@ -104,12 +125,14 @@ mod tests {
         let root = std::env::temp_dir().join(format!("msglogd-lock-{}", std::process::id()));
         let (data, away) = (root.join("data"), root.join("away"));
         fs::create_dir_all(&data).expect("a folder");
-        let lock = Lock::take(&data, true).expect("nobody has it");
+        let lock = Lock::take(&data).expect("nobody has it");
         let storage = lock.storage(&data, Arc::new(Disk)).expect("it is there");
-        let is_taken = || Lock::take(&data, true).err().map(|error| error.kind());
+        let is_taken = || Lock::take(&data).err().map(|error| error.kind());
         assert_eq!(is_taken(), Some(io::ErrorKind::WouldBlock));
         fs::remove_file(data.join("lock")).expect("a file");
         assert_eq!(is_taken(), Some(io::ErrorKind::WouldBlock));
+        let looks = Lock::look(&data).err().map(|error| error.kind());
+        assert_eq!(looks, Some(io::ErrorKind::WouldBlock));
         storage.open(&data.join("a"), Open::Create).expect("it is in its place");
 
         fs::rename(&data, &away).expect("a folder");

@@ -80,9 +80,11 @@ impl Timers {
         self.set(Timer { due, rank, job, revision: event.seq });
     }
 
-    /// Sets a timer again, for then.
+    /// Sets a timer again, for then, unless the job has a newer one.
     pub fn set_again(&mut self, timer: Timer, due: Instant) {
-        self.set(Timer { due, ..timer });
+        if self.of_job.get(&timer.job).is_none_or(|set| set.revision <= timer.revision) {
+            self.set(Timer { due, ..timer });
+        }
     }
 
     fn set(&mut self, timer: Timer) {

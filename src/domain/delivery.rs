@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::event::JobState;
 use super::jobs::{CLASSES, Queue};
 use super::table::{Facts, malformed, scan_prefix};
 use crate::codec::{read_ordered, write_ordered};
@@ -45,12 +46,13 @@ impl Standing {
         format!("{}-{}", self.class, self.place)
     }
 
-    /// What a client sent. `None` when it is none.
+    /// What a client sent who pages through jobs in a state. `None` when it is none.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str, state: JobState) -> Option<Self> {
         let (class, place) = text.split_once('-')?;
         let standing = Standing { class: class.parse().ok()?, place: place.parse().ok()? };
-        (standing.class < CLASSES && standing.to_text() == text).then_some(standing)
+        let classes = if state == JobState::Ready { CLASSES } else { 1 };
+        (standing.class < classes && standing.to_text() == text).then_some(standing)
     }
 }
 

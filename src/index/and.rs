@@ -4,7 +4,7 @@
 //! ever at the same place leap past each other all the time; these are put into bitmaps instead, a window of seqs at
 //! a time, and what the bitmaps have in common leads. Windows begin small, as most walks end soon.
 
-use super::bitmap::{highest, intersect, lowest};
+use super::bitmap::{highest_below, intersect, lowest};
 use super::cursor::{Boxed, Cursor, rank};
 use crate::domain::command::Order;
 use crate::error::Result;
@@ -148,7 +148,7 @@ impl Window {
         let place = |seq: u64| usize::try_from(seq).unwrap_or(usize::MAX);
         let found = match order {
             Order::Oldest => lowest(&self.common, place(seq.saturating_sub(self.low))),
-            Order::Newest => highest(&self.common, place(seq.checked_sub(self.low)?).saturating_add(1)),
+            Order::Newest => highest_below(&self.common, place(seq.checked_sub(self.low)?).saturating_add(1)),
         };
         found.map(|place| rank(order, self.low + place as u64))
     }

@@ -2,7 +2,7 @@
 
 /// The highest bit that is set below `end`.
 #[must_use]
-pub fn highest(words: &[u64], end: usize) -> Option<usize> {
+pub fn highest_below(words: &[u64], end: usize) -> Option<usize> {
     let end = end.min(64 * words.len());
     let (whole, part) = (end / 64, end % 64);
     if part > 0
@@ -45,7 +45,7 @@ mod tests {
         ) {
             let is_set = |place: &usize| words.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 != 0);
             prop_assert_eq!(lowest(&words, from), (from..320).find(is_set));
-            prop_assert_eq!(highest(&words, from), (0..from).rev().find(is_set));
+            prop_assert_eq!(highest_below(&words, from), (0..from).rev().find(is_set));
         }
     }
 }

@@ -302,8 +302,12 @@ fn read(arguments: Arguments<'_, '_>) -> Result<Read> {
         "queue.list" => Read::QueueList { page: by_text() },
         "queue.peek" => {
             let state = arguments.text("state").and_then(|name| JobState::parse(&name));
-            let page = Page { after: standing(arguments)?, limit };
-            Read::QueuePeek { queue: text("queue"), state: state.unwrap_or(JobState::Ready), page }
+            let state = state.unwrap_or(JobState::Ready);
+            Read::QueuePeek {
+                queue: text("queue"),
+                state,
+                page: Page { after: standing(arguments, state)?, limit },
+            }
         }
         "log.read" => {
             Read::LogRead { from: arguments.number("from").unwrap_or(1), limit, types: types(arguments)? }
@@ -313,10 +317,10 @@ fn read(arguments: Arguments<'_, '_>) -> Result<Read> {
 }
 
 /// Where a page of jobs begins.
-fn standing(arguments: Arguments<'_, '_>) -> Result<Option<Standing>> {
+fn standing(arguments: Arguments<'_, '_>, state: JobState) -> Result<Option<Standing>> {
     let Some(after) = arguments.text("after") else { return Ok(None) };
-    let standing = Standing::parse(&after).ok_or_else(|| {
-        let message = format!("`after` is no `next` of queue.peek: \"{}\"", shown(&after));
+    let standing = Standing::parse(&after, state).ok_or_else(|| {
+        let message = format!("`after` is no `next` of queue.peek in this state: \"{}\"", shown(&after));
         Error::new(Code::BadRequest, message).of_field("after")
     });
     standing.map(Some)

@@ -72,8 +72,6 @@ pub struct Connection {
     pub reads: usize,
     /// How many of them there may be, after the size of their replies.
     pub reads_max: usize,
-    /// Whether the last reply was large: then a get may bring as much.
-    pub brought_much: bool,
     /// What its next list may bring, after the last one.
     pub list_bytes: usize,
     /// Whether the client is gone for good: nobody reads the replies.
@@ -102,7 +100,6 @@ impl Connection {
             stopping: false,
             reads: 0,
             reads_max: READS_AT_FIRST,
-            brought_much: false,
             list_bytes: REPLY_BYTES,
             gone: false,
             abandoned: Arc::default(),

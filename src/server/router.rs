@@ -282,7 +282,8 @@ impl Router {
     fn may_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
         if !is_list(read) {
             // Who was brought much and has not taken it gets no more yet.
-            let takes = !connection.brought_much || connection.replies.output().len() < LARGE_REPLY_BYTES;
+            let large = connection.reads_max <= READS_WHEN_LARGE;
+            let takes = !large || connection.replies.output().len() < LARGE_REPLY_BYTES;
             return takes && connection.reads < connection.reads_max;
         }
         connection.reads < LISTS_IN_FLIGHT
@@ -393,10 +394,9 @@ impl Router {
     pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         connection.reads = connection.reads.saturating_sub(1);
         if let Ok(fields) = answer {
-            connection.brought_much = fields.len() >= LARGE_REPLY_BYTES;
-            connection.reads_max = match connection.brought_much {
-                true => READS_WHEN_LARGE,
-                false => READS_AT_MOST.min(connection.reads_max + 1),
+            connection.reads_max = match fields.len() {
+                LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
+                _ => READS_AT_MOST.min(connection.reads_max + 1),
             };
         }
         self.settle(connection, number, answer);

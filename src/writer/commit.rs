@@ -45,7 +45,7 @@ impl Writer {
         let start = match if wrote { self.append(&mut turn).map(Some) } else { Ok(None) } {
             Ok(start) => start,
             Err(error) if self.broken.is_none() => {
-                self.take_back(&mut turn, &error);
+                self.refuse_behind(turn.before_events, &mut turn, &error);
                 None
             }
             Err(error) => {
@@ -84,16 +84,9 @@ impl Writer {
         self.finish(turn, done);
     }
 
-    /// Refuses all that was asked in a turn, and those who wait since it.
-    fn refuse_turn(&mut self, turn: &mut Turn, error: &Error) {
-        turn.before_events = (0, 0);
-        self.take_back(turn, error);
-    }
-
-    /// Refuses what was asked in a turn from its first event on, none of which was written, and those who wait since
-    /// then. What was answered before follows from what there is.
-    fn take_back(&mut self, turn: &mut Turn, error: &Error) {
-        let (answers, waiting) = turn.before_events;
+    /// Refuses what was asked in a turn behind so many answers and waiting reserves, none of which was written. What was
+    /// answered before follows from what there is.
+    fn refuse_behind(&mut self, (answers, waiting): (usize, usize), turn: &mut Turn, error: &Error) {
         turn.answers.refuse_from(answers, error);
         for waiter in turn.waiting.drain(waiting..).filter_map(|number| self.waiters.take(number)) {
             turn.answers.refuse(waiter.ticket, error.clone());
@@ -113,15 +106,12 @@ impl Writer {
     fn finish(&mut self, mut turn: Turn, done: Result<()>) {
         let merged = std::mem::take(&mut turn.merged);
         if let Err(error) = &done {
-            self.refuse_turn(&mut turn, error);
+            self.refuse_behind((0, 0), &mut turn, error);
         }
         if done.is_ok() && self.broken.is_none() {
             self.show_turn(&turn, &merged);
         } else {
             turn.events = 0;
-            for timer in turn.taken.drain(..) {
-                self.timers.set_again(timer, turn.now + TIMER_AGAIN);
-            }
             // Nothing is shown but what was; the index files do not depend on it.
             self.snapshot = self.around.published.load();
             if !merged.is_empty() {
@@ -140,7 +130,7 @@ impl Writer {
         {
             // What was decided meanwhile never happened, and no reply is true, be it a refusal.
             let error = Error::new(Code::ReadOnly, reason.as_str());
-            self.refuse_turn(&mut open, &error);
+            self.refuse_behind((0, 0), &mut open, &error);
             self.open = Some(open);
         }
         self.slow_down();

@@ -9,12 +9,12 @@ pub(super) struct Heard {
     until: Instant,
     /// So many messages wait that were sent before that moment, perhaps with some that were sent later. Without
     /// such a mark one who is always behind would never have heard everyone.
-    waiting: Option<(usize, Instant)>,
+    unheard: Option<(usize, Instant)>,
 }
 
 impl Heard {
     pub(super) fn new(until: Instant) -> Self {
-        Heard { until, waiting: None }
+        Heard { until, unheard: None }
     }
 
     /// The moment.
@@ -23,16 +23,16 @@ impl Heard {
     }
 
     /// So many messages wait, and nothing else that was sent before `now`.
-    pub(super) fn there_are(&mut self, waiting: usize, now: Instant) {
-        self.waiting.get_or_insert((waiting, now));
+    pub(super) fn there_are(&mut self, unheard: usize, now: Instant) {
+        self.unheard.get_or_insert((unheard, now));
     }
 
     /// One of them is decided.
     pub(super) fn one_more(&mut self) {
-        if let Some((waiting, then)) = &mut self.waiting {
-            *waiting -= 1;
-            if *waiting == 0 {
-                (self.until, self.waiting) = (*then, None);
+        if let Some((unheard, then)) = &mut self.unheard {
+            *unheard -= 1;
+            if *unheard == 0 {
+                (self.until, self.unheard) = (*then, None);
             }
         }
     }

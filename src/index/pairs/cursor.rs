@@ -4,7 +4,7 @@ use super::rows::Window;
 use super::starts::Starts;
 use crate::domain::command::Order;
 use crate::error::Result;
-use crate::index::bitmap::{highest, lowest};
+use crate::index::bitmap::{highest_below, lowest};
 use crate::index::cursor::{Cursor, rank};
 use crate::index::run::Run;
 
@@ -128,7 +128,7 @@ impl Loaded {
     fn newest(&mut self, run: &Run, seq: u64) -> Result<Option<u64>> {
         let wanted = seq.saturating_sub(self.window.first);
         let Some(here) = self.starts(run)?.map(|starts| starts.last_from(wanted)) else { return Ok(None) };
-        let found = highest(&self.matches, here + 1);
+        let found = highest_below(&self.matches, here + 1);
         Ok(found.map(|column| self.last_of(column).min(seq)))
     }
 

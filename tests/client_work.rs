@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use client_support::{Running, msglog, msglog_for, run, scripted};
 use common::{Client, Daemon, TempDir, Value, finish, json, until};
@@ -236,16 +236,19 @@ fn the_end_of_a_session_stops_a_worker_and_lets_its_command_finish_unless_it_is_
 fn a_command_that_cannot_be_started_stops_the_worker_and_costs_no_other_job() {
     let mut shop = Shop::open();
     let job = shop.put("x");
-    shop.put("y");
+    for _ in 0..7 {
+        shop.put("y");
+    }
     let script = shop.script("#!/nowhere/interpreter");
-    let finished = run(&shop.daemon, &["queue", "work", "q", "--exit-when-empty", "--", &script]);
+    let words = ["queue", "work", "q", "--parallel", "8", "--exit-when-empty", "--", &script];
+    let finished = run(&shop.daemon, &words);
     assert_eq!(finished.code, Some(74), "{finished:?}");
     let said = format!("job {job}, attempt 1: the command cannot be started (");
     assert!(
         finished.stderr.contains(&said) && finished.stderr.contains("no more jobs are taken"),
         "{finished:?}"
     );
-    assert_eq!((shop.count("delayed"), shop.count("ready")), (1, 1));
+    assert_eq!((shop.count("delayed"), shop.count("ready")), (1, 7));
 }
 
 #[test]
@@ -273,40 +276,119 @@ fn many_commands_run_where_few_files_may_be_open() {
     shop.await_empty();
 }
 
-#[test]
-fn a_lease_is_known_from_the_job_and_extended_before_it_ends() {
-    let folder = TempDir::new();
-    let (go, asked) = (folder.join("go"), Arc::new(Mutex::new(Vec::new())));
-    let commands = Arc::clone(&asked);
+/// A worker of queue `q` whose daemon is played, for one run of a script. How it ended, and what it asked.
+fn played(
+    script: &str,
+    mut answer: impl FnMut(&Value, &TempDir) -> Value + Send + 'static,
+) -> (common::Finished, Vec<Value>) {
+    let folder = Arc::new(TempDir::new());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (requests, place) = (Arc::clone(&asked), Arc::clone(&folder));
     scripted(&folder.join("s"), move |request| {
-        let command = request["cmd"].as_str()?.to_owned();
-        let reply = match command.as_str() {
-            "queue.reserve" => {
-                let expires_at = msglogd::time::Timestamp::now().plus_ms(3000).to_string();
-                json!({"ok": true, "jobs": [{"job": 1, "lease": "L", "attempt": 1, "body": 1, "expires_at": expires_at}]})
-            }
-            "queue.extend" => {
-                fs::write(&go, "").expect("a file");
-                json!({"ok": true})
-            }
-            _ => json!({"ok": true}),
-        };
-        commands.lock().expect("no panic").push(command);
-        Some(reply)
+        requests.lock().expect("no panic").push(request.clone());
+        Some(answer(request, &place))
     });
-    let script = format!("while [ ! -e '{}' ]; do sleep 0.01; done", folder.join("go").display());
     let mut command = msglog();
-    command
-        .arg("--socket")
-        .arg(folder.join("s"))
-        .args(["queue", "work", "q", "--once", "--", "sh", "-c", &script]);
-    assert_eq!(finish(&mut command).code, Some(0));
-    assert_eq!(*asked.lock().expect("no panic"), ["queue.reserve", "queue.extend", "queue.ack"]);
+    command.current_dir(folder.path()).arg("--socket").arg(folder.join("s"));
+    let finished = finish(command.args(["queue", "work", "q", "--once", "--", "sh", "-c", script]));
+    let asked = asked.lock().expect("no panic").clone();
+    (finished, asked)
+}
+
+/// The reply to a reserve: one job, held until this many milliseconds from now.
+fn job_until(ms: i64) -> Value {
+    let now = i64::try_from(msglogd::time::Timestamp::now().0).expect("in range");
+    let expires_at = msglogd::time::Timestamp(u64::try_from(now + ms * 1000).expect("in range"));
+    json!({"ok": true, "jobs": [
+        {"job": 1, "lease": "L", "attempt": 1, "body": 1, "expires_at": expires_at.to_string()}
+    ]})
 }
 
 #[test]
-fn a_worker_that_waits_stops_at_once_and_leases_nothing_any_more() {
+fn a_lease_is_extended_by_its_length_whatever_the_clock_says() {
+    const HOUR: i64 = 3_600_000;
+    let script = "while [ ! -e go ]; do sleep 0.01; done";
+    // The last one is a reply that comes late.
+    for left in [3000 + HOUR, 3000 - HOUR, 3000, 30] {
+        let mut extended = 0;
+        let (finished, asked) = played(script, move |request, folder| match request["cmd"].as_str() {
+            Some("queue.get") => json!({"ok": true, "queue": {"lease_ms": 3000, "max_attempts": 5}}),
+            Some("queue.reserve") => job_until(left),
+            Some("queue.extend") => {
+                extended += 1;
+                if extended == 2 {
+                    fs::write(folder.join("go"), "").expect("a file");
+                }
+                json!({"ok": true})
+            }
+            _ => json!({"ok": true}),
+        });
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{left}");
+        let told: Vec<_> =
+            asked.iter().map(|request| (request["cmd"].as_str(), request["lease_ms"].as_u64())).collect();
+        let (extend, ask) = ((Some("queue.extend"), Some(3000)), |command| (Some(command), None));
+        let reserve = (Some("queue.reserve"), Some(3000));
+        assert_eq!(told, [ask("queue.get"), reserve, extend, extend, ask("queue.ack")], "{left}");
+    }
+}
+
+#[test]
+fn a_lease_that_nobody_has_set_is_the_usual_one_and_one_that_is_not_told_ends_the_worker() {
+    for (error, code) in [("not_found", Some(0)), ("forbidden", Some(3))] {
+        let (finished, asked) = played("true", move |request, _| match request["cmd"].as_str() {
+            Some("queue.get") => json!({"ok": false, "error": error, "message": "no"}),
+            Some("queue.reserve") => job_until(30_000),
+            _ => json!({"ok": true}),
+        });
+        assert_eq!(finished.code, code, "{finished:?}");
+        let lease = asked.get(1).and_then(|reserve| reserve["lease_ms"].as_u64());
+        assert_eq!(lease, (code == Some(0)).then_some(30_000), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_job_that_could_not_be_given_back_is_not_told_to_be_dead() {
+    let (finished, _) = played("exit 1", |request, _| match request["cmd"].as_str() {
+        Some("queue.get") => json!({"ok": true, "queue": {"lease_ms": 30_000, "max_attempts": 1}}),
+        Some("queue.reserve") => job_until(30_000),
+        _ => json!({"ok": false, "error": "lease_lost", "message": "another holder"}),
+    });
+    let said = "job 1, attempt 1: the command ended with exit status: 1; queue.nack was refused: lease_lost";
+    assert!(finished.stderr.contains(said) && !finished.stderr.contains("dead"), "{finished:?}");
+}
+
+#[test]
+fn a_job_that_is_on_its_way_when_the_stop_comes_is_run_and_settled() {
+    let folder = TempDir::new();
+    let (tell, told) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    scripted(&folder.join("s"), move |request| {
+        tell.send(request["cmd"].as_str()?.to_owned()).ok()?;
+        Some(match request["cmd"].as_str()? {
+            "queue.get" => json!({"ok": true, "queue": {"lease_ms": 30_000, "max_attempts": 5}}),
+            "queue.reserve" => {
+                released.recv().ok()?;
+                job_until(30_000)
+            }
+            _ => json!({"ok": true}),
+        })
+    });
+    let mut command = msglog();
+    command.arg("--socket").arg(folder.join("s")).args(["queue", "work", "q", "--", "true"]);
+    let worker = Running::spawn(&mut command);
+    assert_eq!([told.recv(), told.recv()], ["queue.get", "queue.reserve"].map(|command| Ok(command.into())));
+    worker.signal(Signal::TERM);
+    worker.await_said("no new jobs");
+    release.send(()).expect("it waits");
+    assert_eq!(told.recv(), Ok("queue.ack".into()));
+    assert_eq!(worker.finish().code, Some(0));
+    assert!(told.recv().is_err(), "it asks for no other job");
+}
+
+#[test]
+fn a_worker_that_waits_stops_soon_and_leases_nothing_any_more() {
     let mut shop = Shop::open();
+    shop.put("the others begin behind it");
     let worker = shop.start(&["--parallel", "4"], "true");
     until("the workers wait", || {
         let stats = shop.client.ok(json!({"cmd": "stats"}));
@@ -316,6 +398,18 @@ fn a_worker_that_waits_stops_at_once_and_leases_nothing_any_more() {
     assert_eq!(worker.finish().code, Some(0));
     shop.put("x");
     assert_eq!(shop.count("ready"), 1);
+}
+
+#[test]
+fn many_workers_that_are_stopped_among_many_jobs_leave_none_leased() {
+    let mut shop = Shop::open();
+    let put = json!({"cmd": "queue.put", "queue": "q", "body": "x", "durable": false});
+    shop.client.pipeline(&vec![put; 500]);
+    let worker = shop.start(&["--parallel", "8"], "true");
+    until("some jobs are done", || (shop.count("ready") < 450).then_some(()));
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.finish().code, Some(0));
+    assert_eq!(shop.count("leased"), 0);
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! `msglog queue work`: one run of a command for each job of a queue.
 //!
 //! Every worker is a thread with a connection of its own, which waits for a job, runs the command,
-//! and settles the job with the daemon. The first signal opens one gate (no new jobs), the second
-//! another (kill what runs); whatever a worker waits for, it watches the gates too.
+//! and settles the job with the daemon. The others begin when the first has started a command. The
+//! first signal opens one gate (no new jobs), the second another (kill what runs); whatever a worker
+//! waits for, it watches the gates too.
 
 mod gate;
 mod options;
 mod run;
 mod session;
+mod settings;
 mod worker;
 
 use std::sync::Arc;
 use std::thread;
 
+use crossbeam_channel::bounded;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
@@ -35,12 +38,17 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
     allow_files(options.parallel);
     let stop = Arc::new(Stop::new().map_err(|error| Failure::file("cannot wait for signals", &error))?);
     on_signals(Arc::clone(&stop))?;
-    let mut first = Some(address.connect()?);
     let (options, stop) = (&options, &*stop);
+    let mut session = Session::new(address, Some(address.connect()?), stop);
+    let Some(lease) = settings::lease(options, &mut session)? else { return Ok(DONE) };
     let ends: Vec<Result<u64>> = thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for _ in 0..options.parallel {
-            let worker = Worker::new(options, Session::new(address, first.take(), stop), stop);
+        let (trying, tried) = bounded(0);
+        let first = Worker::new(options, session, lease, stop, Some(trying));
+        let mut threads = vec![scope.spawn(move || first.work())];
+        // A command that cannot be started costs one job an attempt, and not one of each worker.
+        let _ = tried.recv();
+        for _ in 1..options.parallel {
+            let worker = Worker::new(options, Session::new(address, None, stop), lease, stop, None);
             threads.push(scope.spawn(move || worker.work()));
         }
         let broken = || Err(Failure::File("a worker ended in a way that it should not".into()));

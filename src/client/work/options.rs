@@ -23,8 +23,8 @@ pub const OWN: Own = Own {
         option(
             "lease-ms",
             "N",
-            "how long a job is held; default the queue's. While the command runs the lease is extended \
-             every third of it",
+            "how long a job is held; default the queue's at the start. While the command runs the lease is \
+             extended every third of it",
         ),
         option(
             "retry-delay-ms",
@@ -36,11 +36,13 @@ pub const OWN: Own = Own {
         flag("exit-when-empty", "end when no job is ready"),
     ],
     notes: &[
-        "SIGTERM, SIGINT and SIGHUP: no new jobs are taken, running commands finish, exit status 0. A second \
+        "SIGTERM, SIGINT and SIGHUP: no new jobs are asked for (one that was on its way within a second is still \
+         run), running commands finish, exit status 0. A second \
          SIGTERM or SIGINT kills them and gives their jobs back, which counts as an attempt. While the daemon \
          is away, commands go on and the worker waits for it. A command whose lease was lost gets SIGTERM.",
         "A command that cannot be started at all, as its interpreter is not there or the system has no room, \
-         stops the worker: the job waits as after a failure, and no other one is taken.",
+         stops the worker: the job waits as after a failure, and no other one is asked for. With --parallel the \
+         others begin once one command was started.",
         "A job may be run more than once (a crash between the command's end and its ack), so the command \
          must bear that.",
         "Exit status: 0 stopped, or ended as asked; 1 with --once --exit-when-empty there was no job; 2 wrong \

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::gate::{Stop, wait_for};
+use super::gate::{Gate, Stop, wait_for};
 use crate::client::connection::{Address, Connection, Pauses};
 use crate::client::failure::say;
 use crate::client::reply::{Refusal, Reply};
@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an answer may be due before a long poll is given up.
 const OVERDUE: Duration = Duration::from_mins(1);
+
+/// How long a worker that stops waits for an answer that may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// How long a worker that stops still tries to settle a job with a daemon that is away.
 const LAST_TRIES: Duration = Duration::from_secs(10);
@@ -35,8 +38,6 @@ pub enum Answer {
     Refused(Refusal),
     /// The daemon is away or takes nothing for now.
     Away,
-    /// The worker is to stop.
-    Stopped,
 }
 
 impl<'a> Session<'a> {
@@ -54,25 +55,38 @@ impl<'a> Session<'a> {
         self.answer(asked)
     }
 
-    /// Sends a request that the daemon may take `wait` to answer, and gives up when no more jobs
-    /// are to be taken. Giving up closes the connection, so that the daemon leases nothing to it.
-    pub fn wait(&mut self, request: &str, wait: Duration) -> Answer {
-        let stop = self.stop;
-        let deadline = Instant::now() + wait + OVERDUE;
-        let asked = self.with_connection(|connection| {
-            connection.send(request)?;
-            loop {
-                let [answered, stopped] = wait_for([connection.as_fd(), stop.no_more.as_fd()], deadline);
-                if answered {
-                    connection.set_patience(Some(PATIENCE))?;
-                    return connection.reply();
-                }
-                if stopped || Instant::now() >= deadline {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
+    /// Asks what the daemon may take `wait` to answer, until there is an answer; `None` when no more jobs are
+    /// to be taken and none has come shortly after that.
+    pub fn wait(&mut self, request: &str, wait: Duration) -> Option<Result<Reply, Refusal>> {
+        let mut pauses = Pauses::new();
+        loop {
+            let asked = self.wait_once(request, wait);
+            if asked.is_err() && self.stop.no_more.is_open() {
+                return None;
             }
-        });
-        if asked.is_err() && stop.no_more.is_open() { Answer::Stopped } else { self.answer(asked) }
+            match self.answer(asked) {
+                Answer::Reply(reply) => return Some(Ok(reply)),
+                Answer::Refused(refusal) => return Some(Err(refusal)),
+                Answer::Away if self.stop.no_more.wait(pauses.take()) => return None,
+                Answer::Away => {}
+            }
+        }
+    }
+
+    /// A job may be on its way already when the stop comes: it would be leased to nobody. Giving up closes the
+    /// connection, and a reserve that still waits then gets none.
+    fn wait_once(&mut self, request: &str, wait: Duration) -> io::Result<Reply> {
+        let stop = self.stop;
+        self.with_connection(|connection| {
+            connection.send(request)?;
+            let answered = comes(connection, &stop.no_more, Instant::now() + wait + OVERDUE)
+                || (stop.no_more.is_open() && comes(connection, &stop.kill, Instant::now() + ON_ITS_WAY));
+            if !answered {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            connection.set_patience(Some(PATIENCE))?;
+            connection.reply()
+        })
     }
 
     /// Asks until there is an answer; `None` when the worker stops and there still is none. Also
@@ -85,7 +99,7 @@ impl<'a> Session<'a> {
             match self.ask(request) {
                 Answer::Reply(reply) => return Some((Ok(reply), again)),
                 Answer::Refused(refusal) => return Some((Err(refusal), again)),
-                Answer::Away | Answer::Stopped => again = true,
+                Answer::Away => again = true,
             }
             if self.stop.no_more.is_open() {
                 let limit = *last_try.get_or_insert_with(|| Instant::now() + LAST_TRIES);
@@ -126,5 +140,15 @@ impl<'a> Session<'a> {
             say(&format!("{}; waiting", crate::client::style::visible(&problem)));
         }
         Answer::Away
+    }
+}
+
+/// Whether an answer comes before the deadline, and before the gate is open.
+fn comes(connection: &Connection, gate: &Gate, deadline: Instant) -> bool {
+    loop {
+        let [answered, open] = wait_for([connection.as_fd(), gate.as_fd()], deadline);
+        if answered || open || Instant::now() >= deadline {
+            return answered;
+        }
     }
 }

@@ -3,25 +3,23 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use super::Options;
+use crossbeam_channel::Sender;
+
 use super::gate::Stop;
 use super::run::{Running, Woken};
 use super::session::{Answer, Session};
+use super::{Options, settings};
 use crate::client::connection::Pauses;
-use crate::client::failure::{Failure, Result, say};
+use crate::client::failure::{Failure, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::request::RequestLine;
 use crate::client::style::visible;
 use crate::json;
-use crate::limits::LEASE_MS_DEFAULT;
 use crate::paths::shell_word;
 use crate::time::Timestamp;
 
 /// How long one request waits for a job. Then the next one does.
 const LONG_POLL: Duration = Duration::from_secs(30);
-
-/// The shortest lease that is asked for where none was given.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
 /// A job that is held.
 pub struct Job {
@@ -31,17 +29,18 @@ pub struct Job {
     pub lease: String,
     /// How often it was delivered, this time too.
     pub attempt: u64,
-    /// When its lease ends, unless it is extended.
+    /// When its lease ends, unless it is extended, by the daemon's time.
     expires_at: Option<Timestamp>,
     /// Its body for the command's standard input.
     pub body: String,
 }
 
 impl Job {
-    /// How long it is still held.
-    fn held_for(&self) -> Duration {
+    /// How much is left of its lease. A reply that comes late leaves less than the whole; but the times of the
+    /// log may be ahead of the clock, after that was set back, and never mean more.
+    fn left_of(&self, lease: Duration) -> Duration {
         let left = |at: Timestamp| Duration::from_micros(at.0.saturating_sub(Timestamp::now().0));
-        self.expires_at.map_or(Duration::from_millis(LEASE_MS_DEFAULT), left)
+        self.expires_at.map_or(lease, |at| left(at).min(lease))
     }
 }
 
@@ -49,7 +48,11 @@ impl Job {
 pub struct Worker<'a> {
     options: &'a Options,
     session: Session<'a>,
+    /// How long a job is held, and again after each extension.
+    lease: Duration,
     stop: &'a Stop,
+    /// Dropped when the command was started, or never will be: the other workers wait for that.
+    trying: Option<Sender<()>>,
 }
 
 /// How a command's run ended.
@@ -64,9 +67,15 @@ enum Ran {
 }
 
 impl<'a> Worker<'a> {
-    /// A worker with this session.
-    pub fn new(options: &'a Options, session: Session<'a>, stop: &'a Stop) -> Self {
-        Worker { options, session, stop }
+    /// A worker with this session, which holds jobs for so long.
+    pub fn new(
+        options: &'a Options,
+        session: Session<'a>,
+        lease: Duration,
+        stop: &'a Stop,
+        trying: Option<Sender<()>>,
+    ) -> Self {
+        Worker { options, session, lease, stop, trying }
     }
 
     /// Works until there is nothing more to do. The number of jobs that were run.
@@ -74,46 +83,32 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// The daemon refuses to give jobs at all, or the command cannot be started; the other workers are
     /// stopped then.
-    pub fn work(mut self) -> Result<u64> {
+    pub fn work(mut self) -> Result<u64, Failure> {
         let mut jobs = 0;
-        let mut pauses = Pauses::new();
         while !self.stop.no_more.is_open() {
-            match self.reserve() {
-                Answer::Reply(reply) => {
-                    pauses = Pauses::new();
-                    let Some(job) = job_in(&reply) else {
-                        if self.options.exit_when_empty {
-                            break;
-                        }
-                        continue;
-                    };
-                    jobs += 1;
-                    self.run(&job)?;
-                    if self.options.once {
-                        break;
-                    }
+            let Some(reply) = self.reserve() else { break };
+            let reply = reply.inspect_err(|_| self.stop.no_more.open())?;
+            let Some(job) = job_in(&reply) else {
+                if self.options.exit_when_empty {
+                    break;
                 }
-                Answer::Away => {
-                    self.stop.no_more.wait(pauses.take());
-                }
-                Answer::Stopped => break,
-                Answer::Refused(refusal) => {
-                    self.stop.no_more.open();
-                    return Err(refusal.into());
-                }
+                continue;
+            };
+            jobs += 1;
+            self.run(&job)?;
+            if self.options.once {
+                break;
             }
         }
         Ok(jobs)
     }
 
-    fn reserve(&mut self) -> Answer {
+    fn reserve(&mut self) -> Option<Result<Reply, Refusal>> {
         let options = self.options;
         let wait = if options.exit_when_empty { Duration::ZERO } else { LONG_POLL };
         let mut request = RequestLine::new("queue.reserve");
         request.text("queue", &options.queue).number("wait_ms", milliseconds(wait));
-        if let Some(lease) = options.lease_ms {
-            request.number("lease_ms", lease);
-        }
+        request.number("lease_ms", milliseconds(self.lease));
         self.session.wait(&request.finish(), wait)
     }
 
@@ -121,10 +116,13 @@ impl<'a> Worker<'a> {
     ///
     /// # Errors
     /// The command cannot be started, which is no fault of the job: no worker takes another one then.
-    fn run(&mut self, job: &Job) -> Result<()> {
+    fn run(&mut self, job: &Job) -> Result<(), Failure> {
         let begun = Instant::now();
         let (ran, how) = match Running::start(self.options, job) {
-            Ok(mut running) => self.attend(&mut running, job),
+            Ok(mut running) => {
+                self.trying = None;
+                self.attend(&mut running, job)
+            }
             Err(error) => {
                 self.stop.no_more.open();
                 // There is no giving back that does not count as an attempt.
@@ -139,12 +137,13 @@ impl<'a> Worker<'a> {
         };
         let number = job.number;
         match ran {
-            Ran::Well => {
-                self.settle(job, "queue.ack", None);
-                if std::io::stderr().is_terminal() {
+            Ran::Well => match self.settle(job, "queue.ack", None) {
+                Ok(()) if std::io::stderr().is_terminal() => {
                     say(&format!("job {number} done in {:.1} s", begun.elapsed().as_secs_f64()));
                 }
-            }
+                Ok(()) => {}
+                Err(problem) => say(&format!("job {number}: {problem}")),
+            },
             Ran::Badly => self.give_back(job, &how, self.options.delay_after(job.attempt)),
             Ran::Killed => self.give_back(job, "was killed", Duration::ZERO),
             Ran::Lost => say(&format!("job {number}: the command {how}, after its lease was lost")),
@@ -152,30 +151,31 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Gives a job back, and says why and what becomes of it.
+    /// Gives a job back, and says why and what became of it.
     fn give_back(&mut self, job: &Job, how: &str, delay: Duration) {
-        let number = job.number;
-        let next = match self.setting("max_attempts") {
-            Some(most) if job.attempt >= most => {
-                let queue = shell_word(&self.options.queue);
-                format!(
-                    "that was the last, the job is dead (msglog queue revive {queue} --job {number} makes it ready \
-                     again)"
-                )
-            }
-            _ if delay.is_zero() => "again at once".to_owned(),
-            _ => format!("not again for {delay:?}"),
+        let next = match self.settle(job, "queue.nack", Some(delay)) {
+            Ok(()) => self.fate(job, delay),
+            Err(problem) => problem,
         };
-        say(&format!("job {number}, attempt {}: the command {how}; {}", job.attempt, visible(&next)));
-        self.settle(job, "queue.nack", Some(delay));
+        say(&format!("job {}, attempt {}: the command {how}; {next}", job.number, job.attempt));
     }
 
-    /// A number among the queue's settings. `None` also when there is no daemon to ask.
-    fn setting(&mut self, name: &str) -> Option<u64> {
-        let mut request = RequestLine::new("queue.get");
-        request.text("queue", &self.options.queue);
-        match self.session.ask(&request.finish()) {
-            Answer::Reply(reply) => json::as_u64(json::object(reply.field("queue")?)?.get(name)?),
+    /// What becomes of a job that was given back.
+    fn fate(&mut self, job: &Job, delay: Duration) -> String {
+        if self.max_attempts().is_some_and(|most| job.attempt >= most) {
+            let queue = visible(&shell_word(&self.options.queue));
+            return format!(
+                "that was the last, the job is dead (msglog queue revive {queue} --job {} makes it ready again)",
+                job.number
+            );
+        }
+        if delay.is_zero() { "again at once".into() } else { format!("not again for {delay:?}") }
+    }
+
+    /// How often a job is delivered at most. `None` also when there is no daemon to ask.
+    fn max_attempts(&mut self) -> Option<u64> {
+        match self.session.ask(&settings::request(&self.options.queue)) {
+            Answer::Reply(reply) => settings::number(&reply, "max_attempts"),
             _ => None,
         }
     }
@@ -183,10 +183,8 @@ impl<'a> Worker<'a> {
     /// Waits for the command's end, and keeps the job until then.
     fn attend(&mut self, running: &mut Running, job: &Job) -> (Ran, String) {
         let (mut killed, mut lost) = (false, false);
-        let left = job.held_for();
-        // A reply that comes late leaves little of a lease that was longer.
-        let lease = self.options.lease_ms.map_or(left.max(SHORTEST_LEASE), Duration::from_millis);
-        let mut extend_at = Instant::now() + left / 3;
+        let lease = self.lease;
+        let mut extend_at = Instant::now() + job.left_of(lease) / 3;
         let mut pauses = Pauses::new();
         loop {
             let watched = (!killed).then_some(&self.stop.kill);
@@ -205,12 +203,12 @@ impl<'a> Worker<'a> {
                     killed = true;
                 }
                 Ok(Woken::Deadline) if lost => extend_at = Instant::now() + lease,
-                Ok(Woken::Deadline) => match self.extend(job, lease) {
+                Ok(Woken::Deadline) => match self.extend(job) {
                     Answer::Reply(_) => {
                         pauses = Pauses::new();
                         extend_at = Instant::now() + lease / 3;
                     }
-                    Answer::Away | Answer::Stopped => {
+                    Answer::Away => {
                         extend_at = Instant::now() + pauses.take().min(lease / 3);
                     }
                     Answer::Refused(refusal) => {
@@ -228,28 +226,25 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn extend(&mut self, job: &Job, lease: Duration) -> Answer {
+    fn extend(&mut self, job: &Job) -> Answer {
         let mut request = request("queue.extend", job);
-        self.session.ask(&request.number("lease_ms", milliseconds(lease)).finish())
+        self.session.ask(&request.number("lease_ms", milliseconds(self.lease)).finish())
     }
 
-    /// Tells the daemon how it went, over its restarts too.
-    fn settle(&mut self, job: &Job, command: &str, delay: Option<Duration>) {
-        let number = job.number;
+    /// Tells the daemon how it went, over its restarts too. Or why that was in vain.
+    fn settle(&mut self, job: &Job, command: &str, delay: Option<Duration>) -> Result<(), String> {
         let mut request = request(command, job);
         if let Some(delay) = delay {
             request.number("delay_ms", milliseconds(delay));
         }
         match self.session.insist(&request.finish()) {
-            Some((Ok(_), _)) => {}
+            Some((Ok(_), _)) => Ok(()),
             // The job is gone because an earlier try was received, and only its reply was lost.
-            Some((Err(Refusal { code, .. }), true)) if code == "not_found" => {}
+            Some((Err(Refusal { code, .. }), true)) if code == "not_found" => Ok(()),
             Some((Err(refusal), _)) => {
-                say(&format!("job {number}: {command} was refused: {}", visible(&refusal.to_string())));
+                Err(format!("{command} was refused: {}", visible(&refusal.to_string())))
             }
-            None => say(&format!(
-                "job {number}: no daemon to send {command} to; the job comes back when its lease ends"
-            )),
+            None => Err(format!("no daemon to send {command} to; the job comes back when its lease ends")),
         }
     }
 }

@@ -5,10 +5,11 @@ mod common;
 
 use std::collections::HashMap;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use client_support::terminal::Terminal;
 use client_support::{msglog, printed, run, scripted};
-use common::{Client, Daemon, TempDir, Value, finish, json, string};
+use common::{Client, Daemon, Finished, TempDir, Value, finish, json, string};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -211,11 +212,23 @@ fn a_queue_that_holds_more_than_its_bound_is_made_anew_whole() {
     assert_eq!((&queue["ready"], &queue["max_jobs"]), (&json!(3), &json!(1)), "{queue}");
 }
 
+/// Exports everything from a daemon that is played.
+fn export_all(answer: impl FnMut(&Value) -> Option<Value> + Send + 'static) -> Finished {
+    let folder = TempDir::new();
+    scripted(&folder.join("s"), answer);
+    finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]))
+}
+
+/// The bodies of the jobs in an export.
+fn jobs(finished: &Finished) -> Vec<Value> {
+    let put = lines(&finished.stdout).into_iter().filter(|line| line["cmd"] == "queue.put");
+    put.map(|line| line["body"].clone()).collect()
+}
+
 #[test]
 fn jobs_that_change_their_state_meanwhile_are_exported_once() {
-    let folder = TempDir::new();
     let mut looks: HashMap<String, usize> = HashMap::new();
-    scripted(&folder.join("s"), move |request| {
+    let finished = export_all(move |request| {
         let state = request["state"].as_str().unwrap_or_default();
         let look = looks.entry(format!("{state}{}", request["after"])).or_default();
         *look += 1;
@@ -232,8 +245,9 @@ fn jobs_that_change_their_state_meanwhile_are_exported_once() {
         let jobs: Vec<Value> = jobs.into_iter().map(|job| json!({"job": job, "body": job})).collect();
         let mut reply = match request["cmd"].as_str()? {
             "stats" => json!({"ok": true, "stored": {"seq": 10}}),
-            "help" => json!({"ok": true, "commands": [{"cmd": "queue.peek", "args": [{"name": "after"}]}]}),
+            "ping" => json!({"ok": true, "seq": 10}),
             "queue.list" => json!({"ok": true, "queues": [{"queue": "q", "max_jobs": null}]}),
+            "queue.get" => json!({"ok": true, "queue": {"ready": 1, "delayed": 1, "leased": 1, "dead": 7}}),
             "queue.peek" => json!({"ok": true, "jobs": jobs}),
             _ => json!({"ok": true}),
         };
@@ -242,41 +256,97 @@ fn jobs_that_change_their_state_meanwhile_are_exported_once() {
         }
         Some(reply)
     });
-    let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]));
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
-    let put = lines(&finished.stdout).into_iter().filter(|line| line["cmd"] == "queue.put");
-    assert_eq!(put.map(|line| line["body"].clone()).collect::<Vec<_>>(), [2, 3, 1]);
+    assert_eq!(jobs(&finished), [2, 3, 1]);
 }
 
 #[test]
-fn a_daemon_that_shows_the_front_of_a_queue_alone_is_told_of_and_jobs_that_come_meanwhile_are_not() {
-    for (before, after, cut) in [(2, 2, true), (1, 2, false), (2, 1, false)] {
-        let folder = TempDir::new();
-        let mut counted = 0;
-        scripted(&folder.join("s"), move |request| {
+fn a_job_that_is_elsewhere_whenever_it_is_looked_for_is_looked_for_again_up_to_a_bound() {
+    // Job 99 came after the export began, and does not stand for the one that is missing.
+    for (found_at, told) in [(3, false), (usize::MAX, true)] {
+        let mut looks = 0;
+        let finished = export_all(move |request| {
             Some(match (request["cmd"].as_str()?, request["state"].as_str()) {
                 ("stats", _) => json!({"ok": true, "stored": {"seq": 10}}),
+                ("ping", _) => json!({"ok": true, "seq": 10}),
                 ("queue.list", _) => json!({"ok": true, "queues": [{"queue": "q", "max_jobs": null}]}),
-                ("queue.get", _) => {
-                    counted += 1;
-                    // The leased ones are counted first, and there are none.
-                    let ready = [0, before, after][counted.min(3) - 1];
-                    json!({"ok": true, "queue": {"ready": ready}})
+                ("queue.get", _) => json!({"ok": true, "queue": {"ready": 0, "delayed": 0, "leased": 1}}),
+                ("queue.peek", Some("ready")) => {
+                    looks += 1;
+                    let job = if looks == found_at { 1 } else { 99 };
+                    json!({"ok": true, "jobs": [{"job": job, "body": job}]})
                 }
-                ("queue.peek", Some("ready")) => json!({"ok": true, "jobs": [{"job": 1, "body": 1}]}),
                 _ => json!({"ok": true}),
             })
         });
-        let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]));
-        assert_eq!(finished.code, Some(if cut { 3 } else { 0 }), "{finished:?}");
-        assert_eq!(finished.stderr.contains("only the first 1 are exported"), cut, "{finished:?}");
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(jobs(&finished), if told { vec![] } else { vec![json!(1)] });
+        assert_eq!(finished.stderr.contains("some may not have been found"), told, "{finished:?}");
     }
 }
 
 #[test]
+fn a_job_that_workers_take_and_give_back_all_the_time_is_in_every_export() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": null}));
+    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": "x"}));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let job = client.reserve_one();
+                client.settle("nack", &job);
+            }
+        });
+        let exports: Vec<Finished> = (0..20).map(|_| run(&daemon, &["export", "all"])).collect();
+        stop.store(true, Ordering::Relaxed);
+        for finished in exports {
+            assert_eq!((jobs(&finished), finished.code), (vec![json!("x")], Some(0)), "{finished:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_deleted_while_it_is_exported_has_nothing_in_it() {
+    let finished = export_all(|request| {
+        let gone = request["app"] == "gone" || request["queue"] == "gone";
+        Some(match request["cmd"].as_str()? {
+            _ if gone => json!({"ok": false, "error": "not_found", "message": "it is gone"}),
+            "stats" => json!({"ok": true, "stored": {"seq": 10}}),
+            "app.list" => {
+                json!({"ok": true, "apps": [{"token": "gone", "name": "a"}, {"token": "T", "name": "b"}]})
+            }
+            "chat.list" => json!({"ok": true, "chats": [{"number": 1}]}),
+            "queue.list" => json!({"ok": true, "queues": [{"queue": "gone"}, {"queue": "q"}]}),
+            "queue.peek" if request["state"] == "ready" => {
+                json!({"ok": true, "jobs": [{"job": 1, "body": 1}]})
+            }
+            _ => json!({"ok": true}),
+        })
+    });
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    let made = lines(&finished.stdout);
+    assert_eq!(made.iter().filter(|line| line["cmd"] == "chat.create").count(), 1, "{finished:?}");
+    assert_eq!(jobs(&finished), [1]);
+}
+
+#[test]
+fn an_export_that_ends_in_the_middle_is_not_told_to_be_nothing() {
+    let finished = export_all(|request| {
+        Some(match (request["cmd"].as_str()?, request.get("after")) {
+            ("app.list", None) => json!({"ok": true, "apps": [{"token": "T", "name": "a"}], "next": "T"}),
+            ("app.list", _) => json!({"ok": false, "error": "not_found", "message": "no such application"}),
+            _ => json!({"ok": true}),
+        })
+    });
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    assert!(finished.stderr.contains("not_found") && finished.stdout.contains("app.create"), "{finished:?}");
+}
+
+#[test]
 fn numbers_that_the_daemon_does_not_tell_are_told_of_once() {
-    let folder = TempDir::new();
-    scripted(&folder.join("s"), |request| {
+    let finished = export_all(|request| {
         Some(match request["cmd"].as_str()? {
             "app.list" => json!({"ok": true, "apps": [{"token": "T", "name": "a"}]}),
             "chat.list" => json!({"ok": true, "chats": [{"number": 1}, {"number": 3}]}),
@@ -286,7 +356,6 @@ fn numbers_that_the_daemon_does_not_tell_are_told_of_once() {
             _ => json!({"ok": true}),
         })
     });
-    let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["export", "all"]));
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(finished.stderr.matches("forbidden: only reads").count(), 1, "{finished:?}");
     // The app, both chats and the one that was between them.

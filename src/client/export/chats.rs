@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Export;
-use super::pages::{each, pages};
+use super::pages::Pages;
 use super::record::Record;
 use crate::client::failure::{Failure, Result, say};
 use crate::client::reply::Reply;
@@ -23,46 +23,51 @@ pub struct Numbers(BTreeMap<(String, u64), Range<u64>>);
 
 /// All applications with their chats, empty. The `id` tells `import` which token is meant.
 pub fn all(export: &mut Export<'_>, numbers: &mut Numbers) -> Result<()> {
-    each(export, &RequestLine::new("app.list"), "apps", &mut |export, app| {
-        let app = Record::of(app);
-        let token = app.get("token");
-        let mut create = RequestLine::new("app.create");
-        export.request(create.raw("name", app.get("name")).raw("id", &format!("{{\"app\":{token}}}")))?;
-        let mut next = 1;
-        let mut list = RequestLine::new("chat.list");
-        pages(export, list.raw("app", token), "chats", &mut |export, chats| {
-            chats.chunks(CHATS_AHEAD).try_for_each(|some| {
-                for chat in some.iter().map(|chat| Record::of(chat)) {
-                    let number = chat.number("number").unwrap_or(next);
-                    missing_chats(export, token, next..number)?;
-                    next = number + 1;
-                    let mut create = RequestLine::new("chat.create");
-                    create.raw("app", token);
-                    if let Some(name) = chat.find("name") {
-                        create.raw("name", name);
-                    }
-                    export.request(&create)?;
+    let mut apps = Pages::of(&RequestLine::new("app.list"), "apps");
+    while let Some(page) = apps.next(&mut export.connection)? {
+        for app in page.items() {
+            let app = Record::of(app);
+            let token = app.get("token");
+            let mut create = RequestLine::new("app.create");
+            create.raw("name", app.get("name")).raw("id", &format!("{{\"app\":{token}}}"));
+            export.request(&create)?;
+            chats(export, numbers, token)?;
+        }
+    }
+    Ok(())
+}
+
+/// All chats of an application.
+fn chats(export: &mut Export<'_>, numbers: &mut Numbers, token: &str) -> Result<()> {
+    let mut next = 1;
+    let mut pages = Pages::of(RequestLine::new("chat.list").raw("app", token), "chats").passing();
+    while let Some(page) = pages.next(&mut export.connection)? {
+        for some in page.items().chunks(CHATS_AHEAD) {
+            let mut chats = Vec::new();
+            for chat in some.iter().map(|chat| Record::of(chat)) {
+                let number = chat.number("number").unwrap_or(next);
+                missing_chats(export, token, next..number)?;
+                next = number + 1;
+                let mut create = RequestLine::new("chat.create");
+                create.raw("app", token);
+                if let Some(name) = chat.find("name") {
+                    create.raw("name", name);
                 }
-                let chats: Vec<u64> =
-                    some.iter().filter_map(|chat| Record::of(chat).number("number")).collect();
-                let posts = chats.iter().map(|chat| {
-                    let mut post = RequestLine::new("message.post");
-                    post.raw("app", token)
-                        .number("chat", *chat)
-                        .text("body", "")
-                        .raw("dry_run", "true")
-                        .finish()
-                });
-                for (chat, end) in chats.iter().zip(next_numbers(export, posts.collect())?) {
-                    numbers.0.insert((token.to_owned(), *chat), 1..end);
-                }
-                Ok(())
-            })
-        })?;
-        let create = RequestLine::new("chat.create").raw("app", token).raw("dry_run", "true").finish();
-        let end = next_numbers(export, vec![create])?.into_iter().next().unwrap_or(0);
-        missing_chats(export, token, next..end)
-    })
+                export.request(&create)?;
+                chats.push(number);
+            }
+            let posts = chats.iter().map(|chat| {
+                let mut post = RequestLine::new("message.post");
+                post.raw("app", token).number("chat", *chat).text("body", "").raw("dry_run", "true").finish()
+            });
+            for (chat, end) in chats.iter().zip(next_numbers(export, posts.collect())?) {
+                numbers.0.insert((token.to_owned(), *chat), 1..end);
+            }
+        }
+    }
+    let create = RequestLine::new("chat.create").raw("app", token).raw("dry_run", "true").finish();
+    let end = next_numbers(export, vec![create])?.into_iter().next().unwrap_or(0);
+    missing_chats(export, token, next..end)
 }
 
 /// The numbers that these dry runs would get; 0 where that is not to be known.

@@ -18,7 +18,7 @@ use std::io;
 pub use options::{OWN, Options, filters};
 
 use super::connection::{Address, Connection};
-use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result};
+use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::output::Output;
 use super::reply::Reply;
 use super::request::RequestLine;
@@ -26,7 +26,7 @@ use crate::json;
 use crate::progress::Progress;
 use crate::protocol::table::Argument;
 use chats::Numbers;
-use pages::{each, pages};
+use pages::Pages;
 use record::Record;
 
 /// Keys whose values are asked for at once. A value may have a megabyte.
@@ -59,21 +59,26 @@ pub fn export(address: &Address, output: &mut Output, options: &Options) -> Resu
     };
     let last = stored("seq").unwrap_or(u64::MAX - 1);
     let progress = if output.is_terminal() { Progress::hidden() } else { Progress::new(total) };
-    let mut export =
-        Export { connection, output, progress, lines: 0, last, cut: false, without_numbers: false };
+    let mut export = Export { connection, output, progress, lines: 0, last, without_numbers: false };
     let done = match options.what {
         What::Messages => export.messages(&options.filters),
         What::Keys => export.keys(&options.filters, Export::line),
         What::All => export.all(),
     };
     export.progress.finish();
-    let (lines, cut) = (export.lines, export.cut);
-    done.and_then(|()| output.flush())?;
-    Ok(match (lines, cut) {
-        (_, true) => REFUSED,
-        (0, _) => NOTHING_FOUND,
-        _ => DONE,
-    })
+    let lines = export.lines;
+    match done {
+        // Whatever is not found, a part has been printed, which is not nothing.
+        Err(failure @ Failure::Refused(_)) if lines > 0 => {
+            output.flush()?;
+            failure.message().iter().for_each(|message| say(message));
+            Ok(REFUSED)
+        }
+        done => {
+            done.and_then(|()| output.flush())?;
+            Ok(if lines == 0 { NOTHING_FOUND } else { DONE })
+        }
+    }
 }
 
 /// An export under way.
@@ -85,8 +90,6 @@ struct Export<'a> {
     lines: u64,
     /// The last event when it began.
     last: u64,
-    /// Whether anything had to be left out.
-    cut: bool,
     /// Whether it was said that the next numbers are not to be known.
     without_numbers: bool,
 }
@@ -115,7 +118,11 @@ impl<'a> Export<'a> {
             search.raw(argument.name, value);
         });
         search.text("order", "oldest").number("before", self.last + 1);
-        each(self, &search, "messages", &mut take)
+        let mut pages = Pages::of(&search, "messages");
+        while let Some(page) = pages.next(&mut self.connection)? {
+            page.items().into_iter().try_for_each(|message| take(self, message))?;
+        }
+        Ok(())
     }
 
     fn messages(&mut self, filters: &[(&'static Argument, String)]) -> Result<()> {
@@ -132,20 +139,23 @@ impl<'a> Export<'a> {
         filters.iter().for_each(|(argument, value)| {
             list.raw(argument.name, value);
         });
-        pages(self, &list, "keys", &mut |export: &mut Export<'a>, keys| {
-            keys.chunks(VALUES_AHEAD).try_for_each(|keys| {
+        let mut pages = Pages::of(&list, "keys");
+        while let Some(page) = pages.next(&mut self.connection)? {
+            for keys in page.items().chunks(VALUES_AHEAD) {
                 let get =
                     |key: &&str| RequestLine::new("kv.get").raw("key", Record::of(key).get("key")).finish();
                 let values = keys.iter().map(get).collect::<Vec<_>>();
-                let values = export.replies(&values).map_err(|error| Failure::lost(&error))?;
-                values.into_iter().try_for_each(|value| match value.refusal() {
-                    // It was deleted meanwhile.
-                    Some(refusal) if refusal.code == "not_found" => Ok(()),
-                    Some(refusal) => Err(refusal.into()),
-                    None => take(export, &without_ok(value.line())),
-                })
-            })
-        })
+                for value in self.replies(&values).map_err(|error| Failure::lost(&error))? {
+                    match value.refusal() {
+                        // It was deleted meanwhile.
+                        Some(refusal) if refusal.code == "not_found" => {}
+                        Some(refusal) => return Err(refusal.into()),
+                        None => take(self, &without_ok(value.line()))?,
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The replies to these requests, which are sent at once: few enough that neither side has to wait.
@@ -168,14 +178,17 @@ impl<'a> Export<'a> {
                 .request(RequestLine::new("kv.set").raw("key", key.get("key")).raw("value", key.get("value")))
         })?;
         let mut jobs = HashSet::new();
-        let list = RequestLine::new("formula.list");
-        each(self, &list, "formulas", &mut |export: &mut Export<'a>, formula| {
-            let formula = Record::of(formula);
-            // Its job was put in the same step, right behind it.
-            jobs.extend(formula.number("seq").map(|seq| seq + 1));
-            let mut submit = RequestLine::new("formula.submit");
-            export.request(submit.raw("name", formula.get("name")).raw("materials", formula.get("materials")))
-        })?;
+        let mut formulas = Pages::of(&RequestLine::new("formula.list"), "formulas");
+        while let Some(page) = formulas.next(&mut self.connection)? {
+            for formula in page.items() {
+                let formula = Record::of(formula);
+                // Its job was put in the same step, right behind it.
+                jobs.extend(formula.number("seq").map(|seq| seq + 1));
+                let mut submit = RequestLine::new("formula.submit");
+                submit.raw("name", formula.get("name")).raw("materials", formula.get("materials"));
+                self.request(&submit)?;
+            }
+        }
         queues::all(self, &jobs)
     }
 }

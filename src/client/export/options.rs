@@ -38,8 +38,9 @@ pub const OWN: Own = Own {
          first submitted; leased jobs are ready again; delayed jobs wait from the import on for as long as they \
          had to at the export; dead jobs and idempotency keys are left out. To keep everything as it is, take \
          a backup: `msglog log backup DIR`.",
-        "Exit status: 1 there is nothing; 3 the daemon refused, or is an earlier one that shows no more than the \
-         first jobs of a queue, which is said.",
+        "A chat that messages were deleted from gets a line for each of their numbers, which posts a message and \
+         deletes it again; so does an app for each chat that was deleted.",
+        "Exit status: 1 there is nothing; 3 the daemon refused, and what was printed until then is a part.",
     ],
     examples: &[
         "msglog export messages --recipient bob > bob.jsonl",

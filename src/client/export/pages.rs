@@ -1,59 +1,74 @@
 //! Lists of the daemon, page after page.
 
-use super::Export;
-use crate::client::failure::Result;
+use crate::client::connection::Connection;
+use crate::client::failure::{Failure, Result};
+use crate::client::reply::Reply;
 use crate::client::request::RequestLine;
 use crate::json;
 
-/// Items on a page.
+/// Items on a page, unless it is said otherwise.
 const PAGE: u64 = 1000;
 
-/// Gives each item of a list, on all its pages. The request is one that goes on behind `after`.
-///
-/// # Errors
-/// The daemon refuses or goes away, or what an item is given to.
-pub fn each<'a>(
-    export: &mut Export<'a>,
-    request: &RequestLine,
-    list: &str,
-    take: &mut dyn FnMut(&mut Export<'a>, &str) -> Result<()>,
-) -> Result<()> {
-    pages(export, request, list, &mut |export, items| items.iter().try_for_each(|item| take(export, item)))
-}
-
-/// Gives all items of each page.
-///
-/// # Errors
-/// As for [`each`].
-pub fn pages<'a>(
-    export: &mut Export<'a>,
-    request: &RequestLine,
-    list: &str,
-    take: &mut dyn FnMut(&mut Export<'a>, &[&str]) -> Result<()>,
-) -> Result<()> {
-    pages_of(export, PAGE, request, list, take)
-}
-
-/// The same with so many items on a page.
-///
-/// # Errors
-/// As for [`each`].
-pub fn pages_of<'a>(
-    export: &mut Export<'a>,
+/// The pages of a list.
+pub struct Pages {
+    /// The request, but for its end.
+    open: String,
+    list: &'static str,
     limit: u64,
-    request: &RequestLine,
-    list: &str,
-    take: &mut dyn FnMut(&mut Export<'a>, &[&str]) -> Result<()>,
-) -> Result<()> {
-    let request = request.finish();
-    let open = request.strip_suffix('}').unwrap_or(&request);
-    let mut after = String::new();
-    loop {
-        let page = export.connection.accepted(&format!("{open},\"limit\":{limit}{after}}}"))?;
-        take(export, &page.field(list).and_then(json::array).unwrap_or_default())?;
-        match page.field("next") {
-            Some(next) => after = format!(",\"after\":{next}"),
-            None => return Ok(()),
+    passing: bool,
+    /// What the request ends with to go on behind the page before.
+    after: String,
+    done: bool,
+}
+
+/// One page.
+pub struct Page {
+    reply: Reply,
+    list: &'static str,
+}
+
+impl Pages {
+    /// The pages of what a request lists under this key. It is one that goes on behind `after`.
+    pub fn of(request: &RequestLine, list: &'static str) -> Self {
+        let mut open = request.finish();
+        open.pop();
+        Pages { open, list, limit: PAGE, passing: false, after: String::new(), done: false }
+    }
+
+    /// So many items on a page.
+    pub fn limit(self, limit: u64) -> Self {
+        Pages { limit, ..self }
+    }
+
+    /// What the list belongs to may be deleted before its end is reached: then it has no more items.
+    pub fn passing(self) -> Self {
+        Pages { passing: true, ..self }
+    }
+
+    /// The next page; `None` behind the last one.
+    ///
+    /// # Errors
+    /// The daemon refuses or goes away.
+    pub fn next(&mut self, connection: &mut Connection) -> Result<Option<Page>> {
+        if self.done {
+            return Ok(None);
         }
+        let request = format!("{},\"limit\":{}{}}}", self.open, self.limit, self.after);
+        let reply = match connection.accepted(&request) {
+            Err(Failure::Refused(refusal)) if self.passing && refusal.code == "not_found" => return Ok(None),
+            reply => reply?,
+        };
+        match reply.field("next") {
+            Some(next) => self.after = format!(",\"after\":{next}"),
+            None => self.done = true,
+        }
+        Ok(Some(Page { reply, list: self.list }))
+    }
+}
+
+impl Page {
+    /// What is on it.
+    pub fn items(&self) -> Vec<&str> {
+        self.reply.field(self.list).and_then(json::array).unwrap_or_default()
     }
 }

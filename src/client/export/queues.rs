@@ -1,13 +1,13 @@
 //! Queues with their settings and their jobs, made anew.
 //!
 //! A job may change its state while the states are looked at one after the other, and so be in none of them
-//! or in several. They are looked at again until there is no new job, and a job counts once. Jobs that came
-//! after the export began do not count, so that this comes to an end.
+//! or in several. They are looked at again until as many jobs are found in a round as there were before it. A
+//! job is made anew once, and not at all if it came after the export began.
 
 use std::collections::HashSet;
 
 use super::Export;
-use super::pages::{each, pages_of};
+use super::pages::Pages;
 use super::record::Record;
 use crate::client::failure::{Failure, Result, say};
 use crate::client::request::RequestLine;
@@ -22,79 +22,83 @@ const FORMULAS: &str = "\"formulas\"";
 /// The jobs that are made anew: all but the dead ones.
 const STATES: [&str; 3] = ["leased", "ready", "delayed"];
 
+/// Rounds over the states of a queue whose jobs never keep still.
+const ROUNDS: usize = 20;
+
 /// All queues. Their bounds come last: a queue may hold more than its own, and takes no job then. The jobs
 /// with these numbers are brought along by formulas.
 pub fn all(export: &mut Export<'_>, of_formulas: &HashSet<u64>) -> Result<()> {
     let mut bounds = Vec::new();
-    let on_pages = is_on_pages(export)?;
-    each(export, &RequestLine::new("queue.list"), "queues", &mut |export, queue| {
-        let queue = Record::of(queue);
-        let name = queue.get("queue");
-        let mut configure = RequestLine::new("queue.configure");
-        for setting in ["queue", "lease_ms", "max_attempts"] {
-            configure.raw(setting, queue.get(setting));
+    let mut queues = Pages::of(&RequestLine::new("queue.list"), "queues");
+    while let Some(page) = queues.next(&mut export.connection)? {
+        for queue in page.items() {
+            let queue = Record::of(queue);
+            let name = queue.get("queue");
+            let mut configure = RequestLine::new("queue.configure");
+            for setting in ["queue", "lease_ms", "max_attempts"] {
+                configure.raw(setting, queue.get(setting));
+            }
+            export.request(&configure)?;
+            if queue.get("max_jobs") != "null" {
+                let mut bound = RequestLine::new("queue.configure");
+                bound.raw("queue", name).raw("max_jobs", queue.get("max_jobs"));
+                bounds.push(bound);
+            }
+            let mut seen = if name == FORMULAS { of_formulas.clone() } else { HashSet::new() };
+            jobs(export, name, &mut seen)?;
         }
-        export.request(&configure)?;
-        if queue.get("max_jobs") != "null" {
-            let mut bound = RequestLine::new("queue.configure");
-            bound.raw("queue", name).raw("max_jobs", queue.get("max_jobs"));
-            bounds.push(bound);
-        }
-        let of_formulas = of_formulas.iter().filter(|_| name == FORMULAS);
-        jobs(export, name, &mut of_formulas.copied().collect(), on_pages)
-    })?;
+    }
     bounds.iter().try_for_each(|bound| export.request(bound))
 }
 
-/// Whether the daemon shows all jobs of a queue, page after page. Earlier ones show the first page alone.
-fn is_on_pages(export: &mut Export<'_>) -> Result<bool> {
-    let help = RequestLine::new("help").text("on", "queue.peek").finish();
-    let help = export.connection.ask(&help).map_err(|error| Failure::lost(&error))?;
-    Ok(help.line().contains("\"name\":\"after\""))
-}
-
 /// The jobs of a queue, but for those that were seen.
-fn jobs(export: &mut Export<'_>, queue: &str, seen: &mut HashSet<u64>, on_pages: bool) -> Result<()> {
-    let mut looks = 0;
-    loop {
-        let before = seen.len();
+fn jobs(export: &mut Export<'_>, queue: &str, seen: &mut HashSet<u64>) -> Result<()> {
+    for _ in 0..ROUNDS {
+        let last = export.connection.accepted(&RequestLine::new("ping").finish())?.number("seq").unwrap_or(0);
+        let there = count(export, queue)?;
+        let mut found = HashSet::new();
         for state in STATES {
-            let is_first_page_alone = !on_pages && looks == 0;
-            let there = if is_first_page_alone { count(export, queue, state)? } else { 0 };
-            let found = jobs_in(export, queue, state, seen)?;
-            // Those that have left the state meanwhile are found in another one.
-            if there > found && count(export, queue, state)? > found {
-                export.cut = true;
-                let queue = visible(queue);
-                export.progress.suspend(|| {
-                    say(&format!("of the {state} jobs of {queue} only the first {found} are exported"));
-                });
-            }
+            jobs_in(export, queue, state, seen, &mut found)?;
         }
-        if seen.len() == before {
+        // Jobs that came behind the count do not stand for those that were counted.
+        if found.into_iter().filter(|job| *job <= last).count() as u64 >= there {
             return Ok(());
         }
-        looks += 1;
     }
+    let queue = visible(queue);
+    export.progress.suspend(|| {
+        say(&format!("the jobs of {queue} change so often that some may not have been found"));
+    });
+    Ok(())
 }
 
-/// How many jobs of a queue are in a state.
-fn count(export: &mut Export<'_>, queue: &str, state: &str) -> Result<u64> {
+/// How many jobs a queue has, the dead ones not counted; none where it was dropped meanwhile.
+fn count(export: &mut Export<'_>, queue: &str) -> Result<u64> {
     let get = RequestLine::new("queue.get").raw("queue", queue).finish();
-    let reply = export.connection.ask(&get).map_err(|error| Failure::lost(&error))?;
-    // A queue that was dropped meanwhile has none.
-    Ok(reply.field("queue").and_then(|queue| Record::of(queue).number(state)).unwrap_or(0))
+    let reply = match export.connection.accepted(&get) {
+        Err(Failure::Refused(refusal)) if refusal.code == "not_found" => return Ok(0),
+        reply => reply?,
+    };
+    let queue = reply.field("queue").map(Record::of);
+    Ok(queue.iter().flat_map(|queue| STATES.iter().filter_map(|state| queue.number(state))).sum())
 }
 
-/// The jobs of a queue in a state, but for those that were seen. How many there are.
-fn jobs_in(export: &mut Export<'_>, queue: &str, state: &str, seen: &mut HashSet<u64>) -> Result<u64> {
+/// The jobs of a queue in a state, but for those that were seen. Tells the numbers of all.
+fn jobs_in(
+    export: &mut Export<'_>,
+    queue: &str,
+    state: &str,
+    seen: &mut HashSet<u64>,
+    found: &mut HashSet<u64>,
+) -> Result<()> {
     let mut peek = RequestLine::new("queue.peek");
     peek.raw("queue", queue).text("state", state);
-    let mut found = 0;
-    pages_of(export, PAGE_ITEMS, &peek, "jobs", &mut |export, jobs| {
-        found += jobs.len() as u64;
-        for job in jobs.iter().map(|job| Record::of(job)) {
+    let mut pages = Pages::of(&peek, "jobs").limit(PAGE_ITEMS).passing();
+    while let Some(page) = pages.next(&mut export.connection)? {
+        for job in page.items() {
+            let job = Record::of(job);
             let number = job.number("job").unwrap_or(u64::MAX);
+            found.insert(number);
             if number > export.last || !seen.insert(number) {
                 continue;
             }
@@ -110,7 +114,6 @@ fn jobs_in(export: &mut Export<'_>, queue: &str, state: &str, seen: &mut HashSet
             }
             export.request(&put)?;
         }
-        Ok(())
-    })?;
-    Ok(found)
+    }
+    Ok(())
 }

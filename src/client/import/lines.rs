@@ -93,7 +93,7 @@ impl Converter {
         if command.is_some_and(|command| command.kind == Kind::Follow || command.name == "quit") {
             return Converted::Bad(format!("bad_request: {name} cannot be imported"));
         }
-        let text = self.with_new_tokens(&String::from_utf8_lossy(line), object);
+        let text = self.with_new_tokens(String::from_utf8_lossy(line).into_owned());
         let key = self.key(number).filter(|_| command.is_some_and(|command| takes_key(command, object)));
         let request = match (key, text.strip_suffix('}')) {
             (Some(key), Some(open)) => format!("{open},\"idempotency_key\":{}}}", string(&key)),
@@ -107,23 +107,25 @@ impl Converter {
 
     /// A request with new tokens for old ones: in its field `app`, or in those of a batch's commands. All
     /// else stays byte for byte; what clients store may well look like such a field.
-    fn with_new_tokens(&self, line: &str, object: &Object<'_>) -> String {
+    fn with_new_tokens(&self, request: String) -> String {
         if self.renamed.is_empty() {
-            return line.to_owned();
+            return request;
         }
-        let mut changed = String::with_capacity(line.len());
+        let Some(object) = json::object(&request) else { return request };
+        let mut changed = String::with_capacity(request.len());
         let mut copied = 0;
-        for old in members(object).iter().chain([object]).filter_map(address) {
+        let members = name_of(&object).map_or(Vec::new(), |name| members(&name, &object));
+        for old in members.iter().chain([&object]).filter_map(address) {
             let Some(new) = json::as_string(old).and_then(|old| self.renamed.get(old.as_ref())) else {
                 continue;
             };
             // A value is given as the piece of the line that it is, so its place is known.
-            let start = old.as_ptr().addr() - line.as_ptr().addr();
-            changed += &line[copied..start];
+            let start = old.as_ptr().addr() - request.as_ptr().addr();
+            changed += &request[copied..start];
             changed += &string(new);
             copied = start + old.len();
         }
-        changed + &line[copied..]
+        changed + &request[copied..]
     }
 
     /// A line that holds the arguments of the command.
@@ -152,7 +154,7 @@ impl Converter {
         {
             request.text("idempotency_key", &key);
         }
-        request.finish()
+        self.with_new_tokens(request.finish())
     }
 
     fn drop(&mut self, key: &str) {
@@ -178,13 +180,13 @@ fn app_of(command: Option<&Command>, object: &Object<'_>) -> Option<String> {
 /// where there is one.
 fn takes_key(command: &Command, object: &Object<'_>) -> bool {
     let leases = |object: &Object<'_>| name_of(object).is_some_and(|name| name == "queue.reserve");
-    let leases = command.name == "queue.reserve" || members(object).iter().any(leases);
+    let leases = command.name == "queue.reserve" || members(command.name, object).iter().any(leases);
     command.kind == Kind::Write && !leases && object.get("idempotency_key").is_none()
 }
 
-/// The commands in a batch; none in any other request.
-fn members<'a>(object: &Object<'a>) -> Vec<Object<'a>> {
-    let list = object.get("commands").filter(|_| name_of(object).is_some_and(|name| name == "batch"));
+/// The commands in a batch; none in any other request. A line may leave out what the command is.
+fn members<'a>(command: &str, object: &Object<'a>) -> Vec<Object<'a>> {
+    let list = object.get("commands").filter(|_| command == "batch");
     list.and_then(json::array).unwrap_or_default().into_iter().filter_map(json::object).collect()
 }
 
@@ -265,6 +267,11 @@ mod tests {
         ] {
             assert_eq!(request(&mut lines, keyless), keyless);
         }
+        let mut batches = converter("batch", &[], Some("inbox"));
+        let reserving = r#"{"commands":[{"cmd":"queue.reserve","queue":"q"}]}"#;
+        assert_eq!(request(&mut batches, reserving), reserving.replacen('{', r#"{"cmd":"batch","#, 1));
+        let writing = r#"{"commands":[{"cmd":"kv.delete","key":"a"}]}"#;
+        assert!(request(&mut batches, writing).ends_with(r#"],"idempotency_key":"import:inbox:7"}"#));
     }
 
     #[test]
@@ -286,6 +293,13 @@ mod tests {
             post.replacen("OLD", "NEW", 1)
         );
         assert_eq!(request(&mut lines, &batch), expected);
+        // Lines of arguments are for the same applications.
+        let plain = r#"{"app":"OLD","chat":1,"body":"\"app\":\"OLD\""}"#;
+        assert_eq!(request(&mut lines, plain), post.replacen("OLD", "NEW", 1));
+        let mut batches = converter("batch", &[], None);
+        batches.rename_app("OLD", "NEW");
+        let plain = batch.replacen(r#""cmd":"batch","#, "", 1);
+        assert_eq!(request(&mut batches, &plain), expected);
     }
 
     #[test]

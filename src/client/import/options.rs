@@ -197,6 +197,11 @@ impl Given {
         let command = command(self.command.as_deref().unwrap_or("message.post"))?;
         let mut defaults = Vec::new();
         for (name, value) in self.defaults {
+            if name == "idempotency-key" {
+                return Err(usage(
+                    "one --idempotency-key for all lines makes one of them; see --resume-file.",
+                ));
+            }
             let Some(argument) = nameable(command).find(|argument| option_name(argument) == name) else {
                 return Err(usage(&format!("{} takes no `{name}`.", command.name)));
             };
@@ -300,6 +305,11 @@ mod tests {
         assert!(parse(&["-", "--queue", "q"]).unwrap_err().contains("takes no `queue`"));
         assert!(parse(&["-", "--command", "kv.get"]).unwrap_err().contains("`kv.set`"));
         assert!(parse(&["-", "--resume-file", "p"]).unwrap_err().contains("--resume-name"));
+        for options in
+            [["a", "--idempotency-key", "K"].as_slice(), &["a", "--idempotency-key=K", "--resume-file=p"]]
+        {
+            assert!(parse(options).unwrap_err().contains("see --resume-file"));
+        }
     }
 
     #[test]

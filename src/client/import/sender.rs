@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::lines::{Converted, Converter};
 use super::{Passed, Sent, Whole};
-use crate::client::ahead::{self, LinesAhead};
+use crate::client::ahead::{LinesAhead, Next};
 
 /// What the sender works with.
 pub struct Task<'a> {
@@ -39,9 +39,9 @@ pub fn send(task: Task<'_>) {
             break Ok(());
         }
         match sending.next(skipped) {
-            Ok(Next::Sent) => {}
-            Ok(Next::End) => break Ok(()),
-            Ok(Next::Unwanted) => return,
+            Ok(Step::Sent) => {}
+            Ok(Step::End) => break Ok(()),
+            Ok(Step::Unwanted) => return,
             Err(error) => break Err(error),
         }
     };
@@ -53,7 +53,7 @@ pub fn send(task: Task<'_>) {
 }
 
 /// What became of one line.
-enum Next {
+enum Step {
     /// It is on its way, or was passed over.
     Sent,
     /// There was none.
@@ -75,11 +75,11 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// Reads one line and sends it.
-    fn next(&mut self, skipped: u64) -> io::Result<Next> {
+    fn next(&mut self, skipped: u64) -> io::Result<Step> {
         let (number, line) = match self.lines.read()? {
-            ahead::Next::Line(number, line) => (number, line),
-            ahead::Next::End => return Ok(Next::End),
-            ahead::Next::Gone => return Ok(Next::Unwanted),
+            Next::Line(number, line) => (number, line),
+            Next::End => return Ok(Step::End),
+            Next::Gone => return Ok(Step::Unwanted),
         };
         self.end += line.len() as u64;
         self.ended = line.ends_with(b"\n");
@@ -87,49 +87,49 @@ impl Sending<'_> {
         // An application that was made before the import was cut off is asked for again: its key
         // makes that harmless, and its token is needed for the lines behind it.
         if skip && memchr::memmem::find(line, b"\"app.create\"").is_none() {
-            return Ok(Next::Sent);
+            return Ok(Step::Sent);
         }
         match self.converter.convert(line, number) {
             Converted::App(request, token) => Ok(self.send_app(&request, &token)),
-            Converted::Blank => Ok(Next::Sent),
-            _ if skip => Ok(Next::Sent),
+            Converted::Blank => Ok(Step::Sent),
+            _ if skip => Ok(Step::Sent),
             Converted::Bad(problem) => Ok(self.tell(Sent::Nothing(problem))),
             Converted::Request(request) => Ok(self.send(&request, Sent::Request)),
         }
     }
 
     /// Sends a request that makes an application, and waits for the token that it gets.
-    fn send_app(&mut self, request: &str, token: &str) -> Next {
-        if matches!(self.send(request, Sent::App), Next::Unwanted) || !self.lines.flush() {
-            return Next::Unwanted;
+    fn send_app(&mut self, request: &str, token: &str) -> Step {
+        if matches!(self.send(request, Sent::App), Step::Unwanted) || !self.lines.flush() {
+            return Step::Unwanted;
         }
         match self.tokens.recv() {
             Ok(Some(new)) => self.converter.rename_app(token, &new),
             // It was refused, and so the requests for it will be.
             Ok(None) => {}
-            Err(_) => return Next::Unwanted,
+            Err(_) => return Step::Unwanted,
         }
-        Next::Sent
+        Step::Sent
     }
 
-    fn send(&mut self, request: &str, what: Sent) -> Next {
-        if self.lines.send(request.as_bytes()) { self.tell(what) } else { Next::Unwanted }
+    fn send(&mut self, request: &str, what: Sent) -> Step {
+        if self.lines.send(request.as_bytes()) { self.tell(what) } else { Step::Unwanted }
     }
 
-    fn tell(&mut self, what: Sent) -> Next {
+    fn tell(&mut self, what: Sent) -> Step {
         let (number, end, ended) = (self.lines.number(), self.end, self.ended);
         self.pass(Passed::Line { number, end, ended, what })
     }
 
     /// Tells of a line. Before this waits, everything that was written is sent: the replies to it
     /// are what makes room.
-    fn pass(&mut self, passed: Passed) -> Next {
+    fn pass(&mut self, passed: Passed) -> Step {
         let passed = match self.pass.try_send(passed) {
-            Ok(()) => return Next::Sent,
-            Err(TrySendError::Disconnected(_)) => return Next::Unwanted,
+            Ok(()) => return Step::Sent,
+            Err(TrySendError::Disconnected(_)) => return Step::Unwanted,
             Err(TrySendError::Full(passed)) => passed,
         };
         let sent = self.lines.flush() && self.pass.send(passed).is_ok();
-        if sent { Next::Sent } else { Next::Unwanted }
+        if sent { Step::Sent } else { Step::Unwanted }
     }
 }

@@ -310,6 +310,13 @@ fn a_call_that_follows_ends_with_its_reader_and_fails_with_its_daemon() {
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
     daemon.kill();
     assert_eq!(follower.finish().code, Some(4));
+    daemon.launch();
+    let mut follower = start(&daemon);
+    assert_eq!(parsed(&follower.line())["following"], true);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(parsed(&follower.line())["error"], "shutting_down");
+    let finished = follower.finish();
+    assert!(finished.code == Some(4) && finished.stderr.contains("shutting_down"), "{finished:?}");
 }
 
 #[test]

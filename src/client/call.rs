@@ -72,7 +72,12 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
         let reply = connection.reply().map_err(|error| Failure::lost(&error))?;
         output.json_line(reply.line())?;
         output.flush()?;
-        reply.accepted()?;
+        // A daemon that stops says so before it goes.
+        match reply.refusal() {
+            Some(refusal) if refusal.is_passing() => return Err(Failure::NoDaemon(refusal.to_string())),
+            Some(refusal) => return Err(refusal.into()),
+            None => {}
+        }
     }
 }
 

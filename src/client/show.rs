@@ -56,8 +56,10 @@ fn footer(style: Style, request: &str, total: Option<&str>, next: Option<&str>) 
         let oldest = asked("order").is_some_and(|order| order == "oldest");
         let by_table = PAGES.iter().find(|(name, _)| *name == command).map(|(_, argument)| *argument);
         let argument = if oldest { "after" } else { by_table.unwrap_or("after") };
-        let value = json::as_string(next).map_or(next.to_owned(), |text| shell_word(&visible(&text)));
-        format!("more with --{argument} {value}")
+        let value = json::as_string(next).map_or(next.to_owned(), |text| visible(&text));
+        // Where nothing is between them, a value is none of the options, nor their end.
+        let between = if value.starts_with('-') { '=' } else { ' ' };
+        format!("more with --{argument}{between}{}", shell_word(&value))
     });
     let parts: Vec<String> = total.into_iter().chain(next).collect();
     if parts.is_empty() { String::new() } else { style.paint(Ink::Aside, &parts.join("; ")) + "\n" }
@@ -255,6 +257,11 @@ mod tests {
         assert!(shown(r#"{"cmd":"kv.list"}"#, keys).ends_with("more with --after a\n"));
         let quoted = keys.replace("\"next\":\"a\"", "\"next\":\"it's\"");
         assert!(shown(r#"{"cmd":"kv.list"}"#, &quoted).ends_with("more with --after 'it'\\''s'\n"));
+        for (next, word) in [("--", "=--"), ("-a b", "='-a b'"), ("a-", " a-")] {
+            let page = keys.replace("\"next\":\"a\"", &format!("\"next\":\"{next}\""));
+            let text = shown(r#"{"cmd":"kv.list"}"#, &page);
+            assert!(text.ends_with(&format!("more with --after{word}\n")), "{text}");
+        }
         let events = r#"{"ok":true,"events":[{"seq":1,"at":"t","type":"kv.set","key":"a"}],"next":2}"#;
         assert_eq!(
             shown(r#"{"cmd":"log.read"}"#, events),

@@ -8,7 +8,7 @@ use super::failure::{Failure, Result};
 use super::own::{GLOBALS, OWN};
 use super::request;
 use super::suggest::did_you_mean;
-use super::{assets, bench, export, import, top, work};
+use super::{assets, bench, export, help, import, top, work};
 use crate::protocol::table::{COMMANDS, Command};
 
 /// A whole command line.
@@ -90,9 +90,11 @@ impl Invocation {
     /// [`Failure::Usage`] when they make no sense, or what reading a value from standard input gave.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
         let mut line = CommandLine::new(arguments);
-        let action = action(&mut line);
-        // Whoever was reading pieces then was told that there is something wrong with them.
-        let action = line.asked.take().map_or(action, Ok)?;
+        let action = match (action(&mut line), line.asked.take()) {
+            (_, Some(asked)) => asked,
+            (Err(_), None) if line.skim() => Action::Help(help::known(line.words)),
+            (action, None) => action?,
+        };
         Ok(Invocation { globals: line.globals, action })
     }
 }
@@ -132,10 +134,14 @@ impl CommandLine {
                         self.globals.relative = true;
                         continue;
                     }
-                    "help" | "-h" => return Err(self.ask_for_help()),
+                    "help" | "-h" => {
+                        self.skim();
+                        self.asked = Some(Action::Help(std::mem::take(&mut self.words)));
+                        return Err(Failure::Asked);
+                    }
                     "version" | "-V" => {
                         self.asked = Some(Action::Version);
-                        return Err(Failure::Usage(String::new()));
+                        return Err(Failure::Asked);
                     }
                     _ => {}
                 },
@@ -157,18 +163,21 @@ impl CommandLine {
         })
     }
 
-    /// Asks for the help on the words before and behind.
-    fn ask_for_help(&mut self) -> Failure {
-        // What is wrong with the rest is no matter any more.
+    /// Reads the rest for its words alone, whatever is wrong with it. Whether it asks for help.
+    fn skim(&mut self) -> bool {
+        let mut help = false;
+        drop(self.attached());
         while let Ok(Some(piece)) = self.any_piece() {
             match piece {
                 Piece::Value(value) => self.words.push(value.to_string_lossy().into_owned()),
                 Piece::Option(name) if name == "socket" => drop(self.value()),
-                Piece::Option(_) => {}
+                Piece::Option(name) => {
+                    help |= matches!(name.as_str(), "help" | "-h");
+                    drop(self.attached());
+                }
             }
         }
-        self.asked = Some(Action::Help(std::mem::take(&mut self.words)));
-        Failure::Usage(String::new())
+        help
     }
 
     /// The value of the option that came last.
@@ -337,7 +346,7 @@ fn no_command(globals: &Globals) -> String {
 
 /// A usage failure for a command line that ends too early, with the help on these words.
 fn missing(what: &str, words: &[String]) -> Failure {
-    match super::help::text(words) {
+    match help::text(words) {
         Ok(help) => Failure::Usage(format!("{what}\n\n{help}")),
         Err(failure) => failure,
     }
@@ -437,10 +446,21 @@ mod tests {
         assert_eq!(help_of(&["kv", "-h"]), ["kv"]);
         assert_eq!(help_of(&["kv", "set", "--help"]), ["kv", "set"]);
         assert_eq!(help_of(&["kv", "set", "-h", "1"]), ["kv", "set", "1"]);
+        assert_eq!(help_of(&["--help", "--limit=5", "kv", "list"]), ["kv", "list"]);
         assert!(matches!(
             parse(&["queue", "work", "q", "--", "make", "--help"]).unwrap().action,
             Action::Work(_)
         ));
+    }
+
+    #[test]
+    fn help_is_found_behind_a_mistake_on_as_much_as_there_is() {
+        assert_eq!(help_of(&["kv", "set", "--bogus", "--help"]), ["kv", "set"]);
+        assert_eq!(help_of(&["kv", "set", "--bogus=1", "a", "-h"]), ["kv", "set", "a"]);
+        assert_eq!(help_of(&["kv", "bogus", "--help"]), ["kv"]);
+        assert!(help_of(&["bogus", "--help"]).is_empty());
+        assert!(help_of(&["--bogus", "--socket", "kv", "--help"]).is_empty());
+        assert!(usage_of(&["queue", "work", "--bogus", "--", "make", "--help"]).contains("--bogus"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Failure {
     NoDaemon(String),
     /// A file could not be read or written.
     File(String),
+    /// Help or the version was asked for instead.
+    Asked,
     /// Whoever read the standard output has left. This is how `head` ends a pipe, and no failure.
     OutputClosed,
 }
@@ -67,7 +69,7 @@ impl Failure {
             Failure::Refused(_) => REFUSED,
             Failure::NoDaemon(_) => NO_DAEMON,
             Failure::File(_) => FILE_TROUBLE,
-            Failure::OutputClosed => DONE,
+            Failure::Asked | Failure::OutputClosed => DONE,
         }
     }
 
@@ -77,7 +79,7 @@ impl Failure {
         let text = match self {
             Failure::Usage(text) | Failure::NoDaemon(text) | Failure::File(text) => text.clone(),
             Failure::Refused(refusal) => refusal.to_string(),
-            Failure::OutputClosed => return None,
+            Failure::Asked | Failure::OutputClosed => return None,
         };
         // Names and keys that others chose may be quoted in it.
         Some(text.lines().map(visible).collect::<Vec<_>>().join("\n"))

@@ -52,6 +52,15 @@ pub fn text(words: &[String]) -> Result<String> {
     }
 }
 
+/// The first of these words, as far as there is help on them.
+#[must_use]
+pub fn known(mut words: Vec<String>) -> Vec<String> {
+    while text(&words).is_err() {
+        words.pop();
+    }
+    words
+}
+
 /// What to type for an argument.
 #[must_use]
 pub fn placeholder(argument: &Argument) -> String {

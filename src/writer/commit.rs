@@ -84,8 +84,8 @@ impl Writer {
         self.finish(turn, done);
     }
 
-    /// Refuses what was asked in a turn behind so many answers and waiting reserves, none of which was written. What was
-    /// answered before follows from what there is.
+    /// Refuses what was asked in a turn behind so many answers and waiting reserves, none of which was written. What
+    /// was answered before follows from what there is.
     fn refuse_behind(&mut self, (answers, waiting): (usize, usize), turn: &mut Turn, error: &Error) {
         turn.answers.refuse_from(answers, error);
         for waiter in turn.waiting.drain(waiting..).filter_map(|number| self.waiters.take(number)) {

@@ -68,13 +68,12 @@ pub fn copy(
         let list = Compacted::path(&folders.log);
         compacted.write(storage.as_ref(), &folders.log).map_err(unwritten(&list))?;
     }
-    let mut runs = Vec::new();
+    let (mut runs, mut index_bytes) = (Vec::new(), 0);
     for run in snapshot.runs.iter() {
         let (file, name) = run.file();
         let target = folders.index.join(name);
         let path = from.index.join(name);
-        copied.bytes += copy_file(storage, (&path, file), run.bytes(), &target, pace)?;
-        copied.runs += 1;
+        index_bytes += copy_file(storage, (&path, file), run.bytes(), &target, pace)?;
         runs.push(Arc::clone(run));
     }
     RunFiles::new(Arc::clone(storage), folders.index.clone()).announce(&runs)?;
@@ -82,9 +81,9 @@ pub fn copy(
         storage.sync_folder(folder).map_err(unwritten(folder))?;
     }
     check(storage.as_ref(), snapshot, &folders, pace)?;
-    if !check_index(storage, &folders, pace)? {
-        copied.bytes -= snapshot.runs.iter().map(|run| run.bytes()).sum::<u64>();
-        copied.runs = 0;
+    if check_index(storage, &folders, pace)? {
+        copied.bytes += index_bytes;
+        copied.runs = runs.len() as u64;
     }
     Ok(copied)
 }

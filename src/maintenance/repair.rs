@@ -107,8 +107,6 @@ struct Repair<'r> {
     uid: u32,
     /// The runs of the index, as far as it can be read.
     runs: Vec<Arc<Run>>,
-    /// How far they went before they were removed.
-    indexed: u64,
     change: Change,
     /// A segment of that many bytes takes no more lost events.
     segment_bytes: usize,
@@ -129,8 +127,7 @@ impl<'r> Repair<'r> {
         runs: Vec<Arc<Run>>,
         change: Change,
     ) -> Self {
-        let indexed = runs.last().map_or(0, |run| run.meta().last);
-        Repair { storage, folders, uid, runs, indexed, change, segment_bytes: SEGMENT_BYTES }
+        Repair { storage, folders, uid, runs, change, segment_bytes: SEGMENT_BYTES }
     }
 
     fn walk(&self, say: &mut dyn FnMut(&Finding)) -> Result<Findings, Failure> {
@@ -139,7 +136,8 @@ impl<'r> Repair<'r> {
         let compacted = self.list(&mut found, say)?;
         let at = self.compacted_part(&compacted, &mut found, say)?;
         let files = self.files_behind(&compacted)?;
-        let known = self.runs.last().map_or(0, |run| run.meta().last).max(files.known());
+        let indexed = self.runs.last().map_or(0, |run| run.meta().last);
+        let known = indexed.max(files.known());
         let most = most_missing(&files)?;
         let mut segments: Vec<(u64, PathBuf)> =
             files.segments.iter().map(|segment| (segment.first, segment.path.clone())).collect();
@@ -157,8 +155,10 @@ impl<'r> Repair<'r> {
             let next = segments.get(number + 1);
             around.until = next.map(|(first, _)| first - 1);
             let goes_to = around.until.unwrap_or(known);
-            let is_far = goes_to > self.indexed.max(around.last).saturating_add(most);
-            if is_far && !self.begins_as_named(next)? {
+            // Said before anything is changed, while there is an index to know it by.
+            let is_far = goes_to > indexed.max(around.last).saturating_add(most);
+            let looks = self.change == Change::Nothing;
+            if looks && is_far && (indexed > 0 || !self.begins_as_named(next)?) {
                 let path = next.map(|(_, path)| path.clone()).or_else(|| files.begun());
                 return Err(is_no_part(path.unwrap_or_default(), &around, goes_to));
             }
@@ -172,8 +172,8 @@ impl<'r> Repair<'r> {
         Ok(found)
     }
 
-    /// Whether a segment has the first event that its name says; then it is a part of the log, however much is missing
-    /// before it.
+    /// Whether a segment has the first event that its name says; then it is taken for a part of the log where there is no
+    /// index to tell, however much is missing before it.
     fn begins_as_named(&self, segment: Option<&(u64, PathBuf)>) -> Result<bool, Failure> {
         let Some((first, path)) = segment else { return Ok(false) };
         let bytes = read_or_empty(self.storage, path)?;

@@ -24,6 +24,8 @@ const STATES: [&str; 3] = ["leased", "ready", "delayed"];
 
 /// Rounds over the states of a queue whose jobs never keep still.
 const ROUNDS: usize = 20;
+/// After so many rounds that brought nothing new all was found, though the counts do not say so.
+const ROUNDS_WITHOUT_NEWS: usize = 3;
 
 /// All queues. Their bounds come last: a queue may hold more than its own, and takes no job then. The jobs
 /// with these numbers are brought along by formulas.
@@ -53,15 +55,23 @@ pub fn all(export: &mut Export<'_>, of_formulas: &HashSet<u64>) -> Result<()> {
 
 /// The jobs of a queue, but for those that were seen.
 fn jobs(export: &mut Export<'_>, queue: &str, seen: &mut HashSet<u64>) -> Result<()> {
+    let mut without_news = 0;
     for _ in 0..ROUNDS {
         let last = export.connection.accepted(&RequestLine::new("ping").finish())?.number("seq").unwrap_or(0);
+        let before = seen.len();
         let there = count(export, queue)?;
         let mut found = HashSet::new();
         for state in STATES {
             jobs_in(export, queue, state, seen, &mut found)?;
         }
         // Jobs that came behind the count do not stand for those that were counted.
-        if found.into_iter().filter(|job| *job <= last).count() as u64 >= there {
+        let counted = found.into_iter().filter(|job| *job <= last).count() as u64;
+        if counted >= there {
+            return Ok(());
+        }
+        // Jobs that are done between the count and the look are missing in every round of a busy queue.
+        without_news = if counted > 0 && seen.len() == before { without_news + 1 } else { 0 };
+        if without_news == ROUNDS_WITHOUT_NEWS {
             return Ok(());
         }
     }

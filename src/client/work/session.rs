@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OVERDUE: Duration = Duration::from_mins(1);
 
 /// How long a worker that stops waits for an answer that may be on its way.
-const ON_ITS_WAY: Duration = Duration::from_secs(1);
+pub const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// How long a worker that stops still tries to settle a job with a daemon that is away.
 const LAST_TRIES: Duration = Duration::from_secs(10);

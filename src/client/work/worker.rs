@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::gate::Stop;
 use super::run::{Running, Woken};
-use super::session::{Answer, Session};
+use super::session::{Answer, ON_ITS_WAY, Session};
 use super::{Options, settings};
 use crate::client::connection::Pauses;
 use crate::client::failure::{Failure, say};
@@ -125,12 +125,10 @@ impl<'a> Worker<'a> {
             }
             Err(error) => {
                 self.stop.no_more.open();
-                // There is no giving back that does not count as an attempt.
-                self.give_back(
-                    job,
-                    &format!("cannot be started ({error})"),
-                    self.options.delay_after(job.attempt),
-                );
+                // There is no giving back that does not count as an attempt. The other workers must not have the job
+                // before they have stopped.
+                let delay = self.options.delay_after(job.attempt).max(2 * ON_ITS_WAY);
+                self.give_back(job, &format!("cannot be started ({error})"), delay);
                 let text = format!("the command cannot be started ({error}): no more jobs are taken");
                 return Err(Failure::File(text));
             }

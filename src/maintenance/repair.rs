@@ -172,8 +172,8 @@ impl<'r> Repair<'r> {
         Ok(found)
     }
 
-    /// Whether a segment has the first event that its name says; then it is taken for a part of the log where there is no
-    /// index to tell, however much is missing before it.
+    /// Whether a segment has the first event that its name says; then it is taken for a part of the log where there
+    /// is no index to tell, however much is missing before it.
     fn begins_as_named(&self, segment: Option<&(u64, PathBuf)>) -> Result<bool, Failure> {
         let Some((first, path)) = segment else { return Ok(false) };
         let bytes = read_or_empty(self.storage, path)?;

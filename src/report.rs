@@ -54,8 +54,11 @@ fn write(out: &mut StderrLock<'_>, priority: u8, text: &str) -> bool {
     };
     lines.as_bytes().chunks(LINE_BYTES).all(|piece| {
         let room = !WAITS_FOR_NOBODY.load(Ordering::Relaxed) || has_room(out);
-        // What fails is lost, and would be again.
-        room && out.write_all(piece).map_or(true, |()| true)
+        if room {
+            // What fails is lost, and would be again.
+            let _ = out.write_all(piece);
+        }
+        room
     })
 }
 

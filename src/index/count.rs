@@ -217,18 +217,10 @@ fn in_window(
     each: &mut dyn FnMut(&List<'_>) -> Result<()>,
 ) -> Result<()> {
     let Some(chunks) = list else { return Ok(()) };
-    let end = low.saturating_add(WINDOW_SEQS);
-    let mut here = chunks.chunk().last >= low || chunks.seek(low)?;
-    while here {
-        if chunks.chunk().first < end {
-            each(chunks)?;
-        }
-        if chunks.chunk().last >= end {
-            return Ok(());
-        }
-        here = chunks.advance()?;
+    let here = chunks.chunk().last >= low || chunks.seek(low)?;
+    if !(here && chunks.chunks_before(low.saturating_add(WINDOW_SEQS), each)?) {
+        *list = None;
     }
-    *list = None;
     Ok(())
 }
 

@@ -223,10 +223,8 @@ impl Mark for Postings<'_> {
     fn mark(&mut self, low: u64, window: &mut [u64]) -> Result<()> {
         let end = low.saturating_add(64 * window.len() as u64);
         self.elsewhere = true;
-        let mut here = self.list.seek(low)?;
-        while here && self.list.chunk().first < end {
-            self.list.mark(low, window, &mut self.seqs)?;
-            here = self.list.chunk().last < end && self.list.advance()?;
+        if self.list.seek(low)? {
+            self.list.chunks_before(end, &mut |list| list.mark(low, window, &mut self.seqs))?;
         }
         Ok(())
     }

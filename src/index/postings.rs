@@ -159,6 +159,25 @@ impl List<'_> {
         Ok(inside.map(move |seq| usize::try_from(seq - low).unwrap_or(0)))
     }
 
+    /// Gives the chunk that it is at and those behind it, as far as they have postings before `end`, and is left at the
+    /// first that reaches there. `false` when there is none.
+    ///
+    /// # Errors
+    /// `corrupt`, and what `each` says.
+    pub fn chunks_before(&mut self, end: u64, each: &mut dyn FnMut(&Self) -> Result<()>) -> Result<bool> {
+        loop {
+            if self.chunk.first < end {
+                each(self)?;
+            }
+            if self.chunk.last >= end {
+                return Ok(true);
+            }
+            if !self.advance()? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Whether `seq` is among the chunk's postings.
     #[must_use]
     pub fn holds(&self, seq: u64) -> bool {

@@ -301,9 +301,8 @@ fn pays(source: Source<'_>, parts: &[Boxed<'_>]) -> Result<bool> {
     }
     // As many as have all parts by chance, and some more, since what is asked for together often is together.
     let messages = source.count(&term(Kind::Message, false, b""))?.max(1);
-    let mut sizes: Vec<u64> = parts.iter().map(|part| part.size().min(messages)).collect();
-    sizes.sort_unstable();
-    let by_chance = sizes.iter().fold(messages, |all, size| all.saturating_mul(*size) / messages);
+    let sizes = parts.iter().map(|part| part.size().min(messages));
+    let by_chance = sizes.fold(messages, |all, size| all.saturating_mul(size) / messages);
     Ok(by_chance.saturating_mul(TOGETHER) > most)
 }
 

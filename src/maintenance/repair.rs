@@ -63,8 +63,8 @@ pub fn look(
     Ok(found)
 }
 
-/// Repairs the log. The index goes: it was made from events that are lost now, and comes back from the
-/// log at the next start.
+/// Repairs the log, behind a [`look`] that understood all of it. The index goes: it was made from events that are lost
+/// now, and comes back from the log at the next start.
 ///
 /// # Errors
 /// As [`look`].
@@ -73,10 +73,7 @@ pub fn carry_out(storage: &Arc<dyn Storage>, folders: &Folders, uid: u32) -> Res
     // How far the log went at least must be in the log before the index, which knows it, goes; and the
     // index must go before a log is whole that it does not follow from.
     let runs = runs_of(&files)?;
-    let mut repair = Repair::new(storage.as_ref(), folders, uid, runs, Change::Nothing);
-    // What it does not understand it says before anything is changed.
-    repair.walk(&mut |_| {})?;
-    repair.change = Change::Newest;
+    let mut repair = Repair::new(storage.as_ref(), folders, uid, runs, Change::Newest);
     repair.walk(&mut |_| {})?;
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -155,10 +152,10 @@ impl<'r> Repair<'r> {
             let next = segments.get(number + 1);
             around.until = next.map(|(first, _)| first - 1);
             let goes_to = around.until.unwrap_or(known);
-            // Said before anything is changed, while there is an index to know it by.
             let is_far = goes_to > indexed.max(around.last).saturating_add(most);
-            let looks = self.change == Change::Nothing;
-            if looks && is_far && (indexed > 0 || !self.begins_as_named(next)?) {
+            // Only while the index is there to know it by: it goes before everything may be changed.
+            let may_refuse = self.change != Change::Everything;
+            if may_refuse && is_far && (indexed > 0 || !self.begins_as_named(next)?) {
                 let path = next.map(|(_, path)| path.clone()).or_else(|| files.begun());
                 return Err(is_no_part(path.unwrap_or_default(), &around, goes_to));
             }

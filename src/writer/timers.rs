@@ -74,8 +74,9 @@ impl Timers {
             }
             _ => return,
         };
-        // Whoever needs the job itself is told when it cannot be read.
-        let rank = Job::stored(facts, job).ok().flatten().map_or(0, |job| job.rank());
+        // A job keeps its rank. Whoever needs the job itself is told when it cannot be read.
+        let stored = || Job::stored(facts, job).ok().flatten().map_or(0, |job| job.rank());
+        let rank = self.of_job.get(&job).map_or_else(stored, |timer| timer.rank);
         let due = now + Duration::from_millis(length_ms);
         self.set(Timer { due, rank, job, revision: event.seq });
     }

@@ -92,8 +92,11 @@ pub fn merge_into(
     let meta = meta_of(runs).ok_or_else(|| Error::new(Code::Internal, "there is nothing to merge"))?;
     let dead = Dead::find(runs)?;
     for run in runs {
-        run.each_column(&mut |seq, bits| writer.add_column(seq, bits).map_err(|error| cannot_write(&error)))?;
-        pause();
+        for window in run.windows() {
+            let (rows, seqs) = run.columns(*window)?;
+            writer.take_over_columns(&rows, &seqs).map_err(|error| cannot_write(&error))?;
+            pause();
+        }
     }
     writer.finish_columns().map_err(|error| cannot_write(&error))?;
     let mut inputs = Vec::with_capacity(runs.len());

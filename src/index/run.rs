@@ -24,7 +24,7 @@ use super::block_index::{BlockIndex, read_index};
 use super::cache::BlockCache;
 use super::filter::{self, Filter};
 pub use super::meta::Meta;
-use super::pairs::rows::{self, CHECKSUM_BYTES, Piece, Window, columns_of};
+use super::pairs::rows::{self, CHECKSUM_BYTES, Piece, Window};
 use super::pairs::starts::Starts;
 use super::places;
 use super::run_writer::EachOffsets;
@@ -256,9 +256,7 @@ impl Run {
 
     /// Where the columns of a window begin.
     pub(super) fn starts(&self, window: Window) -> Result<Starts> {
-        let starts = self.piece(window.starts(), true)?;
-        Starts::new(starts, window.columns as usize, window.reach.saturating_add(1))
-            .ok_or_else(unreadable_window)
+        starts_of(window, self.piece(window.starts(), true)?)
     }
 
     /// The messages that its events edited, or those that they deleted.
@@ -404,27 +402,23 @@ impl Run {
 }
 
 impl Run {
-    /// Gives its columns, each with its seq.
+    /// The rows of a window, each in words, and the seqs of its columns.
     ///
     /// # Errors
-    /// `corrupt`, and what `each` says.
-    pub(super) fn each_column(&self, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
-        let mut before = self.meta.first;
-        for window in &self.windows {
-            let rows: Result<Vec<Block>> = (0..64).map(|bit| self.read_block(window.row(bit))).collect();
-            let rows = rows?;
-            let rows: Vec<&[u8]> = rows.iter().map(|row| &**row).collect();
-            let columns = columns_of(*window, &rows, &self.starts(*window)?).ok_or_else(unreadable_window)?;
-            for (seq, bits) in columns {
-                if seq < before || seq > self.meta.last {
-                    return Err(unreadable_window());
-                }
-                before = seq;
-                each(seq, bits)?;
-            }
-        }
-        Ok(())
+    /// `corrupt`.
+    pub(super) fn columns(&self, window: Window) -> Result<(Vec<Vec<u64>>, Vec<u64>)> {
+        let row = |bit| Ok(rows::row_in_words(&self.read_block(window.row(bit))?));
+        let rows = (0..64).map(row).collect::<Result<Vec<_>>>()?;
+        let starts = starts_of(window, self.read_block(window.starts())?)?;
+        let seqs: Vec<u64> = starts.all().map(|start| window.first.saturating_add(start)).collect();
+        let last = self.meta.last.min(window.first.saturating_add(window.reach));
+        let sane = seqs.is_sorted() && window.first >= self.meta.first && seqs.last() <= Some(&last);
+        if sane { Ok((rows, seqs)) } else { Err(unreadable_window()) }
     }
+}
+
+fn starts_of(window: Window, block: Block) -> Result<Starts> {
+    Starts::new(block, window.columns as usize, window.reach.saturating_add(1)).ok_or_else(unreadable_window)
 }
 
 fn unreadable_window() -> Error {

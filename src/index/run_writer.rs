@@ -90,6 +90,16 @@ impl RunWriter {
         self.sink.spill()
     }
 
+    /// Adds the columns of another run's window; see [`RowsWriter::take_over`].
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn take_over_columns(&mut self, rows: &[Vec<u64>], seqs: &[u64]) -> std::io::Result<()> {
+        self.breaks.take_if_due();
+        self.rows.take_over(rows, seqs, self.sink.written, &mut self.sink.buffer);
+        self.sink.spill()
+    }
+
     /// Ends the columns.
     ///
     /// # Errors

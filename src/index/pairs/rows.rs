@@ -14,7 +14,6 @@
 use crate::codec::{read_varint, write_varint};
 
 use super::columns::FULL_BITS;
-use super::starts::Starts;
 use crate::index::packed;
 
 /// Columns in a window.
@@ -87,15 +86,16 @@ pub fn write_table(windows: &[Window], out: &mut Vec<u8>) {
 /// Reads the table. `None` when it is none.
 #[must_use]
 pub fn read_table(mut bytes: &[u8]) -> Option<Vec<Window>> {
-    let (mut windows, mut first) = (Vec::new(), 0_u64);
+    let (mut windows, mut first, mut end) = (Vec::new(), 0_u64, 0);
     while !bytes.is_empty() {
         first = first.checked_add(read_varint(&mut bytes)?)?;
         let columns = u32::try_from(read_varint(&mut bytes)?).ok()?;
         let place = read_varint(&mut bytes)?;
         let reach = read_varint(&mut bytes)?;
-        if columns == 0 || columns as usize > WINDOW_COLUMNS || first.checked_add(reach).is_none() {
+        if columns == 0 || columns as usize > WINDOW_COLUMNS || first < end {
             return None;
         }
+        end = first.checked_add(reach)?;
         windows.push(Window { first, columns, place, reach });
     }
     Some(windows)
@@ -109,9 +109,10 @@ pub struct RowsWriter {
     held_seq: u64,
     /// The column before, if others may be put into it.
     open: Option<(u64, u64)>,
-    /// The window that is being filled: bits and seqs.
-    bits: Vec<u64>,
+    /// The window that is being filled: its seqs, its rows, and columns that are not turned yet.
     seqs: Vec<u64>,
+    rows: Vec<Vec<u64>>,
+    upright: Vec<u64>,
     /// The windows that were written.
     windows: Vec<Window>,
 }
@@ -125,6 +126,24 @@ impl RowsWriter {
             self.held_seq = seq;
         }
         self.held.push(bits);
+    }
+
+    /// Adds the columns of another file's window, which are behind all others, as they are: its rows, each
+    /// in words, and the seqs of its columns.
+    pub fn take_over(&mut self, rows: &[Vec<u64>], seqs: &[u64], place: u64, out: &mut Vec<u8>) {
+        self.release(place, out);
+        self.close(place, out);
+        let mut taken = 0;
+        while let [first, ..] = &seqs[taken..] {
+            self.make_room(*first, place, out);
+            self.turn_upright();
+            let count = (WINDOW_COLUMNS - self.seqs.len()).min(seqs.len() - taken);
+            for (row, more) in self.rows.iter_mut().zip(rows) {
+                append_bits(row, self.seqs.len(), more, taken, count);
+            }
+            self.seqs.extend_from_slice(&seqs[taken..taken + count]);
+            taken += count;
+        }
     }
 
     /// Passes on what was held. A lone column goes into the one before when there is room for it.
@@ -157,12 +176,33 @@ impl RowsWriter {
     }
 
     fn push(&mut self, seq: u64, bits: u64, place: u64, out: &mut Vec<u8>) {
+        self.make_room(seq, place, out);
+        self.seqs.push(seq);
+        self.upright.push(bits);
+        if self.upright.len() == 64 {
+            self.turn_upright();
+        }
+    }
+
+    /// Begins another window when none of the columns to come, of which `seq` is the first one's, may go into
+    /// this one.
+    fn make_room(&mut self, seq: u64, place: u64, out: &mut Vec<u8>) {
         let far = self.seqs.last().is_some_and(|last| seq - last > FAR);
         if self.seqs.len() >= WINDOW_COLUMNS || far {
             self.finish_window(place, out);
         }
-        self.seqs.push(seq);
-        self.bits.push(bits);
+    }
+
+    /// Puts the columns that still stand upright into the rows.
+    fn turn_upright(&mut self) {
+        self.rows.resize_with(64, || Vec::with_capacity(WINDOW_COLUMNS / 64));
+        let count = self.upright.len();
+        self.upright.resize(count.next_multiple_of(64), 0);
+        turn(&mut self.upright);
+        for (row, more) in self.rows.iter_mut().zip(self.upright.chunks(1)) {
+            append_bits(row, self.seqs.len() - count, more, 0, count);
+        }
+        self.upright.clear();
     }
 
     /// Writes a window. `place` is where what `out` had at first begins in the file.
@@ -171,22 +211,17 @@ impl RowsWriter {
         let columns = u32::try_from(self.seqs.len()).unwrap_or(0);
         let reach = self.seqs.last().map_or(0, |last| last - first);
         self.windows.push(Window { first, columns, place: place + out.len() as u64, reach });
-        self.bits.resize(self.bits.len().next_multiple_of(64), 0);
-        turn(&mut self.bits);
+        self.turn_upright();
         let mut piece = Vec::with_capacity(WINDOW_COLUMNS / 8);
-        for row in 0..64 {
+        for row in &mut self.rows {
             piece.clear();
-            self.bits
-                .iter()
-                .skip(row)
-                .step_by(64)
-                .for_each(|word| piece.extend_from_slice(&word.to_le_bytes()));
+            row.iter().for_each(|word| piece.extend_from_slice(&word.to_le_bytes()));
             write_piece(&piece, out);
+            row.clear();
         }
         piece.clear();
         packed::write(self.seqs.iter().map(|seq| seq - first), reach.saturating_add(1), &mut piece);
         write_piece(&piece, out);
-        self.bits.clear();
         self.seqs.clear();
     }
 
@@ -199,25 +234,31 @@ impl RowsWriter {
     }
 }
 
+/// Puts `count` bits of `more`, from its bit `start` on, behind the first `length` ones of `row`, which has no
+/// others.
+fn append_bits(row: &mut Vec<u64>, length: usize, more: &[u64], start: usize, count: usize) {
+    row.resize((length + count).div_ceil(64), 0);
+    let mut done = 0;
+    while done < count {
+        let (from, to) = (start + done, length + done);
+        let taken = (64 - to % 64).min(count - done);
+        let low = more.get(from / 64).map_or(0, |word| word >> (from % 64));
+        let high = more.get(from / 64 + 1).map_or(0, |word| word << 1 << (63 - from % 64));
+        row[to / 64] |= ((low | high) & u64::MAX >> (64 - taken)) << (to % 64);
+        done += taken;
+    }
+}
+
 /// Appends a piece and its checksum.
 pub fn write_piece(piece: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(piece);
     out.extend_from_slice(&crc32fast::hash(piece).to_le_bytes());
 }
 
-/// Columns and seqs of a window again, from its rows and its starts.
+/// A row in words, as it was written.
 #[must_use]
-pub fn columns_of(window: Window, rows: &[&[u8]], starts: &Starts) -> Option<Vec<(u64, u64)>> {
-    let words = window.row_bytes() / 8;
-    let mut bits = vec![0; 64 * words];
-    for (bit, row) in rows.iter().enumerate() {
-        for (place, eight) in row.as_chunks::<8>().0.iter().enumerate() {
-            *bits.get_mut(64 * place + bit)? = u64::from_le_bytes(*eight);
-        }
-    }
-    turn(&mut bits);
-    let columns = bits.into_iter().take(window.columns as usize).enumerate();
-    columns.map(|(column, bits)| Some((window.first.checked_add(starts.start(column))?, bits))).collect()
+pub fn row_in_words(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight)).collect()
 }
 
 /// Turns 64 by 64 bits at a time: bit `b` of word `w` becomes bit `w` of word `b` (Warren: "Hacker's
@@ -242,23 +283,24 @@ fn turn(words: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::pairs::starts::Starts;
     use crate::index::run::Block;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    /// Windows and their pieces, as they would be read.
-    fn written(columns: &[(u64, u64)]) -> Vec<(u64, u64)> {
-        let (mut writer, mut out) = (RowsWriter::default(), Vec::new());
-        columns.iter().for_each(|(seq, bits)| writer.add(*seq, *bits, 7, &mut out));
-        let windows = writer.finish(7, &mut out);
+    /// Where a file's windows begin in these tests.
+    const PLACE: u64 = 7;
+
+    /// The rows and the seqs of the windows that a writer made.
+    fn read(mut writer: RowsWriter, mut out: Vec<u8>) -> Vec<(Vec<Vec<u64>>, Vec<u64>)> {
+        let windows = writer.finish(PLACE, &mut out);
         let mut table = Vec::new();
         write_table(&windows, &mut table);
         assert_eq!(read_table(&table).as_ref(), Some(&windows));
-        let mut all = Vec::new();
-        for window in windows {
+        let window = |window: &Window| {
             let mut pieces = Vec::new();
             for (place, length) in window.pieces() {
-                let start = usize::try_from(place).expect("small") - 7;
+                let start = usize::try_from(place - PLACE).expect("small");
                 let (piece, checksum) = out[start..start + length + 4].split_at(length);
                 assert_eq!(crc32fast::hash(piece).to_le_bytes(), checksum);
                 pieces.push(piece);
@@ -266,9 +308,27 @@ mod tests {
             let starts = pieces.pop().expect("starts");
             let block = Block::of([starts, &[0; CHECKSUM_BYTES]].concat());
             let starts = Starts::new(block, window.columns as usize, window.reach + 1).expect("starts");
-            all.extend(columns_of(window, &pieces, &starts).expect("a window"));
-        }
-        all
+            let seqs = starts.all().map(|start| window.first + start).collect();
+            (pieces.into_iter().map(row_in_words).collect(), seqs)
+        };
+        windows.iter().map(window).collect()
+    }
+
+    /// Windows of columns that come one by one.
+    fn written(columns: &[(u64, u64)]) -> Vec<(Vec<Vec<u64>>, Vec<u64>)> {
+        let (mut writer, mut out) = (RowsWriter::default(), Vec::new());
+        columns.iter().for_each(|(seq, bits)| writer.add(*seq, *bits, PLACE, &mut out));
+        read(writer, out)
+    }
+
+    /// The columns of windows, each with its seq.
+    fn columns(windows: &[(Vec<Vec<u64>>, Vec<u64>)]) -> Vec<(u64, u64)> {
+        let bit = |row: &Vec<u64>, column: usize| row[column / 64] >> (column % 64) & 1;
+        let upright = |(rows, seqs): &(Vec<Vec<u64>>, Vec<u64>)| {
+            let column = |column: usize| (0..64).fold(0, |bits, row| bits | bit(&rows[row], column) << row);
+            seqs.iter().copied().enumerate().map(|(place, seq)| (seq, column(place))).collect::<Vec<_>>()
+        };
+        windows.iter().flat_map(upright).collect()
     }
 
     proptest! {
@@ -281,20 +341,48 @@ mod tests {
             thin: bool,
         ) {
             let mut seq = 0;
-            let mut columns = Vec::new();
+            let mut given = Vec::new();
             for (gap, bits) in messages {
                 seq += gap;
-                columns.extend(bits.into_iter().map(|bits| (seq, if thin { 1 << (bits % 64) } else { bits })));
+                given.extend(bits.into_iter().map(|bits| (seq, if thin { 1 << (bits % 64) } else { bits })));
             }
-            let read = written(&columns);
+            let read = columns(&written(&given));
             prop_assert!(read.is_sorted_by_key(|(seq, _)| *seq));
             let mut starts: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
             read.iter().for_each(|(seq, bits)| starts.entry(*seq).or_default().push(*bits));
-            for (seq, bits) in &columns {
+            for (seq, bits) in &given {
                 let (_, over) = starts.range(..=seq).next_back().expect("a column at or before");
                 prop_assert!(over.iter().any(|own| own & bits == *bits), "{seq}");
             }
-            prop_assert!(read.len() <= columns.len());
+            prop_assert!(read.len() <= given.len());
+        }
+
+        #[test]
+        fn windows_are_taken_over_as_they_are(
+            files in prop::collection::vec(prop::collection::vec(
+                (prop_oneof![20 => 0_u64..3, 1 => 1_u64..3_000_000], any::<u64>()),
+                0..200,
+            ), 1..5),
+            repeated in prop_oneof![3 => Just(1), 1 => Just(300)],
+        ) {
+            let mut seq = 0;
+            let (mut writer, mut out) = (RowsWriter::default(), Vec::new());
+            let mut expected = Vec::new();
+            for file in files {
+                let mut given = Vec::new();
+                seq += 1;
+                for (gap, bits) in file.iter().cycle().take(file.len() * repeated) {
+                    seq += gap;
+                    given.push((seq, *bits));
+                }
+                let windows = written(&given);
+                expected.extend(columns(&windows));
+                windows.iter().for_each(|(rows, seqs)| writer.take_over(rows, seqs, PLACE, &mut out));
+            }
+            let windows = read(writer, out);
+            prop_assert!(columns(&windows) == expected);
+            let gaps = |seqs: &Vec<u64>| seqs.windows(2).all(|two| two[1] - two[0] <= FAR);
+            prop_assert!(windows.iter().all(|(_, seqs)| seqs.len() <= WINDOW_COLUMNS && gaps(seqs)));
         }
 
         #[test]

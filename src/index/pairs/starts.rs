@@ -35,6 +35,20 @@ impl Starts {
         (ones as usize == count && count > 0).then_some(Starts { block, count, low, highs, ones_before })
     }
 
+    /// Where the columns begin, one after the other.
+    pub fn all(&self) -> impl Iterator<Item = u64> {
+        let ones = |(number, word): (usize, &u64)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let place = 64 * number + left.checked_ilog2().map(|_| left.trailing_zeros())? as usize;
+                left &= left - 1;
+                Some(place)
+            })
+        };
+        let ones = self.highs.iter().enumerate().flat_map(ones);
+        ones.enumerate().map(|(column, place)| self.whole(place - column, column))
+    }
+
     /// Where a column begins.
     #[must_use]
     pub fn start(&self, column: usize) -> u64 {
@@ -129,6 +143,7 @@ mod tests {
             for (column, start) in starts.iter().enumerate() {
                 prop_assert_eq!(packed.start(column), *start, "{}", column);
             }
+            prop_assert_eq!(packed.all().collect::<Vec<_>>(), starts.clone());
             let near = starts.iter().flat_map(|start| [start.saturating_sub(1), *start, start + 1]);
             for wanted in near.chain(wanted).chain([u64::MAX]) {
                 let expected = starts.iter().rposition(|start| *start <= wanted).unwrap_or(0);

@@ -44,14 +44,7 @@ impl Background {
     pub fn run(self, runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
-        let mut desk = Desk {
-            runs,
-            part: 0,
-            damaged: Vec::new(),
-            put_off: VecDeque::new(),
-            replaced: Replaced::default(),
-            is_put_off: false,
-        };
+        let mut desk = Desk::at(runs);
         loop {
             while let Some(start) = due(&desk.runs, |run| desk.may_merge(run))
                 && self.merge(start, &mut desk, work)
@@ -81,7 +74,10 @@ impl Background {
 
     /// Makes one file of those from `start` on. `false` when that must wait.
     fn merge(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> bool {
-        let Err(error) = self.tier(start, desk, work) else { return true };
+        let error = match self.tier(start, desk, work) {
+            Ok(made) => return made,
+            Err(error) => error,
+        };
         if error.code() == Code::ReadOnly {
             report::warning(&format!("run files stay as they are for now: {error}"));
             return false;
@@ -142,20 +138,17 @@ impl Background {
     }
 
     /// Makes one file of those from `start` on. What is given meanwhile is written to files as it
-    /// comes: a merge may take seconds, and memory does not wait for it.
-    fn tier(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
+    /// comes: a merge may take seconds, and memory does not wait for it. `false` when that goes before it.
+    fn tier(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<bool> {
         let old = desk.runs.clone();
+        let mut given_up = false;
         let merged = self.files.merge(&old[start..], start == 0, &mut || {
-            while desk.put_off.is_empty()
-                && let Ok(given) = work.try_recv()
-            {
-                match given {
-                    ToBackground::Flush(tail) => self.flush_until_done(&tail, desk, work),
-                    other => desk.put_off.push_back(other),
-                }
-            }
-            Ok(())
-        })?;
+            self.do_meanwhile(desk, work).inspect_err(|_| given_up = true)
+        });
+        let merged = match merged {
+            Err(_) if given_up => return Ok(false),
+            merged => merged?,
+        };
         let mut next = desk.runs.clone();
         let replaced: Vec<Arc<Run>> = next.splice(start..old.len(), [Arc::clone(&merged)]).collect();
         self.announce(&next, &merged)?;
@@ -163,6 +156,28 @@ impl Background {
         desk.replaced.0.extend(replaced);
         desk.replaced.close_unread();
         desk.runs = next;
+        Ok(true)
+    }
+
+    /// Does what is given during a merge. An error when something goes before it, and is put off until the merge
+    /// is given up: a tail for which the disk has no room, as the merge's own file has some of it; and a
+    /// compaction, which may replace what is merged.
+    fn do_meanwhile(&self, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
+        while let Ok(given) = work.try_recv() {
+            let done = match &given {
+                ToBackground::Flush(tail) => self.flush(tail, &mut desk.runs),
+                // What is merged was there before: none of it lies behind.
+                ToBackground::Part(last) => {
+                    desk.part = *last;
+                    Ok(())
+                }
+                ToBackground::Compacted(_) => Err(Error::new(Code::Busy, "a compaction goes first")),
+            };
+            if done.is_err() {
+                desk.put_off.push_back(given);
+                return done;
+            }
+        }
         Ok(())
     }
 
@@ -193,6 +208,17 @@ struct Desk {
 }
 
 impl Desk {
+    fn at(runs: Vec<Arc<Run>>) -> Self {
+        Desk {
+            runs,
+            part: 0,
+            damaged: Vec::new(),
+            put_off: VecDeque::new(),
+            replaced: Replaced::default(),
+            is_put_off: false,
+        }
+    }
+
     /// After how long without work there is something to do all the same: to leave out what was removed.
     fn idle_work(&self) -> Option<Duration> {
         let crowded = are_crowded(&self.runs) && self.runs.iter().all(|run| self.may_merge(run));
@@ -362,6 +388,40 @@ mod tests {
             let runs = names.iter().filter(|name| name.ends_with(".run"));
             assert_eq!(runs.count(), left, "{fails}: {names:?}");
         }
+    }
+
+    #[test]
+    fn a_merge_makes_room_for_what_is_to_be_done_before_it() {
+        let full = Arc::new(AtomicBool::new(true));
+        let fault = Arc::clone(&full);
+        let storage = Failing::in_memory(move |call, path| match call {
+            // A file of one event, while there is one in the making.
+            Call::Rename if path.to_string_lossy().contains("9-") => fail_if(&fault),
+            _ => Ok(()),
+        });
+        let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
+        let mut tails = testing::events().take(9).map(tail_of);
+        let runs: Vec<Arc<Run>> = tails
+            .by_ref()
+            .take(8)
+            .map(|tail| files.write(&tail, tail.first() == 1).expect("memory"))
+            .collect();
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let background = Background { files, writer, stats: Arc::default() };
+        let mut desk = Desk::at(runs);
+        to_background.send(ToBackground::Part(8)).expect("it lives");
+        to_background.send(ToBackground::Flush(tails.next().expect("a ninth"))).expect("it lives");
+        assert!(!background.merge(0, &mut desk, &work), "the tail has no room");
+        assert_eq!((desk.part, desk.put_off.len(), desk.runs.len()), (8, 1, 8));
+        let names = storage.list(Path::new("/index")).expect("memory");
+        assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+
+        full.store(false, Ordering::SeqCst);
+        drop(to_background);
+        let Some(ToBackground::Flush(tail)) = desk.put_off.pop_front() else { panic!("it was put off") };
+        background.flush_until_done(&tail, &mut desk, &work);
+        assert!(background.merge(0, &mut desk, &work), "there is nothing else");
+        assert_eq!((desk.runs.len(), told.try_iter().count()), (1, 2));
     }
 
     #[test]

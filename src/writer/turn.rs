@@ -45,7 +45,8 @@ pub(super) struct Turn {
     bytes: usize,
     /// Run files that the background has made.
     pub(super) merged: Vec<Arc<Run>>,
-    /// What maintenance asks of the log, once nothing of it is on its way to the disk.
+    /// What maintenance asks of the log, once nothing of it is on its way to the disk, and the run files that were
+    /// made behind that.
     pub(super) changes: Vec<ToWriter>,
 }
 
@@ -104,8 +105,11 @@ impl Writer {
                 }
             }
             ToWriter::Gone(connection) => self.waiters.forget(connection),
-            ToWriter::Merged(run) => turn.merged.push(run),
-            change @ (ToWriter::Seal(_) | ToWriter::Compacted(_)) => turn.changes.push(change),
+            // A run that came behind a compaction may be made of its segments.
+            ToWriter::Merged(run) if turn.changes.is_empty() => turn.merged.push(run),
+            change @ (ToWriter::Merged(_) | ToWriter::Seal(_) | ToWriter::Compacted(_)) => {
+                turn.changes.push(change);
+            }
             ToWriter::Pulse(back) => self.pulses.push(back),
             ToWriter::Stop => self.stop(turn),
             ToWriter::Finish => self.finished = true,

@@ -19,6 +19,9 @@ pub const IN_FLIGHT_REQUESTS: usize = 2048;
 pub const IN_FLIGHT_BYTES: usize = 4 << 20;
 /// What each job that a reserve may bring counts for there.
 pub const RESERVED_JOB_BYTES: usize = 512;
+/// Bytes of requests that may be with the writer, all connections together: enough for the frame that is on its way to
+/// the disk, the one that is decided, and the next ones. What comes then waits where it is counted for its client.
+pub const WRITER_BYTES: usize = 4 * FRAME_BYTES;
 /// Reads of one connection that may be begun and not yet answered, at first. Small replies raise the
 /// number, large ones lower it, so that what they may bring stays bounded.
 pub const READS_AT_FIRST: usize = 1;

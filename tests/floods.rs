@@ -218,3 +218,42 @@ fn a_client_that_is_dropped_while_its_reserve_waits_gets_no_job() {
     assert_eq!(honest.reserve_one()["job"], job);
     drop(others);
 }
+
+#[test]
+fn writes_of_those_who_hang_up_take_no_more_memory_than_what_may_be_buffered() {
+    let daemon = Daemon::start();
+    let message = json!({"cmd": "message.post", "recipient": "r", "originator": "o", "body": megabyte()});
+    let reserve = json!({"cmd": "queue.reserve", "queue": "none", "wait_ms": 60_000});
+    let request = format!("{message}\n{message}\n{message}\n{reserve}\n");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..12 {
+                    daemon.connect().send_bytes(&request);
+                }
+            });
+        }
+    });
+    let mut honest = daemon.connect();
+    until("they are gone", || {
+        let stats = honest.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["open"] == 1).then_some(())
+    });
+    let memory = daemon.most_memory();
+    assert!(memory < 100, "{memory} MiB for writes of 288 MiB, with 64 MiB for what is not read");
+}
+
+#[test]
+fn reserves_of_large_jobs_that_are_sent_ahead_are_all_answered() {
+    let daemon = Daemon::with(&["--max-buffered", "16M"]);
+    let mut client = daemon.connect();
+    for _ in 0..40 {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": megabyte()}));
+    }
+    for _ in 0..20 {
+        client.send(json!({"cmd": "queue.reserve", "queue": "q", "max": 2}));
+    }
+    for _ in 0..20 {
+        assert_eq!(client.read_ok().list("jobs").len(), 2);
+    }
+}

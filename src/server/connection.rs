@@ -74,6 +74,8 @@ pub struct Connection {
     pub reads_max: usize,
     /// What its next list may bring, after the last one.
     pub list_bytes: usize,
+    /// What its next reserve may bring, after the last one.
+    pub reserve_bytes: usize,
     /// Whether the client is gone for good: nobody reads the replies.
     pub gone: bool,
     /// The same, for readers: a search need not go on.
@@ -101,6 +103,7 @@ impl Connection {
             reads: 0,
             reads_max: READS_AT_FIRST,
             list_bytes: REPLY_BYTES,
+            reserve_bytes: REPLY_BYTES,
             gone: false,
             abandoned: Arc::default(),
             life: Life::Open,

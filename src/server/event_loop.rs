@@ -266,6 +266,8 @@ impl EventLoop {
     }
 
     fn take_answers(&mut self, router: &Router, answers: &Answers) {
+        router.writer.decided(answers.decided_bytes);
+        self.ready.extend(router.writes_again());
         for (ticket, answer) in &answers.list {
             let Some(client) = self.clients.get_mut(&ticket.connection) else { continue };
             router.take_write(&mut client.connection, ticket.number, answers.fields(answer));

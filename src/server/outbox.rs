@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use crossbeam_channel::Sender;
+use hashbrown::HashSet;
 
 use crate::limits::{PARCEL_BYTES, PARCEL_REQUESTS};
 use crate::writer::{Asked, ToWriter};
@@ -16,6 +17,10 @@ pub struct Outbox {
     unsent: RefCell<Vec<ToWriter>>,
     /// Reserves that wait.
     waiting: Cell<usize>,
+    /// Memory of the requests that are here or with the writer.
+    undecided: Cell<usize>,
+    /// Connections whose next write waits until that is less.
+    held_up: RefCell<HashSet<usize>>,
 }
 
 #[derive(Default)]
@@ -28,11 +33,39 @@ impl Outbox {
     /// An empty one.
     #[must_use]
     pub fn new(sender: Sender<ToWriter>) -> Self {
-        Outbox { sender, parcel: RefCell::default(), unsent: RefCell::default(), waiting: Cell::new(0) }
+        Outbox {
+            sender,
+            parcel: RefCell::default(),
+            unsent: RefCell::default(),
+            waiting: Cell::new(0),
+            undecided: Cell::new(0),
+            held_up: RefCell::default(),
+        }
+    }
+
+    /// Whether another write may be asked, where those that are not decided may take so many bytes together. Else
+    /// the connection is one of those that [`Outbox::again`] gives.
+    pub fn has_room(&self, connection: usize, most: usize) -> bool {
+        let has_room = self.undecided.get() < most;
+        if !has_room {
+            self.held_up.borrow_mut().insert(connection);
+        }
+        has_room
+    }
+
+    /// So many bytes of requests were decided, whether or not those who asked are still there.
+    pub fn decided(&self, bytes: usize) {
+        self.undecided.set(self.undecided.get().saturating_sub(bytes));
+    }
+
+    /// The connections whose writes waited, once there is room for one again.
+    pub fn again(&self, most: usize) -> Vec<usize> {
+        if self.undecided.get() < most { self.held_up.borrow_mut().drain().collect() } else { Vec::new() }
     }
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
     pub fn ask(&self, asked: Asked) {
+        self.undecided.set(self.undecided.get() + asked.held_bytes());
         let mut parcel = self.parcel.borrow_mut();
         parcel.bytes += asked.bytes;
         parcel.requests.push(asked);
@@ -94,7 +127,7 @@ impl Outbox {
             if let ToWriter::Requests(requests) = message
                 && let Some(place) = requests.iter().rposition(|asked| asked.ticket.connection == connection)
             {
-                requests.remove(place);
+                self.decided(requests.remove(place).held_bytes());
                 return;
             }
         }
@@ -148,6 +181,25 @@ mod tests {
         outbox.waits_no_more();
         parcel();
         assert_eq!(told(&writer), [full]);
+    }
+
+    #[test]
+    fn writes_wait_while_there_are_many_that_are_not_decided() {
+        let outbox = Outbox::new(unbounded().0);
+        let most = 2 * asked(1, PUT).held_bytes();
+        outbox.ask(asked(1, PUT));
+        assert!(outbox.has_room(1, most));
+        outbox.ask(asked(1, RESERVE));
+        assert!(!outbox.has_room(1, most) && !outbox.has_room(2, most) && outbox.again(most).is_empty());
+        outbox.gone(1);
+        let mut again = outbox.again(most);
+        again.sort_unstable();
+        assert_eq!(again, [1, 2], "a reserve was given up");
+        outbox.ask(asked(2, PUT));
+        assert!(!outbox.has_room(3, most));
+        outbox.decided(asked(1, PUT).held_bytes());
+        assert_eq!(outbox.again(most), [3]);
+        assert!(outbox.again(most).is_empty(), "once");
     }
 
     #[test]

@@ -55,11 +55,20 @@ impl Replies {
         }
     }
 
+    /// Whether the reply to a request was said to bring something.
+    #[must_use]
+    pub fn expects(&self, number: u64) -> bool {
+        self.slot(number).is_some_and(|slot| slot.expected > 0)
+    }
+
+    fn slot(&self, number: u64) -> Option<&Slot> {
+        self.slots.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
     /// The `id` of a request that was begun.
     #[must_use]
     pub fn id(&self, number: u64) -> Option<&str> {
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.slots.get(place)?.id.as_deref()
+        self.slot(number)?.id.as_deref()
     }
 
     /// Takes the reply to a request: `write` appends its line, some more than `bytes` long, given the request's

@@ -24,7 +24,7 @@ use crate::error::{Code, Error};
 use crate::limits::{
     ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LIST_BYTES_LEAST,
     LISTS_IN_FLIGHT, MAINTENANCE_WAITING, OWN_GETS, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE,
-    RESERVED_JOB_BYTES, UNSENT_BYTES,
+    RESERVED_JOB_BYTES, UNSENT_BYTES, WRITER_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -83,6 +83,15 @@ fn is_list(read: &Read) -> bool {
             | Read::ChatGet { .. }
             | Read::FormulaGet { .. }
     )
+}
+
+/// How many jobs a write may reserve.
+fn may_reserve(write: &Write) -> usize {
+    match write {
+        Write::QueueReserve(reserve) => usize::try_from(reserve.max).unwrap_or(0),
+        Write::Batch { commands } => commands.iter().map(may_reserve).sum(),
+        _ => 0,
+    }
 }
 
 /// Why a client may not do that.
@@ -220,7 +229,12 @@ impl Router {
                 let number = connection.replies.begin(id, 0);
                 self.refuse(connection, number, &error);
             }
-            Ok(Command::Write(write)) => self.begin_write(token, connection, id, write, bytes),
+            Ok(Command::Write(write)) => {
+                if !self.writer.has_room(token, self.room_for_writes()) {
+                    return Begun::Later(Request { id, command: Ok(Command::Write(write)) });
+                }
+                self.begin_write(token, connection, id, write, bytes);
+            }
             Ok(command) if connection.writes > 0 => {
                 return Begun::Later(Request { id, command: Ok(command) });
             }
@@ -273,6 +287,16 @@ impl Router {
         connection.list_bytes.min(self.identity.limits.reply_bytes())
     }
 
+    /// What requests may take that are with the writer, all connections together.
+    fn room_for_writes(&self) -> usize {
+        WRITER_BYTES.min(self.identity.limits.buffered_bytes / 4)
+    }
+
+    /// Connections that waited for the writer and may ask it again.
+    pub fn writes_again(&self) -> Vec<usize> {
+        self.writer.again(self.room_for_writes())
+    }
+
     /// Connections whose lists may begin in the next turn.
     pub fn lists_again(&self) -> Vec<usize> {
         self.own.room.again(self.room_for_lists(), Instant::now())
@@ -299,8 +323,12 @@ impl Router {
         bytes: usize,
     ) {
         let number = connection.replies.begin(id, bytes);
+        let jobs = may_reserve(&request.write);
+        if jobs > 0 {
+            let most = connection.reserve_bytes.min(self.identity.limits.reply_bytes());
+            connection.replies.await_bytes(most.max(jobs * RESERVED_JOB_BYTES));
+        }
         if let Write::QueueReserve(reserve) = &request.write {
-            connection.replies.await_bytes(usize::try_from(reserve.max).unwrap_or(0) * RESERVED_JOB_BYTES);
             if connection.gone {
                 // Nobody would hold the lease.
                 self.answer(connection, number, b",\"jobs\":[]");
@@ -380,6 +408,9 @@ impl Router {
         if connection.barrier == Some(Barrier::Reserve(number)) {
             connection.barrier = None;
             self.writer.waits_no_more();
+        }
+        if connection.replies.expects(number) {
+            connection.reserve_bytes = answer.map_or(0, <[u8]>::len);
         }
         self.settle(connection, number, answer);
     }

@@ -120,7 +120,7 @@ impl Writer {
         }
         self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
         self.around.stats.waiting(self.waiters.len());
-        if !turn.answers.list.is_empty() {
+        if !turn.answers.list.is_empty() || turn.answers.decided_bytes > 0 {
             (self.around.deliver)(turn.answers);
         }
         turn.changes.into_iter().for_each(|change| self.change_log(change));

@@ -18,6 +18,8 @@ mod patience;
 mod refusals;
 mod segments;
 pub mod syncer;
+#[cfg(test)]
+mod tests;
 mod throttle;
 pub mod timers;
 mod turn;
@@ -76,6 +78,14 @@ pub struct Asked {
     pub bytes: usize,
 }
 
+impl Asked {
+    /// About how much memory it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + size_of::<Asked>()
+    }
+}
+
 /// What the writer is told.
 pub enum ToWriter {
     /// Requests, in the order in which they take effect.
@@ -127,6 +137,8 @@ pub struct Answers {
     pub bytes: Vec<u8>,
     /// Whose reply, and where its fields are, or the error.
     pub list: Vec<(Ticket, Result<std::ops::Range<usize>>)>,
+    /// How much memory the requests took that were decided: these, and reserves that wait.
+    pub decided_bytes: usize,
     /// What the requests were made of, for the thread that read them to drop: memory that one thread
     /// takes and another gives back makes both wait for the allocator.
     pub spent: Vec<Event>,
@@ -197,6 +209,8 @@ pub struct Writer {
     snapshot: Arc<Snapshot>,
     /// What is being decided.
     open: Option<Turn>,
+    /// Requests for which the turn had no room.
+    left: Option<ToWriter>,
     flying: Option<Flying>,
     /// How many requests the turn before had.
     requests_before: usize,
@@ -250,6 +264,7 @@ impl Writer {
             log: store.log,
             snapshot,
             open: None,
+            left: None,
             flying: None,
             requests_before: 0,
             patience: Patience::new(),
@@ -285,6 +300,11 @@ impl Writer {
         self.flush();
         self.catch_up();
         loop {
+            if self.open.is_none()
+                && let Some(left) = self.left.take()
+            {
+                self.gather(left, inbox);
+            }
             if self.flying.is_none() {
                 self.pulses.drain(..).for_each(|back| back());
                 if let Some(turn) = self.open.take() {
@@ -379,7 +399,9 @@ impl Writer {
         self.heard.there_are(1 + waiting, turn.now);
         for message in std::iter::once(first).chain(inbox.try_iter().take(waiting)) {
             self.take(&mut turn, message);
-            self.heard.one_more();
+            if self.left.is_none() {
+                self.heard.one_more();
+            }
             if turn.is_full() {
                 break;
             }

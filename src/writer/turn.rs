@@ -98,11 +98,18 @@ impl Writer {
     pub(super) fn take(&mut self, turn: &mut Turn, message: ToWriter) {
         match message {
             ToWriter::Requests(parcel) => {
-                turn.requests += parcel.len();
-                for Asked { ticket, uid, request, bytes } in parcel {
+                let mut parcel = parcel.into_iter();
+                while !turn.is_full()
+                    && let Some(asked) = parcel.next()
+                {
+                    turn.requests += 1;
+                    turn.answers.decided_bytes += asked.held_bytes();
+                    let Asked { ticket, uid, request, bytes } = asked;
                     turn.bytes += bytes;
                     self.request(turn, ticket, uid, request);
                 }
+                let rest: Vec<Asked> = parcel.collect();
+                self.left = (!rest.is_empty()).then_some(ToWriter::Requests(rest));
             }
             ToWriter::Gone(connection) => self.waiters.forget(connection),
             // A run that came behind a compaction may be made of its segments.

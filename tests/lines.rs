@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use common::{Client, Daemon, Value, assert_error, assert_ok, json};
 
@@ -136,6 +136,18 @@ fn a_request_may_come_in_pieces() {
     }
     assert_ok(&client.read());
     assert_eq!(client.ok(json!({"cmd": "kv.get", "key": "\u{e9}"}))["value"], "\u{1f600}");
+}
+
+#[test]
+fn what_is_sent_behind_quit_does_not_turn_the_end_into_a_reset() {
+    let daemon = Daemon::start();
+    let mut stream = daemon.connect().stream();
+    // More than is read at once, and no more than the kernel takes in one piece.
+    let request = "{\"cmd\":\"quit\"}\n".to_owned() + &"{\"cmd\":\"ping\"}\n".repeat(1500);
+    stream.write_all(request.as_bytes()).expect("it is taken");
+    let mut replies = String::new();
+    stream.read_to_string(&mut replies).expect("the end, and no reset");
+    assert_eq!(replies, "{\"ok\":true}\n");
 }
 
 #[test]

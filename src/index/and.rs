@@ -16,6 +16,9 @@ const LONG: u64 = 1024;
 /// How many times as long as the first another list may be: to put so many items into a bitmap takes as long as a
 /// leap past them.
 const FAR_LONGER: u64 = 32;
+/// Leaps in one go, where whoever walks may want to rest: a fraction of a millisecond. Few in tests, so that it rests
+/// in their small sets, too.
+const LEAPS_IN_ONE_GO: u32 = if cfg!(test) { 3 } else { 1024 };
 /// Words of 64 seqs in the first window, and in a large one.
 const WORDS_AT_FIRST: usize = 64;
 const WORDS_AT_MOST: usize = 4096;
@@ -30,6 +33,9 @@ pub struct And<'r> {
     long: usize,
     leaps: u32,
     window: Window,
+    /// After how many leaps it rests.
+    in_one_go: u32,
+    rests: bool,
 }
 
 /// What long lists have in common among some seqs.
@@ -56,7 +62,20 @@ impl<'r> And<'r> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn of(mut parts: Vec<Boxed<'r>>, order: Order) -> Result<Boxed<'r>> {
+    pub fn of(parts: Vec<Boxed<'r>>, order: Order) -> Result<Boxed<'r>> {
+        Self::that_may_rest(parts, order, u32::MAX)
+    }
+
+    /// The same, for someone who asks whether it [`rests`](Cursor::rests): where the parts are hardly ever at the
+    /// same place it does now and then.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn that_rests(parts: Vec<Boxed<'r>>, order: Order) -> Result<Boxed<'r>> {
+        Self::that_may_rest(parts, order, LEAPS_IN_ONE_GO)
+    }
+
+    fn that_may_rest(mut parts: Vec<Boxed<'r>>, order: Order, in_one_go: u32) -> Result<Boxed<'r>> {
         if parts.len() == 1
             && let Some(only) = parts.pop()
         {
@@ -68,7 +87,8 @@ impl<'r> And<'r> {
             (LONG..=FAR_LONGER.saturating_mul(least)).contains(&part.size()) && part.as_list().is_some()
         };
         let long = parts.iter_mut().position(|part| !is_long(part)).unwrap_or(parts.len());
-        let mut and = And { parts, order, current: Some(0), long, leaps: 0, window: Window::default() };
+        let (leaps, window) = (0, Window::default());
+        let mut and = And { parts, order, current: Some(0), long, leaps, window, in_one_go, rests: false };
         and.seek(0)?;
         Ok(Box::new(and))
     }
@@ -102,12 +122,21 @@ impl Cursor for And<'_> {
         self.current
     }
 
+    fn rests(&self) -> bool {
+        self.rests
+    }
+
     fn seek(&mut self, target: u64) -> Result<()> {
         if self.current.is_none_or(|current| current > target) {
             return Ok(());
         }
         let mut target = target;
-        loop {
+        self.rests = false;
+        for leap in 0.. {
+            if leap >= self.in_one_go {
+                (self.current, self.rests) = (Some(target), true);
+                return Ok(());
+            }
             let in_bitmaps = if self.leaps < LEAPS || self.long < 2 { 0 } else { self.long };
             if in_bitmaps > 0 {
                 let Some(common) = self.common_from(target)? else { break };
@@ -210,6 +239,7 @@ mod tests {
             few in prop::option::of(prop::collection::btree_set(1..LAST, 1..5000)),
             steps in prop::collection::vec(prop_oneof![9 => 1_u64..30, 1 => 1_u64..300_000], 1..2000),
             newest: bool,
+            in_one_go in prop_oneof![Just(u32::MAX), 1_u32..40],
         ) {
             let order = if newest { Order::Newest } else { Order::Oldest };
             let terms: Vec<Vec<u8>> = (b'a'..).take(lists.len()).map(|name| vec![name, 0]).collect();
@@ -231,9 +261,13 @@ mod tests {
                 .filter(|seq| lists.iter().chain(&few).all(|list| list.contains(seq)))
                 .map(|seq| rank(order, *seq))
                 .collect();
-            let mut and = And::of(parts, order).expect("whole");
+            let mut and = And::that_may_rest(parts, order, in_one_go).expect("whole");
             let mut at = 0;
             for step in steps {
+                while let Some(place) = and.current().filter(|_| and.rests()) {
+                    prop_assert!(all.range(at..).next().is_none_or(|first| *first >= place));
+                    and.seek(place).expect("whole");
+                }
                 prop_assert_eq!(and.current(), all.range(at..).next().copied());
                 let Some(current) = and.current() else { break };
                 at = current.saturating_add(step);
@@ -259,6 +293,8 @@ mod tests {
                 long: 2,
                 leaps: 0,
                 window: Window::default(),
+                in_one_go: u32::MAX,
+                rests: false,
             };
             and.seek(0).expect("whole");
             assert_eq!((and.current, and.leaps), (None, LEAPS), "{order:?}");

@@ -26,8 +26,8 @@ pub struct Candidate {
 pub enum Reached {
     /// A message that may match.
     Candidate(Candidate),
-    /// One that does not, by its seq: what it has is excluded, or is not in its current form. Where there are many
-    /// of them whoever walks can rest between two.
+    /// No message that matches is there up to this seq: what is there is excluded, or not in its current form, or it
+    /// took long to find that there is none. Whoever walks can rest here.
     Passed(u64),
 }
 
@@ -39,6 +39,8 @@ pub struct Candidates<'r> {
     /// Pieces whose posts were not looked at yet, in the order of the walk.
     waiting: std::vec::IntoIter<usize>,
     posts: Option<Less<'r>>,
+    /// The first place behind the piece that these are of.
+    behind: Option<u64>,
     edits: Vec<Less<'r>>,
     next: u64,
     end: u64,
@@ -73,7 +75,7 @@ impl<'r> Candidates<'r> {
             waiting.clear();
         }
         let (waiting, lookups) = (waiting.into_iter(), started.elapsed());
-        Ok(Candidates { sources, plan, order, waiting, posts: None, edits, next, end, lookups })
+        Ok(Candidates { sources, plan, order, waiting, posts: None, behind: None, edits, next, end, lookups })
     }
 
     /// How long it took to look up where to walk, since this was asked last.
@@ -87,12 +89,17 @@ impl<'r> Candidates<'r> {
     /// `corrupt`.
     pub fn advance(&mut self) -> Result<Option<Reached>> {
         let posted = self.next_post()?;
+        let rests = posted.is_some() && self.posts.as_ref().is_none_or(|posts| posts.wanted.rests());
         let mut first = posted;
         for set in &mut self.edits {
             set.wanted.seek(self.next)?;
             first = first.into_iter().chain(set.wanted.current()).min();
         }
         let Some(found) = first.filter(|found| *found <= self.end) else { return Ok(None) };
+        if rests && posted == first {
+            self.next = found;
+            return Ok(Some(Reached::Passed(rank(self.order, found - 1))));
+        }
         self.next = found.saturating_add(1);
         let seq = rank(self.order, found);
         if let Some(posts) = self.posts.as_mut().filter(|_| posted == first)
@@ -108,6 +115,8 @@ impl<'r> Candidates<'r> {
         Ok(Some(Reached::Passed(seq)))
     }
 
+    /// Where the next post is, or before which there is none: behind a piece that is at its end, without `posts`, or
+    /// where these rest.
     fn next_post(&mut self) -> Result<Option<u64>> {
         loop {
             if let Some(posts) = &mut self.posts {
@@ -115,10 +124,17 @@ impl<'r> Candidates<'r> {
                 if let Some(found) = posts.wanted.current() {
                     return Ok(Some(found));
                 }
-            }
-            let Some(number) = self.waiting.next() else {
                 self.posts = None;
-                return Ok(None);
+                let behind = self.behind.filter(|behind| *behind > self.next && self.waiting.len() > 0);
+                if behind.is_some() {
+                    return Ok(behind);
+                }
+            }
+            let Some(number) = self.waiting.next() else { return Ok(None) };
+            let (first, last) = self.sources[number].range();
+            self.behind = match self.order {
+                Order::Oldest => last.checked_add(1),
+                Order::Newest => first.checked_sub(1).map(|seq| rank(Order::Newest, seq)),
             };
             let started = Instant::now();
             self.posts = live(self.sources, number, self.plan, false, (self.order, self.next))?;

@@ -41,6 +41,12 @@ pub trait Cursor {
         u64::MAX
     }
 
+    /// Whether it rests: it stands where it has come to, before which there is nothing, and which need not be an
+    /// item. It goes on when it is told to seek that place.
+    fn rests(&self) -> bool {
+        false
+    }
+
     /// Appends the ranks of the items before `end` that are left, and goes there.
     ///
     /// # Errors
@@ -83,6 +89,10 @@ impl Cursor for Boxed<'_> {
 
     fn size(&self) -> u64 {
         self.as_ref().size()
+    }
+
+    fn rests(&self) -> bool {
+        self.as_ref().rests()
     }
 
     fn take_before(&mut self, end: u64, out: &mut Vec<u64>) -> Result<()> {

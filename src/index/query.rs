@@ -183,7 +183,9 @@ impl Plan {
             };
             parts.push(all);
         }
-        Ok(Some(Less { wanted: And::of(parts, order)?, excluded }))
+        // Sets of edits are walked beside others, and are shorter.
+        let wanted = if edit { And::of(parts, order)? } else { And::that_rests(parts, order)? };
+        Ok(Some(Less { wanted, excluded }))
     }
 }
 

@@ -424,6 +424,11 @@ impl EventLoop {
 
     fn close(&mut self, router: &Router, token: usize) {
         let Some(mut client) = self.clients.remove(&token) else { return };
+        if client.connection.life == Life::Closing && !client.connection.gone {
+            // What is left unread would turn the end that the client is to see into a reset.
+            let _ = client.stream.shutdown(Shutdown::Read);
+            while client.stream.read(&mut self.buffer).is_ok_and(|count| count > 0) {}
+        }
         client.connection.leave();
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);

@@ -23,6 +23,19 @@ fn a_queue_exists_from_its_first_put_or_configure() {
 }
 
 #[test]
+fn configure_writes_an_event_only_where_something_changes() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let settings = json!({"cmd": "queue.configure", "queue": "q", "lease_ms": 7});
+    for same in [json!({"cmd": "queue.configure", "queue": "q"}), settings.clone(), settings] {
+        client.ok(same);
+    }
+    assert_eq!(client.last_seq(), 2, "it is made, and then it has another lease");
+    assert_eq!(client.ok(json!({"cmd": "queue.configure", "queue": "q"}))["lease_ms"], 7);
+    assert_eq!(client.last_seq(), 2);
+}
+
+#[test]
 fn configure_keeps_what_it_is_not_given() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

@@ -51,6 +51,9 @@ const ESCAPE_BYTES: usize = 6;
 /// A reply that had no room for a job so often is full: each reserve of a batch looks at all jobs that it asks for.
 const REFUSALS: usize = 16;
 
+/// Buffers that are larger together are given back: the next command hardly needs as much.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// What a command that succeeded brings.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
@@ -71,9 +74,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An empty one with the buffers of this one.
+    /// An empty one with the buffers of this one, unless they are large.
     #[must_use]
     pub fn emptied(mut self) -> Self {
+        if self.records.capacity() + self.reply.capacity() > KEPT_BYTES {
+            return Outcome::default();
+        }
         self.events.clear();
         self.records.clear();
         self.ends.clear();

@@ -204,7 +204,11 @@ pub fn configure(
     let reply = draft.reply();
     Fields(reply).text("queue", &queue).number("lease_ms", lease_ms);
     Fields(reply).number_or_null("max_attempts", max_attempts).number_or_null("max_jobs", max_jobs);
-    draft.emit(Fact::QueueConfigured { queue, lease_ms, max_attempts, max_jobs })?;
+    let same = (found.lease_ms, found.max_attempts, found.max_jobs) == (lease_ms, max_attempts, max_jobs);
+    // Programs configure their queue at every start: that is to leave nothing behind.
+    if found.id == 0 || !same {
+        draft.emit(Fact::QueueConfigured { queue, lease_ms, max_attempts, max_jobs })?;
+    }
     Ok(())
 }
 

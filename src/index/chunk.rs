@@ -195,7 +195,7 @@ fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
     let start = out.len();
     out.push(first);
     if chunk.count == 1 {
-        return Some(());
+        return (first == last).then_some(());
     }
     let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
     packed::read(deltas, between, last - first, |more| out.push(first.saturating_add(more)))?;

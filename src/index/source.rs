@@ -96,7 +96,8 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// How many messages have a term of posts, those that changed since included.
+    /// How many messages have a term, those that changed since included. Of a term of edits a tail says only whether
+    /// there may be any: it counts edits that came since, too.
     ///
     /// # Errors
     /// `corrupt`.

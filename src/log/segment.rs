@@ -85,11 +85,14 @@ impl Segment {
             let start = usize::try_from(offset - window.start).unwrap_or(usize::MAX);
             let rest = window.bytes.get(start..).unwrap_or_default();
             let Some(end) = memchr::memchr(b'\n', rest) else {
-                if rest.len() >= length {
-                    length = 4 * rest.len();
-                    continue;
+                // No line holds a zero: blocks that the disk lost are not read to their end.
+                let left = self.file.length().unwrap_or(0).saturating_sub(offset);
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                if rest.len() < length || rest.len() >= left || memchr::memchr(0, rest).is_some() {
+                    return Err(damaged(format!("the record of event {seq} is cut")));
                 }
-                return Err(damaged(format!("the record of event {seq} is cut")));
+                length = left.min(4 * rest.len());
+                continue;
             };
             let Some(json) = check_line(&rest[..end]).filter(|json| seq_of(json) == Some(seq)) else {
                 return Err(damaged(format!("the record of event {seq} fails its checksum")));
@@ -148,6 +151,8 @@ impl Window {
 
     fn move_to(&mut self, file: &dyn File, start: u64, length: usize) -> std::io::Result<()> {
         self.start = start;
+        let more = length.saturating_sub(self.bytes.len());
+        self.bytes.try_reserve(more).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         self.bytes.resize(length, 0);
         let read = file.read_at(&mut self.bytes, start);
         self.bytes.truncate(*read.as_ref().unwrap_or(&0));
@@ -169,6 +174,19 @@ mod tests {
     use crate::log::frame::write_line;
     use crate::storage::memory::Memory;
     use crate::storage::{Open, Storage};
+
+    #[test]
+    fn a_record_in_blocks_that_the_disk_lost_is_damage_that_is_found_without_reading_them_all() {
+        let storage = Memory::default();
+        let path = Path::new("/log/1.log");
+        let file = storage.open(path, Open::Create).expect("memory");
+        file.set_length(1 << 24).expect("memory");
+        let segment = Segment { first: 1, path: path.to_owned(), file };
+        let mut window = Window::default();
+        let error = segment.locate(1, 100, None, &mut window).expect_err("zeros");
+        assert_eq!(error.code(), Code::Corrupt);
+        assert!(window.bytes.capacity() < 1 << 16, "{} bytes", window.bytes.capacity());
+    }
 
     #[test]
     fn a_name_tells_the_first_event_and_the_compaction() {

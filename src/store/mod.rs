@@ -1,4 +1,4 @@
-//! Opens a data folder: takes its lock, reads the index that is there, and the log behind it.
+//! Opens a data folder that is locked already: reads the index that is there, and the log behind it.
 //!
 //! ```text
 //! DIR/lock            held while a daemon has the folder

@@ -25,6 +25,7 @@ pub mod timers;
 mod turn;
 pub mod waiters;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -222,8 +223,8 @@ pub struct Writer {
     courtesy: Courtesy,
     heard: Heard,
     timers: Timers,
-    /// Whether the last timer that was due could not be carried out.
-    timer_failed: bool,
+    /// Jobs whose timers could not be carried out, as the operator was told.
+    failed_timers: BTreeSet<u64>,
     waiters: Waiters,
     random: Randomness,
     hot: HotValues,
@@ -274,7 +275,7 @@ impl Writer {
             courtesy,
             heard: Heard::new(now),
             timers,
-            timer_failed: false,
+            failed_timers: BTreeSet::new(),
             waiters: Waiters::default(),
             random: Randomness::default(),
             hot: HotValues::default(),

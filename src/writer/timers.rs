@@ -36,6 +36,8 @@ pub struct Held {
 
 /// A timer that could not be carried out is tried again after this.
 pub const TIMER_AGAIN: Duration = Duration::from_secs(1);
+/// Jobs whose timers the operator is told of at a time, at most.
+pub const TIMERS_TOLD: usize = 64;
 
 /// All running timers. One whose job moved on since is void: it stays until it is due, or until there are more
 /// void ones than others.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
-use super::timers::{TIMER_AGAIN, Timer};
+use super::timers::{TIMER_AGAIN, TIMERS_TOLD, Timer};
 use super::waiters::Waiter;
 use super::{Answers, Asked, Ticket, ToWriter, Writer};
 use crate::domain::command::{Write, WriteRequest};
@@ -301,19 +301,22 @@ impl Writer {
         let Timer { job, revision, .. } = timer;
         let write = Write::FallDue { job, revision };
         let request = WriteRequest { write, durable: false, dry_run: false, idempotency: None };
-        let Err(error) = self.decide(turn, self.around.uid, request) else {
-            turn.taken.push(timer);
-            self.timer_failed = false;
-            return;
+        let error = match self.decide(turn, self.around.uid, request) {
+            Ok(outcome) => {
+                self.spare = outcome;
+                turn.taken.push(timer);
+                self.failed_timers.remove(&job);
+                return;
+            }
+            Err(error) => error,
         };
         let again = turn.now + TIMER_AGAIN;
         self.timers.set_again(timer, again);
-        if !std::mem::replace(&mut self.timer_failed, true) {
-            crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
-        }
         if error.code() == Code::ReadOnly {
-            // The disk is full, for all of them and not for ever.
+            // The disk is full, for all of them and not for ever: refused writes are told by themselves.
             self.timers.hold(again);
+        } else if self.failed_timers.len() < TIMERS_TOLD && self.failed_timers.insert(job) {
+            crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
         }
     }
 }

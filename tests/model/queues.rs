@@ -192,6 +192,7 @@ impl Model {
 
     fn configure(&mut self, request: &Value) -> Value {
         let name = must(request, "queue");
+        let before = self.queues.contains_key(&name).then(|| self.settings(&name));
         let queue = self.queue_mut(&name);
         queue.lease_ms = number(request, "lease_ms").unwrap_or(queue.lease_ms);
         if request.get("max_attempts").is_some() {
@@ -201,7 +202,9 @@ impl Model {
             queue.max_jobs = number(request, "max_jobs");
         }
         let settings = self.settings(&name);
-        self.emit("queue.configured", settings.clone());
+        if before.as_ref() != Some(&settings) {
+            self.emit("queue.configured", settings.clone());
+        }
         settings
     }
 

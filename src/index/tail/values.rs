@@ -1,7 +1,7 @@
 //! Keys of the table that the tail's events set and removed, each with what it was as of which event.
 //!
 //! A snapshot sees a key as of its own last event, so the values before the newest one stay until the
-//! tail is a file. There is one at most for each event, so they are as bounded as the tail.
+//! tail is a file. There are a few at most for each event, so they are as bounded as the tail.
 
 use std::cmp::Ordering;
 use std::ops::Bound;

@@ -144,7 +144,8 @@ impl<'t> View<'t> {
         boxed(TailAdjacent::open(*self, bits, order))
     }
 
-    /// How many messages have a term of posts, those that changed since included.
+    /// How many messages have a term, those that changed since included. Of a term of edits a tail says only whether
+    /// there may be any: it counts edits that came since, too.
     #[must_use]
     pub fn count(&self, term: &[u8]) -> u64 {
         let Inner { contents, .. } = &*self.tail.read();

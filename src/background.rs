@@ -187,7 +187,7 @@ impl Background {
         self.files.announce(runs).inspect_err(|_| self.files.remove_unnamed(merged))?;
         self.stats.merges.add(1);
         // When the writer is gone the daemon is stopping.
-        let _ = self.writer.send(ToWriter::Merged(Arc::clone(merged)));
+        let _ = self.writer.send(ToWriter::NewRun(Arc::clone(merged)));
         Ok(())
     }
 }
@@ -331,7 +331,7 @@ mod tests {
             to_background.send(ToBackground::Flush(tail_with(event, changes))).expect("it lives");
         }
         let mut runs = std::iter::from_fn(|| match told.recv_timeout(Duration::from_secs(30)) {
-            Ok(ToWriter::Merged(run)) => Some((run.meta().first, run.meta().last, run.meta().removed)),
+            Ok(ToWriter::NewRun(run)) => Some((run.meta().first, run.meta().last, run.meta().removed)),
             _ => panic!("nothing came"),
         });
         assert_eq!(runs.next(), Some((1, 1, 0)));
@@ -356,7 +356,7 @@ mod tests {
         background.run(vec![damaged], &work);
         let (mut merged, mut largest) = (0, 0);
         for message in told.try_iter() {
-            let ToWriter::Merged(run) = message else { panic!("nothing else was done") };
+            let ToWriter::NewRun(run) = message else { panic!("nothing else was done") };
             assert!(run.meta().first > 1, "the damaged one");
             merged += usize::from(run.meta().first < run.meta().last);
             largest = largest.max(run.meta().last - run.meta().first + 1);

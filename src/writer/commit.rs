@@ -104,18 +104,18 @@ impl Writer {
 
     /// Publishes a turn and releases its replies; or turns them into refusals.
     fn finish(&mut self, mut turn: Turn, done: Result<()>) {
-        let merged = std::mem::take(&mut turn.merged);
+        let new_runs = std::mem::take(&mut turn.new_runs);
         if let Err(error) = &done {
             self.refuse_behind((0, 0), &mut turn, error);
         }
         if done.is_ok() && self.broken.is_none() {
-            self.show_turn(&turn, &merged);
+            self.show_turn(&turn, &new_runs);
         } else {
             turn.events = 0;
             // Nothing is shown but what was; the index files do not depend on it.
             self.snapshot = self.around.published.load();
-            if !merged.is_empty() {
-                self.publish(Snapshot::clone(&self.snapshot), &merged);
+            if !new_runs.is_empty() {
+                self.publish(Snapshot::clone(&self.snapshot), &new_runs);
             }
         }
         self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
@@ -137,7 +137,7 @@ impl Writer {
     }
 
     /// Lets everyone see what was appended.
-    fn show_turn(&mut self, turn: &Turn, merged: &[Arc<Run>]) {
+    fn show_turn(&mut self, turn: &Turn, new_runs: &[Arc<Run>]) {
         if turn.events > 0 {
             // A lease begins when its holder is told: however long the sync took, all of it is left.
             let now = Instant::now();
@@ -148,8 +148,8 @@ impl Writer {
         let delay = if self.tail_is_full() { 0 } else { SYNC_DELAY_MS };
         let due = turn.now + Duration::from_millis(delay);
         self.sync_due = (last > synced).then(|| self.sync_due.map_or(due, |before| before.min(due)));
-        if turn.events > 0 || self.snapshot.synced != synced || !merged.is_empty() {
-            self.publish(Snapshot { synced, ..Snapshot::clone(&self.snapshot) }, merged);
+        if turn.events > 0 || self.snapshot.synced != synced || !new_runs.is_empty() {
+            self.publish(Snapshot { synced, ..Snapshot::clone(&self.snapshot) }, new_runs);
         }
         self.roll_when_full();
         let [_, delayed, leased, _] = self.snapshot.counts.jobs;
@@ -219,10 +219,10 @@ impl Writer {
     }
 
     /// Publishes a snapshot, with these run files in the place of what they cover.
-    pub(super) fn publish(&mut self, mut next: Snapshot, merged: &[Arc<Run>]) {
-        if !merged.is_empty() {
+    pub(super) fn publish(&mut self, mut next: Snapshot, new_runs: &[Arc<Run>]) {
+        if !new_runs.is_empty() {
             let mut runs = next.runs.as_ref().clone();
-            merged.iter().for_each(|run| replace_runs(&mut runs, run));
+            new_runs.iter().for_each(|run| replace_runs(&mut runs, run));
             let in_files = runs.last().map_or(0, |run| run.meta().last);
             let tails = next.tails.iter().filter(|tail| tail.first() > in_files).cloned().collect();
             (next.runs, next.tails) = (Arc::new(runs), Arc::new(tails));
@@ -282,11 +282,11 @@ impl Writer {
 }
 
 /// Puts a run in the place of those that it covers, or behind all of them.
-fn replace_runs(runs: &mut Vec<Arc<Run>>, merged: &Arc<Run>) {
-    let (first, last) = (merged.meta().first, merged.meta().last);
+fn replace_runs(runs: &mut Vec<Arc<Run>>, new: &Arc<Run>) {
+    let (first, last) = (new.meta().first, new.meta().last);
     let start = runs.partition_point(|run| run.meta().first < first);
     let end = runs.partition_point(|run| run.meta().last <= last);
     if start < end || start == runs.len() {
-        runs.splice(start..end, [Arc::clone(merged)]);
+        runs.splice(start..end, [Arc::clone(new)]);
     }
 }

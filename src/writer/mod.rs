@@ -93,8 +93,8 @@ pub enum ToWriter {
     Requests(Vec<Asked>),
     /// The connection is gone: its waiting reserve gets no lease.
     Gone(usize),
-    /// The background made one run of those that cover its seqs.
-    Merged(Arc<Run>),
+    /// The background made a run, of a tail or of the runs that cover its seqs.
+    NewRun(Arc<Run>),
     /// Maintenance is about to compact the log: asks for a snapshot whose last event ends a segment.
     Seal(Sender<Result<Arc<Snapshot>>>),
     /// The log was compacted, and the index knows.

@@ -55,7 +55,7 @@ impl Writer {
                 let _ = reply.send(sealed);
             }
             ToWriter::Compacted(compaction) => self.take_compaction(*compaction),
-            ToWriter::Merged(run) => self.publish(Snapshot::clone(&self.snapshot), &[run]),
+            ToWriter::NewRun(run) => self.publish(Snapshot::clone(&self.snapshot), &[run]),
             _ => {}
         }
     }

@@ -101,7 +101,7 @@ fn a_run_that_was_made_behind_a_compaction_is_not_shown_before_it() {
 
     let mut turn = writer.begin_turn();
     writer.take(&mut turn, ToWriter::Compacted(Box::new(compaction)));
-    writer.take(&mut turn, ToWriter::Merged(both));
+    writer.take(&mut turn, ToWriter::NewRun(both));
     writer.commit(turn);
     answer.recv().expect("it is told").expect("it is done");
     assert_eq!(*told.shown.lock().expect("a list"), [(1, vec![(1, 1)]), (1, vec![(1, 2)])]);

@@ -44,7 +44,7 @@ pub(super) struct Turn {
     pub(super) events: usize,
     bytes: usize,
     /// Run files that the background has made.
-    pub(super) merged: Vec<Arc<Run>>,
+    pub(super) new_runs: Vec<Arc<Run>>,
     /// What maintenance asks of the log, once nothing of it is on its way to the disk, and the run files that were
     /// made behind that.
     pub(super) changes: Vec<ToWriter>,
@@ -87,7 +87,7 @@ impl Writer {
             requests: 0,
             events: 0,
             bytes: 0,
-            merged: Vec::new(),
+            new_runs: Vec::new(),
             changes: Vec::new(),
         };
         turn.tell_time();
@@ -113,8 +113,8 @@ impl Writer {
             }
             ToWriter::Gone(connection) => self.waiters.forget(connection),
             // A run that came behind a compaction may be made of its segments.
-            ToWriter::Merged(run) if turn.changes.is_empty() => turn.merged.push(run),
-            change @ (ToWriter::Merged(_) | ToWriter::Seal(_) | ToWriter::Compacted(_)) => {
+            ToWriter::NewRun(run) if turn.changes.is_empty() => turn.new_runs.push(run),
+            change @ (ToWriter::NewRun(_) | ToWriter::Seal(_) | ToWriter::Compacted(_)) => {
                 turn.changes.push(change);
             }
             ToWriter::Pulse(back) => self.pulses.push(back),

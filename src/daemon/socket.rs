@@ -93,11 +93,6 @@ fn passed_by_systemd() -> Result<Option<Listening>, Exit> {
 
 fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
     let failed = |error: io::Error| Exit::Io(format!("the socket {}: {error}", path.display()));
-    refuse_if_answered(path)?;
-    // The socket gets its mode under another name, and then its own name in one step: nobody can
-    // connect before the mode is right.
-    let name = path.file_name().unwrap_or_default().display();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     if path.as_os_str().len() >= ADDRESS_BYTES {
         let message = format!(
             "the socket's path is too long for the system: {}; name another with --socket",
@@ -105,6 +100,14 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
         );
         return Err(Exit::Io(message));
     }
+    // Whoever has the place, there or in the making, is told of before a folder that may not be written to.
+    let place = Place::take(path);
+    refuse_if_answered(path)?;
+    let _place = place?;
+    // The socket gets its mode under another name, and then its own name in one step: nobody can
+    // connect before the mode is right.
+    let name = path.file_name().unwrap_or_default().display();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
     // The process's mask lets nobody else in until then.
     let listener = bind(&temporary).map_err(failed)?;
@@ -120,6 +123,57 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
             Err(failed(error))
         }
     }
+}
+
+/// The right to put a socket at a path: one daemon has it at a time, from the look at what is there until its own
+/// is there. Two that found nobody would otherwise both put theirs there, and one would serve where nobody finds it.
+///
+/// It is the lock of a file beside the socket, for this user alone, which goes with it. The folder itself would not
+/// do: in `/tmp` anybody may lock it, and it may be the data folder, which has its own lock.
+struct Place {
+    path: PathBuf,
+    _file: fs::File,
+}
+
+impl Place {
+    fn take(socket: &Path) -> Result<Self, Exit> {
+        let name = socket.file_name().unwrap_or_default().display();
+        let path = socket.with_file_name(format!(".{name}.lock"));
+        let failed = |error: io::Error| {
+            Exit::Io(format!("the socket {}: its lock {}: {error}", socket.display(), path.display()))
+        };
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+            let file = fs::File::from(file.map_err(|error| failed(error.into()))?);
+            match file.try_lock() {
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(Exit::Busy(format!(
+                        "another daemon is starting on {}: stop it, or name another socket with --socket",
+                        socket.display()
+                    )));
+                }
+                // Where the file system has no locks it is as it would be without.
+                Err(fs::TryLockError::Error(_)) | Ok(()) => {}
+            }
+            // Whoever had it until now has removed the file: then the lock is that of a file which nobody else opens.
+            if identity(&path) == file.metadata().ok().map(|found| (found.dev(), found.ino())) {
+                return Ok(Place { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // While the lock is held: nobody else removes the file, and so it is this one. One that stays is taken again.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The device and the inode of what is at a path.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Binds a socket, also at a path that is longer than its own will be and does not fit an address.
@@ -172,8 +226,7 @@ fn connect_at_once(path: &Path) -> rustix::io::Result<()> {
 
 /// Removes the socket's file, if it is still this daemon's.
 pub fn remove(path: &Path, ours: Option<(u64, u64)>) {
-    let found = fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    if ours.is_some() && found == ours {
+    if ours.is_some() && identity(path) == ours {
         // A file that stays behind is replaced by the next start.
         let _ = fs::remove_file(path);
     }
@@ -184,5 +237,67 @@ impl Listening {
     #[must_use]
     pub fn ours(&self) -> Option<(u64, u64)> {
         self.ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    fn temporary_folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("msglogd-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    fn refusal(listening: Result<Listening, Exit>) -> String {
+        match listening {
+            Err(Exit::Busy(message)) => message,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("both have it"),
+        }
+    }
+
+    #[test]
+    fn who_starts_while_another_is_about_to_take_the_socket_is_refused() {
+        let folder = temporary_folder("place");
+        let path = folder.join("s");
+        let other = Place::take(&path).expect("nobody has it");
+        assert!(refusal(listen_at(&path, MODE)).contains("is starting on"));
+        drop(other);
+        let first = listen_at(&path, MODE).expect("nobody has it");
+        assert!(refusal(listen_at(&path, MODE)).contains("answers on"));
+        drop(first);
+        let _second = listen_at(&path, MODE).expect("nobody answers any more");
+        let left: Vec<_> =
+            fs::read_dir(&folder).expect("a folder").flatten().map(|one| one.file_name()).collect();
+        assert_eq!(left, ["s"]);
+        fs::remove_dir_all(folder).expect("a folder");
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_one_has_the_socket() {
+        let folder = temporary_folder("places");
+        for round in 0..100 {
+            let path = folder.join(format!("s{round}"));
+            if round % 2 == 0 {
+                drop(UnixListener::bind(&path).expect("a socket that nobody answers on"));
+            }
+            let together = Barrier::new(4);
+            let start = || {
+                together.wait();
+                listen_at(&path, MODE)
+            };
+            let started: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            let (served, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
+            assert_eq!(served.len(), 1, "round {round}");
+            refused.into_iter().for_each(|refused| drop(refusal(refused)));
+        }
+        fs::remove_dir_all(folder).expect("a folder");
     }
 }

@@ -45,14 +45,41 @@ fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
 }
 
 /// Makes the data folder, and those above it, where they are not there; their names are on disk then.
+///
+/// Each is made once the name of the one above it is on disk. So an earlier start, wherever it was killed, has left
+/// at most one folder whose name is not: the last that is there.
 fn make_data(storage: &dyn Storage, data: &Path) -> io::Result<()> {
     let above = data.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
-    let made: Vec<&Path> = above.take_while(|folder| !folder.exists()).collect();
-    storage.create_folder(data)?;
-    made.iter().try_for_each(|folder| match folder.parent() {
+    let mut missing: Vec<&Path> = above.take_while(|folder| !folder.exists()).collect();
+    let last_there = missing.last().map_or(Some(data), |folder| folder.parent());
+    if let Some(there) = last_there.filter(|folder| !folder.as_os_str().is_empty()) {
+        match sync_name(storage, there) {
+            // Who may not look above it, or cannot write there, has not made it there.
+            Err(error) if may_be_passed_over(&error) => {}
+            synced => synced?,
+        }
+    }
+    while let Some(folder) = missing.pop() {
+        storage.create_folder(folder)?;
+        sync_name(storage, folder)?;
+    }
+    Ok(())
+}
+
+/// Brings the name of a folder to disk.
+fn sync_name(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+    match folder.parent() {
         Some(above) if !above.as_os_str().is_empty() => storage.sync_folder(above),
-        _ => storage.sync_folder(Path::new(".")),
-    })
+        Some(_) => storage.sync_folder(Path::new(".")),
+        // The root has no name.
+        None => Ok(()),
+    }
+}
+
+/// Whether that is what the system says of a folder that others have made, on a disk that is read only or is none.
+fn may_be_passed_over(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput)
 }
 
 /// Makes the data folder if need be, and takes its lock until the process is gone: that long the background, for
@@ -111,9 +138,33 @@ mod tests {
         make_data(noting.as_ref(), &data).expect("a folder");
         let mut folders = synced.lock().expect("one thread").clone();
         folders.sort();
-        assert_eq!(folders, [root.clone(), root.join("a"), root.join("a/b")]);
+        let above = root.parent().expect("it is temporary").to_owned();
+        assert_eq!(folders, [above, root.clone(), root.join("a"), root.join("a/b")]);
+        synced.lock().expect("one thread").clear();
+        // An earlier start may have been killed before it had synced what it made.
         make_data(noting.as_ref(), &data).expect("it is there");
-        assert_eq!(synced.lock().expect("one thread").len(), 3, "nothing was made");
+        assert_eq!(*synced.lock().expect("one thread"), [root.join("a/b")]);
+        fs::remove_dir_all(root).expect("a folder");
+    }
+
+    #[test]
+    fn a_folder_above_is_not_made_on_whose_name_is_not_on_disk() {
+        let root = std::env::temp_dir().join(format!("msglogd-names-{}", std::process::id()));
+        fs::create_dir_all(&root).expect("a folder");
+        let refuse = |kind: io::ErrorKind, which: std::path::PathBuf| {
+            Failing::over(Arc::new(Disk), move |call, path| {
+                if call == Call::SyncFolder && *path == which { Err(kind.into()) } else { Ok(()) }
+            })
+        };
+        let data = root.join("a/b");
+        let failing = refuse(io::ErrorKind::Other, root.clone());
+        make_data(failing.as_ref(), &data).expect_err("the name of `a` is not on disk");
+        assert!(root.join("a").exists() && !data.exists());
+        make_data(failing.as_ref(), &data).expect_err("it is not yet");
+        assert!(!data.exists());
+        let closed = refuse(io::ErrorKind::PermissionDenied, root.clone());
+        make_data(closed.as_ref(), &data).expect("another has made `a`");
+        assert!(data.is_dir());
         fs::remove_dir_all(root).expect("a folder");
     }
 }

@@ -369,6 +369,63 @@ fn a_folder_of_other_things_is_left_alone() {
 }
 
 #[test]
+fn a_check_or_repair_of_what_is_no_data_says_what_is_there_and_what_to_name() {
+    let folder = TempDir::new();
+    let run = |words: &[&str], data: &Path| {
+        let mut command = msglogd();
+        command.args(words).arg("--data").arg(data);
+        finish(&mut command)
+    };
+    fs::create_dir(folder.join("empty")).expect("a folder");
+    fs::write(folder.join("file"), "").expect("a file");
+    for (name, said) in [
+        ("missing", "there is no data folder"),
+        ("empty", "holds no data"),
+        ("file", "is no folder"),
+        ("file/data", "is no folder"),
+    ] {
+        for words in [["check"].as_slice(), &["repair"], &["repair", "--yes"]] {
+            let finished = run(words, &folder.join(name));
+            assert_eq!(finished.code, Some(74), "{finished:?}");
+            assert!(finished.stderr.contains(said) && finished.stderr.contains("--data"), "{finished:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.join("empty")).expect("a folder").count(), 0, "nothing was made in it");
+}
+
+/// The daemon's program as a user to whom folders can be closed.
+fn as_no_root(arguments: &[&str]) -> Command {
+    let program = msglogd();
+    let mut command = Command::new("setpriv");
+    if common::own_uid() == 0 {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program.get_program());
+    } else {
+        command = program;
+    }
+    command.args(arguments);
+    command
+}
+
+#[test]
+fn a_check_of_a_folder_that_is_closed_says_that_it_is() {
+    if !as_no_root(&["--version"]).output().is_ok_and(|ended| ended.status.success()) {
+        return eprintln!("skipped, as the program cannot be run by another user");
+    }
+    let folder = TempDir::new();
+    let closed = folder.join("closed");
+    fs::create_dir_all(closed.join("data/log")).expect("a folder");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("it is ours");
+    for data in [&closed, &closed.join("data")] {
+        let finished = finish(as_no_root(&["check", "--data"]).arg(data));
+        assert_eq!(finished.code, Some(74), "{finished:?}");
+        for word in ["Permission denied", &data.display().to_string(), "as the user whose"] {
+            assert!(finished.stderr.contains(word), "{finished:?}");
+        }
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("it is ours");
+}
+
+#[test]
 fn a_client_whose_process_the_daemon_cannot_see_is_served() {
     let folder = TempDir::new();
     let socket = folder.join("s");

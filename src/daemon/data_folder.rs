@@ -10,14 +10,27 @@ use super::Exit;
 use crate::paths::own_uid;
 use crate::report;
 use crate::storage::folder::Lock;
-use crate::storage::{Disk, Storage};
+use crate::storage::{Disk, Storage, explained};
 
 /// Takes the lock of a folder that is there, while no daemon runs; others may look, too. Where there is no file for
 /// it, as in a backup, none is made: the folder may be on a disk that is not to be written.
 pub fn lock_to_look(data: &Path) -> Result<Lock, Exit> {
-    let is_data = data.join("lock").exists() || data.join("log").is_dir();
-    let lock = if is_data { Lock::look(data) } else { Err(io::ErrorKind::NotFound.into()) };
-    lock.map_err(|error| locked(data, &error, "a daemon", "stop it first"))
+    expect_data(data)?;
+    Lock::look(data).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
+}
+
+/// Whether there is a folder with data, which this process may look into.
+fn expect_data(data: &Path) -> Result<(), Exit> {
+    let there = fs::metadata(data)
+        .and_then(|_| Ok(data.join("lock").try_exists()? || data.join("log").try_exists()?))
+        .map_err(|error| locked(data, &error, "a daemon", "stop it first"))?;
+    if there {
+        return Ok(());
+    }
+    Err(Exit::Io(format!(
+        "{} holds no data (no log): name the data folder of the daemon with --data",
+        data.display()
+    )))
 }
 
 /// Who owns a folder that is there, when that is another user than root, and root is who asks.
@@ -28,6 +41,7 @@ pub fn other_owner(data: &Path) -> Option<u32> {
 
 /// Takes the lock of a folder that is there, to change it while no daemon runs.
 pub fn lock_to_change(data: &Path) -> Result<Lock, Exit> {
+    expect_data(data)?;
     Lock::take(data).map_err(|error| locked(data, &error, "a daemon", "stop it first"))
 }
 
@@ -40,6 +54,15 @@ fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             Exit::Io(format!("the data folder {} is no folder: name another with --data", data.display()))
         }
+        io::ErrorKind::NotFound => Exit::Io(format!(
+            "there is no data folder {}: name the one of the daemon with --data",
+            data.display()
+        )),
+        io::ErrorKind::PermissionDenied => Exit::Io(format!(
+            "the data folder {}: {}; run this as the user whose folder it is, or name another with --data",
+            data.display(),
+            explained(data, error)
+        )),
         _ => Exit::Io(format!("the data folder {}: {error}", data.display())),
     }
 }

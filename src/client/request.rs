@@ -14,7 +14,7 @@ use super::moment;
 use super::suggest::did_you_mean;
 use crate::json::{self, fields::Fields};
 use crate::paths::shell_word;
-use crate::protocol::table::{Argument, COMMON, COMMON_WRITE, Command, Kind, Type};
+use crate::protocol::table::{Argument, COMMON, Command, Kind, Type};
 use crate::time::Timestamp;
 
 /// A request in the making: one line of JSON.
@@ -100,8 +100,7 @@ pub fn positional(command: &'static Command) -> impl Iterator<Item = &'static Ar
 /// Every argument that a command may be given by name.
 pub fn nameable(command: &'static Command) -> impl Iterator<Item = &'static Argument> {
     let common = COMMON.iter().filter(|argument| argument.name != "cmd");
-    let of_writes: &[Argument] = if command.kind == Kind::Write { COMMON_WRITE } else { &[] };
-    command.arguments.iter().chain(of_writes).chain(common)
+    command.arguments.iter().chain(command.common_write()).chain(common)
 }
 
 /// An argument's name as an option, without the dashes.

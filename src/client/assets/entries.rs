@@ -150,7 +150,9 @@ fn argument_named(argument: &Argument) -> Named {
 fn likewise(own: &Own) -> Vec<Named> {
     let arguments: Vec<&Argument> = match own.words {
         "import" => {
-            COMMANDS.iter().filter(|command| command.kind == Kind::Write).flat_map(nameable).collect()
+            let writes = COMMANDS.iter().filter(|command| command.kind == Kind::Write);
+            // One for all lines would make one of them.
+            writes.flat_map(nameable).filter(|argument| argument.name != "idempotency_key").collect()
         }
         "export" => export::filters().collect(),
         _ => Vec::new(),
@@ -231,5 +233,8 @@ mod tests {
         assert_eq!(entry("log backup").values, [Value::Folder]);
         let folders = entries().iter().filter(|entry| entry.values.contains(&Value::Folder)).count();
         assert_eq!(folders, 2, "log backup and assets");
+        let takes_key = |words| entry(words).offered().any(|option: &Named| option.name == "idempotency-key");
+        assert!(takes_key("queue put") && takes_key("batch"));
+        assert!(!takes_key("queue reserve") && !takes_key("import"), "they refuse it");
     }
 }

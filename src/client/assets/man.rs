@@ -7,8 +7,9 @@ use roff::{Inline, Roff, bold, italic, roman};
 use super::entries::{Entry, Named, entries, globals};
 use super::markdown;
 use crate::client::help::{EXIT_STATUSES, described, option};
+use crate::client::request::nameable;
 use crate::daemon::options::{SPECS, help, variable};
-use crate::protocol::table::{COMMON, COMMON_WRITE};
+use crate::protocol::table::{COMMANDS, COMMON, COMMON_WRITE, Kind};
 
 /// The reference of the protocol.
 const PROTOCOL: &str = include_str!("../../../protocol.md");
@@ -35,7 +36,14 @@ pub fn client(date: &str) -> String {
     page.control("PP", []);
     page.text([roman("Every command that writes takes:")]);
     let of_writes = COMMON_WRITE.iter().chain(COMMON.iter().filter(|argument| argument.name == "id"));
-    of_writes.for_each(|argument| listed(&mut page, &option(argument), &described(argument)));
+    of_writes.for_each(|argument| {
+        let without = COMMANDS.iter().filter(|command| command.kind == Kind::Write);
+        let without = without.filter(|command| nameable(command).all(|known| known.name != argument.name));
+        let without: Vec<String> = without.map(|command| command.name.replace('.', " ")).collect();
+        let but_for =
+            if without.is_empty() { String::new() } else { format!(" (not {})", without.join(", ")) };
+        listed(&mut page, &option(argument), &(described(argument) + &but_for));
+    });
     page.control("SH", ["COMMANDS"]);
     entries().iter().for_each(|entry| command(&mut page, entry));
     page.control("SH", ["EXIT STATUS"]);
@@ -54,7 +62,7 @@ pub fn daemon(date: &str) -> String {
     let help = help();
     let mut blocks = help.split("\n\n");
     let what = blocks.next().and_then(|title| title.split_once(": ")).map_or("", |(_, what)| what);
-    let mut page = begin("MSGLOGD", "8", date, "msglogd", what.trim());
+    let mut page = begin("MSGLOGD", "8", date, "msglogd", &what.trim().replace('\n', " "));
     page.control("SH", ["SYNOPSIS"]);
     let usages = blocks.next().unwrap_or_default().trim_start_matches("usage:");
     for line in usages.lines().map(str::trim) {
@@ -187,7 +195,6 @@ pub fn literal(page: &mut Roff, lines: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::table::COMMANDS;
 
     #[test]
     fn every_command_and_option_is_in_its_page() {
@@ -196,6 +203,7 @@ mod tests {
             assert!(page.contains(&format!("msglog {}", entry.words)), "{}", entry.words);
             assert!(entry.options.iter().all(|option| page.contains(&option.typed)), "{}", entry.words);
         }
+        assert!(page.contains("(not queue reserve)"), "{page}");
         let page = daemon("2026-01-31").replace("\\-", "-");
         assert!(SPECS.iter().all(|spec| page.contains(&format!("--{} {}", spec.name, spec.value))));
         assert!(page.contains("exit status: 0 stopped"), "{page}");

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::value::RawValue;
 
@@ -13,6 +14,7 @@ use super::failure::{Failure, Result};
 use super::moment;
 use super::suggest::did_you_mean;
 use crate::json::{self, fields::Fields};
+use crate::limits::LINE_BYTES_MAX;
 use crate::paths::shell_word;
 use crate::protocol::table::{Argument, COMMON, Command, Kind, Type};
 use crate::time::Timestamp;
@@ -167,7 +169,7 @@ impl Draft {
         }
         let from_input;
         let value = if value == "-" && reads_input(argument) {
-            from_input = standard_input()?;
+            from_input = standard_input(io::stdin().lock())?;
             if from_input.trim().is_empty() && takes_json(argument) {
                 return Err(self.usage("standard input is empty"));
             }
@@ -175,7 +177,7 @@ impl Draft {
         } else if self.command.name == "log.backup" && argument.name == "to" {
             // The daemon has another folder to be in.
             let absolute =
-                std::path::absolute(value).ok().and_then(|path| path.into_os_string().into_string().ok());
+                absolute(Path::new(value)).and_then(|path| path.into_os_string().into_string().ok());
             from_input = absolute.unwrap_or_else(|| value.to_owned());
             from_input.as_str()
         } else {
@@ -224,11 +226,30 @@ fn takes_json(argument: &Argument) -> bool {
     matches!(argument.kind, Type::Json | Type::Requests | Type::Materials)
 }
 
+/// A path from the root on. `..` is followed here, since the daemon takes none; any other path stays as it was
+/// typed, links in it included.
+fn absolute(path: &Path) -> Option<PathBuf> {
+    if path.components().any(|part| part == Component::ParentDir)
+        && let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+        && let Ok(folder) = folder.canonicalize()
+    {
+        return Some(folder.join(name));
+    }
+    std::path::absolute(path).ok()
+}
+
 /// All of standard input, less one line break at its end, as `$(...)` of a shell takes it.
-fn standard_input() -> Result<String> {
-    let mut text = String::new();
-    let read = io::stdin().read_to_string(&mut text);
-    read.map_err(|error| Failure::file("cannot read standard input", &error))?;
+fn standard_input(input: impl Read) -> Result<String> {
+    let failed = |error: io::Error| Failure::file("cannot read standard input", &error);
+    let mut bytes = Vec::new();
+    // What comes without an end must not fill the memory.
+    input.take(LINE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > LINE_BYTES_MAX {
+        return Err(Failure::Usage(format!(
+            "standard input has more than {LINE_BYTES_MAX} bytes, and no daemon takes a longer request"
+        )));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
     if text.ends_with('\n') {
         text.pop();
     }
@@ -431,6 +452,18 @@ mod tests {
         let expected = format!(r#"{{"cmd":"log.backup","to":"{}/backup1"}}"#, here.display());
         assert_eq!(request(&["log", "backup", "backup1"]), expected);
         assert_eq!(request(&["log", "backup", "--to", "/b"]), r#"{"cmd":"log.backup","to":"/b"}"#);
+        let above = here.canonicalize().unwrap();
+        let above = above.parent().unwrap().join("b");
+        let expected = format!(r#"{{"cmd":"log.backup","to":"{}"}}"#, above.display());
+        assert_eq!(request(&["log", "backup", "../b"]), expected);
+        assert_eq!(request(&["log", "backup", "/usr/../b"]), r#"{"cmd":"log.backup","to":"/b"}"#);
+    }
+
+    #[test]
+    fn standard_input_without_an_end_is_refused_and_not_kept() {
+        let refused = super::standard_input(std::io::repeat(b'0'));
+        assert!(matches!(refused, Err(Failure::Usage(text)) if text.contains("67108864 bytes")));
+        assert_eq!(super::standard_input(&b"one\n\n"[..]).unwrap(), "one\n");
     }
 
     #[test]

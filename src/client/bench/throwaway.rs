@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ use crate::paths::{data_folder, process_environment};
 /// How long the daemon may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The socket, in the folder.
+const SOCKET: &str = "s";
+
 /// What the kernel calls a file system that lies in memory.
 const TMPFS: i64 = 0x0102_1994;
 
@@ -27,6 +31,8 @@ const TMPFS: i64 = 0x0102_1994;
 pub struct Throwaway {
     child: Child,
     folder: PathBuf,
+    /// The folder, opened: the path of a socket may have 107 bytes, and that of the folder more.
+    opened: File,
 }
 
 impl Throwaway {
@@ -41,20 +47,22 @@ impl Throwaway {
         let trouble =
             |error: io::Error| Failure::file(&format!("cannot start {}", program.display()), &error);
         let started = File::create(folder.join("stderr")).and_then(|said| {
+            let opened = File::open(&folder)?;
             let mut command = Command::new(&program);
-            command.arg("--data").arg(folder.join("data")).arg("--socket").arg(folder.join("s"));
+            command.current_dir(&folder).arg("--data").arg(folder.join("data")).args(["--socket", SOCKET]);
             // Nothing of the environment steers it, and a Ctrl-C is not for it.
             command.env_clear().process_group(0);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn()
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn()?;
+            Ok((child, opened))
         });
-        let child = match started {
-            Ok(child) => child,
+        let (child, opened) = match started {
+            Ok(started) => started,
             Err(error) => {
                 let _ = fs::remove_dir_all(&folder);
                 return Err(trouble(error));
             }
         };
-        let mut daemon = Throwaway { child, folder };
+        let mut daemon = Throwaway { child, folder, opened };
         daemon.await_answer()?;
         Ok(daemon)
     }
@@ -62,7 +70,8 @@ impl Throwaway {
     /// Where it answers.
     #[must_use]
     pub fn address(&self) -> Address {
-        Address::new(Some(self.folder.join("s")), &|_| None)
+        let folder = PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd()));
+        Address::new(Some(folder.join(SOCKET)), &|_| None)
     }
 
     /// What it is, for people.
@@ -116,6 +125,8 @@ fn make_folder(dir: Option<&Path>) -> Result<PathBuf> {
 /// The daemon's program: the one beside this, or else that of the PATH.
 fn program() -> PathBuf {
     let beside = std::env::current_exe().ok().map(|own| own.with_file_name("msglogd"));
-    let on_path = || programs::find("msglogd".as_ref()).unwrap_or_else(|| "msglogd".into());
+    // From the root on, since it is started in another folder.
+    let found = || programs::find("msglogd".as_ref()).and_then(|path| std::path::absolute(path).ok());
+    let on_path = || found().unwrap_or_else(|| "msglogd".into());
     beside.filter(|path| path.is_file()).unwrap_or_else(on_path)
 }

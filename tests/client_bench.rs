@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use client_support::terminal::Terminal;
 use client_support::{Running, msglog, msglog_for, printed, run};
@@ -91,6 +91,36 @@ fn the_daemon_is_looked_for_on_the_path_where_none_is_beside() {
     command.args(["bench", "--only", "get", "--outstanding", "2", "--dir"]).arg(folder.path());
     let finished = finish(command.env("PATH", path));
     assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn the_daemon_of_its_own_answers_in_a_folder_with_a_long_path() {
+    let folder = TempDir::new();
+    let mut command = msglog();
+    command
+        .args(["bench", "--only", "get", "--outstanding", "2", "--dir"])
+        .arg(folder.join(&"d".repeat(200)));
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn where_threads_cannot_be_started_it_says_so_and_leaves_nothing_behind() {
+    let daemon = Daemon::start();
+    // Of threads with half a gibibyte there is room for some, and of the largest for none.
+    let (some, none) = (1_u64 << 29, 1 << 46);
+    let bench = ["bench", "--live", "--only", "set", "--outstanding", "2", "--connections", "50"];
+    for (words, stack) in [(bench.as_slice(), some), (&bench, none), (&["call", "-"], none)] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 3000000; exec \"$0\" \"$@\""]).arg(msglog().get_program());
+        command.arg("--socket").arg(daemon.socket()).args(words);
+        command.env("RUST_MIN_STACK", stack.to_string()).stdin(Stdio::null());
+        let finished = finish(&mut command);
+        assert_eq!(finished.code, Some(74), "{words:?}: {finished:?}");
+        assert!(finished.stderr.contains("cannot start"), "{finished:?}");
+    }
+    let stored = &daemon.connect().ok(json!({"cmd": "stats"}))["stored"];
+    assert_eq!([&stored["keys"], &stored["apps"]], [&json!(0), &json!(0)]);
 }
 
 #[test]

@@ -86,12 +86,13 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
     let mut connection = address.connect()?;
     let sender = connection.sender().map_err(|error| Failure::lost(&error))?;
     let (tell, told) = crossbeam_channel::bounded(1);
-    thread::spawn(move || {
+    let sending = thread::Builder::new().spawn(move || {
         let sent = send_input(&sender);
         // The count is told first: the end of the replies is what makes the other side ask for it.
         let _ = tell.send(sent);
         let _ = sender.shutdown(Shutdown::Write);
     });
+    sending.map_err(|error| Failure::file("cannot start the thread that sends", &error))?;
     let (replies, refused) = print_replies(&mut connection, output)?;
     // When the daemon has left early, the other thread may wait for input that never comes.
     let requests = told.recv_timeout(Duration::from_secs(1)).map_err(|_| Failure::lost(&closed()))??;

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,28 +52,34 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Figures> {
     let connections = (0..shape.connections).map(|_| address.connect()).collect::<Result<Vec<_>>>()?;
-    let start = Barrier::new(connections.len());
-    let runs: Vec<Result<Run>> = thread::scope(|scope| {
-        let running: Vec<_> = (0..)
-            .zip(connections)
-            .map(|(number, connection)| {
-                let start = &start;
-                scope.spawn(move || {
-                    start.wait();
-                    let until = Instant::now() + duration;
-                    let mut run = Run::new(connection, shape.outstanding, number, until, stop)?;
-                    match case.work {
-                        Work::Requests(request) => run.requests(|count| request(scratch, count)),
-                        Work::Cycles => run.cycles(&scratch.queue(number)),
-                    }
-                    .map(|()| run)
-                })
-            })
-            .collect();
+    let runs = thread::scope(|scope| -> Result<Vec<Result<Option<Run>>>> {
+        // All begin together, once each has its thread. Where one gets none the others are told of no beginning.
+        let (begin, begun) = crossbeam_channel::unbounded();
+        let mut running = Vec::with_capacity(connections.len());
+        for (number, connection) in (0..).zip(connections) {
+            let begun = begun.clone();
+            let thread = thread::Builder::new().spawn_scoped(scope, move || {
+                let Ok(until) = begun.recv() else { return Ok(None) };
+                let mut run = Run::new(connection, shape.outstanding, number, until, stop)?;
+                match case.work {
+                    Work::Requests(request) => run.requests(|count| request(scratch, count)),
+                    Work::Cycles => run.cycles(&scratch.queue(number)),
+                }
+                .map(|()| Some(run))
+            });
+            running.push(thread.map_err(|error| {
+                let what = format!("cannot start a thread for each of {} connections", shape.connections);
+                Failure::file(&what, &error)
+            })?);
+        }
+        let until = Instant::now() + duration;
+        // Each thread that is there receives once.
+        let _ = running.iter().try_for_each(|_| begin.send(until));
         let crashed = || Err(Failure::NoDaemon("a connection's thread has died".into()));
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| crashed())).collect()
-    });
-    let runs = runs.into_iter().collect::<Result<Vec<Run>>>()?;
+        let ended = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| crashed()));
+        Ok(ended.collect())
+    })?;
+    let runs = runs.into_iter().filter_map(Result::transpose).collect::<Result<Vec<Run>>>()?;
     let first = runs.iter().map(|run| run.started).min();
     let last = runs.iter().map(|run| run.ended).max();
     let time = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);

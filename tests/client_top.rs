@@ -6,8 +6,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use client_support::terminal::Terminal;
-use client_support::{msglog_for, printed, run};
-use common::{Daemon, Value, json};
+use client_support::{msglog, msglog_for, printed, run, scripted};
+use common::{Daemon, TempDir, Value, finish, json};
 use msglogd::client::top::history::{RATES, SHOWN};
 use rustix::process::Signal;
 
@@ -138,6 +138,27 @@ fn once_prints_a_screen_or_the_numbers() {
     assert!(reads.1["p99_us"].as_u64() > Some(0), "{line}");
     let picture = std::fs::read_to_string(picture).expect("a picture");
     assert!(picture.starts_with("<svg ") && picture.contains("thumb^[[2Jnails"), "{picture}");
+}
+
+#[test]
+fn where_no_thread_can_be_started_it_says_so_and_leaves_the_terminal_alone() {
+    let daemon = daemon();
+    let mut command = msglog_for(&daemon, &["top"]);
+    command.env("RUST_MIN_STACK", (1_u64 << 46).to_string());
+    let mut top = Terminal::of(command, 80, 24);
+    let (code, text) = top.finish();
+    assert!(code == Some(74) && text.contains("cannot start the thread"), "{text}");
+    assert!(top.is_as_a_shell_needs_it());
+}
+
+#[test]
+fn whom_the_daemon_refuses_is_told_so_as_by_every_command() {
+    let folder = TempDir::new();
+    let refusal = json!({"ok": false, "error": "forbidden", "message": "user 7 may not connect"});
+    scripted(&folder.join("s"), move |_| Some(refusal.clone()));
+    let finished = finish(msglog().arg("--socket").arg(folder.join("s")).args(["top", "--once"]));
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    assert!(finished.stderr.contains("user 7 may not connect"), "{finished:?}");
 }
 
 #[test]

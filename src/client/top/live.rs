@@ -13,7 +13,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::history::History;
-use super::sample::{Sample, Source};
+use super::sample::{Sample, Source, shortly};
 use super::screen;
 use super::view::View;
 use crate::client::failure::{Failure, Result};
@@ -51,7 +51,8 @@ pub fn show(source: Source, view: View) -> Result<Option<Buffer>> {
     let (set_interval, intervals) = bounded(8);
     let first = FIRST_INTERVAL.min(view.interval);
     let interval = view.interval;
-    thread::spawn(move || take(source, &send, &intervals, first, interval));
+    let looking = thread::Builder::new().spawn(move || take(source, &send, &intervals, first, interval));
+    looking.map_err(|error| Failure::file("cannot start the thread that looks at the daemon", &error))?;
     let mut terminal = ratatui::try_init().map_err(trouble)?;
     let restore = Restore;
     let mut live = Live { view, history: History::default(), set_interval, queues: 0 };
@@ -69,7 +70,7 @@ fn take(
     mut interval: Duration,
 ) {
     let mut wait = first;
-    while send.send(source.take()).is_ok() {
+    while send.send(source.take().map_err(|failure| shortly(&failure))).is_ok() {
         use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
         match intervals.recv_timeout(wait) {
             Ok(longer_or_shorter) => interval = longer_or_shorter,

@@ -66,7 +66,10 @@ pub fn top(address: &Address, output: &mut Output, options: &Options) -> Result<
 /// Two looks, and one screen for people or one line of JSON.
 fn once(mut source: Source, output: &mut Output, options: &Options, view: &View) -> Result<u8> {
     let mut history = History::default();
-    let away = |reason| Failure::NoDaemon(format!("the daemon is away: {reason}"));
+    let away = |failure| match failure {
+        Failure::NoDaemon(reason) => Failure::NoDaemon(format!("the daemon is away: {reason}")),
+        failure => failure,
+    };
     history.push(source.take().map_err(away)?);
     thread::sleep(options.interval);
     history.push(source.take().map_err(away)?);

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::latency::{Latency, latencies};
-use crate::client::connection::{Address, Connection};
+use crate::client::connection::{Address, Connection, closed};
+use crate::client::failure::{Failure, Result};
 use crate::client::reply::Reply;
 use crate::json;
 use crate::time::Timestamp;
@@ -135,16 +137,22 @@ impl Source {
     /// Takes one.
     ///
     /// # Errors
-    /// The daemon is away or refuses, for this reason.
-    pub fn take(&mut self) -> Result<Sample, String> {
+    /// The daemon is away or refuses.
+    pub fn take(&mut self) -> Result<Sample> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.address.connect().map_err(|_| "no daemon answers".to_owned())?,
+            None => self.address.connect().map_err(|_| Failure::NoDaemon("no daemon answers".into()))?,
         };
-        let sample = ask(&mut connection).map_err(|error| reason(&error))?;
+        let sample = ask(&mut connection)?;
         self.connection = Some(connection);
         Ok(sample)
     }
+}
+
+/// Why there is no sample, in a few words.
+#[must_use]
+pub fn shortly(failure: &Failure) -> String {
+    failure.message().unwrap_or_default()
 }
 
 /// Why there is no sample. That nothing comes in time is told by the system as a resource that is missing.
@@ -155,13 +163,17 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-fn ask(connection: &mut Connection) -> io::Result<Sample> {
-    connection.set_patience(Some(PATIENCE))?;
+fn ask(connection: &mut Connection) -> Result<Sample> {
+    let away = |error: io::Error| Failure::NoDaemon(reason(&error));
+    connection.set_patience(Some(PATIENCE)).map_err(away)?;
     let list = format!("{{\"cmd\":\"queue.list\",\"limit\":{QUEUES}}}");
-    connection
-        .send(&["{\"cmd\":\"info\"}", "{\"cmd\":\"stats\"}", "{\"cmd\":\"metrics\"}", &list].join("\n"))?;
-    let mut reply =
-        || connection.reply()?.accepted().map_err(|refusal| io::Error::other(refusal.to_string()));
+    let requests = ["{\"cmd\":\"info\"}", "{\"cmd\":\"stats\"}", "{\"cmd\":\"metrics\"}", &list];
+    // A daemon that lets this user in to nothing says so and closes, whether or not it could be written to.
+    let mut sent = connection.send(&requests.join("\n"));
+    let mut reply = || match connection.receive().map_err(away)? {
+        Some(reply) => Ok(reply.accepted()?),
+        None => Err(away(mem::replace(&mut sent, Ok(())).err().unwrap_or_else(closed))),
+    };
     Ok(Sample::of([reply()?, reply()?, reply()?, reply()?]))
 }
 

@@ -224,33 +224,36 @@ fn size(text: &str, low: u64, high: u64) -> Result<u64, String> {
 pub fn help() -> String {
     use std::fmt::Write;
     let mut text = "\
-msglogd: durable messages, search, key-value, chats and work queues for one host, over one socket
+msglogd: durable messages, search, key-value, chats and work queues for one
+host, over one socket
 
-usage: msglogd [options]                serve until SIGTERM or SIGINT
-       msglogd check [--data DIR]       verify a data folder that no daemon has open
-       msglogd repair [--data DIR]      say what is damaged in it and lost; with --yes make
-                                        it one that a daemon starts on
+usage: msglogd [options]             serve until SIGTERM or SIGINT
+       msglogd check [--data DIR]    verify data that no daemon has open
+       msglogd repair [--data DIR]   say what is damaged and lost in it; with
+                                     --yes make it one that a daemon starts on
 
 options, each also an environment variable:
 "
     .to_owned();
     for Spec { name, value, doc } in SPECS {
         let option = format!("--{name} {value}");
-        let _ = writeln!(text, "  {option:<30} {doc:<46} {}", variable(name));
+        let _ = writeln!(text, "  {option:<30} {}\n      {doc}", variable(name));
     }
     text.push_str(
         "  --yes                          with repair: do what it says it would
   -h, --help                     this text
   -V, --version                  the version
 
-The data folder is the first of $STATE_DIRECTORY, $XDG_STATE_HOME/msglogd, ~/.local/state/msglogd.
-The socket is the first of one passed by systemd, $RUNTIME_DIRECTORY/msglogd.sock,
-$XDG_RUNTIME_DIR/msglogd.sock, /tmp/msglogd-UID/msglogd.sock.
+The data folder is the first of $STATE_DIRECTORY, $XDG_STATE_HOME/msglogd,
+~/.local/state/msglogd.
+The socket is the first of one passed by systemd,
+$RUNTIME_DIRECTORY/msglogd.sock, $XDG_RUNTIME_DIR/msglogd.sock,
+/tmp/msglogd-UID/msglogd.sock.
 
-exit status: 0 stopped, 64 wrong usage, 65 damaged data, 74 cannot read or write,
-75 another daemon has the data or the socket
+exit status: 0 stopped, 64 wrong usage, 65 damaged data, 74 cannot read or
+write, 75 another daemon has the data or the socket
 
-Try it:  echo '{\"cmd\":\"help\"}' | nc -N -U SOCKET       or the client:  msglog help
+Try it:  echo '{\"cmd\":\"help\"}' | nc -N -U SOCKET    or the client:  msglog help
 ",
     );
     text
@@ -323,5 +326,6 @@ mod tests {
         for spec in SPECS {
             assert!(text.contains(&format!("--{}", spec.name)) && text.contains(&variable(spec.name)));
         }
+        assert!(text.lines().all(|line| line.len() <= 80), "it is too wide for a terminal: {text}");
     }
 }

@@ -1,7 +1,7 @@
 //! Plain text in lines of a bounded width: paragraphs and two columns.
 
-/// Where lines end.
-const WIDTH: usize = 100;
+/// Where lines end: on the narrowest terminal that is usual.
+pub const WIDTH: usize = 80;
 
 /// How wide the left column may become before its text moves to a line of its own.
 const LEFT_MOST: usize = 34;

@@ -147,8 +147,17 @@ fn a_place_that_is_taken_or_not_allowed_is_refused_and_nothing_is_left() {
     client.refused_field(json!({"cmd": "log.backup"}), "to");
     assert_eq!((names(place.path()), names(&full)), (before, vec!["x".to_owned()]));
     let inside = Daemon::start();
-    let refusal = inside.connect().ask(json!({"cmd": "log.backup", "to": inside.data().join("b")}));
-    assert_eq!(refusal["error"], "bad_request", "{refusal}");
+    let refused = |to: &Path| {
+        let refusal = inside.connect().ask(json!({"cmd": "log.backup", "to": to}));
+        assert_eq!(refusal["error"], "bad_request", "{refusal}");
+    };
+    refused(&inside.data().join("b"));
+    for name in ["log", "index"] {
+        let elsewhere = outside.join(name);
+        fs::rename(inside.data().join(name), &elsewhere).expect("a folder");
+        symlink(&elsewhere, inside.data().join(name)).expect("a link");
+        refused(&elsewhere.join("b"));
+    }
     client.ok(json!({"cmd": "log.backup", "to": place.join("good")}));
 }
 

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};
 use crate::randomness::Randomness;
+use crate::store::Folders;
 
 /// Characters of the folder's name in its temporary one: that has more, and no name may be longer than 255 bytes.
 const TEMPORARY_CHARACTERS: usize = 32;
@@ -81,9 +82,10 @@ impl Destination {
         };
         let parent = walk(base, folders)?;
         let there = fs::read_link(path_of(&parent)).ok();
-        if let (Some(there), Ok(data)) = (there, fs::canonicalize(data))
-            && there.starts_with(&data)
-        {
+        // The log or the index may lie on another disk, behind a link.
+        let Folders { data, log, index } = Folders::new(data);
+        let of_data = [data, log, index].into_iter().filter_map(|folder| fs::canonicalize(folder).ok());
+        if there.is_some_and(|there| of_data.into_iter().any(|folder| there.starts_with(folder))) {
             return Err(bad(format!("{to} is inside the data folder: a backup there is lost with it")));
         }
         refuse_if_taken(&parent, Path::new(name), to)?;
@@ -105,6 +107,21 @@ impl Destination {
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         path_of(&self.folder)
+    }
+
+    /// An error about a file in the folder, with the place where people look for it.
+    #[must_use]
+    pub fn told(&self, error: &Error) -> Error {
+        let (internal, shown) = (self.folder().display().to_string(), self.shown.trim_end_matches('/'));
+        let of_people = |text: &str| text.replace(&internal, shown);
+        let told = match (error.file(), error.offset()) {
+            (Some(file), Some(offset)) => Error::corrupt(of_people(file), offset, of_people(error.message())),
+            _ => Error::new(error.code(), of_people(error.message())),
+        };
+        match error.field() {
+            Some(field) => told.of_field(field),
+            None => told,
+        }
     }
 
     /// Gives the folder its name, durably. All in it must be on disk.
@@ -176,5 +193,28 @@ fn refuse_if_taken(parent: &OwnedFd, name: &Path, to: &str) -> Result<()> {
                 Some(_) => Err(conflict(format!("{to} is not empty: a backup is a new folder"))),
             },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_about_files_in_the_folder_name_the_place_that_was_asked_for() {
+        let root = std::env::temp_dir().join(format!("msglogd-destination-{}", std::process::id()));
+        fs::create_dir_all(&root).expect("a folder");
+        let root = root.canonicalize().expect("it is there");
+        let to = root.join("b").display().to_string();
+        let destination = Destination::prepare(&to, None, &root.join("data")).expect("a new folder");
+        let file = destination.folder().join("log/1.log").display().to_string();
+        let full = Error::new(Code::ReadOnly, format!("the backup failed: {file}: No space left on device"));
+        let told = destination.told(&full);
+        assert_eq!(told.code(), Code::ReadOnly);
+        assert_eq!(told.message(), format!("the backup failed: {to}/log/1.log: No space left on device"));
+        let told = destination.told(&Error::corrupt(file, 7, "it is damaged"));
+        assert_eq!((told.file(), told.offset()), (Some(format!("{to}/log/1.log").as_str()), Some(7)));
+        drop(destination);
+        fs::remove_dir(root).expect("nothing is left in it");
     }
 }

@@ -148,7 +148,8 @@ impl Maintainer {
         let Compactor { storage, folders, .. } = &self.compactor;
         let destination = Destination::prepare(to, self.backup_dir.as_deref(), &folders.data)?;
         let snapshot = self.published.load();
-        let copied = backup::copy(storage, folders, &snapshot, &destination.folder(), pace)?;
+        let copied = backup::copy(storage, folders, &snapshot, &destination.folder(), pace);
+        let copied = copied.map_err(|error| destination.told(&error))?;
         destination.finish()?;
         let mut fields = Vec::new();
         Fields(&mut fields)

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { lstatSync } from "node:fs";
 import net from "node:net";
 import readline from "node:readline";
+import { setTimeout } from "node:timers/promises";
 
 // Where to look for the daemon, as `msglog help` lists it. Anyone can make a folder in /tmp.
 function sockets() {
@@ -17,6 +18,7 @@ function sockets() {
 
 export class Msglog {
   #waiting = [];
+  #lost = null;
 
   static async connect(paths = sockets()) {
     const tried = [];
@@ -24,7 +26,10 @@ export class Msglog {
       try {
         const socket = net.connect(path);
         await once(socket, "connect");
-        return new Msglog(socket);
+        const msglog = new Msglog(socket);
+        // Whom the daemon does not let in it tells so and closes. A write that fails then would hide the reason.
+        await Promise.race([new Promise((closed) => socket.once("close", closed)), setTimeout(10)]);
+        return msglog;
       } catch (error) {
         tried.push(`${path}: ${error.code}`);
       }
@@ -34,15 +39,29 @@ export class Msglog {
 
   constructor(socket) {
     this.socket = socket;
-    readline.createInterface({ input: this.socket }).on("line", (line) => {
-      this.#waiting.shift().resolve(JSON.parse(line));
+    let last, broken;
+    const lines = readline.createInterface({ input: this.socket });
+    lines.on("line", (line) => {
+      try {
+        last = JSON.parse(line);
+      } catch (error) {
+        // The rest of a reply that never came whole.
+        return this.socket.destroy(error);
+      }
+      this.#waiting.shift()?.resolve(last);
     });
-    const lost = (error) => this.#waiting.splice(0).forEach((one) => one.reject(error ?? new Error("closed")));
-    this.socket.on("error", lost).on("close", () => lost());
+    // Both tell of it.
+    for (const one of [lines, this.socket]) one.on("error", (error) => (broken = error));
+    this.socket.on("close", () => {
+      const said = last?.ok === false ? `it said last: ${last.error}: ${last.message}` : broken?.message;
+      this.#lost = new Error(["msglogd closed the connection", said].filter(Boolean).join("; "));
+      this.#waiting.splice(0).forEach((one) => one.reject(this.#lost));
+    });
   }
 
   // A promise of the reply. Nothing waits for earlier replies: requests are sent ahead.
   ask(cmd, values = {}) {
+    if (this.#lost) return Promise.reject(this.#lost);
     this.socket.write(JSON.stringify({ cmd, ...values }) + "\n");
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }

@@ -42,6 +42,8 @@ class Msglog:
                 self.socket = socket.socket(socket.AF_UNIX)
                 self.socket.connect(path)
                 self.replies = self.socket.makefile(encoding="utf-8", newline="\n")
+                # After a loss it waits for this daemon, and goes to no other one.
+                self.path = path
                 return
             except OSError as error:
                 tried.append(f"{path}: {error.strerror or error}")
@@ -59,7 +61,10 @@ class Msglog:
         """Yields a reply for each request; up to `ahead` of them are under way at a time."""
         requests = iter(requests)
         while some := list(itertools.islice(requests, ahead)):
-            self.socket.sendall("".join(json.dumps(one) + "\n" for one in some).encode())
+            try:
+                self.socket.sendall("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in some).encode())
+            except BrokenPipeError:
+                pass  # What the daemon said before it closed is still to be read.
             left = len(some)
             try:
                 while left:

@@ -2,8 +2,10 @@
 """A log shipper: ship-log.py FILE [--once] posts every line of a growing file exactly once.
 
 The lines and the position behind them are written in one atomic batch, so that neither a crash
-of this program nor one of the daemon loses a line or posts it twice.
+of this program nor one of the daemon loses a line or posts it twice. A file that became shorter
+was cut off (logrotate's copytruncate) and is read from its start.
 """
+import json
 import os
 import platform
 import sys
@@ -11,25 +13,56 @@ import time
 
 from client import Msglog
 
-if len(sys.argv) < 2:
-    sys.exit("usage: ship-log.py FILE [--once]")
-file = open(sys.argv[1], "rb")
-key = f"ship-log/{platform.node()}/{os.fstat(file.fileno()).st_ino}"
-msglog = Msglog()
-(position,) = msglog.send_ahead([{"cmd": "kv.get", "key": key}])
-file.seek(position["value"] if position["ok"] else 0)
-while True:
-    start, posts = file.tell(), []
-    # Only whole lines: the rest of the last one is still to come. A batch takes 1000 commands.
-    while len(posts) < 500 and (line := file.readline()).endswith(b"\n"):
-        text = line.rstrip(b"\n").decode(errors="replace")
-        posts.append({"cmd": "message.post", "originator": platform.node(), "recipient": "logs", "body": text})
-        start = file.tell()
-    file.seek(start)
-    if posts:
-        msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": start}])
-        print("shipped", len(posts), flush=True)
-    elif "--once" in sys.argv:
-        break
-    else:
-        time.sleep(0.2)
+# A batch takes 1000 commands; its posts fill half of the longest request, so that the rest has room.
+LINES = 500
+
+
+def size(post):
+    return len(json.dumps(post, ensure_ascii=False).encode()) + 2
+
+
+def post_of(line, room):
+    """The post of a line, which is cut where it is too long for a request."""
+    post = {"cmd": "message.post", "originator": platform.node(), "recipient": "logs"}
+    post["body"] = line.decode(errors="replace")
+    if size(post) > room:
+        # In JSON a byte may become six.
+        post["body"] = line[: (room - size({**post, "body": ""})) // 6].decode(errors="ignore")
+        print(f"ship-log: a line of {len(line)} bytes was cut to {len(post['body'])} characters", file=sys.stderr)
+    return post
+
+
+def main(name, once):
+    file = open(name, "rb")
+    key = f"ship-log/{platform.node()}/{os.fstat(file.fileno()).st_ino}"
+    msglog = Msglog()
+    room = msglog.ask("info")["limits"]["line_bytes"] // 2
+    (position,) = msglog.send_ahead([{"cmd": "kv.get", "key": key}])
+    file.seek(position["value"] if position["ok"] else 0)
+    while True:
+        if file.tell() > os.fstat(file.fileno()).st_size:
+            print("ship-log: the file was cut off: from its start on", file=sys.stderr)
+            file.seek(0)
+        start, posts, left = file.tell(), [], room
+        # Only whole lines: the rest of the last one is still to come.
+        while len(posts) < LINES and (line := file.readline()).endswith(b"\n"):
+            post = post_of(line[:-1], room)
+            if size(post) > left:
+                break
+            posts.append(post)
+            left -= size(post)
+            start = file.tell()
+        file.seek(start)
+        if posts:
+            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": start}])
+            print("shipped", len(posts), flush=True)
+        elif once:
+            break
+        else:
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: ship-log.py FILE [--once]")
+    main(sys.argv[1], "--once" in sys.argv)

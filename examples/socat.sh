@@ -4,6 +4,11 @@ set -eu
 
 . "$(dirname "$0")/find-socket.sh"
 
+# A name that nobody can guess, gone however this ends.
+replies=$(mktemp)
+trap 'rm -f "$replies"' EXIT
+trap 'exit 1' HUP INT TERM
+
 # -t: how long to wait for the last replies once the input has ended.
 talk() { socat -t 30 - "UNIX-CONNECT:$socket"; }
 
@@ -11,9 +16,12 @@ number=0
 while [ "$number" -lt 1000 ]; do
     printf '{"cmd":"kv.set","key":"example/socat/%s","value":%s}\n' "$number" "$number"
     number=$((number + 1))
-done | talk >"${TMPDIR:-/tmp}/socat.$$"
-stored=$(grep -c '^{"ok":true' "${TMPDIR:-/tmp}/socat.$$")
-rm "${TMPDIR:-/tmp}/socat.$$"
-
+done | talk >"$replies"
+# grep ends with 1 where it finds nothing, and still prints 0.
+stored=$(grep -c '^{"ok":true' "$replies" || true)
 echo "stored $stored of 1000"
+if [ "$stored" -lt 1000 ]; then
+    echo "refused: $(grep -v -m 1 '^{"ok":true' "$replies" || echo 'no reply came')" >&2
+    exit 1
+fi
 printf '{"cmd":"kv.list","prefix":"example/socat/99","limit":3}\n' | talk

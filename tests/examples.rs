@@ -4,11 +4,14 @@ mod client_support;
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use client_support::Running;
-use common::{Daemon, Finished, Value, finish, json, tool};
+use common::{Daemon, Finished, TempDir, Value, finish, json, tool};
 
 /// Where the examples are.
 fn folder() -> PathBuf {
@@ -173,6 +176,37 @@ for event in Msglog().follow(types=["kv.set"]):
 }
 
 #[test]
+fn the_follower_in_python_waits_for_its_daemon_and_goes_to_no_other() {
+    let mut daemon = Daemon::start();
+    let set = json!({"cmd": "kv.set", "key": "k", "value": 1});
+    daemon.connect().ok(set.clone());
+    let found = daemon.folder().join("msglogd.sock");
+    symlink(daemon.socket(), &found).expect("a link");
+    let script = r#"
+from client import Msglog
+for event in Msglog().follow():
+    print(event["seq"], flush=True)
+    if event["seq"] == 2:
+        break
+"#;
+    let Some(mut command) = python(&daemon, script) else { return };
+    // Where it looks first nobody listens yet.
+    let first = TempDir::new();
+    command.env_remove("MSGLOG_SOCKET").env("RUNTIME_DIRECTORY", first.path());
+    let mut follower = Running::spawn(command.env("XDG_RUNTIME_DIR", daemon.folder().path()));
+    assert_eq!(follower.line(), "1");
+    let other = Daemon::start();
+    symlink(other.socket(), first.join("msglogd.sock")).expect("a link");
+    let mut client = other.connect();
+    let mut accepted = || client.ok(json!({"cmd": "stats"}))["connections"]["accepted"].clone();
+    let before = accepted();
+    daemon.restart();
+    daemon.connect().ok(set);
+    assert_eq!(follower.finish().stdout, "2\n");
+    assert_eq!(accepted(), before, "it came to the other one");
+}
+
+#[test]
 fn the_worker_lives_through_odd_bodies_lost_leases_and_restarts() {
     let mut daemon = Daemon::start();
     let Some(mut command) = command("python3", "worker.py") else { return };
@@ -261,6 +295,121 @@ fn the_log_shipper_posts_each_line_once_over_restarts() {
         json!({"cmd": "message.search", "recipient": "logs", "order": "oldest", "limit": 3, "count": true});
     let found = daemon.connect().ok(search);
     assert_eq!((found["total"].as_u64(), &found["messages"][2]["body"]), (Some(1202), &json!("half of 0")));
+}
+
+#[test]
+fn the_log_shipper_bounds_its_batches_and_cuts_what_no_request_holds() {
+    let daemon = Daemon::start();
+    let file = daemon.folder().join("app.log");
+    let name = file.display().to_string();
+    let (long, odd) = ("\u{436}".repeat(500), "\u{1}".repeat(400_000));
+    fs::write(&file, format!("{}{}\n{odd}\nlast\n", format!("{long}\n").repeat(600), "x".repeat(2_000_000)))
+        .expect("a file");
+    let Some(finished) = run(&daemon, "python3", "ship-log.py", &[&name, "--once"]) else { return };
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for cut in ["a line of 2000000 bytes was cut", "a line of 400000 bytes was cut"] {
+        assert!(finished.stderr.contains(cut), "{finished:?}");
+    }
+    let search = |text: &str| json!({"cmd": "message.search", "text": text, "count": true, "limit": 1});
+    let mut client = daemon.connect();
+    let found = client.ok(json!({"cmd": "message.search", "recipient": "logs", "count": true, "limit": 1}));
+    assert_eq!((&found["total"], &found["messages"][0]["body"]), (&json!(603), &json!("last")));
+    assert_eq!(client.ok(search(&long))["total"], 600);
+}
+
+#[test]
+fn the_log_shipper_reads_a_file_that_was_cut_off_from_its_start() {
+    let daemon = Daemon::start();
+    let file = daemon.folder().join("app.log");
+    fs::write(&file, "one\ntwo\n").expect("a file");
+    let Some(mut command) = command("python3", "ship-log.py") else { return };
+    let mut shipper = Running::spawn(command.arg(&file).env("MSGLOG_SOCKET", daemon.socket()));
+    assert_eq!(shipper.line(), "shipped 2");
+    fs::write(&file, "new\n").expect("a file");
+    assert_eq!(shipper.line(), "shipped 1");
+    drop(shipper);
+    fs::write(&file, "x\n").expect("a file");
+    let name = file.display().to_string();
+    let finished = run(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "shipped 1\n"), "{finished:?}");
+    assert!(finished.stderr.contains("cut off"), "{finished:?}");
+}
+
+/// Listens, and answers as a daemon that refuses: a line for a line, or at once, and closes then.
+fn refusing(socket: &Path, at_once: bool) {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.expect("a client");
+            let requests = BufReader::new(stream.try_clone().expect("a descriptor")).lines();
+            // Whoever has left needs no answer.
+            let refuse =
+                || writeln!(&stream, "{}", json!({"ok": false, "error": "forbidden", "message": "no"}));
+            if at_once {
+                let _ = refuse();
+            } else {
+                requests.map_while(Result::ok).take_while(|_| refuse().is_ok()).for_each(drop);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_script_for_socat_says_what_was_refused_and_leaves_no_file() {
+    let folder = TempDir::new();
+    refusing(&folder.join("s"), false);
+    fs::create_dir(folder.join("tmp")).expect("a folder");
+    let mut command = command("sh", "socat.sh").expect("there is a shell");
+    command.env("MSGLOG_SOCKET", folder.join("s")).env("TMPDIR", folder.join("tmp"));
+    let finished = finish(&mut command);
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), "stored 0 of 1000\n"), "{finished:?}");
+    assert!(finished.stderr.contains("forbidden"), "{finished:?}");
+    assert_eq!(fs::read_dir(folder.join("tmp")).expect("a folder").count(), 0);
+}
+
+#[test]
+fn the_client_in_javascript_tells_why_it_was_closed_and_asks_no_more() {
+    let Some(mut command) = command("node", "client.mjs") else { return };
+    let folder = TempDir::new();
+    refusing(&folder.join("s"), true);
+    let finished = finish(command.env("MSGLOG_SOCKET", folder.join("s")));
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("it said last: forbidden: no"), "{finished:?}");
+
+    let daemon = Daemon::start();
+    let script = format!(
+        r#"
+const {{ Msglog }} = await import("{}");
+const msglog = await Msglog.connect();
+const closed = new Promise((resolve) => msglog.socket.on("close", resolve));
+await msglog.ask("quit");
+await closed;
+for (const cmd of ["ping", "ping"]) await msglog.ask(cmd).catch((error) => console.log(error.message));
+"#,
+        folder_url("client.mjs")
+    );
+    let mut node = Command::new(command.get_program());
+    node.args(["--input-type=module", "-e", &script]).env("MSGLOG_SOCKET", daemon.socket());
+    let finished = finish(&mut node);
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    assert_eq!(finished.stdout.matches("msglogd closed the connection\n").count(), 2, "{finished:?}");
+}
+
+#[test]
+fn the_client_in_python_tells_why_it_was_closed() {
+    let daemon = Daemon::start();
+    let script = "from client import Msglog\nMsglog().insist('ping')";
+    let Some(mut command) = python(&daemon, script) else { return };
+    let folder = TempDir::new();
+    refusing(&folder.join("s"), true);
+    let finished = finish(command.env("MSGLOG_SOCKET", folder.join("s")));
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.ends_with("client.Refused: forbidden: no\n"), "{finished:?}");
+}
+
+/// An example as a module is named.
+fn folder_url(name: &str) -> String {
+    format!("file://{}", folder().join(name).display())
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod client_support;
 mod common;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -330,6 +330,24 @@ fn a_follower_ends_when_nobody_reads_it() {
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
     let refused = run(&daemon, &["message", "follow", "--app", "x", "--chat", "1", "--recipient", "y"]);
     assert!(matches!(refused.code, Some(1 | 3)), "{refused:?}");
+}
+
+#[test]
+fn a_follower_waits_for_the_daemon_that_it_began_with() {
+    let (other, mut daemon) = (Daemon::start(), Daemon::start());
+    symlink(daemon.socket(), daemon.folder().join("msglogd.sock")).expect("a link");
+    let mut command = msglog();
+    command.args(["log", "follow"]).env("RUNTIME_DIRECTORY", other.folder().path());
+    let mut follower = Running::spawn(command.env("XDG_RUNTIME_DIR", daemon.folder().path()));
+    until_followers(&daemon, 1);
+    symlink(other.socket(), other.folder().join("msglogd.sock")).expect("a link");
+    daemon.crash();
+    follower.await_said("waiting for the daemon");
+    until_followers(&daemon, 1);
+    let set = json!({"cmd": "kv.set", "key": "k", "value": 1});
+    other.connect().ok(set.clone());
+    daemon.connect().ok(common::with(&set, "key", "here"));
+    assert_eq!(parsed(&follower.line())["key"], "here");
 }
 
 #[test]

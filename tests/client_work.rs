@@ -276,6 +276,19 @@ fn many_commands_run_where_few_files_may_be_open() {
     shop.await_empty();
 }
 
+#[test]
+fn workers_that_find_no_room_for_a_connection_say_so_once_and_the_others_work() {
+    let mut shop = Shop::open();
+    shop.put("x");
+    let worker = shop.start_in_shell("ulimit -n 24", &["--parallel", "50"], "true");
+    worker.await_said("cannot connect to the daemon: Too many open files");
+    worker.signal(Signal::TERM);
+    let finished = worker.finish();
+    assert_eq!(finished.stderr.matches("Too many open files").count(), 1, "{finished:?}");
+    assert!(finished.code == Some(0) && !finished.stderr.contains("away"), "{finished:?}");
+    assert_eq!(shop.count("leased"), 0);
+}
+
 /// A worker of queue `q` whose daemon is played, for one run of a script. How it ended, and what it asked.
 fn played(
     script: &str,
@@ -383,6 +396,36 @@ fn a_job_that_is_on_its_way_when_the_stop_comes_is_run_and_settled() {
     assert_eq!(told.recv(), Ok("queue.ack".into()));
     assert_eq!(worker.finish().code, Some(0));
     assert!(told.recv().is_err(), "it asks for no other job");
+}
+
+#[test]
+fn a_job_that_is_gone_before_any_ack_was_received_is_not_taken_for_done() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    scripted(&socket, |request| match request["cmd"].as_str()? {
+        "queue.reserve" => Some(job_until(300)),
+        // It goes away here.
+        _ => None,
+    });
+    let mut command = msglog();
+    command.current_dir(folder.path()).arg("--socket").arg(&socket);
+    let script = "while [ ! -e go ]; do sleep 0.01; done; echo > done";
+    command.args(["queue", "work", "q", "--once", "--lease-ms", "300", "--", "sh", "-c", script]);
+    let worker = Running::spawn(&mut command);
+    worker.await_said("the daemon is away (");
+    fs::write(folder.join("go"), "").expect("a file");
+    until("the command has ended", || folder.join("done").exists().then_some(()));
+    fs::remove_file(&socket).expect("nobody listens");
+    scripted(&socket, |request| {
+        let is_ack = request["cmd"] == "queue.ack";
+        Some(if is_ack {
+            json!({"ok": false, "error": "not_found", "message": "no"})
+        } else {
+            json!({"ok": true})
+        })
+    });
+    let finished = worker.finish();
+    assert!(finished.stderr.contains("queue.ack was refused: not_found"), "{finished:?}");
 }
 
 #[test]

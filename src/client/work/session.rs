@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::gate::{Gate, Stop, wait_for};
-use crate::client::connection::{Address, Connection, Pauses};
+use crate::client::connection::{Address, Connection, Pauses, Unreached};
 use crate::client::failure::say;
 use crate::client::reply::{Refusal, Reply};
+use crate::client::style::visible;
 
 /// How long an answer that needs no waiting may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +39,18 @@ pub enum Answer {
     /// It was refused, for a reason that lies in the request.
     Refused(Refusal),
     /// The daemon is away or takes nothing for now.
-    Away,
+    Away {
+        /// Whether it may have received the request, and done what it says.
+        received: bool,
+    },
+}
+
+/// Why a request has no reply.
+enum Unanswered {
+    /// There was no connection to send it on.
+    Unreached(Unreached),
+    /// The connection was lost, or nothing came in time.
+    Lost(io::Error),
 }
 
 impl<'a> Session<'a> {
@@ -67,15 +80,15 @@ impl<'a> Session<'a> {
             match self.answer(asked) {
                 Answer::Reply(reply) => return Some(Ok(reply)),
                 Answer::Refused(refusal) => return Some(Err(refusal)),
-                Answer::Away if self.stop.no_more.wait(pauses.take()) => return None,
-                Answer::Away => {}
+                Answer::Away { .. } if self.stop.no_more.wait(pauses.take()) => return None,
+                Answer::Away { .. } => {}
             }
         }
     }
 
     /// A job may be on its way already when the stop comes: it would be leased to nobody. Giving up closes the
     /// connection, and a reserve that still waits then gets none.
-    fn wait_once(&mut self, request: &str, wait: Duration) -> io::Result<Reply> {
+    fn wait_once(&mut self, request: &str, wait: Duration) -> Result<Reply, Unanswered> {
         let stop = self.stop;
         self.with_connection(|connection| {
             connection.send(request)?;
@@ -99,7 +112,7 @@ impl<'a> Session<'a> {
             match self.ask(request) {
                 Answer::Reply(reply) => return Some((Ok(reply), again)),
                 Answer::Refused(refusal) => return Some((Err(refusal), again)),
-                Answer::Away => again = true,
+                Answer::Away { received } => again |= received,
             }
             if self.stop.no_more.is_open() {
                 let limit = *last_try.get_or_insert_with(|| Instant::now() + LAST_TRIES);
@@ -113,19 +126,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn with_connection<T>(&mut self, act: impl FnOnce(&mut Connection) -> io::Result<T>) -> io::Result<T> {
+    fn with_connection(
+        &mut self,
+        act: impl FnOnce(&mut Connection) -> io::Result<Reply>,
+    ) -> Result<Reply, Unanswered> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.address.connect().map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?,
+            None => self.address.reconnect().map_err(Unanswered::Unreached)?,
         };
-        let done = act(&mut connection)?;
+        let done = act(&mut connection).map_err(Unanswered::Lost)?;
         // A connection on which anything went wrong is out of step, and not used again.
         self.connection = Some(connection);
         Ok(done)
     }
 
-    fn answer(&mut self, asked: io::Result<Reply>) -> Answer {
-        let problem = match asked.map(Reply::accepted) {
+    fn answer(&mut self, asked: Result<Reply, Unanswered>) -> Answer {
+        let (problem, received) = match asked.map(Reply::accepted) {
             Ok(Ok(reply)) => {
                 if std::mem::take(&mut self.away) {
                     say("the daemon is back");
@@ -133,13 +149,38 @@ impl<'a> Session<'a> {
                 return Answer::Reply(reply);
             }
             Ok(Err(refusal)) if !refusal.is_passing() => return Answer::Refused(refusal),
-            Ok(Err(refusal)) => refusal.to_string(),
-            Err(_) => "the daemon is away".into(),
+            Ok(Err(refusal)) => (refusal.to_string(), refusal.code == "outcome_unknown"),
+            Err(Unanswered::Unreached(unreached @ Unreached::Shortage(_))) => {
+                tell_of_shortage(&unreached);
+                return Answer::Away { received: false };
+            }
+            Err(Unanswered::Unreached(unreached)) => (format!("the daemon is away ({unreached})"), false),
+            // A connection that was closed before takes nothing.
+            Err(Unanswered::Lost(error)) => (
+                format!("the daemon is away ({})", reason(&error)),
+                error.kind() != io::ErrorKind::BrokenPipe,
+            ),
         };
         if !std::mem::replace(&mut self.away, true) {
-            say(&format!("{}; waiting", crate::client::style::visible(&problem)));
+            say(&format!("{}; waiting", visible(&problem)));
         }
-        Answer::Away
+        Answer::Away { received }
+    }
+}
+
+/// Says that there is no room for a connection. All workers are short of the same, so it is said once.
+fn tell_of_shortage(unreached: &Unreached) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        say(&format!("{unreached}; a worker waits until there is room"));
+    }
+}
+
+/// How a connection was lost. That nothing comes in time is told by the system as a resource that is missing.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".into(),
+        _ => error.to_string(),
     }
 }
 

@@ -206,7 +206,7 @@ impl<'a> Worker<'a> {
                         pauses = Pauses::new();
                         extend_at = Instant::now() + lease / 3;
                     }
-                    Answer::Away => {
+                    Answer::Away { .. } => {
                         extend_at = Instant::now() + pauses.take().min(lease / 3);
                     }
                     Answer::Refused(refusal) => {
@@ -237,7 +237,8 @@ impl<'a> Worker<'a> {
         }
         match self.session.insist(&request.finish()) {
             Some((Ok(_), _)) => Ok(()),
-            // The job is gone because an earlier try was received, and only its reply was lost.
+            // The job is gone because an earlier try was received, and only its reply was lost. The daemon is the
+            // same one: the address goes to no other socket.
             Some((Err(Refusal { code, .. }), true)) if code == "not_found" => Ok(()),
             Some((Err(refusal), _)) => {
                 Err(format!("{command} was refused: {}", visible(&refusal.to_string())))

@@ -4,13 +4,14 @@ mod client_support;
 mod common;
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use client_support::{Running, msglog, msglog_for, printed, run};
-use common::{Daemon, TempDir, Value, clean, finish, json, own_uid};
+use common::{Daemon, TempDir, Value, clean, finish, json, own_uid, until};
 
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -134,7 +135,7 @@ fn whoever_waits_at_a_socket_that_nobody_accepts_on_is_told_once() {
     fs::write(folder.join("lines"), "{\"body\":\"x\"}\n").expect("a file");
     let lines = folder.join("lines").display().to_string();
     let start = |words: &[&str]| Running::spawn(msglog().arg("--socket").arg(&socket).args(words));
-    let told = [
+    let mut told = [
         start(&["ping"]),
         start(&["call", r#"{"cmd":"ping"}"#]),
         start(&["log", "follow"]),
@@ -144,11 +145,13 @@ fn whoever_waits_at_a_socket_that_nobody_accepts_on_is_told_once() {
     let polling = start(&["queue", "reserve", "q", "--wait-ms", "60000"]);
     let text = format!("msglog: connected to {}, no answer yet: the daemon is starting", socket.display());
     told.iter().for_each(|waiting| waiting.await_said(&text));
-    told[2].signal(rustix::process::Signal::KILL);
+    // Whoever follows ends with its reader, whether or not there is an answer.
+    told[2].close_output();
+    until("the follower ends", || (!told[2].runs()).then_some(()));
     drop(listener);
     for waiting in told {
         let finished = waiting.finish();
-        assert!(matches!(finished.code, Some(4) | None), "{finished:?}");
+        assert!(matches!(finished.code, Some(0 | 4)), "{finished:?}");
         assert_eq!(finished.stderr.matches("no answer yet").count(), 1, "{finished:?}");
     }
     assert!(!polling.finish().stderr.contains("no answer yet"));
@@ -330,6 +333,27 @@ fn a_follower_ends_when_nobody_reads_it() {
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
     let refused = run(&daemon, &["message", "follow", "--app", "x", "--chat", "1", "--recipient", "y"]);
     assert!(matches!(refused.code, Some(1 | 3)), "{refused:?}");
+}
+
+#[test]
+fn a_follower_ends_with_its_reader_behind_a_socket_too_and_while_the_daemon_is_away() {
+    let mut daemon = Daemon::start();
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let mut command = msglog_for(&daemon, &["log", "follow"]);
+    let follower = Running::spawn_as_it_is(command.stdout(OwnedFd::from(theirs)));
+    // The command holds a copy of what it gave to its child.
+    drop(command);
+    until_followers(&daemon, 1);
+    drop(ours);
+    assert_eq!(follower.finish().code, Some(0));
+
+    let mut follower = Running::start(&daemon, &["log", "follow"]);
+    until_followers(&daemon, 1);
+    daemon.kill();
+    follower.await_said("waiting for the daemon");
+    assert!(follower.runs());
+    follower.close_output();
+    assert_eq!(follower.finish().code, Some(0));
 }
 
 #[test]

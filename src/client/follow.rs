@@ -6,12 +6,12 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::connection::{Address, Connection, Pauses};
+use super::connection::{Address, Connection, Pauses, SILENCE, closed};
 use super::failure::{Failure, Result, say};
 use super::output::Output;
 use super::reply::Reply;
@@ -59,7 +59,7 @@ pub fn follow(address: &Address, output: &mut Output, request: &str) -> Result<u
             pauses = Pauses::new();
         }
         connection = loop {
-            thread::sleep(pauses.take());
+            pause(pauses.take())?;
             if let Ok(connection) = address.connect() {
                 break connection;
             }
@@ -99,7 +99,7 @@ impl Follower<'_> {
 
     /// Sends the request with the cursor in it.
     fn begin(&mut self, connection: &mut Connection) -> std::result::Result<(), End> {
-        let last = accepted(connection.ask(r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0);
+        let last = accepted(ask(connection, r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0);
         if last < self.seen {
             say(&format!(
                 "the daemon's last event is {last}, and {} was there before: its data is older now, or other (a \
@@ -111,7 +111,7 @@ impl Follower<'_> {
         }
         self.seen = last;
         let cursor = *self.cursor.get_or_insert(last + 1);
-        accepted(connection.ask(&with_cursor(self.request, cursor))?)?;
+        accepted(ask(connection, &with_cursor(self.request, cursor))?)?;
         self.following = true;
         Ok(())
     }
@@ -134,6 +134,17 @@ impl Follower<'_> {
         }
         Ok(())
     }
+}
+
+/// Sends a request and reads its reply, which a daemon that only takes the connection owes for ever.
+fn ask(connection: &mut Connection, request: &str) -> std::result::Result<Reply, End> {
+    // A daemon that has no room says so and closes, whether or not it could be written to.
+    let sent = connection.send(request);
+    connection.tell_of_silence(SILENCE, say);
+    if !connection.has_bytes() {
+        wait(connection)?;
+    }
+    Ok(connection.receive()?.ok_or_else(|| sent.err().unwrap_or_else(closed))?)
 }
 
 /// A line that is no refusal. A daemon that is stopping or has no room may be asked again.
@@ -166,10 +177,36 @@ pub fn wait(connection: &Connection) -> Result<()> {
         match poll(&mut watched, None) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(Failure::lost(&error.into())),
-            Ok(_) if watched[1].revents().contains(PollFlags::ERR) => return Err(Failure::OutputClosed),
+            Ok(_) if has_no_reader(watched[1].revents()) => return Err(Failure::OutputClosed),
             Ok(_) => return Ok(()),
         }
     }
+}
+
+/// Waits so long, or until nobody reads standard output any more.
+///
+/// # Errors
+/// [`Failure::OutputClosed`] when nobody reads it.
+fn pause(time: Duration) -> Result<()> {
+    let stdout = io::stdout();
+    let deadline = Instant::now() + time;
+    loop {
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+        let mut watched = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
+        match poll(&mut watched, left.as_ref()) {
+            Ok(0) => return Ok(()),
+            Ok(_) => return Err(Failure::OutputClosed),
+            Err(Errno::INTR) => {}
+            // Nothing can be waited for; at least do not spin.
+            Err(_) => std::thread::sleep(time),
+        }
+    }
+}
+
+/// Whether this says that standard output is read no more. A pipe tells it by an error; a socket, which is what
+/// some programs give to those that they start, by its end.
+fn has_no_reader(events: PollFlags) -> bool {
+    events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
 }
 
 #[cfg(test)]

@@ -75,7 +75,12 @@ impl Running {
 
     /// Starts a command with its output piped.
     pub fn spawn(command: &mut Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("msglog starts");
+        Running::spawn_as_it_is(command.stdout(Stdio::piped()))
+    }
+
+    /// Starts a command whose output goes where it was told to.
+    pub fn spawn_as_it_is(command: &mut Command) -> Running {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("msglog starts");
         let stdout = child.stdout.take().map(BufReader::new);
         let stderr = Arc::new(Mutex::new(String::new()));
         let (heard, said) = (Arc::clone(&stderr), child.stderr.take().expect("piped"));

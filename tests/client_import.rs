@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use client_support::{Running, msglog_for, run};
-use common::{Daemon, Finished, Value, json};
+use client_support::{Running, msglog, msglog_for, run, scripted};
+use common::{Daemon, Finished, TempDir, Value, finish, json};
 
 fn file(daemon: &Daemon, name: &str, text: &str) -> PathBuf {
     let path = daemon.folder().join(name);
@@ -299,4 +299,139 @@ fn a_resumable_import_waits_for_room_in_a_full_queue() {
         .map(|job| job["body"].clone())
         .collect();
     assert_eq!(bodies, [3, 4]);
+}
+
+/// Imports three lines into a daemon that is played, which answers each as it is told to.
+fn import_three(
+    options: &[&str],
+    folder: &TempDir,
+    answer: impl FnMut(&Value) -> Option<Value> + Send + 'static,
+) -> Finished {
+    let (socket, lines) = (folder.join("s"), folder.join("lines"));
+    let _ = fs::remove_file(&socket);
+    scripted(&socket, answer);
+    let text: String = (1..=3).map(|number| json!({"body": number.to_string()}).to_string() + "\n").collect();
+    fs::write(&lines, text).expect("a file");
+    finish(msglog().arg("--socket").arg(&socket).arg("import").arg(&lines).args(options))
+}
+
+#[test]
+fn a_line_that_is_refused_for_no_fault_of_its_own_is_not_passed_over() {
+    for (code, stops_always) in
+        [("forbidden", true), ("too_large", false), ("internal", false), ("corrupt", false)]
+    {
+        let answer = move |request: &Value| {
+            Some(if request["body"] == "2" {
+                json!({"ok": false, "error": code, "message": "no"})
+            } else {
+                json!({"ok": true})
+            })
+        };
+        let folder = TempDir::new();
+        let position = folder.join("position");
+        let resume = ["--resume-file", position.to_str().expect("text")];
+        let finished = import_three(&resume, &folder, answer);
+        assert_eq!((finished.code, &summary(&finished)["last_line"]), (Some(3), &json!(1)), "{finished:?}");
+        assert!(finished.stderr.contains("stopped at line 2"), "{finished:?}");
+        assert!(finished.stderr.contains("run the same again: "), "{finished:?}");
+        let kept: Value = serde_json::from_reader(File::open(&position).expect("a file")).expect("JSON");
+        assert_eq!((&kept["line"], &kept["refused"]), (&json!(1), &json!(0)));
+        let finished = import_three(&resume, &folder, |_| Some(json!({"ok": true})));
+        assert_eq!((finished.code, &summary(&finished)["imported"]), (Some(0), &json!(2)), "{finished:?}");
+
+        let finished = import_three(&[], &folder, answer);
+        let last = if stops_always { 1 } else { 3 };
+        assert_eq!(
+            (finished.code, &summary(&finished)["last_line"]),
+            (Some(3), &json!(last)),
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+fn lines_that_were_refused_are_told_of_by_every_run_that_passes_them_over() {
+    let daemon = Daemon::start();
+    let good = "{\"body\":\"x\",\"originator\":\"a\",\"recipient\":\"b\"}\n";
+    let path = file(&daemon, "lines.jsonl", &format!("{good}{{}}\n{good}"));
+    let position = daemon.folder().join("position").display().to_string();
+    let import = ["import", path.to_str().expect("text"), "--resume-file", position.as_str()];
+    assert_eq!(run(&daemon, &import).code, Some(3));
+    fs::write(&path, format!("{good}{{}}\n{good}{good}")).expect("the file grows");
+    for imported in [1, 0] {
+        let finished = run(&daemon, &import);
+        assert_eq!(
+            (finished.code, &summary(&finished)["imported"]),
+            (Some(3), &json!(imported)),
+            "{finished:?}"
+        );
+        assert!(finished.stderr.contains("lines were refused in an earlier run"), "{finished:?}");
+        assert!(finished.stderr.contains("1 of the first "), "{finished:?}");
+    }
+    let kept = fs::read_to_string(&position).expect("a file");
+    fs::write(&position, kept.replace("\"refused\":1", "\"refused\":0")).expect("a file");
+    let finished = run(&daemon, &import);
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_import_goes_on_at_the_daemon_that_it_began_with_or_not_at_all() {
+    let (first, second) = (Daemon::start(), Daemon::start());
+    let good = "{\"body\":\"x\",\"originator\":\"a\",\"recipient\":\"b\"}\n";
+    let path = file(&first, "lines.jsonl", &format!("{good}{{}}\n{good}"));
+    let position = first.folder().join("position");
+    let mut command = msglog();
+    command.arg("import").arg(&path).args(["--stop-on-error", "--resume-file"]).arg(&position);
+    let mut import = |daemon: &Daemon| {
+        let default = daemon.folder().join("msglogd.sock");
+        let _ = std::os::unix::fs::symlink(daemon.socket(), &default);
+        (finish(command.env("XDG_RUNTIME_DIR", daemon.folder().path())), default.display().to_string())
+    };
+    let (finished, socket) = import(&first);
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    assert!(finished.stderr.contains(&format!(" --socket {socket} import ")), "{finished:?}");
+    fs::write(&path, good.repeat(3)).expect("a file");
+    let (finished, other) = import(&second);
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains(&socket) && finished.stderr.contains(&other), "{finished:?}");
+    assert_eq!((import(&first).0.code, messages(&first), messages(&second)), (Some(0), 3, 0));
+    let words = ["import", path.to_str().expect("text"), "--resume-file", position.to_str().expect("text")];
+    let finished = run(&second, &words);
+    assert!(finished.code == Some(0) && finished.stderr.contains("going on at"), "{finished:?}");
+}
+
+#[test]
+fn a_position_that_cannot_be_kept_is_told_also_where_the_import_ends_early() {
+    let folder = TempDir::new();
+    let inside = folder.join("inside");
+    fs::create_dir(&inside).expect("a folder");
+    let position = inside.join("position").display().to_string();
+    let finished = import_three(&["--resume-file", &position], &folder, move |request| {
+        if request["body"] == "1" {
+            return Some(json!({"ok": true}));
+        }
+        fs::remove_dir_all(&inside).expect("it is ours");
+        None
+    });
+    assert_eq!(finished.code, Some(4), "{finished:?}");
+    for said in ["cannot keep the position in", "the daemon went away"] {
+        assert!(finished.stderr.contains(said), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_position_is_kept_beside_the_input_and_not_in_it_and_a_pipe_needs_a_name() {
+    let daemon = Daemon::start();
+    let good = "{\"body\":\"x\",\"originator\":\"a\",\"recipient\":\"b\"}\n";
+    let input = file(&daemon, "position.new", good);
+    let position = file(&daemon, "position", "").display().to_string();
+    let import = |file: &str, resume: &str| run(&daemon, &["import", file, "--resume-file", resume]);
+    let name = input.to_str().expect("text");
+    assert_eq!(import(name, &position).code, Some(0));
+    assert_eq!((fs::read_to_string(&input).expect("a file").as_str(), messages(&daemon)), (good, 1));
+    let finished = import(name, name);
+    assert!(finished.code == Some(2) && finished.stderr.contains("in the input itself"), "{finished:?}");
+    let mut command = msglog_for(&daemon, &["import", "/dev/stdin", "--resume-file", "other"]);
+    let finished = finish(command.stdin(Stdio::piped()));
+    assert!(finished.code == Some(2) && finished.stderr.contains("needs --resume-name"), "{finished:?}");
 }

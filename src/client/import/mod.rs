@@ -10,10 +10,12 @@ mod replies;
 mod resume;
 mod sender;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
@@ -26,7 +28,7 @@ use super::output::Output;
 use crate::progress::{Progress, per_second};
 use lines::Converter;
 use replies::{Ended, Replies, Tally};
-use resume::Position;
+use resume::{Position, Reached, Target};
 use sender::Task;
 
 /// Lines that may be sent and not yet answered.
@@ -64,9 +66,10 @@ enum Sent {
 /// The file cannot be read, no daemon answers, or it goes away in the middle.
 pub fn import(address: &Address, output: &mut Output, options: Options) -> Result<u8> {
     let (input, bytes) = open(&options)?;
-    let mut position = options.resume.as_ref().map(Position::open).transpose()?;
-    let skipped = position.as_ref().map_or(0, Position::line);
-    let connection = address.connect()?;
+    let (connection, socket) = address.connect_and_tell()?;
+    let target = Target { socket, named: address.is_named() };
+    let mut position = options.resume.as_ref().map(|resume| Position::open(resume, target)).transpose()?;
+    let reached = position.as_ref().map_or(Reached::default(), Position::kept);
     let lost = |error: io::Error| Failure::lost(&error);
     let stream = connection.sender().map_err(lost)?;
     let closing = connection.sender().map_err(lost)?;
@@ -75,11 +78,19 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
     let (tell_token, tokens) = bounded(1);
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
-    std::thread::spawn(move || {
-        let task =
-            Task { input, stream: &stream, converter, pass: &pass, tokens: &tokens, skipped, stop: &told };
-        sender::send(task);
-    });
+    let send = move || {
+        let skipped = reached.line;
+        sender::send(Task {
+            input,
+            stream: &stream,
+            converter,
+            pass: &pass,
+            tokens: &tokens,
+            skipped,
+            stop: &told,
+        });
+    };
+    thread::Builder::new().spawn(send).map_err(|error| Failure::file("cannot start a thread", &error))?;
 
     let started = Instant::now();
     let mut replies = Replies {
@@ -87,7 +98,7 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
         resumable: position.is_some(),
         position: position.as_mut(),
         progress: Progress::new(bytes),
-        tally: Tally::new(skipped),
+        tally: Tally::new(reached),
         tell_token,
         stop_on_error: options.stop_on_error,
         stop,
@@ -101,11 +112,11 @@ pub fn import(address: &Address, output: &mut Output, options: Options) -> Resul
     let saved = position.as_mut().map_or(Ok(()), |position| position.save(tally.kept));
     let told = summary(output, &tally, started.elapsed());
     // How it ended comes before what became of the words about it: nobody may be reading those.
-    match end(&options, ended, &tally)? {
-        DONE => saved.and(told).map(|()| DONE),
-        status => {
+    match end(&options, ended, &tally, target) {
+        Ok(DONE) => saved.and(told).map(|()| DONE),
+        ended => {
             saved.err().and_then(|failure| failure.message()).iter().for_each(|problem| say(problem));
-            Ok(status)
+            ended
         }
     }
 }
@@ -121,6 +132,10 @@ fn open(options: &Options) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     let about = file.metadata().map_err(trouble)?;
     if about.is_dir() {
         return Err(Failure::File(format!("{} is a folder", options.file.display())));
+    }
+    let is_input = |other: fs::Metadata| (other.dev(), other.ino()) == (about.dev(), about.ino());
+    if options.resume.as_ref().is_some_and(|resume| fs::metadata(&resume.path).is_ok_and(is_input)) {
+        return Err(Failure::Usage("the position cannot be kept in the input itself".into()));
     }
     Ok((Box::new(file), about.is_file().then_some(about.len())))
 }
@@ -147,11 +162,11 @@ fn summary(output: &mut Output, tally: &Tally, time: Duration) -> Result<()> {
 }
 
 /// Says what is left to say, and finds the exit status.
-fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
+fn end(options: &Options, ended: Ended, tally: &Tally, target: Target<'_>) -> Result<u8> {
     if tally.unreported() > 0 {
         say(&format!("{} more lines were refused", tally.unreported()));
     }
-    let again = || options.how_to_go_on(tally);
+    let again = || options.how_to_go_on(tally, target);
     match ended {
         Ended::Complete(Whole { lines, .. }) if lines < tally.skipped => Err(Failure::Usage(format!(
             "the input ends with line {lines}, and the resume file says that the first {} are imported: it is \
@@ -166,7 +181,16 @@ fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
                 let command = options.command.name;
                 say(&super::style::visible(&format!("left out, as {command} does not take them: {keys}")));
             }
-            Ok(if tally.refused > 0 { REFUSED } else { DONE })
+            let before = tally.refused_before;
+            if let Some(resume) = options.resume.as_ref().filter(|_| before > 0) {
+                say(&format!(
+                    "{before} of the first {} lines were refused in an earlier run, and are not sent again: import \
+                     them from a file of their own, mended, and set `refused` in {} to 0",
+                    tally.skipped,
+                    resume.path.display()
+                ));
+            }
+            Ok(if tally.refused > 0 || before > 0 { REFUSED } else { DONE })
         }
         Ended::StoppedAt(line) => {
             say(&format!(
@@ -182,8 +206,15 @@ fn end(options: &Options, ended: Ended, tally: &Tally) -> Result<u8> {
             tally.last,
             again()
         ))),
-        Ended::Unable(refusal) => {
-            say(&again());
+        Ended::Unable(line, refusal) => {
+            let advice = match refusal.code.as_str() {
+                "too_large" => {
+                    ": let the daemon take longer lines (--max-line), or leave an empty one in its place"
+                }
+                "corrupt" | "internal" => ": if it is refused again, leave an empty one in its place",
+                _ => "",
+            };
+            say(&format!("stopped at line {line}{advice}\n{}", again()));
             Err(refusal.into())
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::replies::Tally;
-use super::resume::Resume;
+use super::resume::{Resume, Target};
 use crate::client::command_line::{Action, CommandLine, Invocation, Piece, unknown_option};
 use crate::client::failure::{Failure, Result};
 use crate::client::own::{Own, flag, option};
@@ -122,10 +122,12 @@ impl Options {
         self.file == Path::new("-")
     }
 
-    /// What to do after an import that was cut off.
+    /// What to do after an import that was cut off. Where the socket was found it may be another daemon's the
+    /// next time, so it is named.
     #[must_use]
-    pub fn how_to_go_on(&self, tally: &Tally) -> String {
-        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    pub fn how_to_go_on(&self, tally: &Tally, target: Target<'_>) -> String {
+        let found = if target.named { vec![] } else { vec!["--socket".into(), target.socket.into()] };
+        let arguments: Vec<OsString> = found.into_iter().chain(std::env::args_os().skip(1)).collect();
         if self.resume.is_some() {
             return format!("To go on, run the same again: {}", command_line(&arguments));
         }
@@ -239,7 +241,14 @@ fn command(name: &str) -> Result<&'static Command> {
 
 /// A name for the import of this file: the same for the same path, from whatever folder.
 fn name_of(file: &Path) -> Result<String> {
-    let trouble = |error| Failure::file(&format!("cannot read {}", file.display()), &error);
+    let trouble = |error| {
+        let name = file.display();
+        // A pipe may be read under a name that leads to no other one.
+        if file.metadata().is_ok() {
+            return Failure::Usage(format!("{name} is no file: --resume-file needs --resume-name for it."));
+        }
+        Failure::file(&format!("cannot read {name}"), &error)
+    };
     let path = file.canonicalize().map_err(trouble)?;
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
     let (start, _) = hash.split_at(8);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::resume::Position;
+use super::resume::{Position, Reached};
 use super::{Passed, Sent, Whole};
 use crate::client::connection::{Connection, SILENCE, closed};
 use crate::client::failure::{Failure, say};
@@ -17,6 +17,9 @@ use crate::progress::Progress;
 
 /// Refused lines that are reported one by one; more are only counted.
 const REPORTED: u64 = 10;
+
+/// Refusals of a line that another daemon, or the same one later, may well take.
+const BLAMELESS: [&str; 4] = ["queue_full", "too_large", "corrupt", "internal"];
 
 /// How long an import that stops waits for the sender.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -34,9 +37,13 @@ pub struct Tally {
     pub skipped: u64,
     /// The line up to which everything is answered.
     pub last: u64,
-    /// The line behind which a resumed import goes on. A last line without its end is not among them: more
+    /// Of the skipped lines, those that were refused in an earlier run.
+    pub refused_before: u64,
+    /// Lines that were refused so far, in this run and those before it.
+    pub passed_over: u64,
+    /// The lines behind which a resumed import goes on. A last line without its end is not among them: more
     /// of it may come, and its key protects it if nothing does.
-    pub kept: u64,
+    pub kept: Reached,
     /// Whether applications were made anew.
     pub has_apps: bool,
 }
@@ -51,8 +58,9 @@ pub enum Ended {
     Unreadable(io::Error),
     /// The daemon went away.
     Lost(String),
-    /// The daemon takes nothing for now.
-    Unable(Refusal),
+    /// At this line, which the daemon refused for a reason that lies not in it: no line behind it fares better,
+    /// or it may yet be taken.
+    Unable(u64, Refusal),
 }
 
 /// Reads the replies.
@@ -76,10 +84,12 @@ pub struct Replies<'a> {
 }
 
 impl Tally {
-    /// Nothing yet, behind so many lines.
+    /// Nothing yet in this run, behind what was done before.
     #[must_use]
-    pub fn new(skipped: u64) -> Self {
-        Tally { skipped, last: skipped, kept: skipped, ..Tally::default() }
+    pub fn new(kept: Reached) -> Self {
+        let Reached { line, refused } = kept;
+        let nothing = Tally::default();
+        Tally { skipped: line, last: line, refused_before: refused, passed_over: refused, kept, ..nothing }
     }
 
     /// Refused lines that were not reported one by one.
@@ -107,22 +117,23 @@ impl Replies<'_> {
                 (Some(Passed::End(Err(error))), None) => return Ended::Unreadable(error),
                 (Some(Passed::Line { number, end, ended, what }), _) => (number, end, ended, what),
             };
-            let problem = match self.outcome(what) {
+            let problem = match self.outcome(number, what) {
                 Ok(problem) => problem,
                 Err(ended) => return ended,
             };
             if let Some(problem) = problem {
                 self.refuse(number, &problem);
+                // Applications of skipped lines are asked for again, and were counted before.
+                self.tally.passed_over += u64::from(number > self.tally.skipped);
                 if self.stop_on_error && stopped_at.is_none() {
                     stopped_at = Some(number);
                     self.stop.store(true, Ordering::Relaxed);
                 }
             }
             if stopped_at.is_none() {
-                // Applications of skipped lines are asked for again.
                 self.tally.last = self.tally.last.max(number);
                 if ended {
-                    self.tally.kept = self.tally.last;
+                    self.tally.kept = Reached { line: self.tally.last, refused: self.tally.passed_over };
                     self.keep();
                 }
             }
@@ -131,12 +142,12 @@ impl Replies<'_> {
     }
 
     /// Why a line was not imported; nothing when it was.
-    fn outcome(&mut self, what: Sent) -> Result<Option<String>, Ended> {
+    fn outcome(&mut self, number: u64, what: Sent) -> Result<Option<String>, Ended> {
         match what {
             Sent::Nothing(problem) => Ok(Some(problem)),
-            Sent::Request => self.reply().map(Result::err),
+            Sent::Request => self.reply(number).map(Result::err),
             Sent::App => {
-                let reply = self.reply()?;
+                let reply = self.reply(number)?;
                 self.tally.has_apps |= reply.is_ok();
                 // A sender that has ended needs no token any more.
                 let _ = self.tell_token.send(reply.as_ref().ok().and_then(|reply| reply.text("token")));
@@ -145,8 +156,8 @@ impl Replies<'_> {
         }
     }
 
-    /// Reads one reply. The refusal in it, as text.
-    fn reply(&mut self) -> Result<Result<Reply, String>, Ended> {
+    /// Reads the reply to this line. The refusal in it, as text.
+    fn reply(&mut self, number: u64) -> Result<Result<Reply, String>, Ended> {
         let lost = |error: io::Error| Ended::Lost(error.to_string());
         if self.tally.imported + self.tally.refused == 0 {
             self.connection.tell_of_silence(SILENCE, |text| self.progress.suspend(|| say(text)));
@@ -159,9 +170,13 @@ impl Replies<'_> {
                 Ok(Ok(reply))
             }
             Some(refusal) if refusal.code == "shutting_down" => Err(Ended::Lost(refusal.to_string())),
+            Some(refusal) if refusal.is_passing() || refusal.code == "forbidden" => {
+                Err(Ended::Unable(number, refusal))
+            }
             // A line that is passed over now would never be sent again.
-            Some(refusal) if refusal.code == "queue_full" && self.resumable => Err(Ended::Unable(refusal)),
-            Some(refusal) if refusal.is_passing() => Err(Ended::Unable(refusal)),
+            Some(refusal) if self.resumable && BLAMELESS.contains(&refusal.code.as_str()) => {
+                Err(Ended::Unable(number, refusal))
+            }
             Some(refusal) if refusal.code == "too_large" => {
                 Ok(Err(format!("{refusal} (that is as a request; see --max-line of msglogd)")))
             }

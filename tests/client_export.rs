@@ -345,6 +345,30 @@ fn an_export_that_ends_in_the_middle_is_not_told_to_be_nothing() {
 }
 
 #[test]
+fn apps_behind_one_that_was_deleted_meanwhile_are_exported_all_the_same() {
+    let mut lists = 0;
+    let finished = export_all(move |request| {
+        let app = |token: &str| json!({"token": token, "name": token});
+        Some(match (request["cmd"].as_str()?, request["after"].as_str()) {
+            ("app.list", None) => {
+                lists += 1;
+                match lists {
+                    1 => json!({"ok": true, "apps": [app("A"), app("B")], "next": "B"}),
+                    2 => json!({"ok": true, "apps": [app("A"), app("C")], "next": "C"}),
+                    _ => json!({"ok": true, "apps": [app("A")], "next": "A"}),
+                }
+            }
+            ("app.list", Some("A")) => json!({"ok": true, "apps": [app("D")]}),
+            ("app.list", _) => json!({"ok": false, "error": "not_found", "message": "no such application"}),
+            _ => json!({"ok": true}),
+        })
+    });
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    let made = lines(&finished.stdout).into_iter().filter(|line| line["cmd"] == "app.create");
+    assert_eq!(made.map(|line| line["name"].clone()).collect::<Vec<_>>(), ["A", "B", "C", "D"]);
+}
+
+#[test]
 fn numbers_that_the_daemon_does_not_tell_are_told_of_once() {
     let finished = export_all(|request| {
         Some(match request["cmd"].as_str()? {

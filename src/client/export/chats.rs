@@ -3,7 +3,7 @@
 //! Numbers are given in order, so where one is missing (its chat or message was deleted) something
 //! is made and deleted again in its place. What number comes next is what a dry run would get.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::Export;
@@ -23,11 +23,15 @@ pub struct Numbers(BTreeMap<(String, u64), Range<u64>>);
 
 /// All applications with their chats, empty. The `id` tells `import` which token is meant.
 pub fn all(export: &mut Export<'_>, numbers: &mut Numbers) -> Result<()> {
-    let mut apps = Pages::of(&RequestLine::new("app.list"), "apps");
+    let mut apps = Pages::of(&RequestLine::new("app.list"), "apps").beginning_anew();
+    let mut seen = HashSet::new();
     while let Some(page) = apps.next(&mut export.connection)? {
         for app in page.items() {
             let app = Record::of(app);
             let token = app.get("token");
+            if !seen.insert(token.to_owned()) {
+                continue;
+            }
             let mut create = RequestLine::new("app.create");
             create.raw("name", app.get("name")).raw("id", &format!("{{\"app\":{token}}}"));
             export.request(&create)?;

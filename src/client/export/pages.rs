@@ -16,6 +16,10 @@ pub struct Pages {
     list: &'static str,
     limit: u64,
     passing: bool,
+    /// Whether to begin anew where the item to go on behind is deleted.
+    beginning_anew: bool,
+    /// What the request ended with when it began anew last.
+    lost: String,
     /// What the request ends with to go on behind the page before.
     after: String,
     done: bool,
@@ -32,7 +36,8 @@ impl Pages {
     pub fn of(request: &RequestLine, list: &'static str) -> Self {
         let mut open = request.finish();
         open.pop();
-        Pages { open, list, limit: PAGE, passing: false, after: String::new(), done: false }
+        let [lost, after] = [String::new(), String::new()];
+        Pages { open, list, limit: PAGE, passing: false, beginning_anew: false, lost, after, done: false }
     }
 
     /// So many items on a page.
@@ -43,6 +48,12 @@ impl Pages {
     /// What the list belongs to may be deleted before its end is reached: then it has no more items.
     pub fn passing(self) -> Self {
         Pages { passing: true, ..self }
+    }
+
+    /// The daemon cannot go on behind an item that was deleted meanwhile: then the list comes from its beginning
+    /// once more, and who takes it passes over what was there before.
+    pub fn beginning_anew(self) -> Self {
+        Pages { beginning_anew: true, ..self }
     }
 
     /// The next page; `None` behind the last one.
@@ -56,6 +67,13 @@ impl Pages {
         let request = format!("{},\"limit\":{}{}}}", self.open, self.limit, self.after);
         let reply = match connection.accepted(&request) {
             Err(Failure::Refused(refusal)) if self.passing && refusal.code == "not_found" => return Ok(None),
+            // An item that is listed again and still not there is no deleted one.
+            Err(Failure::Refused(refusal))
+                if self.beginning_anew && refusal.code == "not_found" && self.after != self.lost =>
+            {
+                self.lost = std::mem::take(&mut self.after);
+                return self.next(connection);
+            }
             reply => reply?,
         };
         match reply.field("next") {

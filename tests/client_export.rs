@@ -369,6 +369,23 @@ fn apps_behind_one_that_was_deleted_meanwhile_are_exported_all_the_same() {
 }
 
 #[test]
+fn a_job_that_is_put_off_further_than_any_may_be_is_put_off_as_far_as_that() {
+    let finished = export_all(|request| {
+        Some(match (request["cmd"].as_str()?, request["state"].as_str()) {
+            ("stats", _) => json!({"ok": true, "stored": {"seq": 10}}),
+            ("ping", _) => json!({"ok": true, "seq": 10}),
+            ("queue.list", _) => json!({"ok": true, "queues": [{"queue": "q", "max_jobs": null}]}),
+            ("queue.peek", Some("delayed")) => {
+                json!({"ok": true, "jobs": [{"job": 1, "body": 1, "ready_at": "9999-01-01T00:00:00Z"}]})
+            }
+            _ => json!({"ok": true}),
+        })
+    });
+    let put = lines(&finished.stdout).into_iter().find(|line| line["cmd"] == "queue.put").expect("the job");
+    assert_eq!(put["delay_ms"], msglogd::limits::TIME_MS);
+}
+
+#[test]
 fn numbers_that_the_daemon_does_not_tell_are_told_of_once() {
     let finished = export_all(|request| {
         Some(match request["cmd"].as_str()? {

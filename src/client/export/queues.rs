@@ -13,7 +13,7 @@ use crate::client::failure::{Failure, Result, say};
 use crate::client::request::RequestLine;
 use crate::client::style::visible;
 use crate::json;
-use crate::limits::PAGE_ITEMS;
+use crate::limits::{PAGE_ITEMS, TIME_MS};
 use crate::time::Timestamp;
 
 /// The queue of the jobs that formulas bring along.
@@ -120,7 +120,9 @@ fn jobs_in(
             let ready_at =
                 job.find("ready_at").and_then(json::as_string).and_then(|at| Timestamp::parse(&at));
             if let Some(ready_at) = ready_at.filter(|_| state == "delayed") {
-                put.number("delay_ms", ready_at.0.saturating_sub(Timestamp::now().0).div_ceil(1000));
+                // After the clock was set back, it is further away than any job may be put off.
+                let delay_ms = ready_at.0.saturating_sub(Timestamp::now().0).div_ceil(1000);
+                put.number("delay_ms", delay_ms.min(TIME_MS));
             }
             export.request(&put)?;
         }

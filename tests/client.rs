@@ -98,6 +98,30 @@ fn exit_statuses_say_how_it_went() {
 }
 
 #[test]
+fn dry_runs_that_would_change_nothing_are_told_and_no_failure() {
+    let daemon = Daemon::start();
+    let formula = ["formula", "submit", "a", r#"[{"name":"x","concentration":1}]"#];
+    printed(&daemon, &formula);
+    printed(&daemon, &["kv", "set", "a", "1", "--idempotency-key", "k"]);
+    printed(&daemon, &["queue", "configure", "q"]);
+    for words in [
+        formula.as_slice(),
+        &["kv", "set", "a", "1", "--idempotency-key", "k"],
+        &["queue", "purge", "q"],
+        &["queue", "revive", "q"],
+    ] {
+        for form in ["--json", "--readable"] {
+            let text = printed(&daemon, &[words, &["--dry-run", form]].concat());
+            assert!(text.contains("dry_run") && text.contains("true"), "{words:?}: {text}");
+        }
+    }
+    let purge = json!({"cmd": "queue.purge", "queue": "q", "dry_run": true}).to_string();
+    printed(&daemon, &["call", &purge]);
+    assert_eq!(run(&daemon, &["queue", "reserve", "q", "--dry-run"]).code, Some(1));
+    assert_eq!(run(&daemon, &["log", "read", "--from", "1000"]).code, Some(1));
+}
+
+#[test]
 fn a_command_line_that_ends_too_early_is_wrong_usage() {
     for words in [[].as_slice(), &["--socket", "ping"], &["message"], &["--json", "queue"]] {
         let finished = finish(msglog().args(words));

@@ -57,7 +57,9 @@ impl Reply {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Some(fields) = json::object(&self.0) else { return false };
-        let found = FINDINGS.iter().find_map(|key| fields.get(key));
+        // A dry run tells of the events that there would be; none means that nothing would change.
+        let dry = fields.get("dry_run").is_some();
+        let found = FINDINGS.iter().filter(|key| !dry || **key != "events").find_map(|key| fields.get(key));
         found.and_then(json::array).is_some_and(|list| list.is_empty())
     }
 
@@ -132,6 +134,9 @@ mod tests {
         assert!(!reply(r#"{"ok":true,"messages":[{"seq":1}]}"#).is_empty());
         assert!(!reply(r#"{"ok":true,"results":[]}"#).is_empty());
         assert!(!reply(r#"{"ok":true,"seq":1}"#).is_empty());
+        assert!(reply(r#"{"ok":true,"events":[]}"#).is_empty());
+        assert!(!reply(r#"{"ok":true,"dry_run":true,"purged":0,"events":[]}"#).is_empty());
+        assert!(reply(r#"{"ok":true,"dry_run":true,"jobs":[],"events":[]}"#).is_empty());
     }
 
     #[test]

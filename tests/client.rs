@@ -215,6 +215,14 @@ impl Stranger {
         command.env_remove("MSGLOG_SOCKET").uid(self.uid).gid(self.uid);
         command
     }
+
+    /// The same, where this user may have so many threads in all.
+    fn with_few_threads(&self, count: u64) -> Command {
+        let mut command = clean(Command::new("prlimit"));
+        command.arg(format!("--nproc={count}")).arg(self.folder.join("msglog"));
+        command.env_remove("MSGLOG_SOCKET").uid(self.uid).gid(self.uid);
+        command
+    }
 }
 
 #[test]
@@ -396,6 +404,33 @@ fn a_follower_waits_for_the_daemon_that_it_began_with() {
     other.connect().ok(set.clone());
     daemon.connect().ok(common::with(&set, "key", "here"));
     assert_eq!(parsed(&follower.line())["key"], "here");
+}
+
+#[test]
+fn without_room_for_a_thread_an_import_or_a_worker_ends_with_its_reason() {
+    let Some(stranger) = Stranger::new() else { return };
+    let daemon = Daemon::with(&["--socket-mode", "666", "--allow-uid", &stranger.uid.to_string()]);
+    fs::set_permissions(daemon.folder().path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(daemon.folder().join("lines"), "").expect("a file");
+    let lines = daemon.folder().join("lines").display().to_string();
+    for words in [["import", &lines].as_slice(), &["queue", "work", "q", "--", "true"]] {
+        let finished = finish(stranger.with_few_threads(1).arg("--socket").arg(daemon.socket()).args(words));
+        assert_eq!(finished.code, Some(74), "{finished:?}");
+        assert!(finished.stderr.starts_with("msglog: cannot start a thread: "), "{finished:?}");
+    }
+    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1}));
+    let work = ["queue", "work", "q", "--parallel", "40", "--", "true"];
+    let mut command = stranger.with_few_threads(20);
+    let worker = Running::spawn(command.arg("--socket").arg(daemon.socket()).args(work));
+    worker.await_said("workers of 40");
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": 2}));
+    until("the jobs are done", || {
+        let queue = client.ok(json!({"cmd": "queue.get", "queue": "q"}));
+        ["ready", "leased"].iter().all(|state| queue.json()["queue"][state] == 0).then_some(())
+    });
+    worker.signal(rustix::process::Signal::TERM);
+    assert_eq!(worker.finish().code, Some(0));
 }
 
 #[test]

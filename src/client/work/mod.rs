@@ -13,7 +13,7 @@ mod settings;
 mod worker;
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crossbeam_channel::bounded;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -28,6 +28,9 @@ use super::signals;
 use gate::Stop;
 use session::Session;
 use worker::Worker;
+
+/// What is said where the system gives no thread.
+const NO_THREAD: &str = "cannot start a thread";
 
 /// Works until it is stopped. The exit status.
 ///
@@ -44,15 +47,17 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
     let ends: Vec<Result<u64>> = thread::scope(|scope| {
         let (trying, tried) = bounded(0);
         let first = Worker::new(options, session, lease, stop, Some(trying));
-        let mut threads = vec![scope.spawn(move || first.work())];
+        let first = match thread::Builder::new().spawn_scoped(scope, move || first.work()) {
+            Ok(thread) => thread,
+            Err(error) => return vec![Err(Failure::file(NO_THREAD, &error))],
+        };
         // A command that cannot be started costs one job an attempt, and not one of each worker.
         let _ = tried.recv();
-        for _ in 1..options.parallel {
-            let worker = Worker::new(options, Session::new(address, None, stop), lease, stop, None);
-            threads.push(scope.spawn(move || worker.work()));
-        }
+        let new = || Worker::new(options, Session::new(address, None, stop), lease, stop, None);
+        let others = begin(scope, options.parallel - 1, new);
         let broken = || Err(Failure::File("a worker ended in a way that it should not".into()));
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
+        let threads = [first].into_iter().chain(others);
+        threads.map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
     });
     let mut jobs = 0;
     for end in ends {
@@ -62,11 +67,47 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
     Ok(if in_vain { NOTHING_FOUND } else { DONE })
 }
 
+/// Begins so many workers more, or fewer where the system gives no more threads. Then only every other one of
+/// those that there could be works: each needs room for its command, too.
+fn begin<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    wanted: u64,
+    new: impl Fn() -> Worker<'scope>,
+) -> Vec<ScopedJoinHandle<'scope, Result<u64>>> {
+    let mut begun = Vec::new();
+    for _ in 0..wanted {
+        let (go, may_go) = bounded(1);
+        let worker = new();
+        let work = move || may_go.recv().map_or(Ok(0), |()| worker.work());
+        match thread::Builder::new().spawn_scoped(scope, work) {
+            Ok(thread) => begun.push((thread, go)),
+            Err(error) => {
+                let working = begun.len() / 2;
+                for (thread, go) in begun.split_off(working) {
+                    drop(go);
+                    let _ = thread.join();
+                }
+                let (working, wanted) = (working + 1, wanted + 1);
+                say(&format!("{NO_THREAD}: {error}; going on with {working} workers of {wanted}"));
+                break;
+            }
+        }
+    }
+    begun
+        .into_iter()
+        .map(|(thread, go)| {
+            // A worker that waits for this is there.
+            let _ = go.send(());
+            thread
+        })
+        .collect()
+}
+
 /// Opens the gates when signals come.
 fn on_signals(stop: Arc<Stop>) -> Result<()> {
     let trouble = |error: std::io::Error| Failure::file("cannot wait for signals", &error);
     let mut signals = Signals::new(signals::ending()).map_err(trouble)?;
-    thread::spawn(move || {
+    let heed = move || {
         for signal in signals.forever() {
             if !stop.no_more.is_open() {
                 stop.no_more.open();
@@ -76,7 +117,8 @@ fn on_signals(stop: Arc<Stop>) -> Result<()> {
                 stop.kill.open();
             }
         }
-    });
+    };
+    thread::Builder::new().spawn(heed).map_err(|error| Failure::file(NO_THREAD, &error))?;
     Ok(())
 }
 

@@ -56,13 +56,39 @@ fn footer(style: Style, request: &str, total: Option<&str>, next: Option<&str>) 
         let oldest = asked("order").is_some_and(|order| order == "oldest");
         let by_table = PAGES.iter().find(|(name, _)| *name == command).map(|(_, argument)| *argument);
         let argument = if oldest { "after" } else { by_table.unwrap_or("after") };
-        let value = json::as_string(next).map_or(next.to_owned(), |text| visible(&text));
+        let value = json::as_string(next).map_or(next.to_owned(), Into::into);
         // Where nothing is between them, a value is none of the options, nor their end.
         let between = if value.starts_with('-') { '=' } else { ' ' };
-        format!("more with --{argument}{between}{}", shell_word(&value))
+        format!("more with --{argument}{between}{}", shell_literal(&value))
     });
     let parts: Vec<String> = total.into_iter().chain(next).collect();
     if parts.is_empty() { String::new() } else { style.paint(Ink::Aside, &parts.join("; ")) + "\n" }
+}
+
+/// A word as a shell reads it back, on one line and with nothing in it that drives a terminal. What would is
+/// written as `$'...'`, which bash, zsh and the shells of today's POSIX read.
+#[must_use]
+pub fn shell_literal(word: &str) -> String {
+    if visible(word) == word {
+        return shell_word(word);
+    }
+    let mut literal = String::from("$'");
+    for character in word.chars() {
+        let mut shown = String::new();
+        push_visible(&mut shown, character);
+        match character {
+            '\n' => literal.push_str("\\n"),
+            '\t' => literal.push_str("\\t"),
+            '\'' | '\\' => literal.extend(['\\', character]),
+            _ if shown.len() == character.len_utf8() => literal.push(character),
+            // Octal digits are always three; how far others go is not the same in all shells.
+            _ => {
+                let bytes = character.to_string().into_bytes();
+                literal.extend(bytes.iter().map(|byte| format!("\\{byte:03o}")));
+            }
+        }
+    }
+    literal + "'"
 }
 
 /// One message: a line about it, and its text.
@@ -257,7 +283,13 @@ mod tests {
         assert!(shown(r#"{"cmd":"kv.list"}"#, keys).ends_with("more with --after a\n"));
         let quoted = keys.replace("\"next\":\"a\"", "\"next\":\"it's\"");
         assert!(shown(r#"{"cmd":"kv.list"}"#, &quoted).ends_with("more with --after 'it'\\''s'\n"));
-        for (next, word) in [("--", "=--"), ("-a b", "='-a b'"), ("a-", " a-")] {
+        for (next, word) in [
+            ("--", "=--"),
+            ("-a b", "='-a b'"),
+            ("a-", " a-"),
+            ("zz\\na", " $'zz\\na'"),
+            ("it's\\u001b\\u202e1\\\\", " $'it\\'s\\033\\342\\200\\2561\\\\'"),
+        ] {
             let page = keys.replace("\"next\":\"a\"", &format!("\"next\":\"{next}\""));
             let text = shown(r#"{"cmd":"kv.list"}"#, &page);
             assert!(text.ends_with(&format!("more with --after{word}\n")), "{text}");

@@ -13,9 +13,9 @@ use crate::client::connection::Pauses;
 use crate::client::failure::{Failure, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::request::RequestLine;
+use crate::client::show::shell_literal;
 use crate::client::style::visible;
 use crate::json;
-use crate::paths::shell_word;
 use crate::time::Timestamp;
 
 /// How long one request waits for a job. Then the next one does.
@@ -161,7 +161,7 @@ impl<'a> Worker<'a> {
     /// What becomes of a job that was given back.
     fn fate(&mut self, job: &Job, delay: Duration) -> String {
         if self.max_attempts().is_some_and(|most| job.attempt >= most) {
-            let queue = visible(&shell_word(&self.options.queue));
+            let queue = shell_literal(&self.options.queue);
             return format!(
                 "that was the last, the job is dead (msglog queue revive {queue} --job {} makes it ready again)",
                 job.number

@@ -87,14 +87,24 @@ fn exit_statuses_say_how_it_went() {
     let refused = run(&daemon, &["kv", "set", "key", "2", "--if-seq", "0"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
     assert!(refused.stderr.starts_with("msglog: conflict: "), "{}", refused.stderr);
-    let refused = run(&daemon, &["message", "search", "--since", "yesterday"]);
+    let refused = run(&daemon, &["kv", "set", &"k".repeat(10_000), "2"]);
     assert_eq!(refused.code, Some(3));
-    assert!(
-        refused.stderr.contains("bad_request: ") && refused.stderr.contains("since"),
-        "{}",
-        refused.stderr
-    );
+    assert!(refused.stderr.contains("bad_request: ") && refused.stderr.contains("key"), "{}", refused.stderr);
     assert!(run(&daemon, &["kv", "get", "nope"]).stderr.starts_with("msglog: not_found: "));
+}
+
+#[test]
+fn a_time_in_no_form_is_told_with_those_that_there_are() {
+    let daemon = Daemon::start();
+    for wrong in ["yesterday", "2026-01-31T12:00:00", "2y"] {
+        for words in [["message", "search", "--since", wrong], ["export", "messages", "--until", wrong]] {
+            let finished = run(&daemon, &words);
+            assert_eq!(finished.code, Some(2), "{finished:?}");
+            let forms = ["Z or with another offset", "90s, 30m, 2h, 3d, 2w", wrong];
+            assert!(forms.iter().all(|form| finished.stderr.contains(form)), "{}", finished.stderr);
+        }
+    }
+    assert_eq!(run(&daemon, &["message", "search", "--since", "2w"]).code, Some(1));
 }
 
 #[test]

@@ -27,22 +27,27 @@ pub fn relative(at: &str, now: Timestamp) -> Option<String> {
     })
 }
 
+/// The forms that a time may be typed in.
+pub const FORMS: &str =
+    "2026-01-31T12:00:00Z or with another offset, 2026-01-31, or how long ago: 90s, 30m, 2h, 3d, 2w";
+
 /// A time as it is typed, for the daemon: a day begins at midnight in UTC, and `2h` is so long before now.
-/// Other text stays as it is.
+/// `None` where it is written in none of the [`FORMS`].
 #[must_use]
-pub fn in_full(typed: &str, now: Timestamp) -> String {
+pub fn in_full(typed: &str, now: Timestamp) -> Option<String> {
     let is_day = typed.len() == 10
         && typed.bytes().zip(*b"dddd-dd-dd").all(|(byte, form)| match form {
             b'd' => byte.is_ascii_digit(),
             other => byte == other,
         });
-    if is_day {
-        return format!("{typed}T00:00:00Z");
+    let whole = if is_day { format!("{typed}T00:00:00Z") } else { typed.to_owned() };
+    if Timestamp::parse(&whole).is_some() {
+        return Some(whole);
     }
-    ago(typed).map_or(typed.to_owned(), |ago| Timestamp(now.0.saturating_sub(ago)).to_string())
+    ago(typed).map(|ago| Timestamp(now.0.saturating_sub(ago)).to_string())
 }
 
-/// The microseconds in `30m`, `2h` or `3d`.
+/// The microseconds in `90s`, `30m`, `2h`, `3d` or `2w`.
 fn ago(typed: &str) -> Option<u64> {
     let (count, unit) = typed.split_at_checked(typed.len().checked_sub(1)?)?;
     let seconds: u64 = match unit {
@@ -50,6 +55,7 @@ fn ago(typed: &str) -> Option<u64> {
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
+        "w" => 7 * 86_400,
         _ => return None,
     };
     // A sign is no part of it.
@@ -83,14 +89,15 @@ mod tests {
             ("30m", "2026-01-31T11:30:00.000000Z"),
             ("2h", "2026-01-31T10:00:00.000000Z"),
             ("3d", "2026-01-28T12:00:00.000000Z"),
+            ("2w", "2026-01-17T12:00:00.000000Z"),
             ("99999999d", "1970-01-01T00:00:00.000000Z"),
+            ("2026-01-31 12:00:00+01:00", "2026-01-31 12:00:00+01:00"),
         ] {
-            assert_eq!(in_full(typed, now), full);
+            assert_eq!(in_full(typed, now).as_deref(), Some(full));
         }
-        for other in
-            ["", "h", "-2h", "+2h", "2w", "yesterday", "2026-1-1", "2026-01-31T12:00:00Z", "2\u{20ac}"]
-        {
-            assert_eq!(in_full(other, now), other);
+        let wrong = ["", "h", "-2h", "+2h", "2y", "yesterday", "2026-1-1", "2026-02-30", "2\u{20ac}"];
+        for other in wrong.into_iter().chain(["2026-01-31T12:00:00"]) {
+            assert_eq!(in_full(other, now), None, "{other}");
         }
     }
 

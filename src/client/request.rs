@@ -265,7 +265,10 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
     let wrong = || format!("{name} takes {}, not `{value}`", argument.kind.describe());
     match argument.kind {
         Type::Text { .. } | Type::Name => Ok(string(value)),
-        Type::Time => Ok(string(&moment::in_full(value, Timestamp::now()))),
+        Type::Time => {
+            let wrong = || format!("{name} takes a time such as {}; `{value}` is none", moment::FORMS);
+            moment::in_full(value, Timestamp::now()).map(|time| string(&time)).ok_or_else(wrong)
+        }
         Type::Integer { min, max } => whole(value, min, max).ok_or_else(wrong),
         Type::IntegerOrNull { .. } if matches!(value, "null" | "none") => Ok("null".into()),
         Type::IntegerOrNull { min, max } => whole(value, min, max).ok_or_else(wrong),

@@ -7,6 +7,7 @@ pub use examples::of as examples_of;
 
 use super::command_line::{noun_of, verbs};
 use super::failure::{Failure, Result};
+use super::moment;
 use super::own::{self, GLOBALS, OWN, Opt, Own};
 use super::request::{nameable, option_name, positional};
 use super::suggest::did_you_mean;
@@ -222,7 +223,7 @@ pub fn described(argument: &Argument) -> String {
         _ => argument.doc,
     };
     let kind = match argument.kind {
-        Type::Time => "2026-01-31T12:00:00Z, 2026-01-31, or how long ago: 30m, 2h, 3d".into(),
+        Type::Time => moment::FORMS.into(),
         Type::Materials | Type::Requests => argument.kind.describe(),
         Type::Integer { min, max } if max < 1_000_000 => format!("{min} to {max}"),
         _ => return doc.to_owned(),

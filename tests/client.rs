@@ -428,16 +428,19 @@ fn without_room_for_a_thread_an_import_or_a_worker_ends_with_its_reason() {
         assert_eq!(finished.code, Some(74), "{finished:?}");
         assert!(finished.stderr.starts_with("msglog: cannot start a thread: "), "{finished:?}");
     }
-    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1}));
+    let put = json!({"cmd": "queue.put", "queue": "q", "body": 1, "durable": false});
+    daemon.connect().pipeline(&vec![put; 100]);
     let work = ["queue", "work", "q", "--parallel", "40", "--", "true"];
     let mut command = stranger.with_few_threads(20);
     let worker = Running::spawn(command.arg("--socket").arg(daemon.socket()).args(work));
     worker.await_said("workers of 40");
     let mut client = daemon.connect();
-    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": 2}));
     until("the jobs are done", || {
         let queue = client.ok(json!({"cmd": "queue.get", "queue": "q"}));
-        ["ready", "leased"].iter().all(|state| queue.json()["queue"][state] == 0).then_some(())
+        ["ready", "delayed", "leased", "dead"]
+            .iter()
+            .all(|state| queue.json()["queue"][state] == 0)
+            .then_some(())
     });
     worker.signal(rustix::process::Signal::TERM);
     assert_eq!(worker.finish().code, Some(0));

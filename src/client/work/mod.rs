@@ -68,7 +68,7 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
 }
 
 /// Begins so many workers more, or fewer where the system gives no more threads. Then only every other one of
-/// those that there could be works: each needs room for its command, too.
+/// those that there could be works: each needs room for its command, too, and so does the first one.
 fn begin<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     wanted: u64,
@@ -82,7 +82,7 @@ fn begin<'scope, 'env>(
         match thread::Builder::new().spawn_scoped(scope, work) {
             Ok(thread) => begun.push((thread, go)),
             Err(error) => {
-                let working = begun.len() / 2;
+                let working = begun.len().saturating_sub(1) / 2;
                 for (thread, go) in begun.split_off(working) {
                     drop(go);
                     let _ = thread.join();

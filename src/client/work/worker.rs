@@ -21,6 +21,9 @@ use crate::time::Timestamp;
 /// How long one request waits for a job. Then the next one does.
 const LONG_POLL: Duration = Duration::from_secs(30);
 
+/// How often a command is tried again that there is no room for.
+const TRIES_FOR_ROOM: usize = 4;
+
 /// A job that is held.
 pub struct Job {
     /// Its number.
@@ -118,7 +121,7 @@ impl<'a> Worker<'a> {
     /// The command cannot be started, which is no fault of the job: no worker takes another one then.
     fn run(&mut self, job: &Job) -> Result<(), Failure> {
         let begun = Instant::now();
-        let (ran, how) = match Running::start(self.options, job) {
+        let (ran, how) = match self.start(job) {
             Ok(mut running) => {
                 self.trying = None;
                 self.attend(&mut running, job)
@@ -147,6 +150,21 @@ impl<'a> Worker<'a> {
             Ran::Lost => say(&format!("job {number}: the command {how}, after its lease was lost")),
         }
         Ok(())
+    }
+
+    /// Starts the command. The system may have no room for a process just for the moment in which other workers
+    /// begin, so that is tried again.
+    fn start(&self, job: &Job) -> std::io::Result<Running> {
+        let mut pauses = Pauses::new();
+        for _ in 0..TRIES_FOR_ROOM {
+            match Running::start(self.options, job) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.stop.kill.wait(pauses.take());
+                }
+                started => return started,
+            }
+        }
+        Running::start(self.options, job)
     }
 
     /// Gives a job back, and says why and what became of it.

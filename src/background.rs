@@ -44,10 +44,16 @@ impl Background {
     pub fn run(self, runs: Vec<Arc<Run>>, work: &Receiver<ToBackground>) {
         // Work for later must not keep anyone waiting now. A host that refuses goes on as it is.
         let _ = rustix::process::nice(10);
-        let mut desk = Desk::at(runs);
+        self.work_through(&mut Desk::at(runs), work);
+    }
+
+    /// Does what lies before it and what is given until the sender is gone.
+    fn work_through(&self, desk: &mut Desk, work: &Receiver<ToBackground>) {
         loop {
-            while let Some(start) = due(&desk.runs, |run| desk.may_merge(run))
-                && self.merge(start, &mut desk, work)
+            // What was put off lies between the runs there are and what is given next.
+            while desk.put_off.is_empty()
+                && let Some(start) = due(&desk.runs, |run| desk.may_merge(run))
+                && self.merge(start, desk, work)
             {}
             let given = match desk.put_off.pop_front() {
                 Some(given) => given,
@@ -55,18 +61,18 @@ impl Background {
                     Ok(given) => given,
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
-                        desk.is_put_off = !self.merge(0, &mut desk, work);
+                        desk.is_put_off = !self.merge(0, desk, work);
                         continue;
                     }
                 },
             };
             desk.is_put_off = false;
             match given {
-                ToBackground::Flush(tail) => self.flush_until_done(&tail, &mut desk, work),
+                ToBackground::Flush(tail) => self.flush_until_done(&tail, desk, work),
                 ToBackground::Part(last) => desk.part = last,
                 ToBackground::Compacted(compaction) => {
                     desk.part = 0;
-                    self.take_compaction(*compaction, &mut desk);
+                    self.take_compaction(*compaction, desk);
                 }
             }
         }
@@ -163,7 +169,9 @@ impl Background {
     /// is given up: a tail for which the disk has no room, as the merge's own file has some of it; and a
     /// compaction, which may replace what is merged.
     fn do_meanwhile(&self, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
-        while let Ok(given) = work.try_recv() {
+        while desk.put_off.is_empty()
+            && let Ok(given) = work.try_recv()
+        {
             let done = match &given {
                 ToBackground::Flush(tail) => self.flush(tail, &mut desk.runs),
                 // What is merged was there before: none of it lies behind.
@@ -183,11 +191,11 @@ impl Background {
 
     /// Makes a new run file known: in the folder's lists, then to the writer. If that fails its file is removed: it
     /// is made again later, and perhaps under another name, and a full disk needs its room.
-    fn announce(&self, runs: &[Arc<Run>], merged: &Arc<Run>) -> Result<()> {
-        self.files.announce(runs).inspect_err(|_| self.files.remove_unnamed(merged))?;
+    fn announce(&self, runs: &[Arc<Run>], new: &Arc<Run>) -> Result<()> {
+        self.files.announce(runs).inspect_err(|_| self.files.remove_unnamed(new))?;
         self.stats.merges.add(1);
         // When the writer is gone the daemon is stopping.
-        let _ = self.writer.send(ToWriter::NewRun(Arc::clone(merged)));
+        let _ = self.writer.send(ToWriter::NewRun(Arc::clone(new)));
         Ok(())
     }
 }
@@ -200,7 +208,7 @@ struct Desk {
     part: u64,
     /// Files of runs that cannot be read: what is behind them is merged without them.
     damaged: Vec<String>,
-    /// What came during a merge and must wait for its end, in order.
+    /// What came before its time, in order: it goes before all that is given later.
     put_off: VecDeque<ToBackground>,
     replaced: Replaced,
     /// Whether what is to be done when there is nothing else waits for something else to change.
@@ -422,6 +430,27 @@ mod tests {
         background.flush_until_done(&tail, &mut desk, &work);
         assert!(background.merge(0, &mut desk, &work), "there is nothing else");
         assert_eq!((desk.runs.len(), told.try_iter().count()), (1, 2));
+    }
+
+    #[test]
+    fn tails_become_files_in_their_order_also_where_some_were_put_off() {
+        let files = RunFiles::new(Arc::new(Memory::default()) as _, "/index".into());
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let background = Background { files, writer, stats: Arc::default() };
+        let mut desk = Desk::at(Vec::new());
+        let mut tails = testing::events().take(16).map(tail_of);
+        // The disk was full for a while.
+        desk.put_off.extend(tails.by_ref().take(11).map(ToBackground::Flush));
+        tails.for_each(|tail| to_background.send(ToBackground::Flush(tail)).expect("it lives"));
+        drop(to_background);
+        background.work_through(&mut desk, &work);
+        let range = |message| match message {
+            ToWriter::NewRun(run) => (run.meta().first, run.meta().last),
+            _ => panic!("nothing else was done"),
+        };
+        let made: Vec<(u64, u64)> = told.try_iter().map(range).collect();
+        let of_tails = made.iter().filter(|(first, last)| first == last);
+        assert!(of_tails.map(|(first, _)| *first).eq(1..=16) && made.len() > 16, "{made:?}");
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl Machine {
             sealed: Box::new(|| {}),
             uid: 0,
             flush_bytes,
+            held_up: Arc::default(),
             syncer: syncer_of(syncer),
         };
         let disk_of: Arc<dyn Storage> = Arc::new(storage.clone());

@@ -77,7 +77,7 @@ fn make_data(storage: &dyn Storage, data: &Path) -> io::Result<()> {
     let last_there = missing.last().map_or(Some(data), |folder| folder.parent());
     if let Some(there) = last_there.filter(|folder| !folder.as_os_str().is_empty()) {
         match sync_name(storage, there) {
-            // Who may not look above it, or cannot write there, has not made it there.
+            // Who may not look above it, or cannot write there, can do no more for its name.
             Err(error) if may_be_passed_over(&error) => {}
             synced => synced?,
         }
@@ -101,8 +101,8 @@ fn sync_name(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
 
 /// Whether that is what the system says of a folder that others have made, on a disk that is read only or is none.
 fn may_be_passed_over(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput)
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }
 
 /// Makes the data folder if need be, and takes its lock until the process is gone: that long the background, for

@@ -146,6 +146,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (sealed, was_sealed) = bounded(1);
 
     let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
+    let held_up = Arc::clone(&surroundings.held_up);
     let writer = start_writer(store, surroundings, writer_inbox)?;
     start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
@@ -169,7 +170,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let identity = Identity::new(limits, options.access);
     let router = Router {
         published,
-        writer: Outbox::new(to_writer),
+        writer: Outbox::new(to_writer, held_up),
         readers: to_readers,
         maintenance: to_maintenance,
         stats,
@@ -294,6 +295,7 @@ fn surroundings(
         sealed: Box::new(move || {
             let _ = to_maintenance.try_send(());
         }),
+        held_up: Arc::default(),
         flush_bytes: FLUSH_BYTES,
         syncer: None,
         uid: own_uid(),

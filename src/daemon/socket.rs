@@ -129,7 +129,7 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
 /// is there. Two that found nobody would otherwise both put theirs there, and one would serve where nobody finds it.
 ///
 /// It is the lock of a file beside the socket, for this user alone, which goes with it. The folder itself would not
-/// do: in `/tmp` anybody may lock it, and it may be the data folder, which has its own lock.
+/// do: it may be the data folder, which has its own lock.
 struct Place {
     path: PathBuf,
     _file: fs::File,
@@ -139,8 +139,14 @@ impl Place {
     fn take(socket: &Path) -> Result<Self, Exit> {
         let name = socket.file_name().unwrap_or_default().display();
         let path = socket.with_file_name(format!(".{name}.lock"));
-        let failed = |error: io::Error| {
-            Exit::Io(format!("the socket {}: its lock {}: {error}", socket.display(), path.display()))
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Exit::Io(format!("the socket {}: {error}", socket.display())),
+            io::ErrorKind::PermissionDenied if path.exists() => Exit::Io(format!(
+                "the socket {}: its lock {} is another user's: remove it if no daemon is starting there",
+                socket.display(),
+                path.display()
+            )),
+            _ => Exit::Io(format!("the socket {}: its lock {}: {error}", socket.display(), path.display())),
         };
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
@@ -149,8 +155,10 @@ impl Place {
             match file.try_lock() {
                 Err(fs::TryLockError::WouldBlock) => {
                     return Err(Exit::Busy(format!(
-                        "another daemon is starting on {}: stop it, or name another socket with --socket",
-                        socket.display()
+                        "another daemon is starting on {}, as the lock {} says: stop it, or name another socket with \
+                         --socket",
+                        socket.display(),
+                        path.display()
                     )));
                 }
                 // Where the file system has no locks it is as it would be without.

@@ -26,9 +26,11 @@ pub struct Candidate {
 pub enum Reached {
     /// A message that may match.
     Candidate(Candidate),
-    /// No message that matches is there up to this seq: what is there is excluded, or not in its current form, or it
-    /// took long to find that there is none. Whoever walks can rest here.
+    /// One that does not, by its seq: what it has is excluded, or is not in its current form. Where there are many
+    /// of them whoever walks can rest between two.
     Passed(u64),
+    /// Nothing up to this seq, which took long to find out.
+    Rested(u64),
 }
 
 /// The candidates in order.
@@ -98,7 +100,7 @@ impl<'r> Candidates<'r> {
         let Some(found) = first.filter(|found| *found <= self.end) else { return Ok(None) };
         if rests && posted == first {
             self.next = found;
-            return Ok(Some(Reached::Passed(rank(self.order, found - 1))));
+            return Ok(Some(Reached::Rested(rank(self.order, found - 1))));
         }
         self.next = found.saturating_add(1);
         let seq = rank(self.order, found);

@@ -258,7 +258,7 @@ fn candidates(
                 found.push(candidate);
                 candidate.seq
             }
-            Reached::Passed(seq) => seq,
+            Reached::Passed(seq) | Reached::Rested(seq) => seq,
         };
         let here = Some(rank(order, seq));
         prop_assert!(before < here && (low..=high).contains(&seq), "{}", seq);

@@ -209,7 +209,8 @@ impl Finder {
             let candidate = match step {
                 Reached::Candidate(candidate) => candidate,
                 Reached::Passed(seq) if slice.is_over(0) => return Ok(End::Over(seq)),
-                Reached::Passed(_) => continue,
+                Reached::Rested(seq) if slice.is_over_now() => return Ok(End::Over(seq)),
+                Reached::Passed(_) | Reached::Rested(_) => continue,
             };
             let (mut passes, mut text_bytes) = (true, 0);
             // The post of an edited message may be compacted away; then its seq does not tell its time.

@@ -44,9 +44,11 @@ impl Slice {
     /// Takes note of a step for which a text of so many bytes was checked. Whether the slice is over.
     pub fn is_over(&mut self, text_bytes: usize) -> bool {
         self.steps += 1 + text_bytes / STEP_BYTES;
-        if self.steps < STEPS {
-            return false;
-        }
+        self.steps >= STEPS && self.is_over_now()
+    }
+
+    /// The same behind a step that took long.
+    pub fn is_over_now(&mut self) -> bool {
         self.steps = 0;
         let walk = LENGTH.saturating_add(self.lookups.saturating_mul(TIMES_LOOKUPS)).min(self.most);
         self.begun.elapsed() >= walk.saturating_add(self.lookups)

@@ -135,6 +135,7 @@ impl EventLoop {
             // A client that was closed by that may have waited for a job.
             router.writer.flush();
             self.begin_lists(router);
+            self.ready.extend(router.writes_again());
             router.end_turn();
             if let Some(stop_by) = self.stop_by {
                 self.leave_stuck(router);
@@ -267,7 +268,6 @@ impl EventLoop {
 
     fn take_answers(&mut self, router: &Router, answers: &Answers) {
         router.writer.decided(answers.decided_bytes);
-        self.ready.extend(router.writes_again());
         for (ticket, answer) in &answers.list {
             let Some(client) = self.clients.get_mut(&ticket.connection) else { continue };
             router.take_write(&mut client.connection, ticket.number, answers.fields(answer));

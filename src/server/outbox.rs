@@ -2,11 +2,15 @@
 //! one wake-up and one batch serve many.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::limits::{PARCEL_BYTES, PARCEL_REQUESTS};
+use crate::writer::heard::HeldUp;
 use crate::writer::{Asked, ToWriter};
 
 /// The way to the writer; used by the event loop alone.
@@ -19,8 +23,23 @@ pub struct Outbox {
     waiting: Cell<usize>,
     /// Memory of the requests that are here or with the writer.
     undecided: Cell<usize>,
-    /// Connections whose next write waits until that is less.
-    held_up: RefCell<HashSet<usize>>,
+    queue: RefCell<Queue>,
+    held_up: Arc<HeldUp>,
+}
+
+/// Whose next write waits until the writer has decided enough, and who may ask in this turn.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiter>,
+    /// The connections in it.
+    connections: HashSet<usize>,
+    granted: HashMap<usize, Instant>,
+}
+
+struct Waiter {
+    connection: usize,
+    bytes: usize,
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -32,25 +51,37 @@ struct Parcel {
 impl Outbox {
     /// An empty one.
     #[must_use]
-    pub fn new(sender: Sender<ToWriter>) -> Self {
+    pub fn new(sender: Sender<ToWriter>, held_up: Arc<HeldUp>) -> Self {
         Outbox {
             sender,
             parcel: RefCell::default(),
             unsent: RefCell::default(),
             waiting: Cell::new(0),
             undecided: Cell::new(0),
-            held_up: RefCell::default(),
+            queue: RefCell::default(),
+            held_up,
         }
     }
 
-    /// Whether another write may be asked, where those that are not decided may take so many bytes together. Else
-    /// the connection is one of those that [`Outbox::again`] gives.
-    pub fn has_room(&self, connection: usize, most: usize) -> bool {
-        let has_room = self.undecided.get() < most;
-        if !has_room {
-            self.held_up.borrow_mut().insert(connection);
+    /// Whether a connection may ask a write of so many bytes now, where those that are not decided may take `most`
+    /// together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
+    pub fn has_room(&self, connection: usize, bytes: usize, most: usize) -> bool {
+        let queue = &mut *self.queue.borrow_mut();
+        let is_first = queue.waiting.is_empty() && self.undecided.get() < most;
+        if queue.granted.remove(&connection).is_some() || is_first {
+            return true;
         }
-        has_room
+        if queue.connections.insert(connection) {
+            queue.waiting.push_back(Waiter { connection, bytes, since: Instant::now() });
+            self.note_oldest(queue);
+        }
+        false
+    }
+
+    /// Tells the writer since when the oldest write waits that it was not sent.
+    fn note_oldest(&self, queue: &Queue) {
+        let waiting = queue.waiting.front().map(|waiter| waiter.since);
+        self.held_up.note(waiting.into_iter().chain(queue.granted.values().copied()).min());
     }
 
     /// So many bytes of requests were decided, whether or not those who asked are still there.
@@ -58,9 +89,25 @@ impl Outbox {
         self.undecided.set(self.undecided.get().saturating_sub(bytes));
     }
 
-    /// The connections whose writes waited, once there is room for one again.
+    /// Connections that waited longest and may ask a write each in the next turn, as far as there is room. What was
+    /// asked in this turn was sent; who could and did not has to wait again.
     pub fn again(&self, most: usize) -> Vec<usize> {
-        if self.undecided.get() < most { self.held_up.borrow_mut().drain().collect() } else { Vec::new() }
+        let queue = &mut *self.queue.borrow_mut();
+        if queue.waiting.is_empty() && queue.granted.is_empty() {
+            return Vec::new();
+        }
+        queue.granted.clear();
+        let (mut again, mut taken) = (Vec::new(), self.undecided.get());
+        while taken < most
+            && let Some(Waiter { connection, bytes, since }) = queue.waiting.pop_front()
+        {
+            taken += bytes + size_of::<Asked>();
+            queue.connections.remove(&connection);
+            queue.granted.insert(connection, since);
+            again.push(connection);
+        }
+        self.note_oldest(queue);
+        again
     }
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
@@ -166,7 +213,7 @@ mod tests {
     #[test]
     fn a_full_parcel_goes_at_once_unless_reserves_wait() {
         let (sender, writer) = unbounded();
-        let outbox = Outbox::new(sender);
+        let outbox = Outbox::new(sender, Arc::default());
         let parcel = || (0..PARCEL_REQUESTS).for_each(|_| outbox.ask(asked(7, PUT)));
         parcel();
         assert_eq!(told(&writer), [(vec![7; PARCEL_REQUESTS], None)]);
@@ -185,27 +232,31 @@ mod tests {
 
     #[test]
     fn writes_wait_while_there_are_many_that_are_not_decided() {
-        let outbox = Outbox::new(unbounded().0);
-        let most = 2 * asked(1, PUT).held_bytes();
+        let outbox = Outbox::new(unbounded().0, Arc::default());
+        let one = asked(1, PUT).held_bytes();
+        let most = 2 * one;
         outbox.ask(asked(1, PUT));
-        assert!(outbox.has_room(1, most));
+        assert!(outbox.has_room(1, 40, most));
         outbox.ask(asked(1, RESERVE));
-        assert!(!outbox.has_room(1, most) && !outbox.has_room(2, most) && outbox.again(most).is_empty());
+        assert!(
+            !outbox.has_room(2, 40, most) && !outbox.has_room(1, 40, most) && !outbox.has_room(2, 40, most)
+        );
+        assert!(outbox.again(most).is_empty());
         outbox.gone(1);
-        let mut again = outbox.again(most);
-        again.sort_unstable();
-        assert_eq!(again, [1, 2], "a reserve was given up");
+        assert_eq!(outbox.again(most), [2], "a reserve was given up, and there is room for one");
+        assert!(!outbox.has_room(3, 40, most), "nobody passes who waits");
+        assert!(outbox.has_room(2, 40, most) && !outbox.has_room(2, 40, most), "once");
         outbox.ask(asked(2, PUT));
-        assert!(!outbox.has_room(3, most));
-        outbox.decided(asked(1, PUT).held_bytes());
-        assert_eq!(outbox.again(most), [3]);
-        assert!(outbox.again(most).is_empty(), "once");
+        outbox.decided(2 * one);
+        assert_eq!(outbox.again(most), [1, 3]);
+        assert_eq!(outbox.again(most), [2], "what was granted in vain is taken back");
+        assert!(outbox.again(most).is_empty() && outbox.has_room(4, 40, most));
     }
 
     #[test]
     fn who_is_gone_gets_nothing_of_what_others_asked_before_or_since() {
         let (sender, writer) = unbounded();
-        let outbox = Outbox::new(sender);
+        let outbox = Outbox::new(sender, Arc::default());
         outbox.waits();
         outbox.waits();
         [asked(1, PUT), asked(2, PUT), asked(2, RESERVE), asked(3, PUT)]

@@ -230,7 +230,7 @@ impl Router {
                 self.refuse(connection, number, &error);
             }
             Ok(Command::Write(write)) => {
-                if !self.writer.has_room(token, self.room_for_writes()) {
+                if !self.writer.has_room(token, bytes, self.room_for_writes()) {
                     return Begun::Later(Request { id, command: Ok(Command::Write(write)) });
                 }
                 self.begin_write(token, connection, id, write, bytes);
@@ -503,7 +503,7 @@ mod tests {
         let (published, stats) = (Arc::default(), Arc::default());
         let router = Router {
             published,
-            writer: Outbox::new(writer),
+            writer: Outbox::new(writer, Arc::default()),
             readers,
             maintenance,
             stats,

@@ -1,7 +1,25 @@
 //! Until when the writer has heard everyone: whether a lease ran out before its holder's ack is told by when both
 //! happened, not by when the writer, which a sync may keep, comes to them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+/// Since when a write waits that the writer was not sent, as there was no room for it.
+#[derive(Debug, Default)]
+pub struct HeldUp(Mutex<Option<Instant>>);
+
+impl HeldUp {
+    /// The oldest waits since then; `None`: none does. Those that wait no more were sent before this is called.
+    pub fn note(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// The last moment up to `now` before which nothing was held up: it is asked for before it is counted what was
+    /// sent.
+    pub(super) fn before(&self, now: Instant) -> Instant {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map_or(now, |since| since.min(now))
+    }
+}
 
 /// All that was sent before a moment is decided.
 #[derive(Debug)]
@@ -32,14 +50,14 @@ impl Heard {
         if let Some((unheard, then)) = &mut self.unheard {
             *unheard -= 1;
             if *unheard == 0 {
-                (self.until, self.unheard) = (*then, None);
+                (self.until, self.unheard) = (self.until.max(*then), None);
             }
         }
     }
 
     /// Nothing waits that was sent before `now`.
     pub(super) fn nothing_since(&mut self, now: Instant) {
-        *self = Heard::new(now);
+        *self = Heard::new(now.max(self.until));
     }
 }
 
@@ -48,6 +66,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn who_is_held_up_was_not_heard() {
+        let (held_up, start) = (HeldUp::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(held_up.before(at(5)), at(5));
+        held_up.note(Some(at(3)));
+        assert_eq!((held_up.before(at(5)), held_up.before(at(2))), (at(3), at(2)));
+        held_up.note(None);
+        assert_eq!(held_up.before(at(6)), at(6));
+    }
 
     #[test]
     fn everyone_is_heard_until_the_moment_before_which_all_was_sent_that_is_decided() {
@@ -68,5 +97,7 @@ mod tests {
         assert_eq!(heard.until(), at(3));
         heard.nothing_since(at(9));
         assert_eq!(heard.until(), at(9));
+        heard.nothing_since(at(8));
+        assert_eq!(heard.until(), at(9), "nobody is unheard again");
     }
 }

@@ -12,7 +12,7 @@
 
 pub mod batch;
 mod commit;
-mod heard;
+pub mod heard;
 pub mod hot;
 mod patience;
 mod refusals;
@@ -48,7 +48,7 @@ use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Timestamp;
 use commit::Flying;
-use heard::Heard;
+use heard::{Heard, HeldUp};
 use hot::HotValues;
 use patience::Patience;
 use refusals::Refusals;
@@ -192,6 +192,8 @@ pub struct Surroundings {
     pub announce: Box<dyn FnMut() + Send>,
     /// To the background.
     pub background: Box<dyn FnMut(ToBackground) + Send>,
+    /// What it is not told for want of room.
+    pub held_up: Arc<HeldUp>,
     /// Told of every segment that is sealed.
     pub sealed: Box<dyn FnMut() + Send>,
     /// The daemon's own user id.
@@ -361,7 +363,8 @@ impl Writer {
         match first {
             Ok(first) => self.gather(first, inbox),
             Err(RecvTimeoutError::Timeout) => {
-                self.heard.nothing_since(deadline.map_or(asleep, |deadline| deadline.max(asleep)));
+                let woken = deadline.map_or(asleep, |deadline| deadline.max(asleep));
+                self.heard.nothing_since(self.around.held_up.before(woken));
                 self.open = Some(self.begin_turn());
             }
             Err(RecvTimeoutError::Disconnected) => self.finished = true,
@@ -396,8 +399,9 @@ impl Writer {
         };
         // What comes meanwhile is gathered later: so loop and writer work at the same time, each on its own
         // part of the requests in flight.
+        let before = self.around.held_up.before(turn.now);
         let waiting = inbox.len();
-        self.heard.there_are(1 + waiting, turn.now);
+        self.heard.there_are(1 + waiting, before);
         for message in std::iter::once(first).chain(inbox.try_iter().take(waiting)) {
             self.take(&mut turn, message);
             if self.left.is_none() {

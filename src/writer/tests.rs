@@ -58,6 +58,7 @@ fn writer() -> (Writer, Told) {
                 tails.lock().expect("a list").push(tail);
             }
         }),
+        held_up: Arc::default(),
         sealed: Box::new(|| {}),
         uid: 0,
         flush_bytes: 1 << 20,

@@ -131,6 +131,12 @@ impl Timers {
         Ok(())
     }
 
+    /// Whether a job has one.
+    #[must_use]
+    pub fn has(&self, job: u64) -> bool {
+        self.of_job.contains_key(&job)
+    }
+
     /// When the next one is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {

@@ -315,7 +315,14 @@ impl Writer {
         if error.code() == Code::ReadOnly {
             // The disk is full, for all of them and not for ever: refused writes are told by themselves.
             self.timers.hold(again);
-        } else if self.failed_timers.len() < TIMERS_TOLD && self.failed_timers.insert(job) {
+        } else if !self.failed_timers.contains(&job) {
+            if self.failed_timers.len() >= TIMERS_TOLD {
+                self.failed_timers.retain(|job| self.timers.has(*job));
+            }
+            if self.failed_timers.len() >= TIMERS_TOLD {
+                return;
+            }
+            self.failed_timers.insert(job);
             crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
         }
     }

@@ -107,6 +107,8 @@ impl Background {
                 said = true;
             }
             self.files.note_trouble(Some(error));
+            // A file that is removed gives its room back when it is closed.
+            desk.replaced.close_unread();
             match work.recv_timeout(RETRY) {
                 Ok(ToBackground::Compacted(compaction)) => {
                     desk.put_off.push_front(ToBackground::Flush(Arc::clone(tail)));
@@ -160,8 +162,9 @@ impl Background {
         self.announce(&next, &merged)?;
         self.files.remove(&replaced);
         desk.replaced.0.extend(replaced);
-        desk.replaced.close_unread();
         desk.runs = next;
+        drop(old);
+        desk.replaced.close_unread();
         Ok(true)
     }
 

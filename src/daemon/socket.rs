@@ -142,7 +142,7 @@ impl Place {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Exit::Io(format!("the socket {}: {error}", socket.display())),
             io::ErrorKind::PermissionDenied if path.exists() => Exit::Io(format!(
-                "the socket {}: its lock {} is another user's: remove it if no daemon is starting there",
+                "the socket {}: its lock {} may not be opened: have it removed if no daemon is starting there",
                 socket.display(),
                 path.display()
             )),

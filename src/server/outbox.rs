@@ -34,6 +34,10 @@ struct Queue {
     /// The connections in it.
     connections: HashSet<usize>,
     granted: HashMap<usize, Instant>,
+    /// What those may ask together.
+    granted_bytes: usize,
+    /// Since when the writer believes that one is held up: before that none is whose write was not sent.
+    noted: Option<Instant>,
 }
 
 struct Waiter {
@@ -67,21 +71,26 @@ impl Outbox {
     /// together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
     pub fn has_room(&self, connection: usize, bytes: usize, most: usize) -> bool {
         let queue = &mut *self.queue.borrow_mut();
-        let is_first = queue.waiting.is_empty() && self.undecided.get() < most;
+        let is_first = queue.waiting.is_empty() && self.undecided.get() + queue.granted_bytes < most;
         if queue.granted.remove(&connection).is_some() || is_first {
             return true;
         }
         if queue.connections.insert(connection) {
-            queue.waiting.push_back(Waiter { connection, bytes, since: Instant::now() });
-            self.note_oldest(queue);
+            let since = Instant::now();
+            queue.waiting.push_back(Waiter { connection, bytes, since });
+            // Whoever was granted may have asked since, and that is not sent yet.
+            if queue.noted.is_none() {
+                self.note(queue, Some(since));
+            }
         }
         false
     }
 
     /// Tells the writer since when the oldest write waits that it was not sent.
-    fn note_oldest(&self, queue: &Queue) {
-        let waiting = queue.waiting.front().map(|waiter| waiter.since);
-        self.held_up.note(waiting.into_iter().chain(queue.granted.values().copied()).min());
+    fn note(&self, queue: &mut Queue, since: Option<Instant>) {
+        if std::mem::replace(&mut queue.noted, since) != since {
+            self.held_up.note(since);
+        }
     }
 
     /// So many bytes of requests were decided, whether or not those who asked are still there.
@@ -93,11 +102,9 @@ impl Outbox {
     /// asked in this turn was sent; who could and did not has to wait again.
     pub fn again(&self, most: usize) -> Vec<usize> {
         let queue = &mut *self.queue.borrow_mut();
-        if queue.waiting.is_empty() && queue.granted.is_empty() {
-            return Vec::new();
-        }
         queue.granted.clear();
-        let (mut again, mut taken) = (Vec::new(), self.undecided.get());
+        let (mut again, undecided) = (Vec::new(), self.undecided.get());
+        let mut taken = undecided;
         while taken < most
             && let Some(Waiter { connection, bytes, since }) = queue.waiting.pop_front()
         {
@@ -106,7 +113,10 @@ impl Outbox {
             queue.granted.insert(connection, since);
             again.push(connection);
         }
-        self.note_oldest(queue);
+        queue.granted_bytes = taken - undecided;
+        let waiting = queue.waiting.front().map(|waiter| waiter.since);
+        let oldest = waiting.into_iter().chain(queue.granted.values().copied()).min();
+        self.note(queue, oldest);
         again
     }
 
@@ -232,7 +242,8 @@ mod tests {
 
     #[test]
     fn writes_wait_while_there_are_many_that_are_not_decided() {
-        let outbox = Outbox::new(unbounded().0, Arc::default());
+        let held_up = Arc::<HeldUp>::default();
+        let outbox = Outbox::new(unbounded().0, Arc::clone(&held_up));
         let one = asked(1, PUT).held_bytes();
         let most = 2 * one;
         outbox.ask(asked(1, PUT));
@@ -245,12 +256,14 @@ mod tests {
         outbox.gone(1);
         assert_eq!(outbox.again(most), [2], "a reserve was given up, and there is room for one");
         assert!(!outbox.has_room(3, 40, most), "nobody passes who waits");
-        assert!(outbox.has_room(2, 40, most) && !outbox.has_room(2, 40, most), "once");
+        assert!(outbox.has_room(2, 40, most) && held_up.is_one(), "it is not sent yet");
         outbox.ask(asked(2, PUT));
+        assert!(!outbox.has_room(2, 40, most), "once");
         outbox.decided(2 * one);
         assert_eq!(outbox.again(most), [1, 3]);
         assert_eq!(outbox.again(most), [2], "what was granted in vain is taken back");
-        assert!(outbox.again(most).is_empty() && outbox.has_room(4, 40, most));
+        assert!(held_up.is_one() && outbox.has_room(2, 40, most));
+        assert!(outbox.again(most).is_empty() && !held_up.is_one() && outbox.has_room(4, 40, most));
     }
 
     #[test]

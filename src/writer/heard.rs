@@ -4,14 +4,21 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Since when a write waits that the writer was not sent, as there was no room for it.
+/// Since when a write waits that the writer was not sent, as there was no room for it: the first of its connection.
+/// What is behind it is no more heard than what was not read yet.
 #[derive(Debug, Default)]
 pub struct HeldUp(Mutex<Option<Instant>>);
 
 impl HeldUp {
-    /// The oldest waits since then; `None`: none does. Those that wait no more were sent before this is called.
+    /// The oldest waits since then; `None`: none does. Those of which that is no more true were sent before.
     pub fn note(&self, since: Option<Instant>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Whether one waits.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The last moment up to `now` before which nothing was held up: it is asked for before it is counted what was

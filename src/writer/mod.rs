@@ -204,6 +204,9 @@ pub struct Surroundings {
     pub syncer: Option<Syncer>,
 }
 
+/// How long the writer rests where something is due that those whose writes are held up may have to say something of.
+const HELD_UP_PAUSE: Duration = Duration::from_millis(1);
+
 /// The writer's state between batches.
 pub struct Writer {
     around: Surroundings,
@@ -364,7 +367,16 @@ impl Writer {
             Ok(first) => self.gather(first, inbox),
             Err(RecvTimeoutError::Timeout) => {
                 let woken = deadline.map_or(asleep, |deadline| deadline.max(asleep));
-                self.heard.nothing_since(self.around.held_up.before(woken));
+                let before = self.around.held_up.before(woken);
+                // What was held up until now is there.
+                if let Ok(first) = inbox.try_recv() {
+                    return self.gather(first, inbox);
+                }
+                self.heard.nothing_since(before);
+                if before < woken {
+                    // Nobody says when it is sent, and until then there may be nothing to do.
+                    std::thread::sleep(HELD_UP_PAUSE);
+                }
                 self.open = Some(self.begin_turn());
             }
             Err(RecvTimeoutError::Disconnected) => self.finished = true,

@@ -61,9 +61,12 @@ impl Turn {
 
     /// Whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
-        self.requests >= FRAME_REQUESTS
-            || self.batch.events().len() >= FRAME_EVENTS
-            || self.bytes.max(self.answers.bytes.len()) >= FRAME_BYTES
+        self.requests >= FRAME_REQUESTS || self.batch.events().len() >= FRAME_EVENTS || self.is_large()
+    }
+
+    /// Whether it takes no more of a parcel, which has few requests, but perhaps large ones.
+    fn is_large(&self) -> bool {
+        self.bytes.max(self.answers.bytes.len()) >= FRAME_BYTES
     }
 }
 
@@ -99,7 +102,7 @@ impl Writer {
         match message {
             ToWriter::Requests(parcel) => {
                 let mut parcel = parcel.into_iter();
-                while !turn.is_full()
+                while !turn.is_large()
                     && let Some(asked) = parcel.next()
                 {
                     turn.requests += 1;

@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 
-from client import Msglog
+from client import Msglog, Refused
 
 # A batch takes 1000 commands; its posts fill half of the longest request, so that the rest has room.
 LINES = 500
@@ -26,10 +26,22 @@ def post_of(line, room):
     post = {"cmd": "message.post", "originator": platform.node(), "recipient": "logs"}
     post["body"] = line.decode(errors="replace")
     if size(post) > room:
+        post["body"] = line[: room - size({**post, "body": ""})].decode(errors="replace")
         # In JSON a byte may become six.
-        post["body"] = line[: (room - size({**post, "body": ""})) // 6].decode(errors="ignore")
+        while post["body"] and (length := size(post)) > room:
+            post["body"] = post["body"][: len(post["body"]) * room // length]
         print(f"ship-log: a line of {len(line)} bytes was cut to {len(post['body'])} characters", file=sys.stderr)
     return post
+
+
+def stored(msglog, key):
+    """The position of the run before, or the start. What else is refused must not post the file again."""
+    try:
+        return msglog.ask("kv.get", key=key)["value"]
+    except Refused as refused:
+        if refused.error != "not_found":
+            raise
+        return 0
 
 
 def main(name, once):
@@ -37,13 +49,16 @@ def main(name, once):
     key = f"ship-log/{platform.node()}/{os.fstat(file.fileno()).st_ino}"
     msglog = Msglog()
     room = msglog.ask("info")["limits"]["line_bytes"] // 2
-    (position,) = msglog.send_ahead([{"cmd": "kv.get", "key": key}])
-    file.seek(position["value"] if position["ok"] else 0)
+    start = stored(msglog, key)
     while True:
-        if file.tell() > os.fstat(file.fileno()).st_size:
+        # To the end first: on the way back nothing is left of what was read ahead and may have been cut off.
+        if start > file.seek(0, os.SEEK_END):
             print("ship-log: the file was cut off: from its start on", file=sys.stderr)
-            file.seek(0)
-        start, posts, left = file.tell(), [], room
+            start = 0
+            # It may have grown beyond the old position when this program is started the next time.
+            msglog.ask("kv.set", key=key, value=start)
+        file.seek(start)
+        posts, left = [], room
         # Only whole lines: the rest of the last one is still to come.
         while len(posts) < LINES and (line := file.readline()).endswith(b"\n"):
             post = post_of(line[:-1], room)
@@ -52,7 +67,6 @@ def main(name, once):
             posts.append(post)
             left -= size(post)
             start = file.tell()
-        file.seek(start)
         if posts:
             msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": start}])
             print("shipped", len(posts), flush=True)

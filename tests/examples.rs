@@ -307,8 +307,12 @@ fn the_log_shipper_bounds_its_batches_and_cuts_what_no_request_holds() {
         .expect("a file");
     let Some(finished) = run(&daemon, "python3", "ship-log.py", &[&name, "--once"]) else { return };
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    for cut in ["a line of 2000000 bytes was cut", "a line of 400000 bytes was cut"] {
-        assert!(finished.stderr.contains(cut), "{finished:?}");
+    for (length, bytes_each) in [(2_000_000, 1), (400_000, 6)] {
+        let said = format!("a line of {length} bytes was cut to ");
+        let kept = finished.stderr.split_once(&said).and_then(|(_, rest)| rest.split_once(' '));
+        let kept: usize = kept.expect("it is told").0.parse().expect("a number");
+        // Half of the longest request, less what is around it.
+        assert!((520_000..=524_288).contains(&(kept * bytes_each)), "{finished:?}");
     }
     let search = |text: &str| json!({"cmd": "message.search", "text": text, "count": true, "limit": 1});
     let mut client = daemon.connect();
@@ -333,6 +337,61 @@ fn the_log_shipper_reads_a_file_that_was_cut_off_from_its_start() {
     let finished = run(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "shipped 1\n"), "{finished:?}");
     assert!(finished.stderr.contains("cut off"), "{finished:?}");
+}
+
+#[test]
+fn the_log_shipper_posts_nothing_again_when_the_file_is_cut_off_between_two_batches() {
+    let daemon = Daemon::start();
+    let file = daemon.folder().join("app.log");
+    // All of it is read ahead with the first batch.
+    fs::write(&file, "old\n".repeat(600)).expect("a file");
+    let script = r#"
+import importlib, sys
+from client import Msglog
+shipper = importlib.import_module("ship-log")
+cut = []
+class Cutting(Msglog):
+    def ask(self, cmd, **arguments):
+        reply = super().ask(cmd, **arguments)
+        if cmd == "batch" and not cut:
+            cut.append(open(sys.argv[1], "w").write("new\n"))
+        return reply
+shipper.Msglog = Cutting
+shipper.main(sys.argv[1], True)
+"#;
+    let Some(mut command) = python(&daemon, script) else { return };
+    let finished = finish(command.arg(&file));
+    assert_eq!(
+        (finished.code, finished.stdout.as_str()),
+        (Some(0), "shipped 500\nshipped 1\n"),
+        "{finished:?}"
+    );
+
+    // The start is known as the position by the next run too, when the file is longer again.
+    let name = file.display().to_string();
+    for (text, shipped) in [("", ""), ("this is more than before\n", "shipped 1\n")] {
+        fs::write(&file, text).expect("a file");
+        let finished = run(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), shipped), "{finished:?}");
+    }
+}
+
+#[test]
+fn the_log_shipper_begins_at_the_start_only_where_no_position_is_known() {
+    let Some(mut command) = command("python3", "ship-log.py") else { return };
+    let folder = TempDir::new();
+    fs::write(folder.join("app.log"), "one\n").expect("a file");
+    client_support::scripted(&folder.join("s"), |request| {
+        Some(match request["cmd"].as_str() {
+            Some("info") => json!({"ok": true, "limits": {"line_bytes": 1000}}),
+            Some("kv.get") => json!({"ok": false, "error": "corrupt", "message": "no"}),
+            _ => json!({"ok": true}),
+        })
+    });
+    command.arg(folder.join("app.log")).arg("--once").env("MSGLOG_SOCKET", folder.join("s"));
+    let finished = finish(&mut command);
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+    assert!(finished.stderr.contains("corrupt: no"), "{finished:?}");
 }
 
 /// Listens, and answers as a daemon that refuses: a line for a line, or at once, and closes then.

@@ -350,6 +350,25 @@ fn a_line_that_is_refused_for_no_fault_of_its_own_is_not_passed_over() {
 }
 
 #[test]
+fn the_line_that_an_import_stops_at_is_the_first_whatever_is_refused_behind_it() {
+    for behind in ["too_large", "forbidden"] {
+        let folder = TempDir::new();
+        let position = folder.join("position");
+        let options = ["--stop-on-error", "--resume-file", position.to_str().expect("text")];
+        let finished = import_three(&options, &folder, move |request| {
+            Some(match request["body"].as_str() {
+                Some("2") => json!({"ok": false, "error": "bad_request", "message": "no"}),
+                Some("3") => json!({"ok": false, "error": behind, "message": "no"}),
+                _ => json!({"ok": true}),
+            })
+        });
+        assert_eq!((finished.code, &summary(&finished)["last_line"]), (Some(3), &json!(1)), "{finished:?}");
+        assert!(finished.stderr.contains("stopped at line 2"), "{finished:?}");
+        assert!(!finished.stderr.contains("line 3"), "{finished:?}");
+    }
+}
+
+#[test]
 fn lines_that_were_refused_are_told_of_by_every_run_that_passes_them_over() {
     let daemon = Daemon::start();
     let good = "{\"body\":\"x\",\"originator\":\"a\",\"recipient\":\"b\"}\n";
@@ -368,10 +387,12 @@ fn lines_that_were_refused_are_told_of_by_every_run_that_passes_them_over() {
         assert!(finished.stderr.contains("lines were refused in an earlier run"), "{finished:?}");
         assert!(finished.stderr.contains("1 of the first "), "{finished:?}");
     }
-    let kept = fs::read_to_string(&position).expect("a file");
-    fs::write(&position, kept.replace("\"refused\":1", "\"refused\":0")).expect("a file");
+    // As it says what to do.
+    fs::write(&path, good.repeat(4)).expect("a file");
+    fs::remove_file(&position).expect("it is ours");
     let finished = run(&daemon, &import);
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    assert_eq!((&summary(&finished)["replayed"], messages(&daemon)), (&json!(3), 4));
 }
 
 #[test]

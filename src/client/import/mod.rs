@@ -184,8 +184,8 @@ fn end(options: &Options, ended: Ended, tally: &Tally, target: Target<'_>) -> Re
             let before = tally.refused_before;
             if let Some(resume) = options.resume.as_ref().filter(|_| before > 0) {
                 say(&format!(
-                    "{before} of the first {} lines were refused in an earlier run, and are not sent again: import \
-                     them from a file of their own, mended, and set `refused` in {} to 0",
+                    "{before} of the first {} lines were refused in an earlier run, and are not sent again: mend \
+                     them where they are, remove {} and run the same again: what is stored is known by its key",
                     tally.skipped,
                     resume.path.display()
                 ));

@@ -64,8 +64,10 @@ pub const OWN: Own = Own {
          runs, while the file may grow: a last line without its end is looked at again. The daemon keeps the \
          keys for ever: give a new --resume-name when other lines are imported from the same path.",
         "What the daemon refuses for no fault of the line ends the import before it: this user may not write, \
-         or the daemon has no room; with --resume-file also a line that is too long for this daemon. The resume \
-         file keeps the daemon's socket: at another one that was found by default nothing is skipped.",
+         or the daemon has no room; with --resume-file also a full queue, a line that is too long for this \
+         daemon, stored data that is damaged (`corrupt`) and a failure of the daemon itself (`internal`). The \
+         resume file keeps the daemon's socket: at another socket that --socket does not name, the import does \
+         not begin.",
         "At the end one line says how many were imported and refused, in how many seconds. Exit status: 0 \
          all imported; 3 some were refused, in this run or in an earlier one whose lines are skipped; 4 the \
          daemon went away, and then how to go on is said.",

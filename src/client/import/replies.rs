@@ -40,7 +40,7 @@ pub struct Tally {
     /// Of the skipped lines, those that were refused in an earlier run.
     pub refused_before: u64,
     /// Lines that were refused so far, in this run and those before it.
-    pub passed_over: u64,
+    pub refused_in_all: u64,
     /// The lines behind which a resumed import goes on. A last line without its end is not among them: more
     /// of it may come, and its key protects it if nothing does.
     pub kept: Reached,
@@ -89,7 +89,7 @@ impl Tally {
     pub fn new(kept: Reached) -> Self {
         let Reached { line, refused } = kept;
         let nothing = Tally::default();
-        Tally { skipped: line, last: line, refused_before: refused, passed_over: refused, kept, ..nothing }
+        Tally { skipped: line, last: line, refused_before: refused, refused_in_all: refused, kept, ..nothing }
     }
 
     /// Refused lines that were not reported one by one.
@@ -117,14 +117,16 @@ impl Replies<'_> {
                 (Some(Passed::End(Err(error))), None) => return Ended::Unreadable(error),
                 (Some(Passed::Line { number, end, ended, what }), _) => (number, end, ended, what),
             };
-            let problem = match self.outcome(number, what) {
-                Ok(problem) => problem,
-                Err(ended) => return ended,
+            let problem = match (self.outcome(number, what), stopped_at) {
+                (Ok(problem), _) => problem,
+                // It lies behind the line that was stopped at, and that one is to be mended first.
+                (Err(Ended::Unable(..)), Some(line)) => return Ended::StoppedAt(line),
+                (Err(ended), _) => return ended,
             };
             if let Some(problem) = problem {
                 self.refuse(number, &problem);
                 // Applications of skipped lines are asked for again, and were counted before.
-                self.tally.passed_over += u64::from(number > self.tally.skipped);
+                self.tally.refused_in_all += u64::from(number > self.tally.skipped);
                 if self.stop_on_error && stopped_at.is_none() {
                     stopped_at = Some(number);
                     self.stop.store(true, Ordering::Relaxed);
@@ -133,7 +135,7 @@ impl Replies<'_> {
             if stopped_at.is_none() {
                 self.tally.last = self.tally.last.max(number);
                 if ended {
-                    self.tally.kept = Reached { line: self.tally.last, refused: self.tally.passed_over };
+                    self.tally.kept = Reached { line: self.tally.last, refused: self.tally.refused_in_all };
                     self.keep();
                 }
             }

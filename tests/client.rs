@@ -417,6 +417,22 @@ fn a_follower_waits_for_the_daemon_that_it_began_with() {
 }
 
 #[test]
+fn a_follower_that_has_no_room_for_a_connection_says_so_and_goes_on_when_there_is() {
+    use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+    let mut daemon = Daemon::start();
+    let mut follower = Running::start(&daemon, &["log", "follow"]);
+    until_followers(&daemon, 1);
+    let few = Rlimit { current: Some(3), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(Some(follower.id()), Resource::Nofile, few).expect("it is ours");
+    daemon.restart();
+    follower.await_said("cannot connect to the daemon: Too many open files");
+    prlimit(Some(follower.id()), Resource::Nofile, before).expect("it is ours");
+    until_followers(&daemon, 1);
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    assert_eq!(parsed(&follower.line())["key"], "k");
+}
+
+#[test]
 fn without_room_for_a_thread_an_import_or_a_worker_ends_with_its_reason() {
     let Some(stranger) = Stranger::new() else { return };
     let daemon = Daemon::with(&["--socket-mode", "666", "--allow-uid", &stranger.uid.to_string()]);

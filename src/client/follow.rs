@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::connection::{Address, Connection, Pauses, SILENCE, closed};
+use super::connection::{Address, Connection, Pauses, SILENCE, Unreached, closed};
 use super::failure::{Failure, Result, say};
 use super::output::Output;
 use super::reply::Reply;
@@ -58,10 +58,18 @@ pub fn follow(address: &Address, output: &mut Output, request: &str) -> Result<u
         if std::mem::take(&mut follower.following) {
             pauses = Pauses::new();
         }
+        // Its descriptor may be the only one that there is for the next one.
+        drop(connection);
+        let mut told = false;
         connection = loop {
             pause(pauses.take())?;
-            if let Ok(connection) = address.connect() {
-                break connection;
+            match address.reconnect() {
+                Ok(connection) => break connection,
+                Err(unreached @ Unreached::Shortage(_)) if !told => {
+                    say(&format!("{unreached}; waiting until there is room"));
+                    told = true;
+                }
+                Err(_) => {}
             }
         };
     }
@@ -195,10 +203,13 @@ fn pause(time: Duration) -> Result<()> {
         let mut watched = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
         match poll(&mut watched, left.as_ref()) {
             Ok(0) => return Ok(()),
-            Ok(_) => return Err(Failure::OutputClosed),
+            Ok(_) if has_no_reader(watched[0].revents()) => return Err(Failure::OutputClosed),
             Err(Errno::INTR) => {}
             // Nothing can be waited for; at least do not spin.
-            Err(_) => std::thread::sleep(time),
+            Ok(_) | Err(_) => {
+                std::thread::sleep(time);
+                return Ok(());
+            }
         }
     }
 }

@@ -120,9 +120,14 @@ impl Running {
         self.stdout = None;
     }
 
+    /// Its process.
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("the signal is sent");
+        kill_process(self.id(), signal).expect("the signal is sent");
     }
 
     /// Whether it has not ended.

@@ -6,7 +6,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::latency::{Latency, latencies};
-use crate::client::connection::{Address, Connection, closed};
+use crate::client::connection::{Address, Connection, Unreached, closed};
 use crate::client::failure::{Failure, Result};
 use crate::client::reply::Reply;
 use crate::json;
@@ -141,7 +141,10 @@ impl Source {
     pub fn take(&mut self) -> Result<Sample> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.address.connect().map_err(|_| Failure::NoDaemon("no daemon answers".into()))?,
+            None => self.address.reconnect().map_err(|unreached| match unreached {
+                Unreached::Shortage(_) => Failure::File(unreached.to_string()),
+                Unreached::Away { .. } => Failure::NoDaemon("no daemon answers".into()),
+            })?,
         };
         let sample = ask(&mut connection)?;
         self.connection = Some(connection);
@@ -149,10 +152,11 @@ impl Source {
     }
 }
 
-/// Why there is no sample, in a few words.
+/// Why there is no sample, in a few words. What this side is short of says nothing about the daemon.
 #[must_use]
 pub fn shortly(failure: &Failure) -> String {
-    failure.message().unwrap_or_default()
+    let reason = failure.message().unwrap_or_default();
+    if matches!(failure, Failure::File(_)) { reason } else { format!("daemon away: {reason}") }
 }
 
 /// Why there is no sample. That nothing comes in time is told by the system as a resource that is missing.
@@ -185,5 +189,11 @@ mod tests {
     fn a_daemon_that_does_not_answer_is_told_as_that() {
         assert_eq!(reason(&io::ErrorKind::WouldBlock.into()), "no answer for 5s");
         assert_eq!(reason(&io::Error::other("busy")), "busy");
+    }
+
+    #[test]
+    fn a_shortage_on_this_side_is_not_told_as_a_daemon_that_is_away() {
+        assert_eq!(shortly(&Failure::File("too many files".into())), "too many files");
+        assert_eq!(shortly(&Failure::NoDaemon("closed".into())), "daemon away: closed");
     }
 }

@@ -84,7 +84,7 @@ impl Inks {
         ];
         let warning = self.of(Color::Red).add_modifier(Modifier::BOLD);
         if let Some(reason) = &view.away {
-            parts.push(Span::styled(format!("daemon away: {}", visible(reason)), warning));
+            parts.push(Span::styled(visible(reason), warning));
         } else if view.paused {
             parts.push(Span::styled("paused", self.of(Color::Yellow).add_modifier(Modifier::BOLD)));
         } else if sample.number("writer.read_only") > 0 {
@@ -296,7 +296,7 @@ mod tests {
         let mut view = view();
         view.paused = true;
         assert!(screen(&view, &history(), 80, 24)[0].contains("paused"));
-        view.away = Some("no daemon answers".into());
+        view.away = Some("daemon away: no daemon answers".into());
         assert!(screen(&view, &history(), 80, 24)[0].contains("daemon away: no daemon answers"));
         assert!(screen(&view, &History::default(), 80, 24)[0].contains("waiting for the daemon"));
     }

@@ -51,7 +51,7 @@ impl Sort {
 pub struct View {
     /// The socket or another word for where the daemon is.
     pub place: String,
-    /// Why there is nothing new to show, while the daemon is away.
+    /// Why there is nothing new to show, such as that the daemon is away.
     pub away: Option<String>,
     /// Whether the screen is held.
     pub paused: bool,

@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { lstatSync } from "node:fs";
 import net from "node:net";
 import readline from "node:readline";
-import { setTimeout } from "node:timers/promises";
 
 // Where to look for the daemon, as `msglog help` lists it. Anyone can make a folder in /tmp.
 function sockets() {
@@ -16,6 +15,16 @@ function sockets() {
   return folders.filter((folder) => folder && folder.startsWith("/")).map((folder) => `${folder}/msglogd.sock`);
 }
 
+// A write that fails tells nothing: what the daemon said before it closed is still to be read.
+class Socket extends net.Socket {
+  _write(data, encoding, done) {
+    super._write(data, encoding, () => done());
+  }
+  _writev(chunks, done) {
+    super._writev(chunks, () => done());
+  }
+}
+
 export class Msglog {
   #waiting = [];
   #lost = null;
@@ -23,16 +32,18 @@ export class Msglog {
   static async connect(paths = sockets()) {
     const tried = [];
     for (const path of paths) {
+      const socket = new Socket().connect(path);
       try {
-        const socket = net.connect(path);
         await once(socket, "connect");
-        const msglog = new Msglog(socket);
-        // Whom the daemon does not let in it tells so and closes. A write that fails then would hide the reason.
-        await Promise.race([new Promise((closed) => socket.once("close", closed)), setTimeout(10)]);
-        return msglog;
       } catch (error) {
         tried.push(`${path}: ${error.code}`);
+        continue;
       }
+      const msglog = new Msglog(socket);
+      // Whom the daemon does not let in it tells so and closes.
+      const { ok, error, message } = await msglog.ask("ping");
+      if (!ok) throw new Error(`msglogd refuses: ${error}: ${message}`);
+      return msglog;
     }
     throw new Error(`no daemon answers; tried ${tried.join(", ")}. MSGLOG_SOCKET names another socket`);
   }

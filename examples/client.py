@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 
 # With these the daemon as a whole refuses for now; the same request may succeed later.
 PASSING = {"shutting_down", "busy", "read_only", "outcome_unknown"}
@@ -43,7 +44,7 @@ class Msglog:
                 self.socket.connect(path)
                 self.replies = self.socket.makefile(encoding="utf-8", newline="\n")
                 # After a loss it waits for this daemon, and goes to no other one.
-                self.path = path
+                self.path, self.said = path, ""
                 return
             except OSError as error:
                 tried.append(f"{path}: {error.strerror or error}")
@@ -51,29 +52,29 @@ class Msglog:
         raise ConnectionError(f"no daemon answers; tried {', '.join(tried)}. MSGLOG_SOCKET names another socket")
 
     def reply(self):
-        """The next line from the daemon."""
-        line = self.replies.readline()
+        """The next line from the daemon. What it refused last may be why it closes."""
+        line = ""
+        with suppress(ConnectionResetError):
+            line = self.replies.readline()
         if not line.endswith("\n"):
-            raise ConnectionError("msglogd closed the connection")
-        return json.loads(line)
+            raise ConnectionError(f"msglogd closed the connection{self.said}")
+        reply = json.loads(line)
+        self.said = f"; it said last: {reply['error']}: {reply['message']}" if reply.get("ok") is False else ""
+        return reply
 
     def send_ahead(self, requests, ahead=500):
         """Yields a reply for each request; up to `ahead` of them are under way at a time."""
         requests = iter(requests)
         while some := list(itertools.islice(requests, ahead)):
-            try:
+            # What the daemon said before it closed is still to be read.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 self.socket.sendall("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in some).encode())
-            except BrokenPipeError:
-                pass  # What the daemon said before it closed is still to be read.
-            left = len(some)
+            replies = map(lambda _: self.reply(), some)
             try:
-                while left:
-                    left -= 1
-                    yield self.reply()
+                yield from replies
             finally:
                 # Who leaves the loop early leaves no reply behind for the next request.
-                for _ in range(left):
-                    self.reply()
+                list(replies)
 
     def ask(self, cmd, **arguments):
         """The reply to one request. A refusal is raised."""

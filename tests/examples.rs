@@ -415,15 +415,21 @@ fn refusing(socket: &Path, at_once: bool) {
 
 #[test]
 fn the_script_for_socat_says_what_was_refused_and_leaves_no_file() {
-    let folder = TempDir::new();
-    refusing(&folder.join("s"), false);
-    fs::create_dir(folder.join("tmp")).expect("a folder");
-    let mut command = command("sh", "socat.sh").expect("there is a shell");
-    command.env("MSGLOG_SOCKET", folder.join("s")).env("TMPDIR", folder.join("tmp"));
-    let finished = finish(&mut command);
-    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), "stored 0 of 1000\n"), "{finished:?}");
-    assert!(finished.stderr.contains("forbidden"), "{finished:?}");
-    assert_eq!(fs::read_dir(folder.join("tmp")).expect("a folder").count(), 0);
+    for at_once in [false, true] {
+        let folder = TempDir::new();
+        refusing(&folder.join("s"), at_once);
+        fs::create_dir(folder.join("tmp")).expect("a folder");
+        let mut command = command("sh", "socat.sh").expect("there is a shell");
+        command.env("MSGLOG_SOCKET", folder.join("s")).env("TMPDIR", folder.join("tmp"));
+        let finished = finish(&mut command);
+        assert_eq!(
+            (finished.code, finished.stdout.as_str()),
+            (Some(1), "stored 0 of 1000\n"),
+            "{at_once}: {finished:?}"
+        );
+        assert!(finished.stderr.contains("\"forbidden\""), "{at_once}: {finished:?}");
+        assert_eq!(fs::read_dir(folder.join("tmp")).expect("a folder").count(), 0);
+    }
 }
 
 #[test]
@@ -433,7 +439,7 @@ fn the_client_in_javascript_tells_why_it_was_closed_and_asks_no_more() {
     refusing(&folder.join("s"), true);
     let finished = finish(command.env("MSGLOG_SOCKET", folder.join("s")));
     assert_eq!(finished.code, Some(1), "{finished:?}");
-    assert!(finished.stderr.contains("it said last: forbidden: no"), "{finished:?}");
+    assert!(finished.stderr.contains("msglogd refuses: forbidden: no"), "{finished:?}");
 
     let daemon = Daemon::start();
     let script = format!(
@@ -458,12 +464,18 @@ for (const cmd of ["ping", "ping"]) await msglog.ask(cmd).catch((error) => conso
 fn the_client_in_python_tells_why_it_was_closed() {
     let daemon = Daemon::start();
     let script = "from client import Msglog\nMsglog().insist('ping')";
-    let Some(mut command) = python(&daemon, script) else { return };
+    let Some(mut insisting) = python(&daemon, script) else { return };
     let folder = TempDir::new();
     refusing(&folder.join("s"), true);
-    let finished = finish(command.env("MSGLOG_SOCKET", folder.join("s")));
+    let finished = finish(insisting.env("MSGLOG_SOCKET", folder.join("s")));
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert!(finished.stderr.ends_with("client.Refused: forbidden: no\n"), "{finished:?}");
+
+    let Some(mut command) = command("python3", "client.py") else { return };
+    let finished = finish(command.env("MSGLOG_SOCKET", folder.join("s")));
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let said = "ConnectionError: msglogd closed the connection; it said last: forbidden: no\n";
+    assert!(finished.stderr.ends_with(said), "{finished:?}");
 }
 
 /// An example as a module is named.

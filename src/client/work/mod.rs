@@ -29,6 +29,13 @@ use gate::Stop;
 use session::Session;
 use worker::Worker;
 
+/// Files that a worker has open at most: its connection, a job's body and the command's copy of it, what tells
+/// of the command's end, and the pipe that tells of its start.
+const FILES_OF_EACH: u64 = 8;
+
+/// Files that the process has open besides: its own, and those that it was started with.
+const FILES_BESIDE: u64 = 32;
+
 /// What is said where the system gives no thread.
 const NO_THREAD: &str = "cannot start a thread";
 
@@ -38,7 +45,7 @@ const NO_THREAD: &str = "cannot start a thread";
 /// No daemon answers at the start, or it refuses what is asked of it.
 pub fn work(address: &Address, options: Options) -> Result<u8> {
     options.find_program()?;
-    allow_files(options.parallel);
+    let parallel = as_files_allow(options.parallel);
     let stop = Arc::new(Stop::new().map_err(|error| Failure::file("cannot wait for signals", &error))?);
     on_signals(Arc::clone(&stop))?;
     let (options, stop) = (&options, &*stop);
@@ -54,7 +61,7 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
         // A command that cannot be started costs one job an attempt, and not one of each worker.
         let _ = tried.recv();
         let new = || Worker::new(options, Session::new(address, None, stop), lease, stop, None);
-        let others = begin(scope, options.parallel - 1, new);
+        let others = begin(scope, parallel - 1, new);
         let broken = || Err(Failure::File("a worker ended in a way that it should not".into()));
         let threads = [first].into_iter().chain(others);
         threads.map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
@@ -67,8 +74,8 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
     Ok(if in_vain { NOTHING_FOUND } else { DONE })
 }
 
-/// Begins so many workers more, or fewer where the system gives no more threads. Then only every other one of
-/// those that there could be works: each needs room for its command, too, and so does the first one.
+/// Begins so many workers more, or fewer where the system gives no more threads. Then only a quarter of those
+/// that there could be works: each command needs room too, and so do the children that the command starts.
 fn begin<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     wanted: u64,
@@ -82,7 +89,8 @@ fn begin<'scope, 'env>(
         match thread::Builder::new().spawn_scoped(scope, work) {
             Ok(thread) => begun.push((thread, go)),
             Err(error) => {
-                let working = begun.len().saturating_sub(1) / 2;
+                // The first one, which works already, is one of them.
+                let working = ((begun.len() + 1) / 4).saturating_sub(1);
                 for (thread, go) in begun.split_off(working) {
                     drop(go);
                     let _ = thread.join();
@@ -122,16 +130,35 @@ fn on_signals(stop: Arc<Stop>) -> Result<()> {
     Ok(())
 }
 
-/// Lets this process have as many files open as so many commands take. The commands inherit the limit, and
-/// some of them go through all numbers below it, so it grows no further.
-fn allow_files(parallel: u64) {
-    /// The connection, the body, the command's end, and the pipe by which its start is told.
-    const OF_EACH: u64 = 8;
-    const OTHERS: u64 = 64;
+/// Lets this process have as many files open as so many workers take, and finds how many workers that does for
+/// where it may not. The commands inherit the limit, and some of them go through all numbers below it, so it
+/// grows no further.
+fn as_files_allow(parallel: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = (OTHERS + parallel * OF_EACH).min(maximum.unwrap_or(u64::MAX));
+    let wanted = (FILES_BESIDE + parallel * FILES_OF_EACH).min(maximum.unwrap_or(u64::MAX));
     if current.is_some_and(|current| current < wanted) {
-        // Where that is refused, a command that cannot be started is told.
+        // Where that is refused, there are fewer workers.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+    let Some(files) = getrlimit(Resource::Nofile).current else { return parallel };
+    let working = workers_with(files).min(parallel);
+    if working < parallel {
+        say(&format!("only {files} files may be open: going on with {working} workers of {parallel}"));
+    }
+    working
+}
+
+/// How many workers so many files do for.
+fn workers_with(files: u64) -> u64 {
+    (files.saturating_sub(FILES_BESIDE) / FILES_OF_EACH).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_files_are_for_few_workers_and_for_one_at_least() {
+        assert_eq!([0, 24, 47, 48, 1024].map(workers_with), [1, 1, 1, 2, 124]);
     }
 }

@@ -122,9 +122,13 @@ impl<'a> Worker<'a> {
     fn run(&mut self, job: &Job) -> Result<(), Failure> {
         let begun = Instant::now();
         let (ran, how) = match self.start(job) {
-            Ok(mut running) => {
+            Ok(Some(mut running)) => {
                 self.trying = None;
                 self.attend(&mut running, job)
+            }
+            Ok(None) => {
+                self.give_back(job, "was not started", Duration::ZERO);
+                return Ok(());
             }
             Err(error) => {
                 self.stop.no_more.open();
@@ -153,18 +157,20 @@ impl<'a> Worker<'a> {
     }
 
     /// Starts the command. The system may have no room for a process just for the moment in which other workers
-    /// begin, so that is tried again.
-    fn start(&self, job: &Job) -> std::io::Result<Running> {
+    /// begin, so that is tried again. `None` where the worker is to stop at once before there is room.
+    fn start(&self, job: &Job) -> std::io::Result<Option<Running>> {
         let mut pauses = Pauses::new();
         for _ in 0..TRIES_FOR_ROOM {
             match Running::start(self.options, job) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.stop.kill.wait(pauses.take());
+                    if self.stop.kill.wait(pauses.take()) {
+                        return Ok(None);
+                    }
                 }
-                started => return started,
+                started => return started.map(Some),
             }
         }
-        Running::start(self.options, job)
+        Running::start(self.options, job).map(Some)
     }
 
     /// Gives a job back, and says why and what became of it.

@@ -87,12 +87,6 @@ impl Address {
         self.by_option
     }
 
-    /// The socket that connections go to, once there was one.
-    #[must_use]
-    pub fn found(&self) -> Option<&Path> {
-        self.found.get().map(PathBuf::as_path)
-    }
-
     /// Connects to the first socket that answers, and from then on to no other one.
     ///
     /// # Errors
@@ -425,7 +419,6 @@ mod tests {
                 panic!("it is another one")
             };
             assert_eq!(places, [format!("{}: not there", second.display())]);
-            assert_eq!(address.found(), Some(second.as_path()));
         }
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -249,7 +249,9 @@ fn standard_input(input: impl Read) -> Result<String> {
             "standard input has more than {LINE_BYTES_MAX} bytes, and no daemon takes a longer request"
         )));
     }
-    let mut text = String::from_utf8(bytes).map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
+    let foreign =
+        |_| Failure::Usage("standard input is no text in UTF-8, and a request takes no other".into());
+    let mut text = String::from_utf8(bytes).map_err(foreign)?;
     if text.ends_with('\n') {
         text.pop();
     }

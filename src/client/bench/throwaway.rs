@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The socket, in the folder.
 const SOCKET: &str = "s";
 
+/// Bytes that the path of a socket may have.
+const SOCKET_PATH_MAX: usize = 107;
+
 /// What the kernel calls a file system that lies in memory.
 const TMPFS: i64 = 0x0102_1994;
 
@@ -31,7 +34,7 @@ const TMPFS: i64 = 0x0102_1994;
 pub struct Throwaway {
     child: Child,
     folder: PathBuf,
-    /// The folder, opened: the path of a socket may have 107 bytes, and that of the folder more.
+    /// The folder, opened: through it the socket has a short path where its own is too long.
     opened: File,
 }
 
@@ -70,8 +73,10 @@ impl Throwaway {
     /// Where it answers.
     #[must_use]
     pub fn address(&self) -> Address {
-        let folder = PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd()));
-        Address::new(Some(folder.join(SOCKET)), &|_| None)
+        let socket = self.folder.join(SOCKET);
+        let short = || PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd())).join(SOCKET);
+        let fits = socket.as_os_str().len() <= SOCKET_PATH_MAX;
+        Address::new(Some(if fits { socket } else { short() }), &|_| None)
     }
 
     /// What it is, for people.

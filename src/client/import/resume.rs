@@ -137,12 +137,17 @@ fn new_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-/// The file that a link leads to, so that the link stays one. It need not be there yet.
+/// The file that a link leads to, or a chain of them, so that each link stays one. It need not be there yet.
 fn resolved(path: &Path) -> PathBuf {
-    let behind_link = || Ok(path.parent().unwrap_or(Path::new("")).join(fs::read_link(path)?));
-    fs::canonicalize(path)
-        .or_else(|_: io::Error| behind_link())
-        .unwrap_or_else(|_: io::Error| path.to_owned())
+    /// As many as the system follows.
+    const LINKS_MAX: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(behind) = fs::read_link(&path) else { break };
+        // From the root on it takes the place of the whole path.
+        path = path.parent().unwrap_or(Path::new("")).join(behind);
+    }
+    path
 }
 
 /// What the file holds. Only a file can be replaced by another one.
@@ -265,15 +270,19 @@ mod tests {
         let folder = Folder::new("links");
         let resume = folder.resume("a");
         let (kept, beside) = (folder.0.join("kept"), folder.0.join("kept.new"));
+        let link = folder.0.join("link");
         fs::write(&beside, "of another").unwrap();
-        symlink("kept", &resume.path).unwrap();
+        symlink("link", &resume.path).unwrap();
+        symlink(&kept, &link).unwrap();
         for _ in 0..2 {
             open(&resume).unwrap().save(SOME).unwrap();
-            assert!(fs::symlink_metadata(&resume.path).unwrap().is_symlink());
+            for link in [&resume.path, &link] {
+                assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+            }
             assert!(fs::read_to_string(&kept).unwrap().contains("1234"));
         }
         assert_eq!(fs::read_to_string(&beside).unwrap(), "of another");
-        assert_eq!(folder.files(), 3);
+        assert_eq!(folder.files(), 4);
         let folder = Resume { path: folder.0.clone(), name: "a".into() };
         assert!(matches!(open(&folder), Err(Failure::File(text)) if text.contains("no file")));
     }

@@ -39,7 +39,7 @@ impl User {
 fn is_root(test: &str) -> bool {
     let root = common::own_uid() == 0;
     if !root {
-        eprintln!("skipped, as it takes root: {test}");
+        eprintln!("SKIPPED: it takes root: {test}");
     }
     root
 }

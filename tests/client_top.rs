@@ -4,6 +4,7 @@ mod client_support;
 mod common;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use client_support::terminal::Terminal;
 use client_support::{msglog, msglog_for, printed, run, scripted};
@@ -143,8 +144,10 @@ fn once_prints_a_screen_or_the_numbers() {
 #[test]
 fn where_no_thread_can_be_started_it_says_so_and_leaves_the_terminal_alone() {
     let daemon = daemon();
-    let mut command = msglog_for(&daemon, &["top"]);
-    command.env("RUST_MIN_STACK", (1_u64 << 46).to_string());
+    // No stack of this size has room there.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 3000000; exec \"$0\" \"$@\""]).arg(msglog().get_program());
+    command.arg("--socket").arg(daemon.socket()).arg("top").env("RUST_MIN_STACK", (1_u64 << 46).to_string());
     let mut top = Terminal::of(command, 80, 24);
     let (code, text) = top.finish();
     assert!(code == Some(74) && text.contains("cannot start the thread"), "{text}");

@@ -16,7 +16,7 @@ fn library() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped, as libfaketime is missing (apt-get install faketime): tests of the clock");
+        eprintln!("SKIPPED: libfaketime is missing (apt-get install faketime): tests of the clock");
     }
     found
 }

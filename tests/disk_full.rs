@@ -23,7 +23,7 @@ impl SmallDisk {
         match mounted {
             Ok(done) if done.status.success() => Some(SmallDisk(folder)),
             other => {
-                eprintln!("skipped, as nothing can be mounted here: {test}: {other:?}");
+                eprintln!("SKIPPED: nothing can be mounted here: {test}: {other:?}");
                 None
             }
         }

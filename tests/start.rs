@@ -409,7 +409,7 @@ fn as_no_root(arguments: &[&str]) -> Command {
 #[test]
 fn a_check_of_a_folder_that_is_closed_says_that_it_is() {
     if !as_no_root(&["--version"]).output().is_ok_and(|ended| ended.status.success()) {
-        return eprintln!("skipped, as the program cannot be run by another user");
+        return eprintln!("SKIPPED: the program cannot be run as another user");
     }
     let folder = TempDir::new();
     let closed = folder.join("closed");
@@ -433,7 +433,7 @@ fn a_client_whose_process_the_daemon_cannot_see_is_served() {
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(msglogd().get_program());
     command.arg("--data").arg(folder.join("data")).arg("--socket").arg(&socket);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else { return eprintln!("skipped: there is no unshare here") };
+    let Ok(mut child) = command.spawn() else { return eprintln!("SKIPPED: there is no unshare here") };
     let connected = until("it listens", || match child.try_wait().expect("a child of ours") {
         Some(status) => Some(Err(status)),
         None => Client::connect(&socket).ok().map(Ok),
@@ -443,7 +443,7 @@ fn a_client_whose_process_the_daemon_cannot_see_is_served() {
             client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
             child.kill().and_then(|()| child.wait()).expect("a child of ours");
         }
-        Err(status) => eprintln!("skipped, as no namespace can be made here: {status}"),
+        Err(status) => eprintln!("SKIPPED: no namespace can be made here: {status}"),
     }
 }
 
@@ -489,7 +489,7 @@ fn a_log_of_more_segments_than_the_soft_limit_of_open_files_is_checked_and_repai
 fn root_repairs_no_folder_of_another_user() {
     const NOBODY: u32 = 65_534;
     if common::own_uid() != 0 {
-        eprintln!("skipped, as only root can give a folder away: root_repairs_no_folder_of_another_user");
+        eprintln!("SKIPPED: only root can give a folder away: root_repairs_no_folder_of_another_user");
         return;
     }
     let mut daemon = Daemon::start();

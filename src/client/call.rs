@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use super::address::Address;
 use super::ahead::{LinesAhead, Next};
-use super::connection::{Address, Connection, closed};
+use super::connection::{Connection, closed};
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::follow;
 use super::output::Output;

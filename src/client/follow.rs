@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::connection::{Address, Connection, Pauses, SILENCE, Unreached, closed};
+use super::address::{Address, Unreached};
+use super::connection::{Connection, Pauses, SILENCE};
 use super::failure::{Failure, Result, say};
 use super::output::Output;
 use super::reply::Reply;
@@ -146,13 +147,12 @@ impl Follower<'_> {
 
 /// Sends a request and reads its reply, which a daemon that only takes the connection owes for ever.
 fn ask(connection: &mut Connection, request: &str) -> std::result::Result<Reply, End> {
-    // A daemon that has no room says so and closes, whether or not it could be written to.
     let sent = connection.send(request);
     connection.tell_of_silence(SILENCE, say);
     if !connection.has_bytes() {
         wait(connection)?;
     }
-    Ok(connection.receive()?.ok_or_else(|| sent.err().unwrap_or_else(closed))?)
+    Ok(connection.reply_to(sent)?)
 }
 
 /// A line that is no refusal. A daemon that is stopping or has no room may be asked again.

@@ -18,6 +18,7 @@
 //! | [`programs`], [`signals`] | programs to run; signals that end what runs for long |
 //! | [`failure`] | the exit statuses |
 
+pub mod address;
 pub mod ahead;
 pub mod assets;
 pub mod bench;
@@ -49,8 +50,8 @@ use std::ffi::OsString;
 
 use crate::paths::process_environment;
 use crate::protocol::table::Kind;
+use address::Address;
 use command_line::{Action, Invocation};
-use connection::Address;
 use failure::{DONE, Result, say};
 use output::Output;
 

@@ -4,7 +4,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::connection::{Address, Connection, SILENCE, closed};
+use super::address::Address;
+use super::connection::{Connection, SILENCE, closed};
 use super::failure::say;
 use super::reply::Reply;
 use crate::json;

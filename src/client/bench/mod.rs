@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use options::{OWN, Options};
 
-use super::connection::Address;
+use super::address::Address;
 use super::failure::{DONE, Failure, Result, say};
 use super::output::Output;
 use super::signals;

@@ -1,6 +1,7 @@
 //! Names of its own in a daemon, deleted afterwards.
 
-use crate::client::connection::{Address, Connection};
+use crate::client::address::Address;
+use crate::client::connection::Connection;
 use crate::client::failure::{Failure, Result};
 use crate::client::reply::Reply;
 use crate::client::request::{RequestLine, string};

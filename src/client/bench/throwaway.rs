@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::statfs;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::connection::Address;
+use crate::client::address::Address;
 use crate::client::failure::{Failure, Result};
 use crate::client::programs;
 use crate::paths::{data_folder, process_environment};

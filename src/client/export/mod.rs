@@ -17,7 +17,8 @@ use std::io;
 
 pub use options::{OWN, Options, filters};
 
-use super::connection::{Address, Connection};
+use super::address::Address;
+use super::connection::Connection;
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::output::Output;
 use super::reply::Reply;

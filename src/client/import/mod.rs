@@ -22,7 +22,7 @@ use crossbeam_channel::bounded;
 
 pub use options::{OWN, Options};
 
-use super::connection::Address;
+use super::address::Address;
 use super::failure::{DONE, Failure, REFUSED, Result, say};
 use super::output::Output;
 use crate::progress::{Progress, per_second};

@@ -32,7 +32,7 @@ use ratatui::buffer::Buffer;
 
 pub use options::{OWN, Options};
 
-use super::connection::Address;
+use super::address::Address;
 use super::failure::{DONE, Failure, Result};
 use super::output::Output;
 use history::{History, Now};

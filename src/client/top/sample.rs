@@ -6,7 +6,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::latency::{Latency, latencies};
-use crate::client::connection::{Address, Connection, Unreached, closed};
+use crate::client::address::{Address, Unreached};
+use crate::client::connection::{Connection, lost_how};
 use crate::client::failure::{Failure, Result};
 use crate::client::reply::Reply;
 use crate::json;
@@ -159,24 +160,14 @@ pub fn shortly(failure: &Failure) -> String {
     if matches!(failure, Failure::File(_)) { reason } else { format!("daemon away: {reason}") }
 }
 
-/// Why there is no sample. That nothing comes in time is told by the system as a resource that is missing.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer for {PATIENCE:?}"),
-        _ => error.to_string(),
-    }
-}
-
 fn ask(connection: &mut Connection) -> Result<Sample> {
-    let away = |error: io::Error| Failure::NoDaemon(reason(&error));
+    let away = |error: io::Error| Failure::NoDaemon(lost_how(&error));
     connection.set_patience(Some(PATIENCE)).map_err(away)?;
     let list = format!("{{\"cmd\":\"queue.list\",\"limit\":{QUEUES}}}");
     let requests = ["{\"cmd\":\"info\"}", "{\"cmd\":\"stats\"}", "{\"cmd\":\"metrics\"}", &list];
-    // A daemon that lets this user in to nothing says so and closes, whether or not it could be written to.
     let mut sent = connection.send(&requests.join("\n"));
-    let mut reply = || match connection.receive().map_err(away)? {
-        Some(reply) => Ok(reply.accepted()?),
-        None => Err(away(mem::replace(&mut sent, Ok(())).err().unwrap_or_else(closed))),
+    let mut reply = || -> Result<Reply> {
+        Ok(connection.reply_to(mem::replace(&mut sent, Ok(()))).map_err(away)?.accepted()?)
     };
     Ok(Sample::of([reply()?, reply()?, reply()?, reply()?]))
 }
@@ -184,12 +175,6 @@ fn ask(connection: &mut Connection) -> Result<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_daemon_that_does_not_answer_is_told_as_that() {
-        assert_eq!(reason(&io::ErrorKind::WouldBlock.into()), "no answer for 5s");
-        assert_eq!(reason(&io::Error::other("busy")), "busy");
-    }
 
     #[test]
     fn a_shortage_on_this_side_is_not_told_as_a_daemon_that_is_away() {

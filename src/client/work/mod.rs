@@ -22,7 +22,7 @@ use signal_hook::iterator::Signals;
 
 pub use options::{OWN, Options};
 
-use super::connection::Address;
+use super::address::Address;
 use super::failure::{DONE, Failure, NOTHING_FOUND, Result, say};
 use super::signals;
 use gate::Stop;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::gate::{Gate, Stop, wait_for};
-use crate::client::connection::{Address, Connection, Pauses, Unreached};
+use crate::client::address::{Address, Unreached};
+use crate::client::connection::{Connection, Pauses, lost_how};
 use crate::client::failure::say;
 use crate::client::reply::{Refusal, Reply};
 use crate::client::style::visible;
@@ -157,7 +158,7 @@ impl<'a> Session<'a> {
             Err(Unanswered::Unreached(unreached)) => (format!("the daemon is away ({unreached})"), false),
             // A connection that was closed before takes nothing.
             Err(Unanswered::Lost(error)) => (
-                format!("the daemon is away ({})", reason(&error)),
+                format!("the daemon is away ({})", lost_how(&error)),
                 error.kind() != io::ErrorKind::BrokenPipe,
             ),
         };
@@ -173,14 +174,6 @@ fn tell_of_shortage(unreached: &Unreached) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
         say(&format!("{unreached}; a worker waits until there is room"));
-    }
-}
-
-/// How a connection was lost. That nothing comes in time is told by the system as a resource that is missing.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".into(),
-        _ => error.to_string(),
     }
 }
 

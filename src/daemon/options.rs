@@ -232,7 +232,7 @@ usage: msglogd [options]             serve until SIGTERM or SIGINT
        msglogd repair [--data DIR]   say what is damaged and lost in it; with
                                      --yes make it one that a daemon starts on
 
-options, each also an environment variable:
+options, each with a value also an environment variable:
 "
     .to_owned();
     for Spec { name, value, doc } in SPECS {
@@ -240,9 +240,12 @@ options, each also an environment variable:
         let _ = writeln!(text, "  {option:<30} {}\n      {doc}", variable(name));
     }
     text.push_str(
-        "  --yes                          with repair: do what it says it would
-  -h, --help                     this text
-  -V, --version                  the version
+        "  --yes
+      with repair: do what it says it would
+  -h, --help
+      this text
+  -V, --version
+      the version
 
 The data folder is the first of $STATE_DIRECTORY, $XDG_STATE_HOME/msglogd,
 ~/.local/state/msglogd.

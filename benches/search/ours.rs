@@ -76,6 +76,7 @@ impl Ours {
         let surroundings = Surroundings {
             published: Arc::clone(&published),
             stats,
+            held_up: Arc::default(),
             deliver: Box::new(move |answers| answered.send(all_ok(&answers)).unwrap_or_default()),
             announce: Box::new(|| {}),
             background: Box::new(move |work| drop(to_background.send(work))),

@@ -17,6 +17,9 @@ pub const SOCKET_NAME: &str = "msglogd.sock";
 /// The socket of a daemon that was installed as a service of the host; only clients look there.
 pub const SERVICE_SOCKET: &str = "/run/msglogd/msglogd.sock";
 
+/// A socket's address has this many bytes, a zero at the end included.
+pub const ADDRESS_BYTES: usize = 108;
+
 /// A path as a shell reads it back, for commands that a message tells to run.
 #[must_use]
 pub fn for_shell(path: &Path) -> String {

@@ -41,6 +41,7 @@ pub enum Unreached {
     /// This process or the system has no room for one, whether a daemon is there or not.
     Shortage(io::Error),
 }
+
 impl Address {
     /// The socket that was named, by an option or by `MSGLOG_SOCKET`, or else every place where a
     /// daemon makes one.

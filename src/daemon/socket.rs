@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket
 
 use super::Exit;
 use super::options::Options;
-use crate::paths;
+use crate::paths::{self, ADDRESS_BYTES};
 use crate::report;
 
 /// A listening socket, and the file to remove at the end.
@@ -25,9 +25,6 @@ pub struct Listening {
     /// The file's device and inode, when it is ours to remove.
     ours: Option<(u64, u64)>,
 }
-
-/// A socket's address has this many bytes, a zero at the end included.
-const ADDRESS_BYTES: usize = 108;
 
 /// The mode of a socket where none was named.
 const MODE: u32 = 0o600;

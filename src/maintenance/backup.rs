@@ -205,13 +205,7 @@ mod tests {
     use super::*;
     use crate::log::frame::Frame;
     use crate::storage::failing::{Call, Failing, fail_if};
-    use crate::store::{self, Progress};
-
-    struct Silence;
-
-    impl Progress for Silence {
-        fn say(&mut self, _: &str) {}
-    }
+    use crate::store::{self, testing::Silence};
 
     #[test]
     fn what_cannot_be_read_is_told_as_damage_and_what_cannot_be_written_as_that_each_with_its_file() {

@@ -256,13 +256,7 @@ mod tests {
     use super::*;
     use crate::domain::testing;
     use crate::storage::failing::{Call, Failing, fail_if};
-    use crate::store::{self, Folders, Progress};
-
-    struct Silence;
-
-    impl Progress for Silence {
-        fn say(&mut self, _: &str) {}
-    }
+    use crate::store::{self, Folders, testing::Silence};
 
     fn folders() -> Folders {
         Folders::new(Path::new("/data"))

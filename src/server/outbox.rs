@@ -2,13 +2,12 @@
 //! one wake-up and one batch serve many.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use hashbrown::{HashMap, HashSet};
 
+use super::queue::Queue;
 use crate::limits::{PARCEL_BYTES, PARCEL_REQUESTS};
 use crate::writer::heard::HeldUp;
 use crate::writer::{Asked, ToWriter};
@@ -23,27 +22,13 @@ pub struct Outbox {
     waiting: Cell<usize>,
     /// Memory of the requests that are here or with the writer.
     undecided: Cell<usize>,
+    /// Whose next write waits until that is less.
     queue: RefCell<Queue>,
+    /// What may be asked in this turn by those who waited.
+    granted: Cell<usize>,
     held_up: Arc<HeldUp>,
-}
-
-/// Whose next write waits until the writer has decided enough, and who may ask in this turn.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Waiter>,
-    /// The connections in it.
-    connections: HashSet<usize>,
-    granted: HashMap<usize, Instant>,
-    /// What those may ask together.
-    granted_bytes: usize,
     /// Since when the writer believes that one is held up: before that none is whose write was not sent.
-    noted: Option<Instant>,
-}
-
-struct Waiter {
-    connection: usize,
-    bytes: usize,
-    since: Instant,
+    noted: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -63,32 +48,31 @@ impl Outbox {
             waiting: Cell::new(0),
             undecided: Cell::new(0),
             queue: RefCell::default(),
+            granted: Cell::new(0),
             held_up,
+            noted: Cell::new(None),
         }
     }
 
     /// Whether a connection may ask a write of so many bytes now, where those that are not decided may take `most`
     /// together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
     pub fn has_room(&self, connection: usize, bytes: usize, most: usize) -> bool {
-        let queue = &mut *self.queue.borrow_mut();
-        let is_first = queue.waiting.is_empty() && self.undecided.get() + queue.granted_bytes < most;
-        if queue.granted.remove(&connection).is_some() || is_first {
+        let mut queue = self.queue.borrow_mut();
+        let is_first = queue.is_empty() && self.undecided.get() + self.granted.get() < most;
+        if queue.use_grant(connection).is_some() || is_first {
             return true;
         }
-        if queue.connections.insert(connection) {
-            let since = Instant::now();
-            queue.waiting.push_back(Waiter { connection, bytes, since });
-            // Whoever was granted may have asked since, and that is not sent yet.
-            if queue.noted.is_none() {
-                self.note(queue, Some(since));
-            }
+        let since = queue.join(connection, bytes + size_of::<Asked>());
+        // Whoever waited before may have asked since, and that is not sent yet.
+        if self.noted.get().is_none() {
+            self.note(since);
         }
         false
     }
 
     /// Tells the writer since when the oldest write waits that it was not sent.
-    fn note(&self, queue: &mut Queue, since: Option<Instant>) {
-        if std::mem::replace(&mut queue.noted, since) != since {
+    fn note(&self, since: Option<Instant>) {
+        if self.noted.replace(since) != since {
             self.held_up.note(since);
         }
     }
@@ -101,22 +85,17 @@ impl Outbox {
     /// Connections that waited longest and may ask a write each in the next turn, as far as there is room. What was
     /// asked in this turn was sent; who could and did not has to wait again.
     pub fn again(&self, most: usize) -> Vec<usize> {
-        let queue = &mut *self.queue.borrow_mut();
-        queue.granted.clear();
-        let (mut again, undecided) = (Vec::new(), self.undecided.get());
-        let mut taken = undecided;
-        while taken < most
-            && let Some(Waiter { connection, bytes, since }) = queue.waiting.pop_front()
+        let mut queue = self.queue.borrow_mut();
+        queue.take_back();
+        let (mut again, mut granted) = (Vec::new(), 0);
+        while self.undecided.get() + granted < most
+            && let Some(first) = queue.first()
         {
-            taken += bytes + size_of::<Asked>();
-            queue.connections.remove(&connection);
-            queue.granted.insert(connection, since);
-            again.push(connection);
+            granted += first.bytes;
+            again.extend(queue.grant_first());
         }
-        queue.granted_bytes = taken - undecided;
-        let waiting = queue.waiting.front().map(|waiter| waiter.since);
-        let oldest = waiting.into_iter().chain(queue.granted.values().copied()).min();
-        self.note(queue, oldest);
+        self.granted.set(granted);
+        self.note(queue.oldest());
         again
     }
 

@@ -5,11 +5,11 @@
 //! clients that do not read is not waited for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
+use super::queue::Queue;
 use crate::writer::Ticket;
 
 /// Lists that may begin when there is room again, in one turn of the event loop.
@@ -31,24 +31,8 @@ pub struct Room {
     lists: RefCell<HashMap<Ticket, usize>>,
     /// That together, and what was granted.
     expected: Cell<usize>,
+    /// Whose next list waits.
     queue: RefCell<Queue>,
-}
-
-/// Whose next list waits, and who may begin theirs in this turn.
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Waiter>,
-    /// The connections in it.
-    connections: HashSet<usize>,
-    /// Connections that waited, with what they may bring.
-    granted: HashMap<usize, usize>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    connection: usize,
-    bytes: usize,
-    since: Instant,
 }
 
 impl Room {
@@ -67,17 +51,15 @@ impl Room {
     /// Whether a connection's list may begin now, whose reply may have so many bytes. Else it waits, behind those that
     /// wait already.
     pub fn may_begin(&self, connection: usize, bytes: usize, most: usize) -> bool {
-        let queue = &mut *self.queue.borrow_mut();
-        if let Some(granted) = queue.granted.remove(&connection) {
-            self.expected.set(self.expected.get() - granted);
+        let mut queue = self.queue.borrow_mut();
+        if let Some(granted) = queue.use_grant(connection) {
+            self.expected.set(self.expected.get() - granted.bytes);
             return true;
         }
-        if queue.waiting.is_empty() && self.has(bytes, most) {
+        if queue.is_empty() && self.has(bytes, most) {
             return true;
         }
-        if queue.connections.insert(connection) {
-            queue.waiting.push_back(Waiter { connection, bytes, since: Instant::now() });
-        }
+        queue.join(connection, bytes);
         false
     }
 
@@ -97,7 +79,7 @@ impl Room {
     #[must_use]
     pub fn looks_at(&self, now: Instant) -> Option<Instant> {
         let next = self.looked.get().map_or(now, |looked| looked + STUCK);
-        (self.stuck.get() > 0 || !self.queue.borrow().waiting.is_empty()).then_some(next)
+        (self.stuck.get() > 0 || !self.queue.borrow().is_empty()).then_some(next)
     }
 
     /// Sees how much is held for clients that do not get on, given what each holds and when it last did.
@@ -110,19 +92,15 @@ impl Room {
     /// Connections whose lists may begin in the next turn, those that have waited longest. Who could before and did not
     /// has to wait again.
     pub fn again(&self, most: usize, now: Instant) -> Vec<usize> {
-        let queue = &mut *self.queue.borrow_mut();
-        let unused: usize = queue.granted.drain().map(|(_, bytes)| bytes).sum();
-        self.expected.set(self.expected.get() - unused);
+        let mut queue = self.queue.borrow_mut();
+        self.expected.set(self.expected.get() - queue.take_back());
         let mut again = Vec::new();
-        while let Some(Waiter { connection, bytes, since }) = queue.waiting.front()
+        while let Some(first) = queue.first()
             && again.len() < BEGUN_A_TURN
-            && (self.has(*bytes, most) || self.expected.get() == 0 && *since + PATIENCE <= now)
+            && (self.has(first.bytes, most) || self.expected.get() == 0 && first.since + PATIENCE <= now)
         {
-            self.expected.set(self.expected.get() + bytes);
-            queue.granted.insert(*connection, *bytes);
-            queue.connections.remove(connection);
-            again.push(*connection);
-            queue.waiting.pop_front();
+            self.expected.set(self.expected.get() + first.bytes);
+            again.extend(queue.grant_first());
         }
         again
     }

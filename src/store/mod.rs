@@ -467,4 +467,6 @@ impl Replay {
 }
 
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;

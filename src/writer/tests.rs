@@ -11,13 +11,8 @@ use crate::limits::FRAME_BYTES;
 use crate::protocol::request;
 use crate::storage::Storage;
 use crate::storage::memory::Memory;
-use crate::store::{self, Folders, Progress};
-
-struct Silence;
-
-impl Progress for Silence {
-    fn say(&mut self, _: &str) {}
-}
+use crate::store::testing::Silence;
+use crate::store::{self, Folders};
 
 /// Of a snapshot: how far the log is compacted, and the seqs of its runs.
 type Shown = (u64, Vec<(u64, u64)>);

@@ -16,16 +16,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::address::Address;
 use crate::client::failure::{Failure, Result};
 use crate::client::programs;
-use crate::paths::{data_folder, process_environment};
+use crate::paths::{ADDRESS_BYTES, data_folder, process_environment};
 
 /// How long the daemon may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The socket, in the folder.
 const SOCKET: &str = "s";
-
-/// Bytes that the path of a socket may have.
-const SOCKET_PATH_MAX: usize = 107;
 
 /// What the kernel calls a file system that lies in memory.
 const TMPFS: i64 = 0x0102_1994;
@@ -75,7 +72,7 @@ impl Throwaway {
     pub fn address(&self) -> Address {
         let socket = self.folder.join(SOCKET);
         let short = || PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd())).join(SOCKET);
-        let fits = socket.as_os_str().len() <= SOCKET_PATH_MAX;
+        let fits = socket.as_os_str().len() < ADDRESS_BYTES;
         Address::new(Some(if fits { socket } else { short() }), &|_| None)
     }
 

@@ -40,7 +40,7 @@ impl Starts {
         let ones = |(number, word): (usize, &u64)| {
             let mut left = *word;
             std::iter::from_fn(move || {
-                let place = 64 * number + left.checked_ilog2().map(|_| left.trailing_zeros())? as usize;
+                let place = (left != 0).then(|| 64 * number + left.trailing_zeros() as usize)?;
                 left &= left - 1;
                 Some(place)
             })

@@ -1,0 +1,73 @@
+//! Connections that wait for room, those that came first before the others, and those that may begin in this turn.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use hashbrown::{HashMap, HashSet};
+
+/// A connection that waits, or waited.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiter {
+    /// The connection.
+    pub connection: usize,
+    /// What it needs room for.
+    pub bytes: usize,
+    /// Since when it waits.
+    pub since: Instant,
+}
+
+/// Whose next request waits, and who may begin theirs in this turn.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Waiter>,
+    /// The connections in it.
+    connections: HashSet<usize>,
+    granted: HashMap<usize, Waiter>,
+}
+
+impl Queue {
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Lets a connection wait, unless it does. Answers since when it waits if it did not.
+    pub fn join(&mut self, connection: usize, bytes: usize) -> Option<Instant> {
+        self.connections.insert(connection).then(|| {
+            let since = Instant::now();
+            self.waiting.push_back(Waiter { connection, bytes, since });
+            since
+        })
+    }
+
+    /// Who has waited longest.
+    #[must_use]
+    pub fn first(&self) -> Option<Waiter> {
+        self.waiting.front().copied()
+    }
+
+    /// Lets who has waited longest begin in the next turn.
+    pub fn grant_first(&mut self) -> Option<usize> {
+        let first = self.waiting.pop_front()?;
+        self.connections.remove(&first.connection);
+        self.granted.insert(first.connection, first);
+        Some(first.connection)
+    }
+
+    /// Whether a connection may begin in this turn, as it waited; once.
+    pub fn use_grant(&mut self, connection: usize) -> Option<Waiter> {
+        self.granted.remove(&connection)
+    }
+
+    /// Takes back what was granted and not used; answers how many bytes that were.
+    pub fn take_back(&mut self) -> usize {
+        self.granted.drain().map(|(_, unused)| unused.bytes).sum()
+    }
+
+    /// Since when the oldest waits that has not begun.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Instant> {
+        self.first().iter().chain(self.granted.values()).map(|waiter| waiter.since).min()
+    }
+}

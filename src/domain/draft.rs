@@ -1,8 +1,11 @@
 //! Drafts: what one command would change, say and reply, as an overlay over the table. It is kept when the
 //! command succeeds, and dropped when it fails: there is no undo.
 
+use std::sync::Arc;
+
 use super::event::{Event, Fact};
-use super::jobs::Queue;
+use super::jobs::{Job, Queue};
+use super::objects::Objects;
 use super::overlay::Overlay;
 use super::table::{Counts, Facts, Table, Visit, malformed};
 use crate::error::Result;
@@ -66,7 +69,9 @@ pub struct Outcome {
     /// The keys it sets and removes.
     pub changes: Overlay,
     /// The queues it sets and removes, by id.
-    pub queues: Vec<(u64, Option<Queue>)>,
+    pub queues: Objects<Queue>,
+    /// The jobs it sets and removes, by seq.
+    pub jobs: Objects<Job>,
     /// The counts after it.
     pub counts: Counts,
     /// The reply's fields, each with a comma before it.
@@ -84,7 +89,8 @@ impl Outcome {
         self.records.clear();
         self.ends.clear();
         self.changes.clear();
-        self.queues.clear();
+        drop(self.queues.take());
+        drop(self.jobs.take());
         self.reply.clear();
         Outcome { counts: Counts::default(), ..self }
     }
@@ -196,10 +202,14 @@ impl<'a> Draft<'a> {
         Ok(self.next_seq() - 1)
     }
 
-    /// Brings the queues that were set into their stored form, so that a scan finds them.
-    pub fn store_queues(&mut self) {
-        for (id, queue) in std::mem::take(&mut self.outcome.queues) {
-            self.outcome.changes.put(Queue::key(id), queue.map(|queue| queue.value()));
+    /// Stores the queues and jobs that were set, so that a scan finds them.
+    pub fn store_objects(&mut self) {
+        let Outcome { changes, queues, jobs, .. } = &mut self.outcome;
+        for (id, queue) in queues.all() {
+            changes.put(Queue::key(id), queue.map(Queue::value));
+        }
+        for (seq, job) in jobs.all() {
+            changes.put(Job::key(seq), job.map(Job::value));
         }
     }
 
@@ -236,11 +246,12 @@ impl Facts for Draft<'_> {
         self.outcome.counts
     }
 
-    fn queue(&self, id: u64) -> Result<Option<Queue>> {
-        match self.outcome.queues.iter().find(|(other, _)| *other == id) {
-            Some((_, queue)) => Ok(queue.clone()),
-            None => self.below.queue(id),
-        }
+    fn queue(&self, id: u64) -> Result<Option<Arc<Queue>>> {
+        self.outcome.queues.get(id).map_or_else(|| self.below.queue(id), Ok)
+    }
+
+    fn job(&self, seq: u64) -> Result<Option<Arc<Job>>> {
+        self.outcome.jobs.get(seq).map_or_else(|| self.below.job(seq), Ok)
     }
 }
 
@@ -253,11 +264,12 @@ impl Table for Draft<'_> {
         &mut self.outcome.counts
     }
 
-    fn put_queue(&mut self, id: u64, queue: Option<Queue>) {
-        match self.outcome.queues.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, known)) => *known = queue,
-            None => self.outcome.queues.push((id, queue)),
-        }
+    fn put_queue(&mut self, id: u64, queue: Option<Arc<Queue>>) {
+        self.outcome.queues.put(id, queue);
+    }
+
+    fn put_job(&mut self, seq: u64, job: Option<Arc<Job>>) {
+        self.outcome.jobs.put(seq, job);
     }
 }
 

@@ -7,6 +7,7 @@
 //! see `lost`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::jobs::Job;
 use super::lost;
@@ -87,10 +88,14 @@ fn take_out(key: Vec<u8>, table: &mut dyn Table) -> Result<()> {
             chats::count_message(table, &app, chat, |counters| counters.messages -= 1)?;
         }
         Some(&tag::JOB) => {
-            if let Some((mut queue, job)) = Job::find(table, seq_in(&key)?)? {
+            let seq = seq_in(&key)?;
+            if let Some((queue, job)) = Job::find(table, seq)? {
+                let mut queue = Arc::unwrap_or_clone(queue);
                 job.leave(&mut queue, table);
                 queue.put(table);
             }
+            table.put_job(seq, None);
+            return Ok(());
         }
         _ => {}
     }
@@ -120,7 +125,9 @@ mod tests {
     }
 
     /// What the keys of a table come to; messages to recipients have none.
-    fn counted(table: &Draft<'_>, to_recipients: u64) -> Counts {
+    fn counted(table: &mut Draft<'_>, to_recipients: u64) -> Counts {
+        table.store_objects();
+        let table = &*table;
         let mut found = Counts { messages: to_recipients, lost: table.counts().lost, ..Counts::default() };
         let mut jobs = Vec::new();
         let (mut chats, mut in_chats, mut queues) = (Vec::new(), Vec::new(), Vec::new());
@@ -172,8 +179,8 @@ mod tests {
             }
             // The first is edited later, and the second is deleted by the event after it.
             let to_recipients = 1 + u64::from(gone + 1 == 13);
-            folded(left, |table| {
-                assert_eq!(table.counts(), counted(&table, to_recipients), "without event {}", gone + 1);
+            folded(left, |mut table| {
+                assert_eq!(table.counts(), counted(&mut table, to_recipients), "without event {}", gone + 1);
                 assert_eq!(table.counts().lost, u64::from(gone < all));
             });
         }
@@ -187,7 +194,11 @@ mod tests {
                 let messages = table.counts().messages - u64::from(was_message);
                 let before = references(&table, 1, u64::MAX).expect("memory");
                 forget(&mut table, &BTreeSet::from([gone]), messages).expect("memory");
-                assert_eq!(table.counts(), counted(&table, u64::from(gone != 11)), "without event {gone}");
+                assert_eq!(
+                    table.counts(),
+                    counted(&mut table, u64::from(gone != 11)),
+                    "without event {gone}"
+                );
                 assert!(lost::is_lost(&table, gone).expect("memory"));
                 let mut after = references(&table, 1, u64::MAX).expect("memory");
                 assert!(!after.contains(&gone), "event {gone} is referred to");
@@ -229,9 +240,9 @@ mod tests {
     fn what_a_compaction_leaves_folds_into_all_that_is_there() {
         assert_eq!(live(), [2, 7, 11, 16, 18, 20, 21, 22, 26, 28, 31, 32, 36, 37, 38, 39, 40, 41]);
         let before = folded(story(), |table| table.counts());
-        folded_anew(None, |table| {
+        folded_anew(None, |mut table| {
             assert_eq!(Counts { lost: 0, ..table.counts() }, before);
-            assert_eq!(table.counts(), counted(&table, 1));
+            assert_eq!(table.counts(), counted(&mut table, 1));
             assert_eq!(chats::app(&table, APP).expect("memory").expect("it is there").name, "renamed");
             let chat = chats::find_chat(&table, APP, 1).expect("memory").expect("it is there");
             assert_eq!(chat.name.as_deref(), Some("renamed"));
@@ -249,14 +260,14 @@ mod tests {
                     let event = Event { seq, at: Timestamp(seq), uid: 0, fact };
                     apply(&event, &mut table).expect("memory");
                 }
-                assert_eq!(table.counts(), counted(&table, 1), "without event {gone}");
+                assert_eq!(table.counts(), counted(&mut table, 1), "without event {gone}");
             });
             folded_anew(Some(gone), |mut table| {
                 let address = Address::Recipient("r".into());
                 let fact = Fact::MessageDeleted { message: 10, address };
                 let event = Event { seq: 100, at: Timestamp(0), uid: 0, fact };
                 apply(&event, &mut table).expect("memory");
-                assert_eq!(table.counts(), counted(&table, 0), "without event {gone}");
+                assert_eq!(table.counts(), counted(&mut table, 0), "without event {gone}");
             });
         }
     }

@@ -111,7 +111,7 @@ impl Queue {
     ///
     /// # Errors
     /// What reading the table says.
-    pub fn named(facts: &dyn Facts, name: &str) -> Result<Option<Self>> {
+    pub fn named(facts: &dyn Facts, name: &str) -> Result<Option<Arc<Self>>> {
         match facts.get(&name_key(name))? {
             Some(value) => facts.queue(number_in(&value)?),
             None => Ok(None),
@@ -130,8 +130,8 @@ impl Queue {
     ///
     /// # Errors
     /// `internal` when it cannot be read.
-    pub fn read_from(value: Option<&[u8]>, id: u64) -> Result<Option<Self>> {
-        value.map(|value| Queue::read(id, value).ok_or_else(|| malformed("queue"))).transpose()
+    pub fn read_from(value: Option<&[u8]>, id: u64) -> Result<Option<Arc<Self>>> {
+        value.map(|value| Queue::read(id, value).map(Arc::new).ok_or_else(|| malformed("queue"))).transpose()
     }
 
     /// Makes the queue's name known.
@@ -164,7 +164,7 @@ impl Queue {
 
     /// Stores the queue.
     pub fn put(self, table: &mut dyn Table) {
-        table.put_queue(self.id, Some(self));
+        table.put_queue(self.id, Some(Arc::new(self)));
     }
 
     fn read(id: u64, value: &[u8]) -> Option<Self> {
@@ -250,12 +250,6 @@ fn new_key(tag: u8) -> Vec<u8> {
     key
 }
 
-fn job_key(seq: u64) -> Vec<u8> {
-    let mut key = new_key(tag::JOB);
-    write_ordered(&mut key, seq);
-    key
-}
-
 /// Whether a key of a job is of one that was not purged since, or dropped with its queue.
 ///
 /// # Errors
@@ -280,8 +274,8 @@ impl Job {
     ///
     /// # Errors
     /// What reading the table says.
-    pub fn find(facts: &dyn Facts, seq: u64) -> Result<Option<(Queue, Job)>> {
-        let Some(job) = Job::stored(facts, seq)? else { return Ok(None) };
+    pub fn find(facts: &dyn Facts, seq: u64) -> Result<Option<(Arc<Queue>, Arc<Job>)>> {
+        let Some(job) = facts.job(seq)? else { return Ok(None) };
         let Some(queue) = facts.queue(job.queue)? else { return Ok(None) };
         if job.epoch != queue.epochs[place(job.state)] {
             return Ok(None);
@@ -289,13 +283,20 @@ impl Job {
         Ok(Some((queue, job)))
     }
 
-    /// The job with that seq as it is stored; it may have been purged since.
+    /// The table's key of the job with that seq.
+    #[must_use]
+    pub fn key(seq: u64) -> Vec<u8> {
+        let mut key = new_key(tag::JOB);
+        write_ordered(&mut key, seq);
+        key
+    }
+
+    /// The job with that seq, from its stored form.
     ///
     /// # Errors
-    /// What reading the table says.
-    pub fn stored(facts: &dyn Facts, seq: u64) -> Result<Option<Self>> {
-        let value = facts.get(&job_key(seq))?;
-        value.map(|value| Job::read(seq, &value).ok_or_else(|| malformed("job"))).transpose()
+    /// `internal` when it cannot be read.
+    pub fn read_from(value: Option<&[u8]>, seq: u64) -> Result<Option<Arc<Self>>> {
+        value.map(|value| Job::read(seq, value).map(Arc::new).ok_or_else(|| malformed("job"))).transpose()
     }
 
     fn read(seq: u64, value: &[u8]) -> Option<Self> {
@@ -309,7 +310,9 @@ impl Job {
         Some(Job { seq, queue, priority, attempts, state, epoch, revision, due, length_ms, expired, lease })
     }
 
-    fn put(&self, table: &mut dyn Table) {
+    /// The stored form.
+    #[must_use]
+    pub fn value(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32 + self.lease.len());
         for number in [
             self.queue,
@@ -325,7 +328,7 @@ impl Job {
             write_varint(&mut out, number);
         }
         out.extend_from_slice(self.lease.as_bytes());
-        table.put(job_key(self.seq), Some(out));
+        out
     }
 
     /// The class of a ready job, and its place there.
@@ -384,7 +387,7 @@ impl Job {
     }
 
     /// Brings the job into its state.
-    pub fn enter(&mut self, queue: &mut Queue, table: &mut dyn Table) {
+    pub fn enter(mut self, queue: &mut Queue, table: &mut dyn Table) {
         let state = place(self.state);
         self.epoch = queue.epochs[state];
         table.put(self.list_key(queue), Some(Vec::new()));
@@ -399,12 +402,12 @@ impl Job {
         }
         queue.counts[state] += 1;
         table.counts_mut().jobs[state] += 1;
-        self.put(table);
+        table.put_job(self.seq, Some(Arc::new(self)));
     }
 
     /// Removes the job's own key, after it left its state.
     pub fn remove(&self, table: &mut dyn Table) {
-        table.put(job_key(self.seq), None);
+        table.put_job(self.seq, None);
     }
 }
 

@@ -19,6 +19,7 @@ pub mod liveness;
 pub mod lost;
 pub mod matcher;
 pub mod messages;
+pub mod objects;
 pub mod overlay;
 pub mod parts;
 pub mod queues;

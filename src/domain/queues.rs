@@ -1,5 +1,7 @@
 //! Queues: put, reserve, ack, nack, extend and what an operator does with them.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::chats::random_word;
@@ -26,15 +28,15 @@ pub fn lease_hash(token: &str) -> String {
 ///
 /// # Errors
 /// `not_found`.
-pub fn require(facts: &dyn Facts, name: &str) -> Result<Queue> {
+pub fn require(facts: &dyn Facts, name: &str) -> Result<Arc<Queue>> {
     Queue::named(facts, name)?.ok_or_else(|| Error::not_found(format!("there is no queue {name:?}")))
 }
 
-fn require_job(facts: &dyn Facts, seq: u64) -> Result<(Queue, Job)> {
+fn require_job(facts: &dyn Facts, seq: u64) -> Result<(Arc<Queue>, Arc<Job>)> {
     Job::find(facts, seq)?.ok_or_else(|| Error::not_found(format!("there is no job {seq}, or it is done")))
 }
 
-fn require_lease(facts: &dyn Facts, seq: u64, token: &str) -> Result<(Queue, Job)> {
+fn require_lease(facts: &dyn Facts, seq: u64, token: &str) -> Result<(Arc<Queue>, Arc<Job>)> {
     let (queue, job) = require_job(facts, seq)?;
     if job.state != JobState::Leased || job.lease != lease_hash(token) {
         let what = if job.state == JobState::Leased { "another lease holds it" } else { "nobody holds it" };
@@ -197,7 +199,7 @@ pub fn configure(
     max_attempts: Option<Option<u64>>,
     max_jobs: Option<Option<u64>>,
 ) -> Result<()> {
-    let found = Queue::named(draft, &queue)?.unwrap_or_else(|| Queue::new(0, &queue));
+    let found = Queue::named(draft, &queue)?.unwrap_or_else(|| Arc::new(Queue::new(0, &queue)));
     let lease_ms = lease_ms.unwrap_or(found.lease_ms);
     let max_attempts = max_attempts.unwrap_or(found.max_attempts);
     let max_jobs = max_jobs.unwrap_or(found.max_jobs);
@@ -292,7 +294,7 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
         Fact::JobPut { queue, priority, delay_ms, .. } => {
             let mut queue = named_or_new(event.seq, queue, table)?;
             let state = if *delay_ms > 0 { JobState::Delayed } else { JobState::Ready };
-            let mut job = Job {
+            let job = Job {
                 seq: event.seq,
                 queue: queue.id,
                 priority: *priority,
@@ -324,15 +326,15 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
             table.counts_mut().queues -= 1;
         }
         Fact::JobRevived { queue, job: None, .. } => {
-            let mut queue = require(table, queue)?;
+            let mut queue = Arc::unwrap_or_clone(require(table, queue)?);
             let mut dead = Vec::new();
             queue.visit_state(table, JobState::Dead, 0, &mut |seq| {
                 dead.push(seq);
                 Ok(true)
             })?;
             for seq in dead {
-                let mut job = Job::stored(table, seq)?.ok_or_else(|| malformed("job"))?;
-                change_state(event, &mut queue, &mut job, table);
+                let job = table.job(seq)?.ok_or_else(|| malformed("job"))?;
+                change_state(event, &mut queue, job, table);
             }
             queue.put(table);
         }
@@ -351,7 +353,7 @@ pub fn apply(event: &Event, table: &mut dyn Table) -> Result<()> {
 
 fn named_or_new(seq: u64, name: &str, table: &mut dyn Table) -> Result<Queue> {
     if let Some(queue) = Queue::named(table, name)? {
-        return Ok(queue);
+        return Ok(Arc::unwrap_or_clone(queue));
     }
     let queue = Queue::new(seq, name);
     queue.put_name(table);
@@ -360,14 +362,16 @@ fn named_or_new(seq: u64, name: &str, table: &mut dyn Table) -> Result<Queue> {
 }
 
 fn move_job(event: &Event, seq: u64, table: &mut dyn Table) -> Result<()> {
-    let (mut queue, mut job) = require_job(table, seq)?;
-    change_state(event, &mut queue, &mut job, table);
+    let (queue, job) = require_job(table, seq)?;
+    let mut queue = Arc::unwrap_or_clone(queue);
+    change_state(event, &mut queue, job, table);
     queue.put(table);
     Ok(())
 }
 
 /// Takes a job out of its state and into the one that the event says.
-fn change_state(event: &Event, queue: &mut Queue, job: &mut Job, table: &mut dyn Table) {
+fn change_state(event: &Event, queue: &mut Queue, job: Arc<Job>, table: &mut dyn Table) {
+    let mut job = Arc::unwrap_or_clone(job);
     // Behind a loss other ready jobs may lie before it.
     if matches!(event.fact, Fact::JobLeased { .. }) && !lost::some(table) {
         job.leave_first(queue, table);
@@ -409,7 +413,7 @@ fn change_state(event: &Event, queue: &mut Queue, job: &mut Job, table: &mut dyn
 }
 
 fn purge_states(seq: u64, name: &str, state: Option<JobState>, table: &mut dyn Table) -> Result<()> {
-    let mut queue = require(table, name)?;
+    let mut queue = Arc::unwrap_or_clone(require(table, name)?);
     for purged in JobState::ALL.into_iter().filter(|each| state.is_none_or(|state| state == *each)) {
         table.counts_mut().jobs[place(purged)] -= queue.counts[place(purged)];
         queue.counts[place(purged)] = 0;

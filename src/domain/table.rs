@@ -3,7 +3,9 @@
 //! Everything that a decision needs is a key of this table, so that there is one structure to
 //! store, snapshot, merge and rebuild. What the keys and values of a noun are stands in its file.
 
-use super::jobs::Queue;
+use std::sync::Arc;
+
+use super::jobs::{Job, Queue};
 pub use super::overlay::Changes;
 use crate::codec::{after_prefix, read_varint, write_varint};
 use crate::error::{Code, Error, Result};
@@ -137,13 +139,20 @@ pub trait Facts {
     /// How many there are of what.
     fn counts(&self) -> Counts;
 
-    /// The queue with that id. Almost every event of a queue reads it and writes it again, so what lies
-    /// over the stored table keeps it as it is, and brings it into its stored form once.
+    /// The queue with that id. What lies over the stored table keeps it as it is, see [`super::objects`].
     ///
     /// # Errors
     /// As [`Facts::get`].
-    fn queue(&self, id: u64) -> Result<Option<Queue>> {
+    fn queue(&self, id: u64) -> Result<Option<Arc<Queue>>> {
         Queue::read_from(self.get(&Queue::key(id))?.as_deref(), id)
+    }
+
+    /// The job with that seq as it is stored, likewise; it may have been purged since.
+    ///
+    /// # Errors
+    /// As [`Facts::get`].
+    fn job(&self, seq: u64) -> Result<Option<Arc<Job>>> {
+        Job::read_from(self.get(&Job::key(seq))?.as_deref(), seq)
     }
 }
 
@@ -156,8 +165,13 @@ pub trait Table: Facts {
     fn counts_mut(&mut self) -> &mut Counts;
 
     /// Sets the queue with that id, or with `None` removes it.
-    fn put_queue(&mut self, id: u64, queue: Option<Queue>) {
+    fn put_queue(&mut self, id: u64, queue: Option<Arc<Queue>>) {
         self.put(Queue::key(id), queue.map(|queue| queue.value()));
+    }
+
+    /// Sets the job with that seq, or with `None` removes it.
+    fn put_job(&mut self, seq: u64, job: Option<Arc<Job>>) {
+        self.put(Job::key(seq), job.map(|job| job.value()));
     }
 }
 

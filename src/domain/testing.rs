@@ -110,5 +110,6 @@ pub fn folded<T>(story: impl IntoIterator<Item = Fact>, look: impl FnOnce(Draft<
     for fact in story {
         table.emit(fact).expect("memory");
     }
+    table.store_objects();
     look(table)
 }

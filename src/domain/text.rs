@@ -228,7 +228,8 @@ fn phrase(content: &str, start: usize, clause: usize) -> Result<Phrase, TextErro
             (before, true)
         }
     };
-    let words = words::words(content);
+    // One more than there may be is too many.
+    let words = words::first_words(content, TEXT_WORDS + 1);
     if words.is_empty() {
         return error(clause, "there is no word here: a clause needs a letter or a digit");
     }

@@ -107,9 +107,17 @@ pub fn tokens(text: &str, scratch: &mut String, mut each: impl FnMut(Token<'_>))
 /// [`tokens`] is for bodies.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
+    first_words(text, usize::MAX)
+}
+
+/// The first `most` words of `text`, as [`words`] has them.
+#[must_use]
+pub fn first_words(text: &str, most: usize) -> Vec<String> {
     let mut words = Vec::new();
     tokens(text, &mut String::new(), |token| {
-        if let Token::Word(word) = token {
+        if let Token::Word(word) = token
+            && words.len() < most
+        {
             words.push(word.to_owned());
         }
     });

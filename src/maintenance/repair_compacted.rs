@@ -248,7 +248,7 @@ impl<'p> Part<'p> {
             }
             None => self.fold(&mut table, found)?,
         };
-        table.store_queues();
+        table.store_objects();
         let file = self.storage.open(path, Open::Create).map_err(failed)?;
         let (mut out, mut payload) = (RunWriter::to_file(file, 0, Courtesy::default().begin()), Vec::new());
         table.scan(&[], &[FIRST_POSTINGS_TAG], &mut |key, value| {

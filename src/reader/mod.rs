@@ -81,7 +81,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
         }
         Read::FormulaList { page } => lists::formulas(snapshot, page, out)?,
         Read::QueueGet { queue } => {
-            Fields(out).raw("queue", &items::queue(snapshot, &queues::require(snapshot, queue)?)?);
+            Fields(out).raw("queue", &items::queue(snapshot, queues::require(snapshot, queue)?.as_ref())?);
         }
         Read::QueueList { page } => lists::queues(snapshot, page, out)?,
         Read::QueuePeek { queue, state, page } => lists::jobs(snapshot, queue, *state, page, out)?,

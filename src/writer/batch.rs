@@ -1,13 +1,13 @@
 //! A batch: the outcomes of many requests, over a snapshot, before they are on disk.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hot::{HotValues, Lines};
 use crate::domain::draft::Outcome;
 use crate::domain::event::{Event, Fact};
-use crate::domain::jobs::Queue;
+use crate::domain::jobs::{Job, Queue};
+use crate::domain::objects::Objects;
 use crate::domain::table::{Changes, Counts, Facts, Table, Visit, tag};
 use crate::error::Result;
 use crate::index::tail::{Added, Removal};
@@ -19,8 +19,9 @@ pub struct Batch {
     snapshot: Arc<Snapshot>,
     hot: RefCell<HotValues>,
     changes: Changes,
-    /// The queues set and removed, by id: in `changes` only once there are no more to come.
-    queues: BTreeMap<u64, Option<Queue>>,
+    /// The queues set and removed, by id, and the jobs, by seq: in `changes` only once there are no more to come.
+    queues: Objects<Queue>,
+    jobs: Objects<Job>,
     counts: Counts,
     events: Vec<Event>,
     lines: Lines,
@@ -34,8 +35,17 @@ impl Batch {
     pub fn new(snapshot: Arc<Snapshot>, mut hot: HotValues) -> Self {
         let (counts, frame) = (snapshot.counts(), hot.take_frame());
         let lines = Lines { first: snapshot.last + 1, frame, starts: Vec::new() };
-        let (changes, queues, hot) = (Changes::default(), BTreeMap::new(), RefCell::new(hot));
-        Batch { snapshot, hot, changes, queues, counts, events: Vec::new(), lines, kept: false }
+        Batch {
+            snapshot,
+            hot: RefCell::new(hot),
+            changes: Changes::default(),
+            queues: Objects::default(),
+            jobs: Objects::default(),
+            counts,
+            events: Vec::new(),
+            lines,
+            kept: false,
+        }
     }
 
     /// Takes out the values known, as of after the batch when its changes were taken, else as of before it; and the
@@ -79,7 +89,8 @@ impl Batch {
         }
         self.events.append(&mut outcome.events);
         outcome.changes.move_to(&mut self.changes);
-        self.queues.extend(outcome.queues.drain(..));
+        outcome.queues.take().for_each(|(id, queue)| self.queues.put(id, queue));
+        outcome.jobs.take().for_each(|(seq, job)| self.jobs.put(seq, job));
         self.counts = outcome.counts;
     }
 
@@ -99,16 +110,24 @@ impl Batch {
         &self.lines.starts
     }
 
-    /// Takes what is to be added to the tail; `offsets` are the places of the lines in their segment. The
-    /// queues are brought into their stored form here, once for all that happened to them. `deleted`: see
+    /// Takes what is to be added to the tail; `offsets` are the places of the lines in their segment. Queues and
+    /// jobs are brought into their stored form here, once for all that happened to them. `deleted`: see
     /// [`Added::deleted`].
     pub fn take_added<'b>(&'b mut self, offsets: &'b [u32], deleted: Vec<Removal>) -> Added<'b> {
         self.kept = true;
         let (mut changes, hot) = (std::mem::take(&mut self.changes), self.hot.get_mut());
         hot.change(&changes);
-        for (id, queue) in std::mem::take(&mut self.queues) {
-            changes.0.insert(Queue::key(id), queue.as_ref().map(Queue::value));
-            hot.note_queue(id, queue);
+        for (id, queue) in self.queues.take() {
+            changes.0.insert(Queue::key(id), queue.as_deref().map(Queue::value));
+            hot.queues.note(id, queue);
+        }
+        for (seq, job) in self.jobs.take() {
+            changes.0.insert(Job::key(seq), job.as_deref().map(Job::value));
+            // Whoever put a job or leased it is likely to go on with it; one that is done is not.
+            match job {
+                Some(job) => hot.jobs.note(seq, Some(job)),
+                None => hot.jobs.forget(seq),
+            }
         }
         Added { events: &self.events, offsets, changes, counts: self.counts, deleted }
     }
@@ -128,7 +147,8 @@ impl Facts for Batch {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        debug_assert!(to <= &[tag::QUEUE][..] || from > &[tag::QUEUE, u8::MAX][..], "queues are got by id");
+        let beside = |tag: u8| to <= &[tag][..] || from > &[tag, u8::MAX][..];
+        debug_assert!(beside(tag::QUEUE) && beside(tag::JOB), "queues are got by id, and jobs by seq");
         self.changes.scan(self.snapshot.as_ref(), from, to, visit)
     }
 
@@ -148,16 +168,14 @@ impl Facts for Batch {
         self.counts
     }
 
-    fn queue(&self, id: u64) -> Result<Option<Queue>> {
-        if let Some(queue) = self.queues.get(&id) {
-            return Ok(queue.clone());
-        }
-        if let Some(queue) = self.hot.borrow().queue(id) {
-            return Ok(queue);
-        }
-        let queue = self.snapshot.queue(id)?;
-        self.hot.borrow_mut().note_queue(id, queue.clone());
-        Ok(queue)
+    fn queue(&self, id: u64) -> Result<Option<Arc<Queue>>> {
+        let known = self.queues.get(id).or_else(|| self.hot.borrow().queues.get(id));
+        known.map_or_else(|| self.hot.borrow_mut().queues.noted(id, self.snapshot.queue(id)), Ok)
+    }
+
+    fn job(&self, seq: u64) -> Result<Option<Arc<Job>>> {
+        let known = self.jobs.get(seq).or_else(|| self.hot.borrow().jobs.get(seq));
+        known.map_or_else(|| self.hot.borrow_mut().jobs.noted(seq, self.snapshot.job(seq)), Ok)
     }
 }
 
@@ -170,7 +188,11 @@ impl Table for Batch {
         &mut self.counts
     }
 
-    fn put_queue(&mut self, id: u64, queue: Option<Queue>) {
-        self.queues.insert(id, queue);
+    fn put_queue(&mut self, id: u64, queue: Option<Arc<Queue>>) {
+        self.queues.put(id, queue);
+    }
+
+    fn put_job(&mut self, seq: u64, job: Option<Arc<Job>>) {
+        self.jobs.put(seq, job);
     }
 }

@@ -3,11 +3,13 @@
 //! reserved soon after they were put.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::domain::jobs::Queue;
+use crate::domain::jobs::{Job, Queue};
 use crate::domain::table::{Changes, tag};
+use crate::error::Result;
 use crate::log::frame::{CHECKSUM_BYTES, Frame, HEADER_ROOM};
 
 /// Values kept at most; then all are forgotten and gathered anew.
@@ -24,11 +26,53 @@ const RECENT_BATCH_BYTES: usize = 128 << 10;
 #[derive(Debug, Default)]
 pub struct HotValues {
     values: HashMap<Vec<u8>, Option<Vec<u8>>>,
-    queues: HashMap<u64, Option<Queue>>,
+    /// Queues by id.
+    pub queues: HotObjects<Queue>,
+    /// Jobs by seq.
+    pub jobs: HotObjects<Job>,
     /// For the next batch: an empty frame that has memory.
     spare: Frame,
     recent: VecDeque<Lines>,
     recent_bytes: usize,
+}
+
+/// Objects of one kind that were read lately, by number; `None` for those that are not there.
+#[derive(Debug)]
+pub struct HotObjects<T>(HashMap<u64, Option<Arc<T>>>);
+
+impl<T> Default for HotObjects<T> {
+    fn default() -> Self {
+        HotObjects(HashMap::new())
+    }
+}
+
+impl<T> HotObjects<T> {
+    /// What is known of one.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<Option<Arc<T>>> {
+        self.0.get(&number).cloned()
+    }
+
+    /// Notes one as it is now.
+    pub fn note(&mut self, number: u64, object: Option<Arc<T>>) {
+        if self.0.len() >= VALUES_MAX {
+            self.0.clear();
+        }
+        self.0.insert(number, object);
+    }
+
+    /// Notes what was read.
+    ///
+    /// # Errors
+    /// What reading it says.
+    pub fn noted(&mut self, number: u64, read: Result<Option<Arc<T>>>) -> Result<Option<Arc<T>>> {
+        read.inspect(|object| self.note(number, object.clone()))
+    }
+
+    /// It is not likely to be asked for again.
+    pub fn forget(&mut self, number: u64) {
+        self.0.remove(&number);
+    }
 }
 
 /// The lines of a batch.
@@ -69,7 +113,7 @@ impl Lines {
 
 /// Whether a key of that tag is likely to be asked for again. Most keys come once, each another.
 fn comes_again(key: &[u8]) -> bool {
-    let again = [tag::JOB, tag::QUEUE_NAME, tag::APP, tag::APP_COUNTERS, tag::CHAT, tag::CHAT_COUNTERS];
+    let again = [tag::QUEUE_NAME, tag::APP, tag::APP_COUNTERS, tag::CHAT, tag::CHAT_COUNTERS];
     key.first().is_some_and(|tag| again.contains(tag))
 }
 
@@ -80,44 +124,20 @@ impl HotValues {
         if comes_again(key) { self.values.get(key).cloned() } else { None }
     }
 
-    /// What is known of a queue.
-    #[must_use]
-    pub fn queue(&self, id: u64) -> Option<Option<Queue>> {
-        self.queues.get(&id).cloned()
-    }
-
     /// Notes what was read.
     pub fn note(&mut self, key: &[u8], value: Option<&Vec<u8>>) {
         if comes_again(key) {
-            self.keep(key, value.cloned());
+            if self.values.len() >= VALUES_MAX {
+                self.values.clear();
+            }
+            self.values.insert(key.to_vec(), value.cloned());
         }
-    }
-
-    /// Notes a queue as it is now.
-    pub fn note_queue(&mut self, id: u64, queue: Option<Queue>) {
-        if self.queues.len() >= VALUES_MAX {
-            self.queues.clear();
-        }
-        self.queues.insert(id, queue);
-    }
-
-    fn keep(&mut self, key: &[u8], value: Option<Vec<u8>>) {
-        if self.values.len() >= VALUES_MAX {
-            self.values.clear();
-        }
-        self.values.insert(key.to_vec(), value);
     }
 
     /// Notes what a batch that was kept has changed.
     pub fn change(&mut self, changes: &Changes) {
         for (key, value) in changes.0.iter().filter(|(key, _)| comes_again(key)) {
-            if key.first() == Some(&tag::JOB) {
-                // Whoever put a job or leased it is likely to go on with it; one that is done is not.
-                match value {
-                    Some(value) => self.keep(key, Some(value.clone())),
-                    None => drop(self.values.remove(key)),
-                }
-            } else if let Some(known) = self.values.get_mut(key) {
+            if let Some(known) = self.values.get_mut(key) {
                 known.clone_from(value);
             }
         }

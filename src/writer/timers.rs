@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -58,8 +59,8 @@ const VOID_TIMERS: usize = 4096;
 const LOOKED_AT: usize = 64;
 
 impl Timers {
-    /// Sets the timer that an event asks for, if it does. `facts` know the job as of then or later.
-    pub fn note(&mut self, event: &Event, now: Instant, facts: &dyn Facts) {
+    /// Sets the timer that an event asks for, if it does. `find` finds a job as of then or later.
+    pub fn note(&mut self, event: &Event, now: Instant, find: impl Fn(u64) -> Option<Arc<Job>>) {
         let (job, length_ms) = match event.fact {
             Fact::JobPut { delay_ms, .. } if delay_ms > 0 => (event.seq, delay_ms),
             Fact::JobNacked { job, delay_ms, dead: false, .. } if delay_ms > 0 => (job, delay_ms),
@@ -76,9 +77,9 @@ impl Timers {
             }
             _ => return,
         };
-        // A job keeps its rank. Whoever needs the job itself is told when it cannot be read.
-        let stored = || Job::stored(facts, job).ok().flatten().map_or(0, |job| job.rank());
-        let rank = self.of_job.get(&job).map_or_else(stored, |timer| timer.rank);
+        // A job keeps its rank.
+        let rank = self.of_job.get(&job).map(|timer| timer.rank);
+        let rank = rank.or_else(|| find(job).map(|job| job.rank())).unwrap_or_default();
         let due = now + Duration::from_millis(length_ms);
         self.set(Timer { due, rank, job, revision: event.seq });
     }
@@ -217,7 +218,6 @@ pub fn held(facts: &dyn Facts) -> Result<Vec<Held>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::table::Nothing;
     use crate::domain::testing::folded;
 
     fn event(seq: u64, fact: Fact) -> Event {
@@ -278,7 +278,7 @@ mod tests {
         let most = VOID_TIMERS as u64 + 2;
         let mut story: Vec<Fact> = (0..most).map(|_| put()).collect();
         let (mut timers, now) = (Timers::default(), Instant::now());
-        (1..=most).for_each(|seq| timers.note(&event(seq, put()), now, &Nothing));
+        (1..=most).for_each(|seq| timers.note(&event(seq, put()), now, |_| None));
         let looks = |timers: &mut Timers, story: Vec<Fact>| {
             folded(story, |table| {
                 let held = table.counts().jobs[1];
@@ -292,7 +292,7 @@ mod tests {
         let all = VOID_TIMERS + 2;
         assert_eq!(looks(&mut timers, story.clone()), (Some(0), all, all), "all are there");
         story.extend([Fact::QueuePurged { queue: "q".into(), state: None, deleted: most }, put()]);
-        timers.note(&event(most + 2, put()), now, &Nothing);
+        timers.note(&event(most + 2, put()), now, |_| None);
         let (looked, left, heap) = looks(&mut timers, story);
         assert!(
             looked.is_some_and(|looks| looks > 1) && left == 1 && heap <= all + 1,
@@ -306,17 +306,17 @@ mod tests {
         let queue = || "q".to_owned();
         let hour = 3_600_000;
         let held = Fact::JobLeased { queue: queue(), job: 1, lease: queue(), attempt: 1, lease_ms: hour };
-        timers.note(&event(2, held), now, &Nothing);
+        timers.note(&event(2, held), now, |_| None);
         for job in 10..100_000 {
             let leased = Fact::JobLeased { queue: queue(), job, lease: queue(), attempt: 1, lease_ms: hour };
-            timers.note(&event(2 * job, leased), now, &Nothing);
-            timers.note(&event(2 * job + 1, Fact::JobAcked { queue: queue(), job }), now, &Nothing);
+            timers.note(&event(2 * job, leased), now, |_| None);
+            timers.note(&event(2 * job + 1, Fact::JobAcked { queue: queue(), job }), now, |_| None);
         }
         for seq in 300_000..400_000 {
             timers.note(
                 &event(seq, Fact::JobExtended { queue: queue(), job: 1, lease_ms: hour }),
                 now,
-                &Nothing,
+                |_| None,
             );
         }
         assert!(timers.heap.len() <= VOID_TIMERS + 3, "{}", timers.heap.len());

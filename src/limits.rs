@@ -29,6 +29,9 @@ pub const READS_AT_FIRST: usize = 1;
 pub const READS_AT_MOST: usize = 512;
 /// The same, after a large reply.
 pub const READS_WHEN_LARGE: usize = 1;
+/// Bytes that the replies to one connection's short reads may bring at a time, as large as the last one; and nothing of
+/// that kind is begun for one that has so many to read.
+pub const READ_BYTES_IN_FLIGHT: usize = 256 << 10;
 /// A reply of this many bytes is large.
 pub const LARGE_REPLY_BYTES: usize = 16 << 10;
 /// Lists and searches of one connection that may be begun and not yet answered: fewer than there are
@@ -191,6 +194,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What each kind of bytes that a connection holds may come to, whatever the bounds of one say: where little may be
+    /// buffered the bounds together must not pass that.
+    #[must_use]
+    pub fn connection_bytes(&self) -> usize {
+        self.buffered_bytes / 16
+    }
+
     /// Where a reply stops growing: one reply alone must not come near the bound of all that is buffered.
     #[must_use]
     pub fn reply_bytes(&self) -> usize {

@@ -143,6 +143,7 @@ impl Machine {
             sealed: Box::new(|| {}),
             uid: 0,
             flush_bytes,
+            unread: Arc::default(),
             held_up: Arc::default(),
             syncer: syncer_of(syncer),
         };

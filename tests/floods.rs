@@ -200,8 +200,8 @@ fn what_is_followed_counts_as_memory_of_the_connection() {
 fn a_client_that_is_dropped_while_its_reserve_waits_gets_no_job() {
     let daemon = Daemon::with(&["--max-buffered", "2M"]);
     let mut honest = daemon.connect();
-    honest.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(950_000)}));
-    honest.ok(json!({"cmd": "kv.set", "key": "other", "value": "x".repeat(700_000)}));
+    honest.ok(json!({"cmd": "kv.set", "key": "large", "value": "x".repeat(750_000)}));
+    honest.ok(json!({"cmd": "kv.set", "key": "other", "value": "x".repeat(600_000)}));
     let mut waiting = daemon.connect();
     waiting.send(json!({"cmd": "kv.get", "key": "large"}));
     waiting.send(json!({"cmd": "queue.reserve", "queue": "q", "lease_ms": 60_000, "wait_ms": 60_000}));
@@ -255,5 +255,72 @@ fn reserves_of_large_jobs_that_are_sent_ahead_are_all_answered() {
     }
     for _ in 0..20 {
         assert_eq!(client.read_ok().list("jobs").len(), 2);
+    }
+}
+
+#[test]
+fn large_jobs_that_become_ready_at_once_reach_all_who_wait_and_read() {
+    let daemon = Daemon::with(&["--max-buffered", "16M"]);
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": 1}));
+    for _ in 0..60 {
+        client.put(megabyte());
+        let job = client.reserve_one();
+        client.settle("nack", &job);
+    }
+    client.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": null}));
+    let mut workers: Vec<Client> = (0..60).map(|_| daemon.connect()).collect();
+    let reserve = json!({"cmd": "queue.reserve", "queue": "q", "wait_ms": 3_600_000});
+    workers.iter_mut().for_each(|worker| worker.send(reserve.clone()));
+    until("all of them wait", || {
+        let stats = client.ok(json!({"cmd": "stats"}));
+        (stats["connections"]["waiting_reserves"] == 60).then_some(())
+    });
+    std::thread::scope(|scope| {
+        for worker in &mut workers {
+            scope.spawn(|| assert_eq!(worker.read_ok().list("jobs").len(), 1));
+        }
+        assert_eq!(client.ok(json!({"cmd": "queue.revive", "queue": "q"}))["revived"], 60);
+    });
+    let stats = client.ok(json!({"cmd": "stats"}));
+    assert_eq!(stats["connections"]["dropped"], 0, "{stats}");
+    let memory = daemon.most_memory();
+    assert!(memory < 60, "{memory} MiB for jobs of 60 MB, with 16 MiB for what is not read");
+}
+
+#[test]
+fn what_is_held_for_those_who_were_dropped_costs_no_one_who_reads() {
+    let daemon = Daemon::with(&["--max-buffered", "16M"]);
+    let mut honest = daemon.connect();
+    let list = three_large_messages(&mut honest);
+    let mut lazy = who_do_not_read(&daemon, 8, &list);
+    lazy.iter_mut().for_each(|client| (0..10).for_each(|_| client.send(list.clone())));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let (mut client, list) = (daemon.connect(), list.clone());
+            scope.spawn(move || {
+                for number in 0..6 {
+                    assert_eq!(client.ok(list.clone())["messages"].as_array().map(Vec::len), Some(3));
+                    client.ok(json!({"cmd": "kv.set", "key": "k", "value": number}));
+                }
+            });
+        }
+    });
+    drop(lazy);
+}
+
+#[test]
+fn who_sends_many_ahead_and_reads_is_answered_however_little_may_be_buffered() {
+    for most in ["64K", "256K", "1M"] {
+        let daemon = Daemon::with(&["--max-buffered", most]);
+        let mut client = daemon.connect();
+        for bytes in [10, 1000] {
+            let set = json!({"cmd": "kv.set", "key": "k", "value": "x".repeat(bytes)});
+            let replies = client.pipeline(&vec![set; 3000]);
+            assert!(replies.iter().all(|reply| reply["ok"] == true), "{most}, {bytes}");
+        }
+        client.ok(json!({"cmd": "kv.set", "key": "k", "value": "x".repeat(8000)}));
+        let replies = client.pipeline(&vec![json!({"cmd": "kv.get", "key": "k"}); 2000]);
+        assert!(replies.iter().all(|reply| reply["ok"] == true), "{most}, values of 8 KB");
     }
 }

@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::Background;
-use crate::limits::{FLUSH_BYTES, MAINTENANCE_WAITING};
+use crate::limits::{FLUSH_BYTES, Limits, MAINTENANCE_WAITING};
 use crate::log::recovery::Failure;
 use crate::maintenance::Maintainer;
 use crate::maintenance::compact::Compactor;
@@ -39,6 +39,7 @@ use crate::storage::{Disk, Storage};
 use crate::store::{self, Folders, Store};
 use crate::time::Timestamp;
 use crate::writer::syncer::{self, Syncer};
+use crate::writer::unread::Unread;
 use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter, Writer};
 use options::{Action, Options};
 use progress::Starting;
@@ -145,8 +146,8 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_background, background_inbox) = unbounded();
     let (sealed, was_sealed) = bounded(1);
 
-    let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed);
-    let held_up = Arc::clone(&surroundings.held_up);
+    let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed, &limits);
+    let (held_up, unread) = (Arc::clone(&surroundings.held_up), Arc::clone(&surroundings.unread));
     let writer = start_writer(store, surroundings, writer_inbox)?;
     start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
@@ -170,7 +171,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let identity = Identity::new(limits, options.access);
     let router = Router {
         published,
-        writer: Outbox::new(to_writer, held_up),
+        writer: Outbox::new(to_writer, held_up, unread),
         readers: to_readers,
         maintenance: to_maintenance,
         stats,
@@ -282,6 +283,7 @@ fn surroundings(
     stats: &Arc<Stats>,
     to_background: Sender<ToBackground>,
     to_maintenance: Sender<()>,
+    limits: &Limits,
 ) -> Surroundings {
     let (answers, news) = (mailbox.clone(), mailbox.clone());
     Surroundings {
@@ -296,6 +298,7 @@ fn surroundings(
             let _ = to_maintenance.try_send(());
         }),
         held_up: Arc::default(),
+        unread: Arc::new(Unread::new(limits.buffered_bytes / 2)),
         flush_bytes: FLUSH_BYTES,
         syncer: None,
         uid: own_uid(),
@@ -338,17 +341,28 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// The limits, with connections no more than descriptors allow.
-fn with_descriptors(options: &Options, folders: &Folders) -> crate::limits::Limits {
+/// The limits, with connections no more than descriptors allow. Tells of what does not fit together.
+fn with_descriptors(options: &Options, folders: &Folders) -> Limits {
     /// Descriptors for everything but connections and the files that there are now: also for those that come.
     const OTHERS: u64 = 256;
     let files_in = |folder| Disk.list(folder).map_or(0, |names| names.len() as u64);
     let files = files_in(&folders.log) + files_in(&folders.index);
     let mut limits = options.limits.clone();
+    limits.connections_per_uid = limits.connections_per_uid.min(limits.connections);
+    if limits.buffered_bytes <= limits.line_bytes {
+        report::warning(&format!(
+            "--max-buffered ({}) is no more than --max-line ({}): who sends lines of nearly that length is cut off",
+            limits.buffered_bytes, limits.line_bytes
+        ));
+    }
     let wanted = limits.connections as u64 + files + OTHERS;
     if let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < wanted) {
         limits.connections = usize::try_from(current.saturating_sub(files + OTHERS)).unwrap_or(1).max(1);
-        limits.connections_per_uid = limits.connections_per_uid.min(limits.connections);
+        // What was half of them stays half: nobody is to take all.
+        let half = options.limits.connections.div_ceil(2);
+        let is_half = limits.connections_per_uid == half;
+        let most = if is_half { limits.connections.div_ceil(2) } else { limits.connections };
+        limits.connections_per_uid = limits.connections_per_uid.min(most);
         report::warning(&format!(
             "only {} connections: the system allows {current} open files, and log and index have {files}",
             limits.connections

@@ -7,7 +7,10 @@ use super::access::Rights;
 use super::lines::Lines;
 use super::replies::Replies;
 use crate::domain::command::Follow;
-use crate::limits::{LOCAL_ANSWERS_A_TURN, READ_AHEAD_BYTES, READS_AT_FIRST, REPLY_BYTES, UNSENT_BYTES};
+use crate::limits::{
+    IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LOCAL_ANSWERS_A_TURN, Limits, READ_AHEAD_BYTES,
+    READ_BYTES_IN_FLIGHT, READS_AT_FIRST, REPLY_BYTES, UNSENT_BYTES,
+};
 use crate::protocol::request::Request;
 
 /// A follower's state.
@@ -42,6 +45,9 @@ pub enum Life {
     /// It is over.
     Over,
 }
+
+/// What a connection has not read may come to so many times as much as what it sent.
+const UNSENT_PART: usize = 6;
 
 /// One client, less its socket.
 #[derive(Debug)]
@@ -82,12 +88,14 @@ pub struct Connection {
     pub abandoned: Arc<AtomicBool>,
     /// How much longer it lives.
     pub life: Life,
+    /// See [`Limits::connection_bytes`].
+    most: usize,
 }
 
 impl Connection {
     /// A new client.
     #[must_use]
-    pub fn new(uid: u32, rights: Rights) -> Self {
+    pub fn new(uid: u32, rights: Rights, limits: &Limits) -> Self {
         Connection {
             uid,
             rights,
@@ -107,7 +115,30 @@ impl Connection {
             gone: false,
             abandoned: Arc::default(),
             life: Life::Open,
+            most: limits.connection_bytes(),
         }
+    }
+
+    /// Bytes that may be read from it at once.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.most
+    }
+
+    /// Bytes that the replies to its short reads may bring at a time.
+    #[must_use]
+    pub fn short_read_bytes(&self) -> usize {
+        READ_BYTES_IN_FLIGHT.min(self.most)
+    }
+
+    /// Whether nothing more may be begun before something is answered, or was read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Connection { replies, most, .. } = self;
+        let in_flight = replies.waiting_bytes() + replies.expected_bytes();
+        replies.waiting() >= IN_FLIGHT_REQUESTS
+            || in_flight >= IN_FLIGHT_BYTES.min(*most)
+            || replies.output().len() >= UNSENT_BYTES.min(UNSENT_PART * most)
     }
 
     /// The client is gone for good.
@@ -127,10 +158,10 @@ impl Connection {
     /// Whether it may be read from now: not while it has much to do that will get done by itself.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        let ahead = self.lines.waits() && self.lines.held() > READ_AHEAD_BYTES;
+        let ahead = self.lines.waits() && self.lines.held() > READ_AHEAD_BYTES.min(self.most);
         // What is held with nothing begun before it waits for its turn, or for room.
         let works = self.replies.waiting() > 0 || self.held.is_some();
-        let busy = works && ahead || self.replies.output().len() >= UNSENT_BYTES;
+        let busy = works && ahead || self.replies.output().len() >= UNSENT_BYTES.min(UNSENT_PART * self.most);
         // One that is closing is read no more, so that a client which never reads is held back.
         !self.ended && !busy && self.life == Life::Open
     }

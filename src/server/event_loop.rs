@@ -38,8 +38,8 @@ const FIRST_CONNECTION: usize = 16;
 const READ_BYTES: usize = 16 << 10;
 /// When the daemon stops so many turns' worth of clients is let in: more than may wait for that.
 const STOP_ACCEPTS: usize = 128;
-/// Who does not get on and holds this part of what the largest does goes before it.
-const STUCK_PART: usize = 4;
+/// Who holds this part of what the largest does may go before it.
+const FAIR_PART: usize = 4;
 /// Bytes of replies of readers that are taken in one turn: readers make more while they are sent.
 const TAKEN_BYTES_A_TURN: usize = 1 << 20;
 
@@ -185,7 +185,8 @@ impl EventLoop {
         }
         let stuck = self.stop_by.and_then(|_| self.left_at());
         let admission = self.admission.as_ref().and_then(Admission::due);
-        let times = [admission, self.stop_by, stuck, self.pulse.due(), room.looks_at(Instant::now())];
+        let of_room = [room.looks_at(Instant::now()), room.begins_at()].into_iter().flatten().min();
+        let times = [admission, self.stop_by, stuck, self.pulse.due(), of_room];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -205,7 +206,8 @@ impl EventLoop {
                 continue;
             }
             self.next_token += 1;
-            self.clients.insert(token, Client::new(stream, Connection::new(uid, rights)));
+            self.clients
+                .insert(token, Client::new(stream, Connection::new(uid, rights, &router.identity.limits)));
             self.ready.insert(token);
         }
         router.stats.connections_open.set(self.clients.len() as u64);
@@ -229,8 +231,8 @@ impl EventLoop {
                     }
                 }
                 FromWorkers::Read { ticket, fields } => {
-                    router.own.room.came(ticket);
-                    if let Some(client) = self.clients.get_mut(&ticket.connection) {
+                    let is_list = router.own.room.came(ticket);
+                    if let Some(client) = self.clients.get_mut(&ticket.connection).filter(|_| is_list) {
                         router.note_list(&mut client.connection, &fields);
                     }
                     self.take_read(router, ticket, fields.as_deref());
@@ -268,6 +270,7 @@ impl EventLoop {
 
     fn take_answers(&mut self, router: &Router, answers: &Answers) {
         router.writer.decided(answers.decided_bytes);
+        router.writer.arrives(answers.bytes.len());
         for (ticket, answer) in &answers.list {
             let Some(client) = self.clients.get_mut(&ticket.connection) else { continue };
             router.take_write(&mut client.connection, ticket.number, answers.fields(answer));
@@ -304,7 +307,9 @@ impl EventLoop {
     fn begin_lists(&mut self, router: &Router) {
         let now = Instant::now();
         if router.own.room.looks_at(now).is_some_and(|at| at <= now) {
-            router.own.room.look(now, self.clients.values().map(|client| (client.counted, client.moved)));
+            let clients = self.clients.values_mut();
+            let holders = clients.map(|client| (client.counted, client.moved, &mut client.counted_stuck));
+            router.own.room.look(now, holders);
         }
         self.ready.extend(router.lists_again());
     }
@@ -374,16 +379,24 @@ impl EventLoop {
         }
     }
 
-    /// Who holds most; but of those who do not get on the one that holds most, if that is a fair part of it: who
-    /// reads is not to pay for who does not.
+    /// Who holds most; but of those who hold a fair part of that, and have replies to read or do not get on, the one
+    /// that got on longest ago: who reads is not to pay for who does not, and who has read all not for a long line.
+    /// Before all others those who were dropped and have not read the rest of their last line.
     fn holds_too_much(&self) -> Option<usize> {
         let now = Instant::now();
-        let most = self.clients.iter().max_by_key(|(_, client)| client.counted)?;
-        let stuck = self.clients.iter().filter(|(_, client)| client.moved + STUCK <= now);
-        let fair = stuck
-            .max_by_key(|(_, client)| client.counted)
-            .filter(|(_, client)| client.counted >= most.1.counted / STUCK_PART);
-        Some(*fair.unwrap_or(most).0)
+        let held = |client: &Client| client.counted;
+        let dropped =
+            self.clients.iter().filter(|(_, client)| client.is_dropped() && held(client) > KEPT_BYTES);
+        if let Some((token, _)) = dropped.max_by_key(|(_, client)| held(client)) {
+            return Some(*token);
+        }
+        let (token, most) = self.clients.iter().max_by_key(|(_, client)| held(client))?;
+        let fair = self.clients.iter().filter(|(_, client)| {
+            let does_not_get_on = client.moved + STUCK <= now;
+            let reads = !client.connection.replies.output().is_empty();
+            held(client) >= held(most) / FAIR_PART && (reads || does_not_get_on)
+        });
+        Some(*fair.min_by_key(|(_, client)| client.moved).map_or(token, |(token, _)| token))
     }
 
     fn recount(&mut self, router: &Router, token: usize) {
@@ -393,6 +406,9 @@ impl EventLoop {
             client.moved = Instant::now();
         }
         let before = std::mem::replace(&mut client.counted, held);
+        if held != before {
+            router.own.room.gets_on(std::mem::take(&mut client.counted_stuck));
+        }
         self.set_buffered(router, self.buffered + held - before);
     }
 
@@ -432,6 +448,8 @@ impl EventLoop {
         client.connection.leave();
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);
+        router.own.room.gets_on(client.counted_stuck);
+        router.own.room.forget(token);
         self.set_buffered(router, self.buffered - client.counted);
         self.ready.remove(&token);
         if client.connection.follower.is_some() {

@@ -31,7 +31,8 @@ const LARGE_BYTES: usize = 8 * KEPT_BYTES;
 impl Lines {
     /// Takes bytes that came.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 && (self.start == self.bytes.len() || self.start >= 64 << 10) {
+        // No more is moved than was used.
+        if self.start > 0 && self.start >= self.held() {
             self.bytes.drain(..self.start);
             self.scanned -= self.start;
             self.start = 0;

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use super::queue::Queue;
 use crate::limits::{PARCEL_BYTES, PARCEL_REQUESTS};
 use crate::writer::heard::HeldUp;
+use crate::writer::unread::Unread;
 use crate::writer::{Asked, ToWriter};
 
 /// The way to the writer; used by the event loop alone.
@@ -27,6 +28,9 @@ pub struct Outbox {
     /// What may be asked in this turn by those who waited.
     granted: Cell<usize>,
     held_up: Arc<HeldUp>,
+    unread: Arc<Unread>,
+    /// Bytes of replies that came in this turn.
+    arrived: Cell<usize>,
     /// Since when the writer believes that one is held up: before that none is whose write was not sent.
     noted: Cell<Option<Instant>>,
 }
@@ -40,7 +44,7 @@ struct Parcel {
 impl Outbox {
     /// An empty one.
     #[must_use]
-    pub fn new(sender: Sender<ToWriter>, held_up: Arc<HeldUp>) -> Self {
+    pub fn new(sender: Sender<ToWriter>, held_up: Arc<HeldUp>, unread: Arc<Unread>) -> Self {
         Outbox {
             sender,
             parcel: RefCell::default(),
@@ -50,6 +54,8 @@ impl Outbox {
             queue: RefCell::default(),
             granted: Cell::new(0),
             held_up,
+            unread,
+            arrived: Cell::new(0),
             noted: Cell::new(None),
         }
     }
@@ -62,10 +68,11 @@ impl Outbox {
         if queue.use_grant(connection).is_some() || is_first {
             return true;
         }
-        let since = queue.join(connection, bytes + size_of::<Asked>());
+        let now = Instant::now();
+        let is_new = queue.join(connection, bytes + size_of::<Asked>(), now);
         // Whoever waited before may have asked since, and that is not sent yet.
-        if self.noted.get().is_none() {
-            self.note(since);
+        if is_new && self.noted.get().is_none() {
+            self.note(Some(now));
         }
         false
     }
@@ -75,6 +82,17 @@ impl Outbox {
         if self.noted.replace(since) != since {
             self.held_up.note(since);
         }
+    }
+
+    /// So many bytes of replies came, which are counted in this turn where they are held.
+    pub fn arrives(&self, bytes: usize) {
+        self.arrived.set(self.arrived.get() + bytes);
+    }
+
+    /// A turn of the event loop ends: so many bytes are held for clients that get on.
+    pub fn end_turn(&self, held: usize) {
+        self.unread.note_held(held);
+        self.unread.arrived(self.arrived.take());
     }
 
     /// So many bytes of requests were decided, whether or not those who asked are still there.
@@ -202,7 +220,7 @@ mod tests {
     #[test]
     fn a_full_parcel_goes_at_once_unless_reserves_wait() {
         let (sender, writer) = unbounded();
-        let outbox = Outbox::new(sender, Arc::default());
+        let outbox = Outbox::new(sender, Arc::default(), Arc::default());
         let parcel = || (0..PARCEL_REQUESTS).for_each(|_| outbox.ask(asked(7, PUT)));
         parcel();
         assert_eq!(told(&writer), [(vec![7; PARCEL_REQUESTS], None)]);
@@ -222,7 +240,7 @@ mod tests {
     #[test]
     fn writes_wait_while_there_are_many_that_are_not_decided() {
         let held_up = Arc::<HeldUp>::default();
-        let outbox = Outbox::new(unbounded().0, Arc::clone(&held_up));
+        let outbox = Outbox::new(unbounded().0, Arc::clone(&held_up), Arc::default());
         let one = asked(1, PUT).held_bytes();
         let most = 2 * one;
         outbox.ask(asked(1, PUT));
@@ -248,7 +266,7 @@ mod tests {
     #[test]
     fn who_is_gone_gets_nothing_of_what_others_asked_before_or_since() {
         let (sender, writer) = unbounded();
-        let outbox = Outbox::new(sender, Arc::default());
+        let outbox = Outbox::new(sender, Arc::default(), Arc::default());
         outbox.waits();
         outbox.waits();
         [asked(1, PUT), asked(2, PUT), asked(2, RESERVE), asked(3, PUT)]

@@ -32,13 +32,20 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Lets a connection wait, unless it does. Answers since when it waits if it did not.
-    pub fn join(&mut self, connection: usize, bytes: usize) -> Option<Instant> {
-        self.connections.insert(connection).then(|| {
-            let since = Instant::now();
-            self.waiting.push_back(Waiter { connection, bytes, since });
-            since
-        })
+    /// Lets a connection wait from `now` on, unless it does. Answers whether it did not.
+    pub fn join(&mut self, connection: usize, bytes: usize, now: Instant) -> bool {
+        let is_new = self.connections.insert(connection);
+        if is_new {
+            self.waiting.push_back(Waiter { connection, bytes, since: now });
+        }
+        is_new
+    }
+
+    /// A connection waits no more.
+    pub fn leave(&mut self, connection: usize) {
+        if self.connections.remove(&connection) {
+            self.waiting.retain(|waiter| waiter.connection != connection);
+        }
     }
 
     /// Who has waited longest.

@@ -2,7 +2,8 @@
 //!
 //! What waits to be sent is bounded, and past the bound a client is cut off. Clients that all read, but ask for
 //! much at the same time, must not get there: so a list whose reply may not fit begins later. What is held for
-//! clients that do not read is not waited for.
+//! clients that do not read is not waited for; and not for long for those that get on slowly, or whose searches take
+//! long and bring little.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 
 use super::queue::Queue;
+use crate::limits::LIST_BYTES_LEAST;
 use crate::writer::Ticket;
 
 /// Lists that may begin when there is room again, in one turn of the event loop.
@@ -17,8 +19,15 @@ const BEGUN_A_TURN: usize = 64;
 /// Who has neither taken anything for so long, while much was held, nor sent anything of it does not get on. The
 /// kernel says only that there is room again when three quarters of a socket's buffer are, so that takes a while.
 pub const STUCK: Duration = Duration::from_secs(1);
-/// A list that has waited so long begins as soon as it is the only one: those who hold much may get on for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A list that has waited so long begins though there is no room for it: those who hold much, or may bring much, may be
+/// at it for long.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Where little is held one of these begins in such a time: as long as a reader takes for a long list, so that what
+/// they bring is seen before too many have begun. Where much is held it is [`PATIENCE`]: clients are to take more than
+/// comes.
+const PACE: Duration = Duration::from_millis(10);
+/// Little is held when it is no more than this part of what may be.
+const LITTLE: usize = 4;
 
 /// What is held, what may come, and who waits. Used by the event loop alone.
 #[derive(Debug, Default)]
@@ -27,6 +36,8 @@ pub struct Room {
     /// How much of that is for clients that do not get on, when it was last looked at.
     stuck: Cell<usize>,
     looked: Cell<Option<Instant>>,
+    /// When to see next whether one may begin that has waited long.
+    next_pace: Cell<Option<Instant>>,
     /// What each list that was begun may bring.
     lists: RefCell<HashMap<Ticket, usize>>,
     /// That together, and what was granted.
@@ -41,26 +52,51 @@ impl Room {
         self.held.set(bytes);
     }
 
+    /// Bytes that are held for clients that get on.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.get().saturating_sub(self.stuck.get())
+    }
+
     /// Whether a list may begin whose reply may have so many bytes, where lists may have `most` together.
     fn has(&self, bytes: usize, most: usize) -> bool {
-        let (held, expected) = (self.held.get().saturating_sub(self.stuck.get()), self.expected.get());
+        let (held, expected) = (self.held(), self.expected.get());
         let enough = expected == 0 && held <= most;
         enough || held + expected + bytes <= most
     }
 
     /// Whether a connection's list may begin now, whose reply may have so many bytes. Else it waits, behind those that
     /// wait already.
-    pub fn may_begin(&self, connection: usize, bytes: usize, most: usize) -> bool {
+    pub fn may_begin(&self, connection: usize, bytes: usize, most: usize, now: Instant) -> bool {
         let mut queue = self.queue.borrow_mut();
         if let Some(granted) = queue.use_grant(connection) {
             self.expected.set(self.expected.get() - granted.bytes);
             return true;
         }
-        if queue.is_empty() && self.has(bytes, most) {
+        // A short one need not wait behind long ones.
+        let is_short = bytes <= LIST_BYTES_LEAST;
+        if is_short && self.has(bytes, most + most / 2) || queue.is_empty() && self.has(bytes, most) {
+            // It may have waited when it was thought to be long.
+            queue.leave(connection);
             return true;
         }
-        queue.join(connection, bytes);
+        queue.join(connection, bytes, now);
         false
+    }
+
+    /// A connection is gone.
+    pub fn forget(&self, connection: usize) {
+        self.queue.borrow_mut().leave(connection);
+    }
+
+    /// Whether one begins now that has waited since then, though there is no room for it; at a pace.
+    fn has_waited(&self, since: Instant, most: usize, now: Instant) -> bool {
+        let little = self.held() <= most / LITTLE;
+        if since + PATIENCE > now || self.next_pace.get().is_some_and(|next| next > now) {
+            return false;
+        }
+        self.next_pace.set(Some(now + if little { PACE } else { PATIENCE }));
+        true
     }
 
     /// A list begins.
@@ -69,10 +105,11 @@ impl Room {
         self.expected.set(self.expected.get() + bytes);
     }
 
-    /// The reply to a list is there.
-    pub fn came(&self, ticket: Ticket) {
-        let bytes = self.lists.borrow_mut().remove(&ticket).unwrap_or(0);
-        self.expected.set(self.expected.get() - bytes);
+    /// The reply to a read is there. Answers whether it is one of the lists.
+    pub fn came(&self, ticket: Ticket) -> bool {
+        let bytes = self.lists.borrow_mut().remove(&ticket);
+        self.expected.set(self.expected.get() - bytes.unwrap_or(0));
+        bytes.is_some()
     }
 
     /// When to look next who does not get on. `None` when no list waits, and nobody was found.
@@ -82,11 +119,27 @@ impl Room {
         (self.stuck.get() > 0 || !self.queue.borrow().is_empty()).then_some(next)
     }
 
-    /// Sees how much is held for clients that do not get on, given what each holds and when it last did.
-    pub fn look(&self, now: Instant, holders: impl Iterator<Item = (usize, Instant)>) {
-        let stuck = holders.filter(|(_, moved)| *moved + STUCK <= now).map(|(held, _)| held);
+    /// When a list may begin that has waited long. `None` when none waits.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<Instant> {
+        let due = self.queue.borrow().first()?.since + PATIENCE;
+        Some(self.next_pace.get().map_or(due, |next| due.max(next)))
+    }
+
+    /// Sees how much is held for clients that do not get on, given what each holds and when it last did. Notes for each
+    /// how much that is.
+    pub fn look<'c>(&self, now: Instant, holders: impl Iterator<Item = (usize, Instant, &'c mut usize)>) {
+        let stuck = holders.map(|(held, moved, stuck)| {
+            *stuck = if moved + STUCK <= now { held } else { 0 };
+            *stuck
+        });
         self.stuck.set(stuck.sum());
         self.looked.set(Some(now));
+    }
+
+    /// A client for which so much was held, that did not get on, holds more or less now, or is gone.
+    pub fn gets_on(&self, bytes: usize) {
+        self.stuck.set(self.stuck.get().saturating_sub(bytes));
     }
 
     /// Connections whose lists may begin in the next turn, those that have waited longest. Who could before and did not
@@ -97,7 +150,7 @@ impl Room {
         let mut again = Vec::new();
         while let Some(first) = queue.first()
             && again.len() < BEGUN_A_TURN
-            && (self.has(first.bytes, most) || self.expected.get() == 0 && first.since + PATIENCE <= now)
+            && (self.has(first.bytes, most) || self.has_waited(first.since, most, now))
         {
             self.expected.set(self.expected.get() + first.bytes);
             again.extend(queue.grant_first());
@@ -114,64 +167,121 @@ mod tests {
         Ticket { connection: 1, number }
     }
 
+    const MIB: usize = 1 << 20;
+
+    /// What is there when the tests begin: a room, and the moment.
+    fn room() -> (Room, Instant) {
+        (Room::default(), Instant::now())
+    }
+
+    /// Whether a connection's list of so many MiB may begin, where there may be 100 MiB.
+    fn begins(room: &Room, connection: usize, mebibytes: usize, now: Instant) -> bool {
+        room.may_begin(connection, mebibytes * MIB, 100 * MIB, now)
+    }
+
+    fn again(room: &Room, now: Instant) -> Vec<usize> {
+        room.again(100 * MIB, now)
+    }
+
     #[test]
     fn lists_begin_while_their_replies_have_room() {
-        let (room, now) = (Room::default(), Instant::now());
-        room.note_held(90);
-        assert!(room.may_begin(1, 1000, 100), "it is the only one");
-        room.begins(ticket(1), 5);
-        assert!(room.may_begin(2, 5, 100) && !room.may_begin(7, 6, 100));
-        assert!(room.again(100, now).is_empty(), "what it needs is not there yet");
-        room.note_held(101);
-        room.came(ticket(1));
-        assert!(room.again(100, now).is_empty());
-        room.note_held(100);
-        assert_eq!(room.again(100, now), [7]);
-        assert!(room.may_begin(7, 6, 100) && !room.may_begin(7, 6, 0), "once");
+        let (room, now) = room();
+        room.note_held(90 * MIB);
+        assert!(begins(&room, 1, 1000, now), "it is the only one");
+        room.begins(ticket(1), 5 * MIB);
+        assert!(begins(&room, 2, 5, now) && !begins(&room, 7, 6, now));
+        assert!(again(&room, now).is_empty(), "what it needs is not there yet");
+        room.note_held(101 * MIB);
+        assert!(room.came(ticket(1)) && !room.came(ticket(1)));
+        assert!(again(&room, now).is_empty());
+        room.note_held(100 * MIB);
+        assert_eq!(again(&room, now), [7]);
+        room.note_held(101 * MIB);
+        assert!(begins(&room, 7, 6, now) && !begins(&room, 7, 6, now), "once");
     }
 
     #[test]
     fn nobody_passes_who_waits_and_what_was_granted_in_vain_is_taken_back() {
-        let (room, now) = (Room::default(), Instant::now());
-        room.begins(ticket(1), 90);
-        assert!(!room.may_begin(7, 20, 100) && !room.may_begin(8, 1, 100));
+        let (room, now) = room();
+        room.begins(ticket(1), 90 * MIB);
+        assert!(!begins(&room, 7, 20, now) && !begins(&room, 8, 1, now) && !begins(&room, 9, 1, now));
+        room.forget(8);
         room.came(ticket(1));
-        assert_eq!(room.again(100, now), [7, 8]);
+        assert_eq!(again(&room, now), [7, 9]);
         // The first is gone.
-        assert!(room.may_begin(8, 1, 100));
-        room.begins(ticket(2), 1);
-        assert!(room.again(100, now).is_empty());
+        assert!(begins(&room, 9, 1, now));
+        room.begins(ticket(2), MIB);
+        assert!(again(&room, now).is_empty());
         room.came(ticket(2));
         assert_eq!(room.expected.get(), 0);
     }
 
     #[test]
-    fn what_is_held_for_those_who_do_not_read_is_not_waited_for() {
-        let (room, now) = (Room::default(), Instant::now());
-        room.note_held(110);
-        assert_eq!(room.looks_at(now), None);
-        assert!(!room.may_begin(7, 1, 100));
-        assert_eq!(room.looks_at(now), Some(now));
-        room.look(now, [(60, now)].into_iter());
-        assert!(room.again(100, now).is_empty());
-        assert_eq!(room.looks_at(now), Some(now + STUCK));
-        room.look(now + STUCK, [(60, now), (50, now + STUCK)].into_iter());
-        assert_eq!(room.again(100, now), [7]);
-        assert_eq!(room.looks_at(now), Some(now + 2 * STUCK), "they may get on again");
+    fn a_short_list_does_not_wait_behind_long_ones() {
+        let (room, now) = room();
+        let short = |connection, bytes| room.may_begin(connection, bytes, 100 * MIB, now);
+        room.note_held(90 * MIB);
+        room.begins(ticket(1), 10 * MIB);
+        assert!(!begins(&room, 7, 20, now));
+        assert!(short(8, LIST_BYTES_LEAST) && !short(8, LIST_BYTES_LEAST + 1));
+        assert!(short(7, LIST_BYTES_LEAST), "it turned out to be short");
+        room.note_held(140 * MIB);
+        assert!(!short(9, LIST_BYTES_LEAST), "there is a bound for them, too");
+        assert!(room.came(ticket(1)));
+        room.note_held(0);
+        assert_eq!(again(&room, now), [8, 9]);
     }
 
     #[test]
-    fn those_who_hold_much_and_get_on_slowly_hold_no_list_up_for_ever() {
-        let (room, now) = (Room::default(), Instant::now());
-        room.note_held(1000);
-        assert!(!room.may_begin(7, 1, 100) && !room.may_begin(8, 1, 100));
-        assert!(room.again(100, now).is_empty());
-        let later = now + 2 * PATIENCE;
-        assert_eq!(room.again(100, later), [7]);
-        room.may_begin(7, 1, 100);
-        room.begins(ticket(1), 1);
-        assert!(room.again(100, later).is_empty(), "one by one");
-        room.came(ticket(1));
-        assert_eq!(room.again(100, later), [8]);
+    fn what_is_held_for_those_who_do_not_read_is_not_waited_for() {
+        let (room, now) = room();
+        room.note_held(110 * MIB);
+        assert_eq!(room.looks_at(now), None);
+        assert!(!begins(&room, 7, 1, now));
+        assert_eq!(room.looks_at(now), Some(now));
+        let (mut first, mut second) = (0, 0);
+        room.look(now, [(60 * MIB, now, &mut first)].into_iter());
+        assert!(again(&room, now).is_empty());
+        assert_eq!(room.looks_at(now), Some(now + STUCK));
+        let holders = [(60 * MIB, now, &mut first), (50 * MIB, now + STUCK, &mut second)];
+        room.look(now + STUCK, holders.into_iter());
+        assert_eq!((first, second), (60 * MIB, 0));
+        assert_eq!(again(&room, now), [7]);
+        assert_eq!(room.looks_at(now), Some(now + 2 * STUCK), "they may get on again");
+        room.gets_on(first);
+        assert!(!begins(&room, 8, 1, now), "as it does now");
+    }
+
+    #[test]
+    fn those_who_hold_much_and_get_on_slowly_hold_no_list_up_for_long() {
+        let (room, now) = room();
+        room.note_held(1000 * MIB);
+        assert!(room.begins_at().is_none() && !begins(&room, 7, 1, now) && !begins(&room, 8, 1, now));
+        assert!(again(&room, now).is_empty());
+        assert_eq!(room.begins_at(), Some(now + PATIENCE));
+        let later = now + PATIENCE;
+        assert_eq!(again(&room, later), [7], "one by one");
+        assert!(begins(&room, 7, 1, later));
+        room.begins(ticket(1), MIB);
+        assert_eq!(room.begins_at(), Some(later + PATIENCE));
+        assert!(again(&room, later + PATIENCE / 2).is_empty());
+        assert_eq!(again(&room, later + PATIENCE), [8]);
+    }
+
+    #[test]
+    fn searches_that_take_long_and_bring_little_hold_no_list_up_for_long() {
+        let (room, now) = room();
+        room.begins(ticket(1), 100 * MIB);
+        assert!(!begins(&room, 7, 4, now) && !begins(&room, 8, 4, now) && !begins(&room, 9, 4, now));
+        assert!(again(&room, now).is_empty());
+        let later = now + PATIENCE;
+        room.note_held(25 * MIB);
+        assert_eq!(again(&room, later), [7]);
+        assert!(begins(&room, 7, 4, later));
+        room.begins(ticket(2), 4 * MIB);
+        assert!(again(&room, later + PACE / 2).is_empty(), "one began just now");
+        room.note_held(26 * MIB);
+        assert_eq!(again(&room, later + PACE), [8]);
+        assert_eq!(room.begins_at(), Some(later + PACE + PATIENCE), "much came");
     }
 }

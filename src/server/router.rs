@@ -22,9 +22,8 @@ use super::workers::ToReader;
 use crate::domain::command::{Command, Follow, Local, Maintenance, Read, Write, WriteRequest};
 use crate::error::{Code, Error};
 use crate::limits::{
-    ANSWERS_A_TURN_US, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, LARGE_REPLY_BYTES, LIST_BYTES_LEAST,
-    LISTS_IN_FLIGHT, MAINTENANCE_WAITING, OWN_GETS, PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE,
-    RESERVED_JOB_BYTES, UNSENT_BYTES, WRITER_BYTES,
+    ANSWERS_A_TURN_US, LARGE_REPLY_BYTES, LIST_BYTES_LEAST, LISTS_IN_FLIGHT, MAINTENANCE_WAITING, OWN_GETS,
+    PARCEL_GETS, READS_AT_MOST, READS_WHEN_LARGE, RESERVED_JOB_BYTES, WRITER_BYTES,
 };
 use crate::maintenance::Task;
 use crate::protocol::reply::{write_error, write_ok};
@@ -85,6 +84,11 @@ fn is_list(read: &Read) -> bool {
     )
 }
 
+/// Whether the reply of a read may be long.
+fn brings_much(read: &Read) -> bool {
+    is_list(read) && !matches!(read, Read::QueueGet { .. })
+}
+
 /// How many jobs a write may reserve.
 fn may_reserve(write: &Write) -> usize {
     match write {
@@ -115,6 +119,7 @@ enum Begun {
 impl Router {
     /// A turn of the event loop ends.
     pub fn end_turn(&self) {
+        self.writer.end_turn(self.own.room.held());
         // It would keep files that are gone.
         self.own.snapshot.take();
     }
@@ -183,11 +188,7 @@ impl Router {
     /// Begins as many of the connection's requests as may begin now.
     pub fn advance(&self, token: usize, connection: &mut Connection) {
         while connection.life == Life::Open && connection.barrier.is_none() {
-            let full = connection.replies.waiting() >= IN_FLIGHT_REQUESTS
-                || connection.replies.waiting_bytes() + connection.replies.expected_bytes()
-                    >= IN_FLIGHT_BYTES
-                || connection.replies.output().len() >= UNSENT_BYTES;
-            if full {
+            if connection.is_full() {
                 break;
             }
             let (request, bytes) = match connection.held.take() {
@@ -257,7 +258,7 @@ impl Router {
                 }
                 connection.reads += 1;
                 let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
-                if is_list(&read) {
+                if brings_much(&read) {
                     self.own.room.begins(ticket, self.may_bring(connection));
                 }
                 self.ask(ticket, read, &connection.abandoned);
@@ -307,11 +308,13 @@ impl Router {
         if !is_list(read) {
             // Who was brought much and has not taken it gets no more yet.
             let large = connection.reads_max <= READS_WHEN_LARGE;
-            let takes = !large || connection.replies.output().len() < LARGE_REPLY_BYTES;
+            let most = if large { LARGE_REPLY_BYTES } else { connection.short_read_bytes() };
+            let takes = connection.replies.output().len() < most;
             return takes && connection.reads < connection.reads_max;
         }
-        connection.reads < LISTS_IN_FLIGHT
-            && self.own.room.may_begin(token, self.may_bring(connection), self.room_for_lists())
+        let bytes = self.may_bring(connection);
+        let has_room = || self.own.room.may_begin(token, bytes, self.room_for_lists(), Instant::now());
+        connection.reads < LISTS_IN_FLIGHT && (!brings_much(read) || has_room())
     }
 
     fn begin_write(
@@ -427,7 +430,10 @@ impl Router {
         if let Ok(fields) = answer {
             connection.reads_max = match fields.len() {
                 LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
-                _ => READS_AT_MOST.min(connection.reads_max + 1),
+                bytes => {
+                    let most = connection.short_read_bytes() / bytes.max(1);
+                    most.clamp(1, READS_AT_MOST).min(connection.reads_max + 1)
+                }
             };
         }
         self.settle(connection, number, answer);
@@ -503,7 +509,7 @@ mod tests {
         let (published, stats) = (Arc::default(), Arc::default());
         let router = Router {
             published,
-            writer: Outbox::new(writer, Arc::default()),
+            writer: Outbox::new(writer, Arc::default(), Arc::default()),
             readers,
             maintenance,
             stats,
@@ -518,7 +524,7 @@ mod tests {
     #[test]
     fn a_short_read_does_not_see_what_is_published_after_a_write_behind_it_was_sent() {
         let (router, to_writer, to_readers, _) = router(2);
-        let mut connection = Connection::new(0, Rights::ALL);
+        let mut connection = Connection::new(0, Rights::ALL, &Limits::default());
         connection.reads_max = OWN_GETS + 1;
         let get = "{\"cmd\":\"kv.get\",\"key\":\"k\"}\n";
         let set = "{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n";
@@ -538,7 +544,7 @@ mod tests {
     #[test]
     fn a_connection_gets_few_long_answers_of_the_loop_in_a_turn_and_reads_no_further_ahead() {
         let (router, ..) = router(1);
-        let mut connection = Connection::new(0, Rights::ALL);
+        let mut connection = Connection::new(0, Rights::ALL, &Limits::default());
         connection.lines.push("{\"cmd\":\"stats\"}\n".repeat(READ_AHEAD_BYTES / 8).as_bytes());
         // What was sent may make room in the same turn.
         router.advance(1, &mut connection);
@@ -554,7 +560,10 @@ mod tests {
     #[test]
     fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_busy() {
         let (router, to_writer, _to_readers, to_maintenance) = router(1);
-        let (mut one, mut other) = (Connection::new(0, Rights::ALL), Connection::new(0, Rights::ALL));
+        let (mut one, mut other) = (
+            Connection::new(0, Rights::ALL, &Limits::default()),
+            Connection::new(0, Rights::ALL, &Limits::default()),
+        );
         one.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"kv.set\",\"key\":\"k\",\"value\":1}\n");
         other.lines.push(b"{\"cmd\":\"log.verify\"}\n{\"cmd\":\"ping\"}\n");
         router.advance(1, &mut one);

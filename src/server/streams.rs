@@ -1,6 +1,7 @@
 //! Reads from and writes to a client's socket, which never waits.
 
 use std::io::{self, IoSliceMut, Write};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mio::net::UnixStream;
@@ -25,6 +26,8 @@ pub struct Client {
     pub end_came: bool,
     /// What it held of the daemon's memory when it was last counted.
     pub counted: usize,
+    /// How much of that was held though it did not get on, when that was last looked at.
+    pub counted_stuck: usize,
     /// When it last took some of what it is sent and not all, or sent a good piece of a long line.
     pub moved: Instant,
     /// Since when a daemon that stops could send it nothing of what it has for it.
@@ -41,9 +44,16 @@ impl Client {
             awaits_room: false,
             end_came: false,
             counted: 0,
+            counted_stuck: 0,
             moved: Instant::now(),
             stuck: None,
         }
+    }
+
+    /// Whether it held too much: it gets the rest of a line, and why, and no more.
+    pub fn is_dropped(&self) -> bool {
+        let Connection { life, abandoned, .. } = &self.connection;
+        *life == Life::Closing && abandoned.load(Ordering::Relaxed)
     }
 
     /// Whether there is nothing to do for it but to send replies.
@@ -60,10 +70,11 @@ impl Client {
 
 /// Reads once.
 pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
+    let most = client.connection.read_bytes().min(buffer.len());
     // Descriptors that come along are not taken: the kernel closes them, and says that it did.
     let received = recvmsg(
         &client.stream,
-        &mut [IoSliceMut::new(buffer)],
+        &mut [IoSliceMut::new(&mut buffer[..most])],
         &mut RecvAncillaryBuffer::default(),
         RecvFlags::empty(),
     );
@@ -80,7 +91,7 @@ pub fn read_once(client: &mut Client, buffer: &mut [u8]) {
         Ok((count, flags)) => {
             // A stream that gave less than was asked for has no more (epoll(7)), but for its end: what comes
             // later is another event. Only behind bytes that descriptors were sent with a read ends, too.
-            let more = count == buffer.len() || flags.contains(ReturnFlags::CTRUNC);
+            let more = count == most || flags.contains(ReturnFlags::CTRUNC);
             client.readable = more || client.end_came;
             if client.connection.life == Life::Open {
                 let before = client.connection.lines.held();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::syncer::Synced;
 use super::timers::TIMER_AGAIN;
 use super::turn::Turn;
-use super::{ToBackground, Writer};
+use super::{Answers, ToBackground, Writer};
 use crate::domain::table::Facts;
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
@@ -37,6 +37,7 @@ impl Writer {
     pub(super) fn commit(&mut self, mut turn: Turn) {
         if self.broken.is_none() {
             self.fall_due(&mut turn);
+            self.serve_put_off(&mut turn);
         }
         self.answer_late(&mut turn);
         let before = std::mem::replace(&mut self.requests_before, turn.requests);
@@ -94,6 +95,7 @@ impl Writer {
         for timer in turn.taken.drain(..) {
             self.timers.set_again(timer, turn.now + TIMER_AGAIN);
         }
+        self.serve_again(&mut turn.served, turn.now + TIMER_AGAIN);
     }
 
     /// Takes out of a turn's batch, of which all or nothing was written, what the next one and others go on with.
@@ -121,6 +123,7 @@ impl Writer {
         self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
         self.around.stats.waiting(self.waiters.len());
         if !turn.answers.list.is_empty() || turn.answers.decided_bytes > 0 {
+            self.around.unread.deliver(turn.answers.bytes.len());
             (self.around.deliver)(turn.answers);
         }
         turn.changes.into_iter().for_each(|change| self.change_log(change));
@@ -133,7 +136,18 @@ impl Writer {
             self.refuse_behind((0, 0), &mut open, &error);
             self.open = Some(open);
         }
+        self.give_up_waiters();
         self.slow_down();
+    }
+
+    /// Tells those who wait for a job that there will be none, when nothing is written any more.
+    fn give_up_waiters(&mut self) {
+        let Some(reason) = &self.broken else { return };
+        let (mut answers, error) = (Answers::default(), Error::new(Code::ReadOnly, reason.as_str()));
+        self.waiters.take_all().into_iter().for_each(|waiter| answers.refuse(waiter.ticket, error.clone()));
+        if !answers.list.is_empty() {
+            (self.around.deliver)(answers);
+        }
     }
 
     /// Lets everyone see what was appended.
@@ -141,7 +155,15 @@ impl Writer {
         if turn.events > 0 {
             // A lease begins when its holder is told: however long the sync took, all of it is left.
             let now = Instant::now();
-            turn.answers.spent.iter().for_each(|event| self.timers.note(event, now, &*self.snapshot));
+            let Writer { timers, open, hot, snapshot, .. } = &mut *self;
+            // The values read lately are likely to have the job, and the open turn has those, if there is one.
+            let find = |job| match &*open {
+                Some(turn) => turn.batch.job(job),
+                None => hot.jobs.get(job).map_or_else(|| snapshot.job(job), Ok),
+            };
+            // Whoever needs the job itself is told when it cannot be read.
+            let find = |job| find(job).ok().flatten();
+            turn.answers.spent.iter().for_each(|event| timers.note(event, now, find));
         }
         let (synced, last) = (self.log.synced(), self.log.last());
         // A full tail waits for the disk to have what it holds, and the writer soon for the tail.
@@ -286,7 +308,7 @@ fn replace_runs(runs: &mut Vec<Arc<Run>>, new: &Arc<Run>) {
     let (first, last) = (new.meta().first, new.meta().last);
     let start = runs.partition_point(|run| run.meta().first < first);
     let end = runs.partition_point(|run| run.meta().last <= last);
-    if start < end || start == runs.len() {
+    if start < end || start == end && start == runs.len() {
         runs.splice(start..end, [Arc::clone(new)]);
     }
 }

@@ -5,7 +5,8 @@
 //! replies. While one batch syncs, the next one is decided.
 //!
 //! - `turn` is what is decided together, in a `batch`; `hot` has values that were read lately, `timers`
-//!   and `waiters` what comes due and who waits, `heard` as of when.
+//!   and `waiters` what comes due and who waits, `heard` as of when. `serve` gives jobs to those who wait, as far as
+//!   `unread` has room.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
 //! - `throttle` says how long to wait when the background is behind, `patience` how to wait for a request.
 //! - `segments` goes on to the next file of the log; `refusals` tells the operator of a full disk.
@@ -17,12 +18,14 @@ pub mod hot;
 mod patience;
 mod refusals;
 mod segments;
+mod serve;
 pub mod syncer;
 #[cfg(test)]
 mod tests;
 mod throttle;
 pub mod timers;
 mod turn;
+pub mod unread;
 pub mod waiters;
 
 use std::collections::BTreeSet;
@@ -56,6 +59,7 @@ use syncer::Syncer;
 use throttle::Throttle;
 use timers::Timers;
 use turn::Turn;
+use unread::{Pace, Unread};
 use waiters::Waiters;
 
 /// Whose reply it is: a connection, and the request's number on it.
@@ -194,6 +198,8 @@ pub struct Surroundings {
     pub background: Box<dyn FnMut(ToBackground) + Send>,
     /// What it is not told for want of room.
     pub held_up: Arc<HeldUp>,
+    /// What clients have not read.
+    pub unread: Arc<Unread>,
     /// Told of every segment that is sealed.
     pub sealed: Box<dyn FnMut() + Send>,
     /// The daemon's own user id.
@@ -231,6 +237,7 @@ pub struct Writer {
     /// Jobs whose timers could not be carried out, as the operator was told.
     failed_timers: BTreeSet<u64>,
     waiters: Waiters,
+    pace: Pace,
     random: Randomness,
     hot: HotValues,
     /// The buffers of the last outcome, for the next.
@@ -282,6 +289,7 @@ impl Writer {
             timers,
             failed_timers: BTreeSet::new(),
             waiters: Waiters::default(),
+            pace: Pace::new(now),
             random: Randomness::default(),
             hot: HotValues::default(),
             spare: Outcome::default(),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use crossbeam_channel::{bounded, unbounded};
 
@@ -10,6 +11,7 @@ use crate::domain::command::Command;
 use crate::limits::FRAME_BYTES;
 use crate::protocol::request;
 use crate::storage::Storage;
+use crate::storage::failing::{Call, Failing, fail_if};
 use crate::storage::memory::Memory;
 use crate::store::testing::Silence;
 use crate::store::{self, Folders};
@@ -25,9 +27,13 @@ struct Told {
     files: RunFiles,
 }
 
-/// A writer of an empty store, and what it will have told.
+/// A writer of an empty store in memory, and what it will have told.
 fn writer() -> (Writer, Told) {
-    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+    writer_of(Arc::new(Memory::default()))
+}
+
+/// A writer of an empty store, and what it will have told.
+fn writer_of(storage: Arc<dyn Storage>) -> (Writer, Told) {
     let store = store::open(&storage, &Folders::new(Path::new("/data")), 1 << 20, &mut Silence);
     let store = store.unwrap_or_else(|failure| panic!("memory: {failure}"));
     let told = Told {
@@ -54,6 +60,7 @@ fn writer() -> (Writer, Told) {
             }
         }),
         held_up: Arc::default(),
+        unread: Arc::new(Unread::new(2 * FRAME_BYTES)),
         sealed: Box::new(|| {}),
         uid: 0,
         flush_bytes: 1 << 20,
@@ -65,9 +72,39 @@ fn writer() -> (Writer, Told) {
 
 /// A write whose line is said to have so many bytes.
 fn asked(number: u64, bytes: usize) -> Asked {
-    let line = br#"{"cmd":"kv.set","key":"k","value":1}"#;
-    let Ok(Command::Write(request)) = request::parse(line).command else { panic!("it is a write") };
-    Asked { ticket: Ticket { connection: 1, number }, uid: 0, request, bytes }
+    Asked { bytes, ..asks(number, r#"{"cmd":"kv.set","key":"k","value":1}"#) }
+}
+
+fn asks(number: u64, line: &str) -> Asked {
+    let Ok(Command::Write(request)) = request::parse(line.as_bytes()).command else { panic!("{line}") };
+    Asked { ticket: Ticket { connection: 1, number }, uid: 0, request, bytes: line.len() }
+}
+
+const RESERVE: &str = r#"{"cmd":"queue.reserve","queue":"q","wait_ms":3600000,"lease_ms":3600000}"#;
+const PUT: &str = r#"{"cmd":"queue.put","queue":"q","body":1}"#;
+
+/// Whom the writer answered since that was asked last, in turns: `Err` of those who were refused.
+fn answered(told: &Told) -> Vec<Vec<std::result::Result<u64, u64>>> {
+    let answers = std::mem::take(&mut *told.answers.lock().expect("a list"));
+    let of = |(ticket, answer): &(Ticket, Result<_>)| match answer {
+        Ok(_) => Ok(ticket.number),
+        Err(_) => Err(ticket.number),
+    };
+    let turns = answers.iter().map(|answers| answers.list.iter().map(of).collect());
+    turns.filter(|turn: &Vec<_>| !turn.is_empty()).collect()
+}
+
+/// One turn in which this is asked.
+fn turn_of(writer: &mut Writer, asked: Vec<Asked>) {
+    turn_at(writer, Instant::now(), asked);
+}
+
+/// The same at a moment.
+fn turn_at(writer: &mut Writer, now: Instant, asked: Vec<Asked>) {
+    let mut turn = writer.begin_turn();
+    turn.now = now;
+    writer.take(&mut turn, ToWriter::Requests(asked));
+    writer.commit(turn);
 }
 
 #[test]
@@ -118,4 +155,159 @@ fn what_a_turn_has_no_room_for_is_decided_in_the_next_ones_before_all_else() {
     assert_eq!(answers.iter().map(numbers).collect::<Vec<_>>(), [vec![1, 2], vec![3, 4], vec![5, 6]]);
     let decided: usize = answers.iter().map(|answers| answers.decided_bytes).sum();
     assert_eq!(decided, 5 * asked(1, FRAME_BYTES / 2).held_bytes() + asked(6, 40).held_bytes());
+}
+
+/// A put whose body has half of what goes into a frame.
+fn large_put(number: u64) -> Asked {
+    let body = "x".repeat(FRAME_BYTES / 2);
+    asks(number, &format!(r#"{{"cmd":"queue.put","queue":"q","body":"{body}"}}"#))
+}
+
+/// Eight large jobs whose leases run out at the same moment, and eight reserves that wait. Answers the moment.
+fn eight_jobs_run_out(writer: &mut Writer, told: &Told) -> Instant {
+    let leased = r#"{"cmd":"queue.reserve","queue":"q","lease_ms":1}"#;
+    for number in 1..=8 {
+        turn_of(writer, vec![large_put(number), asks(number, leased)]);
+    }
+    turn_of(writer, (1..=8).map(|number| asks(number, RESERVE)).collect());
+    answered(told);
+    writer.around.unread.arrived(8 * FRAME_BYTES / 2);
+    let start = Instant::now() + Duration::from_secs(60);
+    writer.heard.nothing_since(start);
+    start
+}
+
+#[test]
+fn jobs_for_those_who_wait_go_out_a_frame_at_a_time_and_slowly_while_nobody_reads() {
+    let (mut writer, told) = writer();
+    let start = eight_jobs_run_out(&mut writer, &told);
+    let at = |ms| start + Duration::from_millis(ms);
+    turn_at(&mut writer, at(0), Vec::new());
+    // However much others send.
+    turn_at(&mut writer, at(0), vec![asked(9, 4 * FRAME_BYTES)]);
+    assert_eq!(answered(&told), [vec![Ok(1), Ok(2)], vec![Ok(9), Ok(3), Ok(4)]]);
+    // Who comes now waits behind the others.
+    turn_at(&mut writer, at(0), vec![asks(10, RESERVE)]);
+    assert!(answered(&told).is_empty(), "two frames are not read");
+    assert_eq!(writer.waiters.next_deadline(), Some(at(10)));
+    turn_at(&mut writer, at(10), Vec::new());
+    assert_eq!((answered(&told), writer.waiters.next_deadline()), (vec![vec![Ok(5)]], Some(at(20))));
+    writer.around.unread.arrived(5 * FRAME_BYTES / 2);
+    turn_at(&mut writer, at(20), Vec::new());
+    turn_at(&mut writer, at(20), Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(6), Ok(7)], vec![Ok(8)]]);
+    assert!(writer.waiters.len() == 1 && !writer.waiters.is_put_off("q"), "one waits, and for no job");
+}
+
+#[test]
+fn a_job_that_is_put_goes_to_who_waits_for_it_in_the_same_frame_however_large_it_is() {
+    let (mut writer, told) = writer();
+    turn_of(&mut writer, (1..=4).map(|number| asks(number, RESERVE)).collect());
+    writer.around.unread.note_held(100 * FRAME_BYTES);
+    turn_of(&mut writer, (5..=6).map(large_put).collect());
+    assert_eq!(answered(&told), [vec![Ok(1), Ok(5), Ok(2), Ok(6)]]);
+}
+
+#[test]
+fn who_waits_for_a_job_that_there_was_no_room_for_yet_is_told_of_a_stop_with_all_who_come_then() {
+    let (mut writer, told) = writer();
+    let start = eight_jobs_run_out(&mut writer, &told);
+    turn_at(&mut writer, start, Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);
+    let mut turn = writer.begin_turn();
+    writer.take(&mut turn, ToWriter::Stop);
+    writer.take(&mut turn, ToWriter::Requests(vec![asks(11, RESERVE)]));
+    writer.commit(turn);
+    let answers = told.answers.lock().expect("a list").pop().expect("a turn");
+    let jobs = |(ticket, answer): &(Ticket, Result<_>)| {
+        let fields = answers.fields(answer).expect("no refusal");
+        (ticket.number, fields.starts_with(b",\"jobs\":["), fields.len() > 100)
+    };
+    let (expected, told) = ((3..=8).map(|number| (number, true, false)), answers.list.iter().map(jobs));
+    assert!(told.eq(expected.chain([(11, true, true)])), "who came behind the stop got a job that was ready");
+    assert_eq!(writer.waiters.next_deadline(), None);
+}
+
+#[test]
+fn who_waits_for_a_job_is_told_when_there_can_be_none_any_more() {
+    let fault = Arc::new(AtomicBool::new(false));
+    let bad = Arc::clone(&fault);
+    let storage = Failing::in_memory(move |call, path| match call {
+        Call::Sync if path.to_string_lossy().ends_with(".log") => fail_if(&bad),
+        _ => Ok(()),
+    });
+    let (mut writer, told) = writer_of(storage);
+    turn_of(&mut writer, vec![asks(1, RESERVE), asks(2, RESERVE)]);
+    assert!(answered(&told).is_empty());
+    fault.store(true, SeqCst);
+    turn_of(&mut writer, vec![asked(3, 40)]);
+    assert_eq!(answered(&told), [vec![Err(3)], vec![Err(1), Err(2)]]);
+    assert_eq!(writer.waiters.next_deadline(), None);
+}
+
+#[test]
+fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
+    let fault = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&fault);
+    let storage = Failing::in_memory(move |call, path| match call {
+        // Room is made ahead of what is written.
+        Call::Write(bytes)
+            if path.to_string_lossy().ends_with(".log") && !bytes.iter().any(|byte| *byte > 0) =>
+        {
+            fail_if(&full)
+        }
+        _ => Ok(()),
+    });
+    let (mut writer, told) = writer_of(storage);
+    let leased = r#"{"cmd":"queue.reserve","queue":"q","lease_ms":1}"#;
+    turn_of(&mut writer, vec![asks(1, PUT), asks(2, leased), asks(3, RESERVE), asks(4, RESERVE)]);
+    assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);
+    fault.store(true, SeqCst);
+    for bytes in [1 << 14, 1] {
+        let set = format!(r#"{{"cmd":"kv.set","key":"k","value":"{}"}}"#, "x".repeat(bytes));
+        let refused = (0..1000).any(|_| {
+            turn_of(&mut writer, vec![asks(5, &set)]);
+            answered(&told).concat() == [Err(5)]
+        });
+        assert!(refused, "the disk is full");
+    }
+    let start = Instant::now() + Duration::from_secs(1);
+    writer.heard.nothing_since(start);
+    turn_at(&mut writer, start, Vec::new());
+    let again = Some(start + timers::TIMER_AGAIN);
+    assert_eq!(
+        (answered(&told).concat(), writer.waiters.next_deadline()),
+        (vec![], again),
+        "its lease ran out"
+    );
+    fault.store(false, SeqCst);
+    turn_at(&mut writer, start + timers::TIMER_AGAIN, Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(3)]]);
+}
+
+#[test]
+fn jobs_that_were_given_in_a_frame_that_could_not_be_written_are_given_again() {
+    let fault = Arc::new(AtomicBool::new(false));
+    let bad = Arc::clone(&fault);
+    let storage = Failing::in_memory(move |call, path| match call {
+        Call::Write(bytes)
+            if path.to_string_lossy().contains("/log/") && bytes.iter().any(|byte| *byte > 0) =>
+        {
+            fail_if(&bad)
+        }
+        _ => Ok(()),
+    });
+    let (mut writer, told) = writer_of(storage);
+    let start = eight_jobs_run_out(&mut writer, &told);
+    turn_at(&mut writer, start, Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);
+    fault.store(true, SeqCst);
+    turn_at(&mut writer, start, Vec::new());
+    assert_eq!(answered(&told), [vec![Err(3), Err(4)]]);
+    fault.store(false, SeqCst);
+    writer.around.unread.arrived(4 * FRAME_BYTES / 2);
+    let again = start + timers::TIMER_AGAIN;
+    assert_eq!(writer.waiters.next_deadline(), Some(again));
+    turn_at(&mut writer, again, Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(5), Ok(6)]]);
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::serve::{Served, readied_queues};
 use super::timers::{TIMER_AGAIN, TIMERS_TOLD, Timer};
 use super::waiters::Waiter;
 use super::{Answers, Asked, Ticket, ToWriter, Writer};
-use crate::domain::command::{Write, WriteRequest};
+use crate::domain::command::{Reserve, Write, WriteRequest};
 use crate::domain::decide;
 use crate::domain::draft::{Circumstances, Outcome};
-use crate::domain::event::{Event, Fact};
 use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
 use crate::index::tail::{Removal, removals};
@@ -35,6 +35,8 @@ pub(super) struct Turn {
     pub(super) deleted: Vec<Removal>,
     /// Whether something of it takes room of the disk for good.
     pub(super) takes_room: bool,
+    /// What it gives to reserves that waited.
+    pub(super) served: Served,
     /// Reserves that wait because of what was decided in it.
     pub(super) waiting: Vec<u64>,
     /// How many answers and waiting reserves there were before its first event.
@@ -85,6 +87,7 @@ impl Writer {
             taken: Vec::new(),
             deleted: Vec::new(),
             takes_room: false,
+            served: Served::default(),
             waiting: Vec::new(),
             before_events: (0, 0),
             requests: 0,
@@ -126,14 +129,6 @@ impl Writer {
         }
     }
 
-    /// Answers those who have waited long enough.
-    pub(super) fn answer_late(&mut self, turn: &mut Turn) {
-        while let Some(late) = self.waiters.take_late(turn.now) {
-            turn.answers.say(late.ticket, b",\"jobs\":[]");
-            turn.durable |= late.durable;
-        }
-    }
-
     fn stop(&mut self, turn: &mut Turn) {
         self.stopping = true;
         for waiter in self.waiters.take_all() {
@@ -143,7 +138,7 @@ impl Writer {
     }
 
     /// Decides one request and keeps what comes of it.
-    fn decide(&mut self, turn: &mut Turn, uid: u32, request: WriteRequest) -> Result<Outcome> {
+    pub(super) fn decide(&mut self, turn: &mut Turn, uid: u32, request: WriteRequest) -> Result<Outcome> {
         let mut random = |bytes: &mut [u8]| self.random.fill(bytes);
         let ReplyBytes(reply_bytes) = self.snapshot.reply_bytes;
         let circumstances =
@@ -165,9 +160,7 @@ impl Writer {
                 turn.before_events = (turn.answers.list.len(), turn.waiting.len());
             }
             turn.batch.keep(&mut outcome);
-            for queue in readied {
-                self.serve(turn, &queue);
-            }
+            self.serve_readied(turn, readied);
         }
         Ok(outcome)
     }
@@ -235,7 +228,10 @@ impl Writer {
             _ => None,
         };
         let before = turn.batch.events().len();
-        let outcome = self.decide(turn, uid, request);
+        // Whoever would wait does not pass those who do.
+        let is_put_off = |reserve: &Reserve| self.waiters.is_put_off(&reserve.queue);
+        let joins = !self.stopping && reserve.as_ref().is_some_and(is_put_off);
+        let outcome = if joins { Ok(Outcome::default()) } else { self.decide(turn, uid, request) };
         match (outcome, reserve) {
             (Ok(_), Some(reserve)) if turn.batch.events().len() == before && !self.stopping => {
                 if self.waiters.len() >= WAITING_RESERVES {
@@ -250,29 +246,6 @@ impl Writer {
                 self.spare = outcome;
             }
             (Err(error), _) => turn.answers.refuse(ticket, error),
-        }
-    }
-
-    /// Gives jobs that became ready to those who wait for them, in the same frame.
-    fn serve(&mut self, turn: &mut Turn, queue: &str) {
-        while let Some(waiter) = self.waiters.first(queue) {
-            let write = Write::QueueReserve(waiter.reserve.clone());
-            let (ticket, uid, durable) = (waiter.ticket, waiter.uid, waiter.durable);
-            let request = WriteRequest { write, durable, dry_run: false, idempotency: None };
-            let before = turn.batch.events().len();
-            let outcome = self.decide(turn, uid, request);
-            if outcome.is_ok() && turn.batch.events().len() == before {
-                break;
-            }
-            self.waiters.take_first(queue);
-            turn.durable |= durable;
-            match outcome {
-                Ok(outcome) => {
-                    turn.answers.say(ticket, &outcome.reply);
-                    self.spare = outcome;
-                }
-                Err(error) => turn.answers.refuse(ticket, error),
-            }
         }
     }
 
@@ -329,21 +302,4 @@ impl Writer {
             crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
         }
     }
-}
-
-/// The queues that have a job ready now that they had not before.
-fn readied_queues(events: &[Event]) -> Vec<String> {
-    let mut queues = Vec::new();
-    for event in events {
-        if let Fact::JobPut { queue, delay_ms: 0, .. }
-        | Fact::JobNacked { queue, delay_ms: 0, dead: false, .. }
-        | Fact::JobExpired { queue, dead: false, .. }
-        | Fact::JobReadied { queue, .. }
-        | Fact::JobRevived { queue, .. } = &event.fact
-            && !queues.contains(queue)
-        {
-            queues.push(queue.clone());
-        }
-    }
-    queues
 }

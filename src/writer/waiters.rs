@@ -1,6 +1,6 @@
 //! Reserves that wait for a job: first come, first served, in each queue.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::Ticket;
@@ -27,6 +27,10 @@ pub struct Waiters {
     waiting: HashMap<u64, Waiter>,
     queues: HashMap<String, VecDeque<u64>>,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Queues that may have ready jobs for those who wait, by when to look; those first that were put off first.
+    put_off: BTreeMap<(Instant, u64), String>,
+    /// Where each of them is.
+    put_off_at: HashMap<String, (Instant, u64)>,
     next: u64,
 }
 
@@ -83,10 +87,39 @@ impl Waiters {
         Some(waiter)
     }
 
-    /// When the next one gives up.
+    /// Those who wait in a queue's line get their jobs then.
+    pub fn put_off(&mut self, queue: &str, until: Instant) {
+        let at = (until, self.next);
+        self.next += 1;
+        if let Some(before) = self.put_off_at.insert(queue.to_owned(), at) {
+            self.put_off.remove(&before);
+        }
+        self.put_off.insert(at, queue.to_owned());
+    }
+
+    /// Whether those who wait in a queue's line may have jobs that they did not get yet.
+    #[must_use]
+    pub fn is_put_off(&self, queue: &str) -> bool {
+        self.put_off_at.contains_key(queue)
+    }
+
+    /// Takes out the queues whose time has come.
+    pub fn take_put_off(&mut self, now: Instant) -> Vec<String> {
+        let mut due = Vec::new();
+        while let Some(first) = self.put_off.first_entry().filter(|first| first.key().0 <= now) {
+            let queue = first.remove();
+            self.put_off_at.remove(&queue);
+            due.push(queue);
+        }
+        due
+    }
+
+    /// When there is something to do for one of them.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let gives_up = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let looks = self.put_off.first_key_value().map(|((until, _), _)| *until);
+        looks.into_iter().chain(gives_up).min()
     }
 
     /// Takes one out whose time is over.
@@ -113,6 +146,8 @@ impl Waiters {
 
     /// Takes all out.
     pub fn take_all(&mut self) -> Vec<Waiter> {
+        self.put_off.clear();
+        self.put_off_at.clear();
         let mut ids: Vec<u64> = self.waiting.keys().copied().collect();
         ids.sort_unstable();
         ids.into_iter().filter_map(|id| self.take(id)).collect()

@@ -131,6 +131,7 @@ pub fn serve(storage: &FaultyStorage, store: Store, client: &SharedClient, life:
     let surroundings = Surroundings {
         published: Arc::clone(&published),
         stats: Arc::default(),
+        unread: Arc::default(),
         held_up: Arc::default(),
         deliver: {
             let (storage, client, to_writer) = (storage.clone(), Arc::clone(client), to_writer.clone());

@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
-use crate::index::levels::{are_crowded, due};
+use crate::index::levels::{Tiers, WHEN_BUSY, WHEN_CALM, are_crowded, due};
 use crate::index::run::Run;
 use crate::index::tail::Tail;
 use crate::paths::for_shell;
@@ -23,6 +23,8 @@ use crate::writer::{Compaction, ToBackground, ToWriter};
 const RETRY: Duration = Duration::from_secs(1);
 /// After so long without work it does what can wait.
 const IDLE: Duration = Duration::from_secs(2);
+/// After so long without a new tail no more of them are likely to come.
+const CALM: Duration = Duration::from_millis(500);
 /// How often it looks whether a run that was replaced is still read.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often at most, when there is nothing else to do. Whoever reads longer closes the file.
@@ -52,14 +54,17 @@ impl Background {
         loop {
             // What was put off lies between the runs there are and what is given next.
             while desk.put_off.is_empty()
-                && let Some(start) = due(&desk.runs, |run| desk.may_merge(run))
-                && self.merge(start, desk, work)
-            {}
+                && !desk.is_put_off
+                && let Some(start) = desk.due(desk.tiers())
+            {
+                desk.is_put_off = !self.merge(start, desk, work);
+            }
             let given = match desk.put_off.pop_front() {
                 Some(given) => given,
                 None => match desk.replaced.receive(work, desk.idle_work()) {
                     Ok(given) => given,
                     Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) if desk.due(desk.tiers()).is_some() => continue,
                     Err(RecvTimeoutError::Timeout) => {
                         desk.is_put_off = !self.merge(0, desk, work);
                         continue;
@@ -101,7 +106,7 @@ impl Background {
     /// room again.
     fn flush_until_done(&self, tail: &Arc<Tail>, desk: &mut Desk, work: &Receiver<ToBackground>) {
         let mut said = false;
-        while let Err(error) = self.flush(tail, &mut desk.runs) {
+        while let Err(error) = self.flush(tail, desk) {
             if !said {
                 report::warning(&format!("the index stays in memory for now: {error}"));
                 said = true;
@@ -137,7 +142,9 @@ impl Background {
     }
 
     /// Makes a file of a tail.
-    fn flush(&self, tail: &Tail, runs: &mut Vec<Arc<Run>>) -> Result<()> {
+    fn flush(&self, tail: &Tail, desk: &mut Desk) -> Result<()> {
+        desk.flushed = Some(Instant::now());
+        let runs = &mut desk.runs;
         let run = self.files.write(tail, runs.is_empty())?;
         runs.push(Arc::clone(&run));
         self.announce(runs, &run).inspect_err(|_| {
@@ -176,7 +183,7 @@ impl Background {
             && let Ok(given) = work.try_recv()
         {
             let done = match &given {
-                ToBackground::Flush(tail) => self.flush(tail, &mut desk.runs),
+                ToBackground::Flush(tail) => self.flush(tail, desk),
                 // What is merged was there before: none of it lies behind.
                 ToBackground::Part(last) => {
                     desk.part = *last;
@@ -214,7 +221,9 @@ struct Desk {
     /// What came before its time, in order: it goes before all that is given later.
     put_off: VecDeque<ToBackground>,
     replaced: Replaced,
-    /// Whether what is to be done when there is nothing else waits for something else to change.
+    /// When it was last given a tail.
+    flushed: Option<Instant>,
+    /// Whether merges wait for something else to change: the last one could not be done.
     is_put_off: bool,
 }
 
@@ -226,14 +235,31 @@ impl Desk {
             damaged: Vec::new(),
             put_off: VecDeque::new(),
             replaced: Replaced::default(),
+            flushed: None,
             is_put_off: false,
         }
     }
 
-    /// After how long without work there is something to do all the same: to leave out what was removed.
+    /// Whether more tails are likely to come.
+    fn tiers(&self) -> Tiers {
+        let busy = self.flushed.is_some_and(|flushed| flushed.elapsed() < CALM);
+        if busy { WHEN_BUSY } else { WHEN_CALM }
+    }
+
+    /// Where the runs begin that should become one.
+    fn due(&self, tiers: Tiers) -> Option<usize> {
+        due(&self.runs, tiers, |run| self.may_merge(run))
+    }
+
+    /// After how long without work there is something to do all the same: to merge what can wait while more comes, and
+    /// to leave out what was removed.
     fn idle_work(&self) -> Option<Duration> {
-        let crowded = are_crowded(&self.runs) && self.runs.iter().all(|run| self.may_merge(run));
-        (crowded && !self.is_put_off).then_some(IDLE)
+        let crowded = || are_crowded(&self.runs) && self.runs.iter().all(|run| self.may_merge(run));
+        match self.due(WHEN_CALM) {
+            _ if self.is_put_off => None,
+            Some(_) => Some(CALM),
+            None => crowded().then_some(IDLE),
+        }
     }
 
     fn may_merge(&self, run: &Run) -> bool {
@@ -349,6 +375,24 @@ mod tests {
         assert_eq!(runs.next(), Some((2, 2, 5000)));
         assert_eq!(runs.next(), Some((1, 2, 0)));
         drop((runs, to_background));
+        background.join().expect("it ends");
+    }
+
+    #[test]
+    fn what_came_at_a_time_is_merged_when_no_more_comes() {
+        let files = RunFiles::new(Arc::new(Memory::default()) as _, "/index".into());
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let tails = testing::events().take(6).map(tail_of);
+        tails.for_each(|tail| to_background.send(ToBackground::Flush(tail)).expect("it lives"));
+        let background = Background { files, writer, stats: Arc::default() };
+        let background = std::thread::spawn(move || background.run(Vec::new(), &work));
+        let mut made = std::iter::from_fn(|| match told.recv_timeout(Duration::from_secs(30)) {
+            Ok(ToWriter::NewRun(run)) => Some((run.meta().first, run.meta().last)),
+            _ => panic!("nothing came"),
+        });
+        let last = made.find(|run| run.0 < run.1).expect("they are more than there are to be");
+        assert_eq!(last, (1, 6));
+        drop((made, to_background));
         background.join().expect("it ends");
     }
 

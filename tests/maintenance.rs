@@ -64,6 +64,32 @@ fn a_verification_names_file_and_place_of_a_damage_and_the_daemon_goes_on() {
 }
 
 #[test]
+fn a_verification_finds_damage_in_the_tables_of_the_index_and_in_the_lists_of_files() {
+    let daemon = Daemon::with(&["--segment-bytes", "64K"]);
+    let mut client = daemon.connect();
+    let set = |number| json!({"cmd": "kv.set", "key": format!("k{number}"), "value": "v".repeat(900)});
+    let sets: Vec<_> = (0..3000).map(|number| set(number % 2000)).collect();
+    client.pipeline(&sets);
+    client.ok(json!({"cmd": "log.compact"}));
+    client.ok(json!({"cmd": "log.verify"}));
+    let data = daemon.data();
+    let index = std::fs::read_dir(data.join("index")).expect("a folder");
+    let mut files = index.map(|entry| entry.expect("an entry").path());
+    let run = files.find(|path| path.extension().is_some_and(|end| end == "run"));
+    let run = run.expect("a file of the index");
+    let places = [10, 100, 1000].map(|behind| (run.clone(), content(&run).len() - behind));
+    let lists = ["index/manifest", "index/recent", "log/compacted"].map(|list| (data.join(list), 3));
+    for (path, offset) in places.into_iter().chain(lists) {
+        flip(&path, offset);
+        let refusal = client.ask(json!({"cmd": "log.verify"}));
+        assert_eq!(refusal["error"], "corrupt", "{refusal}");
+        assert!(refusal.string("file").ends_with(&file_name(&path)), "{}: {refusal}", path.display());
+        flip(&path, offset);
+        client.ok(json!({"cmd": "log.verify"}));
+    }
+}
+
+#[test]
 fn a_verification_finds_damage_in_what_was_acknowledged_last() {
     let daemon = filled(&[], 5);
     let segment = newest_segment(&daemon.data());

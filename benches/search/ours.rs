@@ -11,7 +11,7 @@ use msglogd::background::Background;
 use msglogd::domain::command::{Command, Read, Search, Write, WriteRequest};
 use msglogd::domain::messages::{Destination, Target};
 use msglogd::index::files::RunFiles;
-use msglogd::index::levels::due;
+use msglogd::index::levels::{WHEN_CALM, due};
 use msglogd::limits::{FLUSH_BYTES, SEGMENT_BYTES_DEFAULT};
 use msglogd::protocol::request;
 use msglogd::reader::search::Task;
@@ -76,6 +76,7 @@ impl Ours {
         let surroundings = Surroundings {
             published: Arc::clone(&published),
             stats,
+            unread: Arc::default(),
             held_up: Arc::default(),
             deliver: Box::new(move |answers| answered.send(all_ok(&answers)).unwrap_or_default()),
             announce: Box::new(|| {}),
@@ -144,7 +145,7 @@ impl Ours {
         let begin = Instant::now();
         let mut since = Instant::now();
         let mut before = runs(&self.snapshot());
-        let merging = || due(&self.snapshot().runs, |_| true).is_some();
+        let merging = || due(&self.snapshot().runs, WHEN_CALM, |_| true).is_some();
         while since.elapsed() < Duration::from_secs(2) || (merging() && begin.elapsed() < MERGES) {
             std::thread::sleep(Duration::from_millis(100));
             let now = runs(&self.snapshot());

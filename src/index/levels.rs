@@ -5,16 +5,27 @@ use std::sync::Arc;
 
 use super::run::Run;
 
-/// Runs that become one, at least.
-const FAN: usize = 4;
+/// How few runs there are to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Tiers {
+    /// Runs that become one, at least.
+    least: usize,
+    /// They do when those behind a run have grown to so many times its size together.
+    times: u64,
+}
 
-/// Where the newest runs begin that should become one: as far back as those behind a run have grown to twice
-/// its size together. So there are few, and a posting is copied as often as three goes into the log's size.
+/// While nothing more comes: a search has few runs to look in.
+pub const WHEN_CALM: Tiers = Tiers { least: 4, times: 2 };
+/// While more comes: each posting is copied little more than half as often, and for a moment there are more runs.
+pub const WHEN_BUSY: Tiers = Tiers { least: 8, times: 6 };
+
+/// Where the newest runs begin that should become one, as far back as those go that have that many behind them. So
+/// there are few, and a posting is copied as often as one more than `times` goes into the log's size.
 #[must_use]
-pub fn due(runs: &[Arc<Run>], eligible: impl Fn(&Run) -> bool) -> Option<usize> {
+pub fn due(runs: &[Arc<Run>], tiers: Tiers, eligible: impl Fn(&Run) -> bool) -> Option<usize> {
     let (mut newer, mut start) = (0, None);
     for (place, run) in runs.iter().enumerate().rev().take_while(|(_, run)| eligible(run)) {
-        if runs.len() - place >= FAN && newer >= 2 * run.bytes() {
+        if runs.len() - place >= tiers.least && newer >= tiers.times * run.bytes() {
             start = Some(place);
         }
         newer += run.bytes();
@@ -54,7 +65,7 @@ mod tests {
 
     #[test]
     fn runs_become_one_when_those_behind_have_grown_to_twice_the_size() {
-        let begins = |sizes: &[u64]| due(&runs(sizes), |_| true);
+        let begins = |sizes: &[u64]| due(&runs(sizes), WHEN_CALM, |_| true);
         assert_eq!(begins(&[8, 8, 8]), None, "they are few");
         assert_eq!(begins(&[8, 1, 8]), None, "they are few, also behind a small one");
         assert_eq!(begins(&[8, 8, 8, 8]), Some(0));
@@ -62,6 +73,9 @@ mod tests {
         assert_eq!(begins(&[40, 20, 10, 5]), None, "each is as large as all behind it");
         assert_eq!(begins(&[16, 80, 8, 8, 8, 8]), Some(0), "the oldest is small beside those behind it");
         assert_eq!(begins(&[]), None);
+        let begins = |sizes: &[u64]| due(&runs(sizes), WHEN_BUSY, |_| true);
+        assert_eq!((begins(&[8; 7]), begins(&[8; 8])), (None, Some(0)));
+        assert_eq!((begins(&[60, 8, 8, 8, 8, 8, 8, 8, 8])), Some(1));
     }
 
     #[test]
@@ -85,6 +99,6 @@ mod tests {
     fn a_run_that_may_not_be_merged_ends_the_search() {
         let all = runs(&[8, 9, 8, 8, 8, 8]);
         let largest = all[1].bytes();
-        assert_eq!(due(&all, |run| run.bytes() < largest), Some(2));
+        assert_eq!(due(&all, WHEN_CALM, |run| run.bytes() < largest), Some(2));
     }
 }

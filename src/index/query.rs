@@ -139,11 +139,18 @@ impl Plan {
     pub(super) fn set<'r>(&self, source: Source<'r>, edit: bool, order: Order) -> Result<Option<Less<'r>>> {
         let mut parts: Vec<Boxed<'r>> = Vec::new();
         let mut excluded: Vec<Boxed<'r>> = Vec::new();
+        let mut adjacent = None;
         for (kind, bytes) in &self.required {
             let Some(found) = source.postings(&term(*kind, edit, bytes), order)? else { return Ok(None) };
             parts.push(found);
         }
-        for clause in &self.clauses {
+        // What is in one list is looked up first: when there is none the others need not be.
+        let begins = |clause: &&Clause| match clause {
+            Clause::Any(phrases) => phrases.iter().any(|phrase| phrase.prefix),
+            Clause::Not(_) => true,
+        };
+        let in_one_list = self.clauses.iter().filter(|clause| !begins(clause));
+        for clause in in_one_list.chain(self.clauses.iter().filter(begins)) {
             match clause {
                 Clause::Any(phrases) => {
                     let mut any = Vec::new();
@@ -172,10 +179,7 @@ impl Plan {
         }
         if self.adjacent != 0 && !edit && pays(source, &parts)? {
             let Some(found) = source.adjacent(self.adjacent, order)? else { return Ok(None) };
-            if parts.is_empty() {
-                parts.extend(source.postings(&term(Kind::Message, edit, b""), order)?);
-            }
-            parts.push(found);
+            adjacent = Some(found);
         }
         if parts.is_empty() {
             let Some(all) = source.postings(&term(Kind::Message, edit, b""), order)? else {
@@ -183,6 +187,8 @@ impl Plan {
             };
             parts.push(all);
         }
+        // Pairs are known of messages, too, that are gone: never without a part that is not.
+        parts.extend(adjacent);
         // Sets of edits are walked beside others, and are shorter.
         let wanted = if edit { And::of(parts, order)? } else { And::that_rests(parts, order)? };
         Ok(Some(Less { wanted, excluded }))

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::files::{Pause, RunFiles};
+use super::levels::WHEN_BUSY;
 use super::places::PlacesWriter;
 use super::run::{Meta, Run};
 use super::run_writer::cannot_write;
@@ -94,7 +95,7 @@ impl Rebuild {
             })?;
         self.pieces.push(piece);
         let Rebuild { files, pieces, made, .. } = self;
-        files.merge_due(pieces, |_| next_name(made), |_| Ok(()), pause)
+        files.merge_due(pieces, WHEN_BUSY, |_| next_name(made), |_| Ok(()), pause)
     }
 
     /// Makes the run file of all events up to the checkpoint's last, after as many compactions. No manifest

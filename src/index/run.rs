@@ -384,6 +384,16 @@ impl Run {
         self.offset_pieces().try_for_each(|piece| moved(self.read_block(piece)?.len() as u64))
     }
 
+    /// Reads all of a run file again, and checks it; `moved` is told how many bytes were read.
+    ///
+    /// # Errors
+    /// As [`Run::open`] and [`Run::verify`].
+    pub fn reread(&self, moved: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        let again = Run::open(Arc::clone(&self.file), &self.path, &self.cache, true)?;
+        moved(again.bytes.saturating_sub(again.offsets))?;
+        again.verify(moved)
+    }
+
     /// Puts a run file on disk, unless it is known to be there.
     ///
     /// # Errors

@@ -392,3 +392,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_gone_is_not_found_by_how_its_words_stood_next_to_each_other() {
+    let mut store = Store::new();
+    let posts = (0..4).map(|_| Step::Post(2, "xab cdx".into()));
+    let gone = (0..2).map(|_| Step::Delete(0)).chain((0..2).map(|which| Step::Edit(which, "b".into())));
+    let seen_again = [Step::Flush, Step::Post(2, "b".into())];
+    posts.chain(gone).chain(seen_again).for_each(|step| store.step(&step));
+    assert_eq!(store.now.runs.len(), 1);
+    for newest in [true, false] {
+        let piece = Some("ab cd".to_owned());
+        let ask = Ask { scope: 0, text: None, piece, newest, low: 0, high: 80 };
+        store.now.check(&ask).expect("no post of the run is left");
+    }
+}

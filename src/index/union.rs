@@ -2,14 +2,19 @@
 //!
 //! The chunks of short lists wait in the order in which their first items come; those that the walk has
 //! reached are decoded. So the first items of a thousand lists cost a thousand looks at heads, and hardly
-//! any list is read. Long lists are walked each by itself, and wait in the same order.
+//! any list is read. Long lists are walked each by itself, and wait in the same order. Of very many lists only the
+//! first wait, and the others are gathered in a set: what a union takes grows with the messages that it can find, and
+//! not with the words.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
 
 use super::block::RESTART_ENTRIES;
 use super::chunk::{Chunk, chunk_of, decode};
-use super::cursor::{Cursor, Or, Postings, boxed, rank};
+use super::cursor::{Cursor, Members, Or, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::position::Position;
 use super::postings::split_key;
@@ -19,6 +24,13 @@ use crate::error::{Code, Error, Result};
 
 /// An entry with a smaller payload is passed without a look at what it says.
 const PASSED_BYTES: usize = 16;
+
+/// Chunks that wait, at most. Each takes some hundred bytes.
+#[cfg(not(test))]
+const MANY: usize = 8192;
+/// So that what lies behind is tested, too.
+#[cfg(test)]
+const MANY: usize = 5;
 
 /// A union of lists.
 pub struct Union<'r> {
@@ -32,6 +44,9 @@ pub struct Union<'r> {
     /// Ranks of items of the chunks that were reached.
     reached: BinaryHeap<Reverse<u64>>,
     seqs: Vec<u64>,
+    /// The items of all short lists behind the first [`MANY`].
+    others: RoaringTreemap,
+    others_from: Option<Members>,
     /// The lists of more than a chunk, and the term of the last one.
     long: Or<Postings<'r>>,
     last_long: Vec<u8>,
@@ -50,6 +65,8 @@ impl<'r> Union<'r> {
             bytes: Vec::new(),
             reached: BinaryHeap::new(),
             seqs: Vec::new(),
+            others: RoaringTreemap::new(),
+            others_from: None,
             long: Or::of(Vec::new()),
             last_long: Vec::new(),
             short: 0,
@@ -69,6 +86,13 @@ impl<'r> Union<'r> {
             }
             return Ok(());
         }
+        self.short = self.short.saturating_add(chunk.count);
+        if self.chunks.len() >= MANY {
+            self.seqs.clear();
+            decode(chunk, postings, &mut self.seqs)?;
+            self.others.extend(self.seqs.iter().copied());
+            return Ok(());
+        }
         let first = match self.order {
             Order::Newest => chunk.last,
             Order::Oldest => chunk.first,
@@ -77,12 +101,14 @@ impl<'r> Union<'r> {
         self.bytes.extend_from_slice(postings);
         self.chunks.push((chunk, self.bytes.len()));
         self.waiting.push(Reverse((rank(self.order, first), number)));
-        self.short = self.short.saturating_add(chunk.count);
         Ok(())
     }
 
     /// Stands at the first item of all that was added.
     fn start(mut self) -> Result<Self> {
+        if !self.others.is_empty() {
+            self.others_from = Some(Members::of(Arc::new(std::mem::take(&mut self.others)), self.order));
+        }
         self.seek(0)?;
         Ok(self)
     }
@@ -210,11 +236,13 @@ impl Cursor for Union<'_> {
 
     fn current(&self) -> Option<u64> {
         let reached = self.reached.peek().map(|Reverse(rank)| *rank);
-        reached.into_iter().chain(self.long.current()).min()
+        let others = self.others_from.as_ref().and_then(Members::current);
+        reached.into_iter().chain(others).chain(self.long.current()).min()
     }
 
     fn seek(&mut self, target: u64) -> Result<()> {
         self.long.seek(target)?;
+        self.others_from.iter_mut().try_for_each(|others| others.seek(target))?;
         while self.reached.peek().is_some_and(|Reverse(rank)| *rank < target) {
             self.reached.pop();
         }

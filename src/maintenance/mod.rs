@@ -138,7 +138,7 @@ impl Maintainer {
         let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
         storage.list(&folders.log).map_err(unreadable)?;
         match work {
-            Maintenance::Verify => verify::run(&self.published.load(), storage.as_ref(), folders, &mut pace),
+            Maintenance::Verify => verify::run(&self.published.load(), storage, folders, &mut pace),
             Maintenance::Backup { to } => self.back_up(to, &mut pace),
             Maintenance::Compact => self.compactor.run(&mut pace),
         }

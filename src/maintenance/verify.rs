@@ -1,8 +1,12 @@
-//! Reads everything again: every frame and record of the log, every block of the index, and whether
-//! the index finds each record where it lies.
+//! Reads everything again: every frame and record of the log, every block and table of the index, the lists that name
+//! files, and whether the index finds each record where it lies.
+
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::index::files::RunFiles;
 use crate::json::fields::Fields;
+use crate::log::compacted::Compacted;
 use crate::log::recovery::{Failure, Recovered, Start, read_until};
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
@@ -33,7 +37,7 @@ pub struct Verified {
 /// `corrupt` with file and offset of the first damage, `shutting_down`.
 pub fn run(
     snapshot: &Snapshot,
-    storage: &dyn Storage,
+    storage: &Arc<dyn Storage>,
     folders: &Folders,
     pace: &mut Pace,
 ) -> Result<Vec<u8>> {
@@ -41,13 +45,19 @@ pub fn run(
     let read = log(snapshot, snapshot.last, pace, &mut found);
     let reached = read.and_then(|recovered| recovered.must_reach(snapshot.last));
     reached.map_err(|failure| ended(pace, failure))?;
-    if snapshot.compacted.last > 0 {
+    let compacted = Compacted::read(storage.as_ref(), &folders.log).map_err(corrupt)?;
+    if compacted != *snapshot.compacted {
+        let path = Compacted::path(&folders.log).display().to_string();
+        return Err(Error::corrupt(path, 0, "it does not say how far the log is compacted"));
+    }
+    if compacted.last > 0 {
         let mut moved = |bytes| pace.moved(bytes);
-        let checkpoint = open_checkpoint(storage, &folders.log, &snapshot.compacted, &mut moved);
+        let checkpoint = open_checkpoint(storage.as_ref(), &folders.log, &snapshot.compacted, &mut moved);
         found.bytes += checkpoint.map_err(|failure| ended(pace, failure))?.bytes();
     }
+    RunFiles::new(Arc::clone(storage), folders.index.clone()).check_lists()?;
     for run in snapshot.runs.iter() {
-        run.verify(&mut |bytes| pace.moved(bytes))?;
+        run.reread(&mut |bytes| pace.moved(bytes))?;
         found.runs += 1;
         found.bytes += run.bytes();
     }

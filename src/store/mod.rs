@@ -21,6 +21,7 @@ use crate::domain::event::Event;
 use crate::domain::table::{Counts, Facts};
 use crate::error::{Code, Error};
 use crate::index::files::{RunFiles, name_of};
+use crate::index::levels::WHEN_CALM;
 use crate::index::run::Run;
 use crate::index::tail::{Tail, removals};
 use crate::limits::{FLUSH_BYTES, FRAME_BYTES, TAILS};
@@ -455,6 +456,7 @@ impl Replay {
         // Merged as they come they are few, take their room once, and the daemon has nothing to catch up with.
         match self.files.merge_due(
             &mut self.runs,
+            WHEN_CALM,
             name_of,
             |runs| self.files.announce(runs),
             &mut merging(progress),

@@ -18,7 +18,7 @@ use msglogd::domain::draft::{Circumstances, Outcome};
 use msglogd::domain::table::{FIRST_POSTINGS_TAG, Facts};
 use msglogd::error::Result;
 use msglogd::index::files::RunFiles;
-use msglogd::index::levels::due;
+use msglogd::index::levels::{WHEN_CALM, due};
 use msglogd::index::run::Run;
 use msglogd::index::tail::{Tail, removals};
 use msglogd::limits::FLUSH_BYTES;
@@ -174,7 +174,8 @@ impl Daemon {
         let start = self.log.append(self.snapshot.last + 1, last, batch.frame()).expect("room in memory");
         self.log.sync().expect("memory");
         let clock = self.clock();
-        batch.events().iter().for_each(|event| self.timers.note(event, clock, &batch));
+        let find = |job| batch.job(job).expect("memory");
+        batch.events().iter().for_each(|event| self.timers.note(event, clock, find));
         let mut next = Snapshot::clone(&self.snapshot);
         (next.last, next.last_at, next.synced) = (last, self.now(), last);
         next.counts = batch.counts();
@@ -239,7 +240,7 @@ impl Daemon {
         if self.snapshot.tails.last().is_some_and(|tail| tail.held_bytes() >= FLUSH_BYTES) {
             self.flush();
         }
-        while let Some(start) = due(&self.snapshot.runs, |_| true) {
+        while let Some(start) = due(&self.snapshot.runs, WHEN_CALM, |_| true) {
             self.merge_files(start, self.snapshot.runs.len());
         }
     }

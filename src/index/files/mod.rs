@@ -11,6 +11,9 @@
 //!
 //! What neither names is no part of the index.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 
 use super::cache::BlockCache;
-use super::levels::due;
+use super::levels::{Tiers, due};
 use super::merge::{self, merge_into, meta_of};
 use super::run::{Meta, Run};
 use super::run_writer::{EachOffsets, RunWriter};
@@ -208,6 +211,25 @@ impl RunFiles {
         names.map_err(|error| damaged(format!("the list of run files cannot be read: {error}")))
     }
 
+    /// The names in `recent`; none when that is damaged, and `lost` is told.
+    fn recent_names(&self, lost: &mut dyn FnMut(&Error)) -> Result<Vec<String>> {
+        self.names_in(RECENT).or_else(|error| match error.code() {
+            Code::Corrupt => {
+                lost(&error);
+                Ok(Vec::new())
+            }
+            _ => Err(error),
+        })
+    }
+
+    /// Checks the lists of run files.
+    ///
+    /// # Errors
+    /// `corrupt`, naming the one that is damaged.
+    pub fn check_lists(&self) -> Result<()> {
+        self.names_in(MANIFEST).and_then(|_| self.names_in(RECENT)).map(drop)
+    }
+
     /// Opens the run files of the index, oldest first. Nothing is changed. `lost` is told why recent
     /// files are left out.
     ///
@@ -220,14 +242,7 @@ impl RunFiles {
         for name in self.names_in(MANIFEST)? {
             runs.push(Arc::new(self.open_one(&name, end(&runs) + 1, true)?));
         }
-        let recent = match self.names_in(RECENT) {
-            Err(error) if error.code() == Code::Corrupt => {
-                lost(&error);
-                Vec::new()
-            }
-            names => names?,
-        };
-        for name in recent {
+        for name in self.recent_names(lost)? {
             // The manifest was written, and the process killed before this list was.
             if last_of(&name).is_some_and(|last| last <= end(&runs)) {
                 continue;
@@ -259,7 +274,7 @@ impl RunFiles {
     /// # Errors
     /// `read_only` when one cannot be removed.
     pub fn remove_others(&self) -> Result<()> {
-        let names = [self.names_in(MANIFEST)?, self.names_in(RECENT).unwrap_or_default()].concat();
+        let names = [self.names_in(MANIFEST)?, self.recent_names(&mut |_| ())?].concat();
         let others = self.storage.list(&self.folder).map_err(|error| self.failed(&error))?;
         let ours =
             |name: &String| is_temporary(name) || Path::new(name).extension().is_some_and(|end| end == "run");
@@ -327,11 +342,12 @@ impl RunFiles {
     pub fn merge_due(
         &self,
         runs: &mut Vec<Arc<Run>>,
+        tiers: Tiers,
         mut name: impl FnMut(&Meta) -> String,
         mut announce: impl FnMut(&[Arc<Run>]) -> Result<()>,
         pause: &mut Pause<'_>,
     ) -> Result<()> {
-        while let Some(start) = due(runs, |_| true) {
+        while let Some(start) = due(runs, tiers, |_| true) {
             let old = &runs[start..];
             let meta = meta_of(old).ok_or_else(nothing_to_merge)?;
             let merged = self.merge_as(&name(&meta), old, start == 0, pause)?;
@@ -448,126 +464,5 @@ impl RunFiles {
         for run in runs {
             self.remove_leftover(run.file().1);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-
-    use super::*;
-    use crate::storage::LIST_BYTES_MAX;
-    use crate::storage::failing::{Call, Failing, fail_if};
-    use crate::storage::memory::Memory;
-
-    fn run_of(files: &RunFiles, first: u64, keys: u32) -> Arc<Run> {
-        let meta = Meta { first, last: first, dense_from: first + 1, ..Meta::default() };
-        let name = name_of(&meta);
-        let fill = |writer: &mut RunWriter, _: &mut dyn FnMut()| {
-            let mut keys = (0..keys).map(|key| [&[1], key.to_be_bytes().as_slice()].concat());
-            keys.try_for_each(|key| writer.add(&key, &[7; 100])).expect("memory");
-            Ok(meta)
-        };
-        files.make(&name, u64::from(keys), 0, &[], &mut || Ok(()), fill).expect("memory")
-    }
-
-    #[test]
-    fn a_merge_that_is_given_up_ends_and_leaves_nothing() {
-        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
-        let files = RunFiles::new(Arc::clone(&storage), "/index".into());
-        let runs = [run_of(&files, 1, 20_000), run_of(&files, 2, 20_000)];
-        let stop = || Error::new(Code::ShuttingDown, "it stops");
-        let times = |fails_at: usize| {
-            let (mut asked, mut written) = (0, 0);
-            let merged = files.merge(&runs, false, &mut || {
-                asked += 1;
-                let length = |file: Arc<dyn File>| file.length().expect("memory");
-                let unfinished = files.folder().join(format!("{:020}-{:020}.run.tmp", 1, 2));
-                written = storage.open(&unfinished, Open::Read).map_or(written, length);
-                if asked < fails_at { Ok(()) } else { Err(stop()) }
-            });
-            (asked, written, merged.map(|_| ()))
-        };
-        for fails_at in [1, 20] {
-            let (asked, written, merged) = times(fails_at);
-            assert_eq!((asked, merged), (fails_at, Err(stop())), "it is not asked again");
-            assert!(written < 1 << 20, "{written}");
-            assert_eq!(storage.list(files.folder()).expect("memory").len(), 2, "the two that there were");
-        }
-        let (asked, written, merged) = times(usize::MAX);
-        assert!(asked > 60 && written > 1 << 20 && merged.is_ok(), "{asked} {written} {merged:?}");
-    }
-
-    /// How many files the manifest names, and `recent`.
-    fn named(files: &RunFiles) -> (usize, usize) {
-        let count = |list: &str| files.names_in(list).map_or(0, |names| names.len());
-        (count(MANIFEST), count(RECENT))
-    }
-
-    #[test]
-    fn the_manifest_names_all_runs_up_to_the_last_large_one() {
-        for (synced_bytes, in_manifest) in [(0, 3), (10_000, 2), (1 << 30, 0)] {
-            let files = RunFiles::new(Arc::new(Memory::default()), "/index".into()).sync_from(synced_bytes);
-            let runs = [run_of(&files, 1, 1), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
-            files.announce(&runs).expect("memory");
-            assert_eq!(named(&files), (in_manifest, 3 - in_manifest), "{synced_bytes}");
-            assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
-        }
-    }
-
-    #[test]
-    fn a_list_of_recent_runs_that_is_older_than_the_manifest_says_no_more_than_what_lies_behind_it() {
-        let killed = Arc::new(AtomicBool::new(false));
-        let at = Arc::clone(&killed);
-        let storage = Failing::in_memory(move |call, path| match call {
-            Call::Rename if path.to_string_lossy().contains(RECENT) => fail_if(&at),
-            _ => Ok(()),
-        });
-        let files = RunFiles::new(storage, "/index".into()).sync_from(100_000);
-        let small = [run_of(&files, 1, 10), run_of(&files, 2, 10), run_of(&files, 3, 10)];
-        files.announce(&small).expect("memory");
-        let merged = Meta { first: 1, last: 2, dense_from: 3, ..Meta::default() };
-        let fill = |writer: &mut RunWriter, _: &mut dyn FnMut()| {
-            writer.add(&[1], &[7; 200_000]).expect("memory");
-            Ok(merged.clone())
-        };
-        let large = files.make(&name_of(&merged), 1, 1 << 20, &[], &mut || Ok(()), fill).expect("memory");
-        killed.store(true, SeqCst);
-        files.announce(&[large, Arc::clone(&small[2])]).expect_err("it is killed between both lists");
-        files.remove(&small[..2]);
-        assert_eq!(named(&files), (1, 3));
-        let read = files.read(&mut |error| panic!("{error}")).expect("whole");
-        assert_eq!(read.iter().map(|run| run.meta().last).collect::<Vec<u64>>(), [2, 3]);
-    }
-
-    #[test]
-    fn a_run_whose_sync_failed_once_is_not_believed_to_be_on_the_disk() {
-        let bad = Arc::new(AtomicBool::new(false));
-        let fault = Arc::clone(&bad);
-        let storage = Failing::in_memory(move |call, path| match call {
-            // The lists are another affair.
-            Call::Sync if path.to_string_lossy().contains(".run") => fail_if(&fault),
-            _ => Ok(()),
-        });
-        let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into()).sync_from(10_000);
-        let runs = [run_of(&files, 1, 1000), run_of(&files, 2, 1000), run_of(&files, 3, 1)];
-        files.announce(&runs[..1]).expect("memory");
-        assert_eq!(named(&files), (1, 0));
-        for fails in [true, false] {
-            bad.store(fails, SeqCst);
-            files.announce(&runs).expect("memory");
-            assert_eq!(named(&files), (1, 2), "the next sync says that all is well");
-        }
-        assert_eq!(files.read(&mut |error| panic!("{error}")).expect("whole").len(), 3);
-    }
-
-    #[test]
-    fn a_manifest_that_seems_to_be_longer_than_any_is_damaged_and_not_read() {
-        let storage = Arc::new(Memory::default());
-        let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
-        let manifest = storage.open(&files.folder().join(MANIFEST), Open::Create).expect("memory");
-        manifest.set_length(LIST_BYTES_MAX + 1).expect("memory");
-        let said = files.read(&mut |_| ()).expect_err("it is no list");
-        assert_eq!(said.code(), Code::Corrupt, "{said}");
     }
 }

@@ -23,6 +23,8 @@ use crate::writer::{Compaction, ToBackground, ToWriter};
 const RETRY: Duration = Duration::from_secs(1);
 /// After so long without work it does what can wait.
 const IDLE: Duration = Duration::from_secs(2);
+/// A merge that could not be done is tried again after so long, if nothing else comes.
+const MERGE_AGAIN: Duration = Duration::from_mins(1);
 /// After so long without a new tail no more of them are likely to come.
 const CALM: Duration = Duration::from_millis(500);
 /// How often it looks whether a run that was replaced is still read.
@@ -64,7 +66,10 @@ impl Background {
                 None => match desk.replaced.receive(work, desk.idle_work()) {
                     Ok(given) => given,
                     Err(RecvTimeoutError::Disconnected) => return,
-                    Err(RecvTimeoutError::Timeout) if desk.due(desk.tiers()).is_some() => continue,
+                    Err(RecvTimeoutError::Timeout) if desk.is_put_off || desk.due(desk.tiers()).is_some() => {
+                        desk.is_put_off = false;
+                        continue;
+                    }
                     Err(RecvTimeoutError::Timeout) => {
                         desk.is_put_off = !self.merge(0, desk, work);
                         continue;
@@ -256,7 +261,7 @@ impl Desk {
     fn idle_work(&self) -> Option<Duration> {
         let crowded = || are_crowded(&self.runs) && self.runs.iter().all(|run| self.may_merge(run));
         match self.due(WHEN_CALM) {
-            _ if self.is_put_off => None,
+            _ if self.is_put_off => Some(MERGE_AGAIN),
             Some(_) => Some(CALM),
             None => crowded().then_some(IDLE),
         }

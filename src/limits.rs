@@ -126,7 +126,7 @@ pub const SLOW_BYTES: u64 = 2 << 20;
 /// Where the index cannot be written, nothing that stores more is taken when it holds this many bytes in memory.
 pub const UNWRITTEN_INDEX_BYTES: u64 = 64 << 20;
 /// Past this many run files the writer slows down for the background, too.
-pub const SLOW_RUN_FILES: u64 = 40;
+pub const SLOW_RUN_FILES: u64 = 56;
 /// Past this many bytes of the index in memory the background takes no breaks.
 pub const BEHIND_BYTES: u64 = SLOW_BYTES / 8 * 5;
 /// Past this many run files the background takes no breaks, too.

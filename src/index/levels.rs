@@ -16,7 +16,7 @@ pub struct Tiers {
 
 /// While nothing more comes: a search has few runs to look in.
 pub const WHEN_CALM: Tiers = Tiers { least: 4, times: 2 };
-/// While more comes: each posting is copied little more than half as often, and for a moment there are more runs.
+/// While more comes: each posting is copied some two thirds as often, and for a moment there are more runs.
 pub const WHEN_BUSY: Tiers = Tiers { least: 8, times: 6 };
 
 /// Where the newest runs begin that should become one, as far back as those go that have that many behind them. So

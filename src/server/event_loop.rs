@@ -19,7 +19,7 @@ use super::admission::{Admission, Admitted};
 use super::connection::{Barrier, Connection, Life};
 use super::mailbox::{FromWorkers, Mailbox};
 use super::replies::KEPT_BYTES;
-use super::room::{Room, STUCK};
+use super::room::STUCK;
 use super::router::Router;
 use super::streams::{Client, await_room, read_once, send};
 use super::supervision::{News, Pulse, Supervision};
@@ -111,8 +111,7 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         loop {
             self.mailbox.goes_to_sleep();
-            let timeout =
-                if self.inbox.is_empty() { self.timeout(&router.own.room) } else { Some(Duration::ZERO) };
+            let timeout = if self.inbox.is_empty() { self.timeout(router) } else { Some(Duration::ZERO) };
             let polled = self.poll.poll(&mut events, timeout);
             self.mailbox.is_up();
             match polled {
@@ -179,13 +178,14 @@ impl EventLoop {
         }
     }
 
-    fn timeout(&self, room: &Room) -> Option<Duration> {
+    fn timeout(&self, router: &Router) -> Option<Duration> {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         let stuck = self.stop_by.and_then(|_| self.left_at());
         let admission = self.admission.as_ref().and_then(Admission::due);
-        let of_room = [room.looks_at(Instant::now()), room.begins_at()].into_iter().flatten().min();
+        let (room, most) = (&router.own.room, router.room_for_lists());
+        let of_room = [room.looks_at(most, Instant::now()), room.begins_at()].into_iter().flatten().min();
         let times = [admission, self.stop_by, stuck, self.pulse.due(), of_room];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -306,7 +306,7 @@ impl EventLoop {
     /// Lets lists begin in the next turn that waited for room, when there is some.
     fn begin_lists(&mut self, router: &Router) {
         let now = Instant::now();
-        if router.own.room.looks_at(now).is_some_and(|at| at <= now) {
+        if router.own.room.looks_at(router.room_for_lists(), now).is_some_and(|at| at <= now) {
             let clients = self.clients.values_mut();
             let holders = clients.map(|client| (client.counted, client.moved, &mut client.counted_stuck));
             router.own.room.look(now, holders);
@@ -392,8 +392,9 @@ impl EventLoop {
         }
         let (token, most) = self.clients.iter().max_by_key(|(_, client)| held(client))?;
         let fair = self.clients.iter().filter(|(_, client)| {
-            let does_not_get_on = client.moved + STUCK <= now;
             let reads = !client.connection.replies.output().is_empty();
+            // Whoever waits for an answer cannot get on.
+            let does_not_get_on = client.moved + STUCK <= now && client.connection.wants_bytes();
             held(client) >= held(most) / FAIR_PART && (reads || does_not_get_on)
         });
         Some(*fair.min_by_key(|(_, client)| client.moved).map_or(token, |(token, _)| token))
@@ -433,6 +434,7 @@ impl EventLoop {
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
         give_up_waiting(router, token, client);
+        router.own.room.forget(token);
         send(client);
         self.ready.insert(token);
         self.recount(router, token);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::queue::Queue;
+use super::queue::{Queue, Waiter};
 use crate::limits::LIST_BYTES_LEAST;
 use crate::writer::Ticket;
 
@@ -90,13 +90,16 @@ impl Room {
     }
 
     /// Whether one begins now that has waited since then, though there is no room for it; at a pace.
-    fn has_waited(&self, since: Instant, most: usize, now: Instant) -> bool {
-        let little = self.held() <= most / LITTLE;
-        if since + PATIENCE > now || self.next_pace.get().is_some_and(|next| next > now) {
+    fn has_waited(&self, first: Waiter, most: usize, now: Instant) -> bool {
+        if first.since + PATIENCE > now || self.next_pace.get().is_some_and(|next| next > now) {
             return false;
         }
+        let little = self.held() <= most / LITTLE;
         self.next_pace.set(Some(now + if little { PACE } else { PATIENCE }));
-        true
+        // Where it may be cut off, or others for it, it is seen first who does not get on.
+        let may_be_too_much = self.held.get() + self.expected.get() + first.bytes > 2 * most;
+        let is_short = first.bytes <= LIST_BYTES_LEAST;
+        is_short || !may_be_too_much || first.since + STUCK <= now
     }
 
     /// A list begins.
@@ -112,11 +115,13 @@ impl Room {
         bytes.is_some()
     }
 
-    /// When to look next who does not get on. `None` when no list waits, and nobody was found.
+    /// When to look next who does not get on. `None` when no list waits, no more than `most` is held, and nobody was
+    /// found.
     #[must_use]
-    pub fn looks_at(&self, now: Instant) -> Option<Instant> {
+    pub fn looks_at(&self, most: usize, now: Instant) -> Option<Instant> {
         let next = self.looked.get().map_or(now, |looked| looked + STUCK);
-        (self.stuck.get() > 0 || !self.queue.borrow().is_empty()).then_some(next)
+        let matters = self.held.get() > most || self.stuck.get() > 0 || !self.queue.borrow().is_empty();
+        matters.then_some(next)
     }
 
     /// When a list may begin that has waited long. `None` when none waits.
@@ -150,7 +155,7 @@ impl Room {
         let mut again = Vec::new();
         while let Some(first) = queue.first()
             && again.len() < BEGUN_A_TURN
-            && (self.has(first.bytes, most) || self.has_waited(first.since, most, now))
+            && (self.has(first.bytes, most) || self.has_waited(first, most, now))
         {
             self.expected.set(self.expected.get() + first.bytes);
             again.extend(queue.grant_first());
@@ -235,19 +240,19 @@ mod tests {
     #[test]
     fn what_is_held_for_those_who_do_not_read_is_not_waited_for() {
         let (room, now) = room();
+        assert_eq!(room.looks_at(100 * MIB, now), None);
         room.note_held(110 * MIB);
-        assert_eq!(room.looks_at(now), None);
         assert!(!begins(&room, 7, 1, now));
-        assert_eq!(room.looks_at(now), Some(now));
+        assert_eq!(room.looks_at(100 * MIB, now), Some(now));
         let (mut first, mut second) = (0, 0);
         room.look(now, [(60 * MIB, now, &mut first)].into_iter());
         assert!(again(&room, now).is_empty());
-        assert_eq!(room.looks_at(now), Some(now + STUCK));
+        assert_eq!(room.looks_at(100 * MIB, now), Some(now + STUCK));
         let holders = [(60 * MIB, now, &mut first), (50 * MIB, now + STUCK, &mut second)];
         room.look(now + STUCK, holders.into_iter());
         assert_eq!((first, second), (60 * MIB, 0));
         assert_eq!(again(&room, now), [7]);
-        assert_eq!(room.looks_at(now), Some(now + 2 * STUCK), "they may get on again");
+        assert_eq!(room.looks_at(100 * MIB, now), Some(now + 2 * STUCK), "they may get on again");
         room.gets_on(first);
         assert!(!begins(&room, 8, 1, now), "as it does now");
     }
@@ -255,7 +260,7 @@ mod tests {
     #[test]
     fn those_who_hold_much_and_get_on_slowly_hold_no_list_up_for_long() {
         let (room, now) = room();
-        room.note_held(1000 * MIB);
+        room.note_held(190 * MIB);
         assert!(room.begins_at().is_none() && !begins(&room, 7, 1, now) && !begins(&room, 8, 1, now));
         assert!(again(&room, now).is_empty());
         assert_eq!(room.begins_at(), Some(now + PATIENCE));
@@ -266,6 +271,16 @@ mod tests {
         assert_eq!(room.begins_at(), Some(later + PATIENCE));
         assert!(again(&room, later + PATIENCE / 2).is_empty());
         assert_eq!(again(&room, later + PATIENCE), [8]);
+    }
+
+    #[test]
+    fn a_long_list_waits_until_it_is_known_who_does_not_get_on_where_it_could_be_too_much() {
+        let (room, now) = room();
+        room.note_held(199 * MIB);
+        assert!(!begins(&room, 7, 2, now));
+        assert!(again(&room, now + PATIENCE).is_empty() && again(&room, now + 5 * PATIENCE).is_empty());
+        assert_eq!(room.begins_at(), Some(now + 6 * PATIENCE), "it is seen again and again");
+        assert_eq!(again(&room, now + STUCK), [7]);
     }
 
     #[test]

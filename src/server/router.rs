@@ -279,7 +279,7 @@ impl Router {
     }
 
     /// What lists may bring, all connections together, beside what is held: half of what may be held.
-    fn room_for_lists(&self) -> usize {
+    pub fn room_for_lists(&self) -> usize {
         self.identity.limits.buffered_bytes / 2
     }
 
@@ -432,7 +432,9 @@ impl Router {
                 LARGE_REPLY_BYTES.. => READS_WHEN_LARGE,
                 bytes => {
                     let most = connection.short_read_bytes() / bytes.max(1);
-                    most.clamp(1, READS_AT_MOST).min(connection.reads_max + 1)
+                    // One large one among many small ones says little.
+                    let most = most.clamp(1, READS_AT_MOST).max(connection.reads_max / 2);
+                    most.min(connection.reads_max + 1)
                 }
             };
         }

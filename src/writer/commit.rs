@@ -121,7 +121,6 @@ impl Writer {
             }
         }
         self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
-        self.around.stats.waiting(self.waiters.len());
         if !turn.answers.list.is_empty() || turn.answers.decided_bytes > 0 {
             self.around.unread.deliver(turn.answers.bytes.len());
             (self.around.deliver)(turn.answers);
@@ -137,6 +136,7 @@ impl Writer {
             self.open = Some(open);
         }
         self.give_up_waiters();
+        self.around.stats.waiting(self.waiters.len());
         self.slow_down();
     }
 

@@ -11,12 +11,12 @@ use crate::domain::event::{Event, Fact};
 use crate::error::Code;
 use crate::limits::FRAME_BYTES;
 
-/// What waiting reserves were given in a turn.
+/// What waiting reserves were given in a turn, but for jobs that were put in it.
 #[derive(Default)]
 pub(super) struct Served {
     /// Bytes of their replies.
     bytes: usize,
-    /// The queues.
+    /// The queues that were looked at for it.
     queues: Vec<String>,
 }
 
@@ -24,74 +24,87 @@ impl Writer {
     /// Gives jobs that became ready to those who wait for them.
     pub(super) fn serve_readied(&mut self, turn: &mut Turn, readied: Vec<Readied>) {
         for Readied { queue, put, others } in readied {
+            // Where it is put off the jobs before these are for those who wait.
             if others || self.waiters.is_put_off(&queue) {
                 self.serve(turn, &queue);
                 continue;
             }
             // Nobody waits for a job that was ready before: these are all there are, and no larger than what was sent.
             for _ in 0..put {
-                if !self.serve_first(turn, &queue) {
+                if matches!(self.serve_first(turn, &queue), None | Some(0)) {
                     break;
                 }
             }
         }
     }
 
-    /// Goes on where there was no room.
+    /// Goes on where there was no room, as far as there is some. Who gets nothing stays before who got something.
     pub(super) fn serve_put_off(&mut self, turn: &mut Turn) {
-        for queue in self.waiters.take_put_off(turn.now) {
-            self.serve(turn, &queue);
+        while let Some(queue) = self.waiters.next_put_off(turn.now) {
+            if !self.serve(turn, &queue) {
+                break;
+            }
         }
     }
 
-    /// Gives ready jobs of a queue to those who wait for them, as far as there is room.
-    fn serve(&mut self, turn: &mut Turn, queue: &str) {
+    /// Gives ready jobs of a queue to those who wait for them. Whether there was room for all of them.
+    fn serve(&mut self, turn: &mut Turn, queue: &str) -> bool {
+        turn.served.queues.push(queue.to_owned());
         while self.waiters.first(queue).is_some() {
             if let Err(again) = self.pace.may_give(&self.around.unread, &turn.served, turn.now) {
-                return self.waiters.put_off(queue, again);
+                self.waiters.put_off(queue, again);
+                return false;
             }
-            if !self.serve_first(turn, queue) {
-                return;
+            match self.serve_first(turn, queue) {
+                None => break,
+                // It was put off.
+                Some(0) => return true,
+                Some(bytes) => {
+                    turn.served.bytes += bytes;
+                    self.pace.gave(bytes);
+                }
             }
         }
+        self.waiters.put_off_no_more(queue);
+        true
     }
 
-    /// Gives ready jobs of a queue to who has waited longest. Whether others may get some, too.
-    fn serve_first(&mut self, turn: &mut Turn, queue: &str) -> bool {
-        let Some(waiter) = self.waiters.first(queue) else { return false };
+    /// Gives ready jobs of a queue to who has waited longest. Answers how many bytes the reply has; 0 when it tells of
+    /// a mistake, and `None` when nobody waits or there is no job.
+    fn serve_first(&mut self, turn: &mut Turn, queue: &str) -> Option<usize> {
+        let waiter = self.waiters.first(queue)?;
         let write = Write::QueueReserve(waiter.reserve.clone());
         let (ticket, uid, durable) = (waiter.ticket, waiter.uid, waiter.durable);
         let request = WriteRequest { write, durable, dry_run: false, idempotency: None };
         let before = turn.batch.events().len();
         let outcome = self.decide(turn, uid, request);
         if outcome.is_ok() && turn.batch.events().len() == before {
-            return false;
+            return None;
         }
         if let Err(error) = &outcome {
             // The disk is full, and not for ever. Or the first job cannot be read, which one is told at a time.
             self.waiters.put_off(queue, turn.now + TIMER_AGAIN);
             if error.code() == Code::ReadOnly {
-                return false;
+                return Some(0);
             }
         }
         self.waiters.take_first(queue);
         turn.durable |= durable;
         match outcome {
             Ok(outcome) => {
+                let bytes = outcome.reply.len();
                 turn.answers.say(ticket, &outcome.reply);
-                turn.served.note(queue, outcome.reply.len());
-                self.pace.gave(outcome.reply.len());
                 self.spare = outcome;
-                true
+                Some(bytes)
             }
             Err(error) => {
                 turn.answers.refuse(ticket, error);
-                false
+                Some(0)
             }
         }
     }
 
-    /// What was given in a turn was not: the jobs are ready as before.
+    /// What was given in a turn, or taken by others before those who wait, was not: the jobs are ready as before.
     pub(super) fn serve_again(&mut self, served: &mut Served, at: Instant) {
         served.queues.drain(..).for_each(|queue| self.waiters.put_off(&queue, at));
     }
@@ -114,13 +127,6 @@ impl Served {
     /// The same in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    fn note(&mut self, queue: &str, bytes: usize) {
-        self.bytes += bytes;
-        if !self.queues.iter().any(|other| other == queue) {
-            self.queues.push(queue.to_owned());
-        }
     }
 }
 

@@ -158,29 +158,79 @@ fn what_a_turn_has_no_room_for_is_decided_in_the_next_ones_before_all_else() {
 }
 
 /// A put whose body has half of what goes into a frame.
-fn large_put(number: u64) -> Asked {
+fn large_put(number: u64, queue: &str) -> Asked {
     let body = "x".repeat(FRAME_BYTES / 2);
-    asks(number, &format!(r#"{{"cmd":"queue.put","queue":"q","body":"{body}"}}"#))
+    asks(number, &format!(r#"{{"cmd":"queue.put","queue":"{queue}","body":"{body}"}}"#))
 }
 
-/// Eight large jobs whose leases run out at the same moment, and eight reserves that wait. Answers the moment.
-fn eight_jobs_run_out(writer: &mut Writer, told: &Told) -> Instant {
-    let leased = r#"{"cmd":"queue.reserve","queue":"q","lease_ms":1}"#;
-    for number in 1..=8 {
-        turn_of(writer, vec![large_put(number), asks(number, leased)]);
+/// Eight large jobs in each queue whose leases run out at the same moment, and as many reserves that wait for them:
+/// those of the first queue have the numbers from 1 on, of the second from 11 on. Answers the moment.
+fn jobs_run_out(writer: &mut Writer, told: &Told, queues: &[&str]) -> Instant {
+    let numbers =
+        || (0..).zip(queues).flat_map(|(place, queue)| (1..=8).map(move |job| (10 * place + job, *queue)));
+    for (number, queue) in numbers() {
+        let leased = RESERVE.replace("3600000", "1").replace("\"q\"", &format!("{queue:?}"));
+        turn_of(writer, vec![large_put(number, queue), asks(number, &leased.replace("\"wait_ms\":1,", ""))]);
     }
-    turn_of(writer, (1..=8).map(|number| asks(number, RESERVE)).collect());
+    let waits = |(number, queue)| asks(number, &RESERVE.replace("\"q\"", &format!("{queue:?}")));
+    turn_of(writer, numbers().map(waits).collect());
     answered(told);
-    writer.around.unread.arrived(8 * FRAME_BYTES / 2);
+    writer.around.unread.arrived(8 * queues.len() * FRAME_BYTES / 2);
     let start = Instant::now() + Duration::from_secs(60);
     writer.heard.nothing_since(start);
     start
 }
 
 #[test]
+fn queues_for_whose_jobs_there_is_no_room_at_once_take_turns() {
+    let (mut writer, told) = writer();
+    let start = jobs_run_out(&mut writer, &told, &["q", "r"]);
+    for _ in 0..6 {
+        turn_at(&mut writer, start, Vec::new());
+        writer.around.unread.arrived(FRAME_BYTES);
+    }
+    let expected = [[1, 2], [11, 12], [3, 4], [13, 14], [5, 6], [15, 16]].map(|turn| turn.map(Ok).to_vec());
+    assert_eq!(answered(&told), expected);
+}
+
+#[test]
+fn a_job_that_another_took_in_a_frame_that_could_not_be_written_is_for_who_waits() {
+    let fault = Arc::new(AtomicBool::new(false));
+    let (mut writer, told) = writer_of(that_writes_no_log_while(&fault));
+    let start = jobs_run_out(&mut writer, &told, &["q"]);
+    for turn in [vec![Ok(1), Ok(2)], vec![Ok(3), Ok(4)], vec![Ok(5), Ok(6)]] {
+        turn_at(&mut writer, start, Vec::new());
+        writer.around.unread.arrived(FRAME_BYTES);
+        assert_eq!(answered(&told), [turn]);
+    }
+    fault.store(true, SeqCst);
+    let takes_both = r#"{"cmd":"queue.reserve","queue":"q","max":2}"#;
+    turn_at(&mut writer, start, vec![asks(20, takes_both)]);
+    assert_eq!(answered(&told), [vec![Err(20)]]);
+    fault.store(false, SeqCst);
+    let again = start + timers::TIMER_AGAIN;
+    assert_eq!(writer.waiters.next_deadline(), Some(again));
+    turn_at(&mut writer, again, Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(7), Ok(8)]]);
+}
+
+/// A file system that writes nothing to the log while this is set, but the room that is made ahead.
+fn that_writes_no_log_while(fault: &Arc<AtomicBool>) -> Arc<dyn Storage> {
+    let bad = Arc::clone(fault);
+    Failing::in_memory(move |call, path| match call {
+        Call::Write(bytes)
+            if path.to_string_lossy().contains("/log/") && bytes.iter().any(|byte| *byte > 0) =>
+        {
+            fail_if(&bad)
+        }
+        _ => Ok(()),
+    })
+}
+
+#[test]
 fn jobs_for_those_who_wait_go_out_a_frame_at_a_time_and_slowly_while_nobody_reads() {
     let (mut writer, told) = writer();
-    let start = eight_jobs_run_out(&mut writer, &told);
+    let start = jobs_run_out(&mut writer, &told, &["q"]);
     let at = |ms| start + Duration::from_millis(ms);
     turn_at(&mut writer, at(0), Vec::new());
     // However much others send.
@@ -204,14 +254,14 @@ fn a_job_that_is_put_goes_to_who_waits_for_it_in_the_same_frame_however_large_it
     let (mut writer, told) = writer();
     turn_of(&mut writer, (1..=4).map(|number| asks(number, RESERVE)).collect());
     writer.around.unread.note_held(100 * FRAME_BYTES);
-    turn_of(&mut writer, (5..=6).map(large_put).collect());
+    turn_of(&mut writer, (5..=6).map(|number| large_put(number, "q")).collect());
     assert_eq!(answered(&told), [vec![Ok(1), Ok(5), Ok(2), Ok(6)]]);
 }
 
 #[test]
 fn who_waits_for_a_job_that_there_was_no_room_for_yet_is_told_of_a_stop_with_all_who_come_then() {
     let (mut writer, told) = writer();
-    let start = eight_jobs_run_out(&mut writer, &told);
+    let start = jobs_run_out(&mut writer, &told, &["q"]);
     turn_at(&mut writer, start, Vec::new());
     assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);
     let mut turn = writer.begin_turn();
@@ -288,17 +338,8 @@ fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
 #[test]
 fn jobs_that_were_given_in_a_frame_that_could_not_be_written_are_given_again() {
     let fault = Arc::new(AtomicBool::new(false));
-    let bad = Arc::clone(&fault);
-    let storage = Failing::in_memory(move |call, path| match call {
-        Call::Write(bytes)
-            if path.to_string_lossy().contains("/log/") && bytes.iter().any(|byte| *byte > 0) =>
-        {
-            fail_if(&bad)
-        }
-        _ => Ok(()),
-    });
-    let (mut writer, told) = writer_of(storage);
-    let start = eight_jobs_run_out(&mut writer, &told);
+    let (mut writer, told) = writer_of(that_writes_no_log_while(&fault));
+    let start = jobs_run_out(&mut writer, &told, &["q"]);
     turn_at(&mut writer, start, Vec::new());
     assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);
     fault.store(true, SeqCst);

@@ -103,15 +103,18 @@ impl Waiters {
         self.put_off_at.contains_key(queue)
     }
 
-    /// Takes out the queues whose time has come.
-    pub fn take_put_off(&mut self, now: Instant) -> Vec<String> {
-        let mut due = Vec::new();
-        while let Some(first) = self.put_off.first_entry().filter(|first| first.key().0 <= now) {
-            let queue = first.remove();
-            self.put_off_at.remove(&queue);
-            due.push(queue);
+    /// The queue whose time came first. It stays put off until something else is said of it.
+    #[must_use]
+    pub fn next_put_off(&self, now: Instant) -> Option<String> {
+        let ((until, _), queue) = self.put_off.first_key_value()?;
+        (*until <= now).then(|| queue.clone())
+    }
+
+    /// Those who wait in a queue's line have no ready jobs before them.
+    pub fn put_off_no_more(&mut self, queue: &str) {
+        if let Some(at) = self.put_off_at.remove(queue) {
+            self.put_off.remove(&at);
         }
-        due
     }
 
     /// When there is something to do for one of them.

@@ -56,27 +56,29 @@ impl Background {
         loop {
             // What was put off lies between the runs there are and what is given next.
             while desk.put_off.is_empty()
-                && !desk.is_put_off
+                && !desk.merges_wait
                 && let Some(start) = desk.due(desk.tiers())
             {
-                desk.is_put_off = !self.merge(start, desk, work);
+                desk.merges_wait = !self.merge(start, desk, work);
             }
             let given = match desk.put_off.pop_front() {
                 Some(given) => given,
                 None => match desk.replaced.receive(work, desk.idle_work()) {
                     Ok(given) => given,
                     Err(RecvTimeoutError::Disconnected) => return,
-                    Err(RecvTimeoutError::Timeout) if desk.is_put_off || desk.due(desk.tiers()).is_some() => {
-                        desk.is_put_off = false;
+                    Err(RecvTimeoutError::Timeout)
+                        if desk.merges_wait || desk.due(desk.tiers()).is_some() =>
+                    {
+                        desk.merges_wait = false;
                         continue;
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        desk.is_put_off = !self.merge(0, desk, work);
+                        desk.merges_wait = !self.merge(0, desk, work);
                         continue;
                     }
                 },
             };
-            desk.is_put_off = false;
+            desk.merges_wait = false;
             match given {
                 ToBackground::Flush(tail) => self.flush_until_done(&tail, desk, work),
                 ToBackground::Part(last) => desk.part = last,
@@ -229,7 +231,7 @@ struct Desk {
     /// When it was last given a tail.
     flushed: Option<Instant>,
     /// Whether merges wait for something else to change: the last one could not be done.
-    is_put_off: bool,
+    merges_wait: bool,
 }
 
 impl Desk {
@@ -241,7 +243,7 @@ impl Desk {
             put_off: VecDeque::new(),
             replaced: Replaced::default(),
             flushed: None,
-            is_put_off: false,
+            merges_wait: false,
         }
     }
 
@@ -261,7 +263,7 @@ impl Desk {
     fn idle_work(&self) -> Option<Duration> {
         let crowded = || are_crowded(&self.runs) && self.runs.iter().all(|run| self.may_merge(run));
         match self.due(WHEN_CALM) {
-            _ if self.is_put_off => Some(MERGE_AGAIN),
+            _ if self.merges_wait => Some(MERGE_AGAIN),
             Some(_) => Some(CALM),
             None => crowded().then_some(IDLE),
         }

@@ -126,7 +126,7 @@ impl Batch {
             // Whoever put a job or leased it is likely to go on with it; one that is done is not.
             match job {
                 Some(job) => hot.jobs.note(seq, Some(job)),
-                None => hot.jobs.forget(seq),
+                None => hot.jobs.forget(&seq),
             }
         }
         Added { events: &self.events, offsets, changes, counts: self.counts, deleted }
@@ -169,12 +169,12 @@ impl Facts for Batch {
     }
 
     fn queue(&self, id: u64) -> Result<Option<Arc<Queue>>> {
-        let known = self.queues.get(id).or_else(|| self.hot.borrow().queues.get(id));
+        let known = self.queues.get(id).or_else(|| self.hot.borrow().queues.get(&id));
         known.map_or_else(|| self.hot.borrow_mut().queues.noted(id, self.snapshot.queue(id)), Ok)
     }
 
     fn job(&self, seq: u64) -> Result<Option<Arc<Job>>> {
-        let known = self.jobs.get(seq).or_else(|| self.hot.borrow().jobs.get(seq));
+        let known = self.jobs.get(seq).or_else(|| self.hot.borrow().jobs.get(&seq));
         known.map_or_else(|| self.hot.borrow_mut().jobs.noted(seq, self.snapshot.job(seq)), Ok)
     }
 }

@@ -159,7 +159,7 @@ impl Writer {
             // The values read lately are likely to have the job, and the open turn has those, if there is one.
             let find = |job| match &*open {
                 Some(turn) => turn.batch.job(job),
-                None => hot.jobs.get(job).map_or_else(|| snapshot.job(job), Ok),
+                None => hot.jobs.get(&job).map_or_else(|| snapshot.job(job), Ok),
             };
             // Whoever needs the job itself is told when it cannot be read.
             let find = |job| find(job).ok().flatten();

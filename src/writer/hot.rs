@@ -2,7 +2,9 @@
 //! as long as every batch that is kept is noted here. And the last batches' records of jobs: most are
 //! reserved soon after they were put.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -25,53 +27,56 @@ const RECENT_BATCH_BYTES: usize = 128 << 10;
 /// Values read lately; `None` for keys that are not there.
 #[derive(Debug, Default)]
 pub struct HotValues {
-    values: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    values: Known<Vec<u8>, Vec<u8>>,
     /// Queues by id.
-    pub queues: HotObjects<Queue>,
+    pub queues: Known<u64, Arc<Queue>>,
     /// Jobs by seq.
-    pub jobs: HotObjects<Job>,
+    pub jobs: Known<u64, Arc<Job>>,
     /// For the next batch: an empty frame that has memory.
     spare: Frame,
     recent: VecDeque<Lines>,
     recent_bytes: usize,
 }
 
-/// Objects of one kind that were read lately, by number; `None` for those that are not there.
+/// What was read lately of one kind, by its key; `None` for what is not there.
 #[derive(Debug)]
-pub struct HotObjects<T>(HashMap<u64, Option<Arc<T>>>);
+pub struct Known<K, V>(HashMap<K, Option<V>>);
 
-impl<T> Default for HotObjects<T> {
+impl<K, V> Default for Known<K, V> {
     fn default() -> Self {
-        HotObjects(HashMap::new())
+        Known(HashMap::new())
     }
 }
 
-impl<T> HotObjects<T> {
-    /// What is known of one.
+impl<K: Eq + Hash, V: Clone> Known<K, V> {
+    /// What is known of a key.
     #[must_use]
-    pub fn get(&self, number: u64) -> Option<Option<Arc<T>>> {
-        self.0.get(&number).cloned()
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key).cloned()
     }
 
-    /// Notes one as it is now.
-    pub fn note(&mut self, number: u64, object: Option<Arc<T>>) {
+    /// Notes what is there now.
+    pub fn note(&mut self, key: K, value: Option<V>) {
         if self.0.len() >= VALUES_MAX {
             self.0.clear();
         }
-        self.0.insert(number, object);
+        self.0.insert(key, value);
     }
 
     /// Notes what was read.
     ///
     /// # Errors
     /// What reading it says.
-    pub fn noted(&mut self, number: u64, read: Result<Option<Arc<T>>>) -> Result<Option<Arc<T>>> {
-        read.inspect(|object| self.note(number, object.clone()))
+    pub fn noted(&mut self, key: K, read: Result<Option<V>>) -> Result<Option<V>> {
+        read.inspect(|value| self.note(key, value.clone()))
     }
 
     /// It is not likely to be asked for again.
-    pub fn forget(&mut self, number: u64) {
-        self.0.remove(&number);
+    pub fn forget(&mut self, key: &K) {
+        self.0.remove(key);
     }
 }
 
@@ -121,23 +126,20 @@ impl HotValues {
     /// What is known of a key.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
-        if comes_again(key) { self.values.get(key).cloned() } else { None }
+        if comes_again(key) { self.values.get(key) } else { None }
     }
 
     /// Notes what was read.
     pub fn note(&mut self, key: &[u8], value: Option<&Vec<u8>>) {
         if comes_again(key) {
-            if self.values.len() >= VALUES_MAX {
-                self.values.clear();
-            }
-            self.values.insert(key.to_vec(), value.cloned());
+            self.values.note(key.to_vec(), value.cloned());
         }
     }
 
     /// Notes what a batch that was kept has changed.
     pub fn change(&mut self, changes: &Changes) {
         for (key, value) in changes.0.iter().filter(|(key, _)| comes_again(key)) {
-            if let Some(known) = self.values.get_mut(key) {
+            if let Some(known) = self.values.0.get_mut(key) {
                 known.clone_from(value);
             }
         }

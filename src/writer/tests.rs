@@ -70,6 +70,21 @@ fn writer_of(storage: Arc<dyn Storage>) -> (Writer, Told) {
     (Writer::new(store, around).expect("a store"), told)
 }
 
+/// A writer of an empty store, and what it will have told; while the last is set, such calls for files of the log fail.
+fn writer_that_fails_at(which: fn(Call<'_>) -> bool) -> (Writer, Told, Arc<AtomicBool>) {
+    let fault = Arc::new(AtomicBool::new(false));
+    let at = Arc::clone(&fault);
+    let (writer, told) = writer_of(Failing::in_memory(move |call, path| {
+        if path.starts_with("/data/log") && which(call) { fail_if(&at) } else { Ok(()) }
+    }));
+    (writer, told, fault)
+}
+
+/// Whether records are written, and no room is made ahead.
+fn writes_records(call: Call<'_>) -> bool {
+    matches!(call, Call::Write(bytes) if bytes.iter().any(|byte| *byte > 0))
+}
+
 /// A write whose line is said to have so many bytes.
 fn asked(number: u64, bytes: usize) -> Asked {
     Asked { bytes, ..asks(number, r#"{"cmd":"kv.set","key":"k","value":1}"#) }
@@ -195,8 +210,7 @@ fn queues_for_whose_jobs_there_is_no_room_at_once_take_turns() {
 
 #[test]
 fn a_job_that_another_took_in_a_frame_that_could_not_be_written_is_for_who_waits() {
-    let fault = Arc::new(AtomicBool::new(false));
-    let (mut writer, told) = writer_of(that_writes_no_log_while(&fault));
+    let (mut writer, told, fault) = writer_that_fails_at(writes_records);
     let start = jobs_run_out(&mut writer, &told, &["q"]);
     for turn in [vec![Ok(1), Ok(2)], vec![Ok(3), Ok(4)], vec![Ok(5), Ok(6)]] {
         turn_at(&mut writer, start, Vec::new());
@@ -212,19 +226,6 @@ fn a_job_that_another_took_in_a_frame_that_could_not_be_written_is_for_who_waits
     assert_eq!(writer.waiters.next_deadline(), Some(again));
     turn_at(&mut writer, again, Vec::new());
     assert_eq!(answered(&told), [vec![Ok(7), Ok(8)]]);
-}
-
-/// A file system that writes nothing to the log while this is set, but the room that is made ahead.
-fn that_writes_no_log_while(fault: &Arc<AtomicBool>) -> Arc<dyn Storage> {
-    let bad = Arc::clone(fault);
-    Failing::in_memory(move |call, path| match call {
-        Call::Write(bytes)
-            if path.to_string_lossy().contains("/log/") && bytes.iter().any(|byte| *byte > 0) =>
-        {
-            fail_if(&bad)
-        }
-        _ => Ok(()),
-    })
 }
 
 #[test]
@@ -280,13 +281,7 @@ fn who_waits_for_a_job_that_there_was_no_room_for_yet_is_told_of_a_stop_with_all
 
 #[test]
 fn who_waits_for_a_job_is_told_when_there_can_be_none_any_more() {
-    let fault = Arc::new(AtomicBool::new(false));
-    let bad = Arc::clone(&fault);
-    let storage = Failing::in_memory(move |call, path| match call {
-        Call::Sync if path.to_string_lossy().ends_with(".log") => fail_if(&bad),
-        _ => Ok(()),
-    });
-    let (mut writer, told) = writer_of(storage);
+    let (mut writer, told, fault) = writer_that_fails_at(|call| call == Call::Sync);
     turn_of(&mut writer, vec![asks(1, RESERVE), asks(2, RESERVE)]);
     assert!(answered(&told).is_empty());
     fault.store(true, SeqCst);
@@ -297,18 +292,8 @@ fn who_waits_for_a_job_is_told_when_there_can_be_none_any_more() {
 
 #[test]
 fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
-    let fault = Arc::new(AtomicBool::new(false));
-    let full = Arc::clone(&fault);
-    let storage = Failing::in_memory(move |call, path| match call {
-        // Room is made ahead of what is written.
-        Call::Write(bytes)
-            if path.to_string_lossy().ends_with(".log") && !bytes.iter().any(|byte| *byte > 0) =>
-        {
-            fail_if(&full)
-        }
-        _ => Ok(()),
-    });
-    let (mut writer, told) = writer_of(storage);
+    let makes_room = |call: Call<'_>| matches!(call, Call::Write(_)) && !writes_records(call);
+    let (mut writer, told, fault) = writer_that_fails_at(makes_room);
     let leased = r#"{"cmd":"queue.reserve","queue":"q","lease_ms":1}"#;
     turn_of(&mut writer, vec![asks(1, PUT), asks(2, leased), asks(3, RESERVE), asks(4, RESERVE)]);
     assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);
@@ -337,8 +322,7 @@ fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
 
 #[test]
 fn jobs_that_were_given_in_a_frame_that_could_not_be_written_are_given_again() {
-    let fault = Arc::new(AtomicBool::new(false));
-    let (mut writer, told) = writer_of(that_writes_no_log_while(&fault));
+    let (mut writer, told, fault) = writer_that_fails_at(writes_records);
     let start = jobs_run_out(&mut writer, &told, &["q"]);
     turn_at(&mut writer, start, Vec::new());
     assert_eq!(answered(&told), [vec![Ok(1), Ok(2)]]);

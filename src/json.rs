@@ -13,7 +13,6 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
-use serde_json::value::RawValue;
 
 mod content;
 pub mod fields;
@@ -23,6 +22,7 @@ mod tokens;
 
 pub use content::content_hash;
 use strict::{RawFields, parse_slowly, refuse};
+pub use tokens::Elements;
 use tokens::{string_end, unescape};
 
 /// Why a line is no request.
@@ -103,10 +103,16 @@ pub fn integer_text(raw: &str) -> Option<&str> {
     Some(if digits == "0" { digits } else { raw })
 }
 
+/// The texts of the elements of a JSON array, one after the other; `None` if `raw` is no array.
+#[must_use]
+pub fn elements(raw: &str) -> Option<Elements<'_>> {
+    Elements::of(raw)
+}
+
 /// The texts of the elements of a JSON array; `None` if `raw` is no array.
+#[must_use]
 pub fn array(raw: &str) -> Option<Vec<&str>> {
-    let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
-    Some(elements.into_iter().map(RawValue::get).collect())
+    Some(elements(raw)?.collect())
 }
 
 /// The fields of a JSON object; `None` if `raw` is no object.
@@ -253,9 +259,9 @@ mod tests {
 
     #[test]
     fn containers_are_read_from_their_text() {
-        let elements = vec!["1.0", "[2 ,3]", "\"]\""];
-        assert_eq!(array("[ 1.0,[2 ,3], \"]\"]"), Some(elements));
-        assert_eq!((array("{}"), object("[]")), (None, None));
+        let elements = vec!["1.0", "[2 ,3]", "\"]\"", "{\"a\" : [ ] }", "null"];
+        assert_eq!(array(" [ 1.0,[2 ,3], \"]\",{\"a\" : [ ] } ,null] "), Some(elements));
+        assert_eq!((array("[ ]"), array("{}"), array("1"), object("[]")), (Some(Vec::new()), None, None, None));
         assert_eq!(object("{ \"\\u0061\":[ ]}").unwrap().get("a"), Some("[ ]"));
         let compacted = compact(" { \"a \\\" b\" :\t[1 , \" \"] } ");
         assert_eq!(compacted, "{\"a \\\" b\":[1,\" \"]}");

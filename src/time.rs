@@ -46,11 +46,12 @@ impl Timestamp {
             small(day)?,
             small(hour)?,
             small(minute)?,
-            // A leap second has no number of its own.
             small(second.min(59))?,
             0,
         );
-        let seconds = civil.ok()?.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs();
+        // A leap second has no number of its own: it is the first one behind it, as bounds of a range then hold.
+        let leap = i64::from(second == 60);
+        let seconds = civil.ok()?.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs() + leap;
         let (fraction, offset) = match rest.split_first()? {
             (b'.', rest) => rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?),
             _ => (&[0_u8; 0][..], rest),
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(micros("1970-01-01T00:00:00.12345600000Z"), Some(123_456));
         assert_eq!(micros("1970-01-01T00:00:00.1234560000001Z"), Some(123_457));
         assert_eq!(micros("1970-01-01 00:00:00.5-00:00"), Some(500_000));
-        assert_eq!(micros("2016-12-31t23:59:60z"), micros("2016-12-31T23:59:59Z"));
+        assert_eq!(micros("2016-12-31t23:59:60.5z"), micros("2017-01-01T00:00:00.5Z"), "a leap second");
         let last = Timestamp(u64::MAX).to_string();
         assert!(last.starts_with("9999-12-3"), "{last}");
     }

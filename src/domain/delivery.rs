@@ -51,8 +51,10 @@ impl Standing {
     pub fn parse(text: &str, state: JobState) -> Option<Self> {
         let (class, place) = text.split_once('-')?;
         let standing = Standing { class: class.parse().ok()?, place: place.parse().ok()? };
-        let classes = if state == JobState::Ready { CLASSES } else { 1 };
-        (standing.class < classes && standing.to_text() == text).then_some(standing)
+        // A job that came back stands with the others of its priority.
+        let class = standing.class;
+        let is_class = class == 0 || state == JobState::Ready && class % 2 == 1 && class < CLASSES;
+        (is_class && standing.to_text() == text).then_some(standing)
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::event::{Address, Event, Fact};
 use super::jobs::{Job, Queue};
+use super::parts::type_name;
 use super::table::{Facts, number_in, tag};
 use super::{chats, jobs, kv, messages};
 use crate::error::Result;
@@ -26,12 +27,23 @@ impl<'f> Liveness<'f> {
         Liveness { facts, chat: (String::new(), 0, false) }
     }
 
-    /// Whether an event is live, where its seq and the name of its type tell: then the rest of it need not be
-    /// read, which is most of what compaction costs where most is dead.
+    /// The event of a record, if it is live.
     ///
     /// # Errors
-    /// What reading the table says.
-    pub fn by_type(&self, seq: u64, type_name: &str) -> Result<Option<bool>> {
+    /// What reading the table says, and that the record is none.
+    pub fn record(&mut self, seq: u64, json: &[u8]) -> Result<Option<Event>> {
+        let told = type_name(json).map_or(Ok(None), |name| self.by_type(seq, name))?;
+        if told == Some(false) {
+            return Ok(None);
+        }
+        let event = Event::decode(json)?;
+        let live = told.map_or_else(|| self.event(&event), Ok)?;
+        Ok(live.then_some(event))
+    }
+
+    /// Whether an event is live, where its seq and the name of its type tell: then the rest of it need not be
+    /// read, which is most of what compaction costs where most is dead.
+    fn by_type(&self, seq: u64, type_name: &str) -> Result<Option<bool>> {
         Ok(match type_name {
             "job.put" => Some(Job::find(self.facts, seq)?.is_some()),
             "kv.deleted" | "message.deleted" | "app.deleted" | "chat.deleted" | "job.acked"

@@ -46,12 +46,37 @@ fn is_space(byte: u8) -> bool {
 
 pub(super) struct Tokens<'a> {
     text: &'a str,
+    /// The place behind the last token.
     at: usize,
 }
 
 impl<'a> Tokens<'a> {
     pub(super) fn of(text: &'a str) -> Self {
-        Tokens { text, at: 0 }
+        Tokens::from(text, 0)
+    }
+
+    /// Those from a place on.
+    pub(super) fn from(text: &'a str, at: usize) -> Self {
+        Tokens { text, at }
+    }
+
+    /// The place behind the last token.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// Goes to the end of the container that was just opened.
+    fn leave(&mut self) {
+        let mut depth = 1_usize;
+        while depth > 0
+            && let Some(token) = self.next()
+        {
+            match token {
+                Token::Open(_) => depth += 1,
+                Token::Close => depth -= 1,
+                _ => {}
+            }
+        }
     }
 
     /// Stops at the next byte that is neither white space nor `skipped`, and tells it.
@@ -89,5 +114,32 @@ impl<'a> Iterator for Tokens<'a> {
             b'}' | b']' => Token::Close,
             _ => Token::Plain(piece),
         })
+    }
+}
+
+/// The elements of an array that is known to be good, each as it stands in the text.
+pub struct Elements<'a>(Tokens<'a>);
+
+impl<'a> Elements<'a> {
+    /// `None` when the text is no array.
+    pub(super) fn of(array: &'a str) -> Option<Self> {
+        let mut tokens = Tokens::of(array);
+        matches!(tokens.next()?, Token::Open("[")).then_some(Elements(tokens))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        match self.0.next()? {
+            Token::Close => None,
+            Token::Key(piece) | Token::String(piece) | Token::Plain(piece) => Some(piece),
+            Token::Open(bracket) => {
+                let start = self.0.place() - bracket.len();
+                self.0.leave();
+                self.0.text.get(start..self.0.place())
+            }
+        }
     }
 }

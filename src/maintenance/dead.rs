@@ -2,7 +2,6 @@
 //! bytes of all sealed segments. It needs no accounting that every write would pay for, and none that a
 //! start would have to make up again.
 
-use crate::domain::event::Event;
 use crate::domain::liveness::Liveness;
 use crate::domain::table::Facts;
 use crate::error::{Error, Result};
@@ -35,7 +34,7 @@ impl Estimate {
 ///
 /// # Errors
 /// `corrupt`, `shutting_down`.
-pub fn estimate(snapshot: &Snapshot, pace: &Pace) -> Result<Estimate> {
+pub fn estimate(snapshot: &Snapshot, pace: &mut Pace) -> Result<Estimate> {
     let mut ends = Vec::new();
     let mut bytes = 0;
     for pair in snapshot.segments.windows(2) {
@@ -46,6 +45,8 @@ pub fn estimate(snapshot: &Snapshot, pace: &Pace) -> Result<Estimate> {
         ends.push((bytes, length, pair));
     }
     let mut liveness = Liveness::new(snapshot);
+    // The event that was looked at last, and whether it is dead: a large one lies at many places.
+    let mut last = None;
     // From the middle of one piece to the middle of the next.
     let piece = (bytes / SAMPLES).max(1);
     let mut dead = 0;
@@ -55,19 +56,27 @@ pub fn estimate(snapshot: &Snapshot, pace: &Pace) -> Result<Estimate> {
         let place = piece * sample + piece / 2;
         let number = ends.partition_point(|(end, ..)| *end <= place);
         let Some((end, length, pair)) = ends.get(number) else { break };
-        let event = event_at(snapshot, &pair[0], pair[1].first, place + length - end)?;
-        if let Some(event) = event
-            && !liveness.event(&event)?
-        {
-            dead += piece;
-        }
+        let Some(seq) = event_at(snapshot, &pair[0], pair[1].first, place + length - end)? else { continue };
+        let is_dead = match last {
+            Some((known, is_dead)) if known == seq => is_dead,
+            _ => is_dead(snapshot, &mut liveness, seq, pace)?,
+        };
+        last = Some((seq, is_dead));
+        dead += if is_dead { piece } else { 0 };
     }
     Ok(Estimate { bytes, dead })
 }
 
-/// The event whose line lies at `offset` of a segment, or the first one; `behind` is the next segment's
+/// Whether the event of a seq is dead. What it read is paid for with a rest.
+fn is_dead(snapshot: &Snapshot, liveness: &mut Liveness<'_>, seq: u64, pace: &mut Pace) -> Result<bool> {
+    let Some(record) = snapshot.record(seq)? else { return Ok(false) };
+    pace.moved(record.len() as u64)?;
+    Ok(liveness.record(seq, &record)?.is_none())
+}
+
+/// The seq of the event whose line lies at `offset` of a segment, or the first one; `behind` is the next segment's
 /// first. `None` when the segment holds none.
-fn event_at(snapshot: &Snapshot, segment: &Segment, behind: u64, offset: u64) -> Result<Option<Event>> {
+fn event_at(snapshot: &Snapshot, segment: &Segment, behind: u64, offset: u64) -> Result<Option<u64>> {
     let (mut low, mut high) = (segment.first, behind);
     let mut found = None;
     while low < high {
@@ -86,8 +95,5 @@ fn event_at(snapshot: &Snapshot, segment: &Segment, behind: u64, offset: u64) ->
             high = middle;
         }
     }
-    match found {
-        Some(seq) => snapshot.record(seq)?.map(|record| Event::decode(&record)).transpose(),
-        None => Ok(None),
-    }
+    Ok(found)
 }

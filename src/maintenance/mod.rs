@@ -115,7 +115,7 @@ impl Maintainer {
         }
         let mut pace = Pace::polite(Arc::clone(&self.stopping));
         let CompactionLimits { percent, bytes } = self.compaction;
-        let done = dead::estimate(&snapshot, &pace).and_then(|estimate| {
+        let done = dead::estimate(&snapshot, &mut pace).and_then(|estimate| {
             self.compactor.note_dead(estimate.dead);
             let wanted = percent > 0 && estimate.is_worth_it(percent, bytes) && pace.check().is_ok();
             if wanted { self.compactor.run(&mut pace).map(|_| ()) } else { Ok(()) }

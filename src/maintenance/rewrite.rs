@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::courtesy::Courtesy;
 use crate::domain::event::Event;
 use crate::domain::liveness::Liveness;
-use crate::domain::parts::type_name;
 use crate::domain::table::{FIRST_POSTINGS_TAG, Facts};
 use crate::error::{Code, Error, Result};
 use crate::index::files::{RunFiles, of_file};
@@ -175,17 +174,6 @@ impl Rewriter {
     }
 }
 
-/// The event of a record, if it is live.
-fn live_event(seq: u64, json: &[u8], liveness: &mut Liveness<'_>) -> Result<Option<Event>> {
-    let told = type_name(json).map_or(Ok(None), |name| liveness.by_type(seq, name))?;
-    if told == Some(false) {
-        return Ok(None);
-    }
-    let event = Event::decode(json)?;
-    let live = told.map_or_else(|| liveness.event(&event), Ok)?;
-    Ok(live.then_some(event))
-}
-
 /// Live events on their way into new segments and a new run.
 struct Copy {
     writer: CompactedWriter,
@@ -226,7 +214,7 @@ impl Copy {
 
     fn take(&mut self, found: Found<'_>, liveness: &mut Liveness<'_>, pace: &Pace) -> Result<()> {
         let Found { seq, json, .. } = found;
-        let Some(event) = live_event(seq, json, liveness)? else {
+        let Some(event) = liveness.record(seq, json)? else {
             self.tally.removed += 1;
             return Ok(());
         };

@@ -1,5 +1,7 @@
 //! Checks a request's arguments against the table, and reads them.
 
+use std::borrow::Cow;
+
 use super::table::{Argument, COMMON, COMMON_WRITE, Command, Kind, Type};
 use crate::error::{Error, Result, shown};
 use crate::json::{self, Object};
@@ -99,11 +101,10 @@ impl<'o, 'a> Arguments<'o, 'a> {
         Timestamp::parse(&self.text(name)?)
     }
 
-    /// A list of strings.
+    /// A list of strings, one after the other.
     #[must_use]
-    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
-        let elements = json::array(self.raw(name)?)?;
-        elements.into_iter().map(|raw| json::as_string(raw).map(std::borrow::Cow::into_owned)).collect()
+    pub fn texts(&self, name: &str) -> Option<impl Iterator<Item = Cow<'a, str>>> {
+        Some(json::elements(self.raw(name)?)?.filter_map(json::as_string))
     }
 
     /// All arguments as they were sent.
@@ -150,8 +151,8 @@ fn fits(kind: Type, raw: &str) -> bool {
         Type::Json => true,
         Type::Time => json::as_string(raw).is_some_and(|text| Timestamp::parse(&text).is_some()),
         Type::Choice(words) => json::as_string(raw).is_some_and(|text| words.contains(&text.as_ref())),
-        Type::Texts => json::array(raw)
-            .is_some_and(|elements| elements.into_iter().all(|raw| json::as_string(raw).is_some())),
+        Type::Texts => json::elements(raw)
+            .is_some_and(|mut elements| elements.all(|raw| json::as_string(raw).is_some())),
         Type::Requests | Type::Materials => raw.starts_with('['),
     }
 }

@@ -1,5 +1,7 @@
 //! Lines to commands.
 
+use std::collections::BTreeSet;
+
 use super::arguments::Arguments;
 use super::table::{self, Kind};
 use crate::codec::hex;
@@ -122,9 +124,12 @@ fn holds_reserve(write: &Write) -> bool {
 }
 
 fn batch(arguments: Arguments<'_, '_>) -> Result<Write> {
-    let members = arguments.raw("commands").and_then(json::array).unwrap_or_default();
-    if members.is_empty() || members.len() > BATCH_COMMANDS {
-        let message = format!("`commands` must hold 1 to {BATCH_COMMANDS} requests, not {}", members.len());
+    let mut elements = arguments.raw("commands").and_then(json::elements);
+    // Of too many only their number is of interest.
+    let members: Vec<&str> = elements.iter_mut().flatten().take(BATCH_COMMANDS).collect();
+    let count = members.len() + elements.map_or(0, Iterator::count);
+    if count == 0 || count > BATCH_COMMANDS {
+        let message = format!("`commands` must hold 1 to {BATCH_COMMANDS} requests, not {count}");
         return Err(Error::bad_field("commands", message));
     }
     let mut commands = Vec::with_capacity(members.len());
@@ -327,19 +332,17 @@ fn standing(arguments: Arguments<'_, '_>, state: JobState) -> Result<Option<Stan
 }
 
 fn types(arguments: Arguments<'_, '_>) -> Result<Option<Vec<String>>> {
-    let mut types = arguments.texts("types");
-    if let Some(types) = &mut types {
-        types.sort_unstable();
-        types.dedup();
-    }
-    for name in types.iter().flatten() {
-        if !TYPES.contains(&name.as_str()) {
-            let shown = shown(name);
+    let Some(names) = arguments.texts("types") else { return Ok(None) };
+    let mut types = BTreeSet::new();
+    for name in names {
+        let Some(known) = TYPES.iter().find(|known| **known == name) else {
+            let shown = shown(&name);
             let message = format!("there is no event type {shown:?}; there are: {}", TYPES.join(", "));
             return Err(Error::bad_field("types", message));
-        }
+        };
+        types.insert(*known);
     }
-    Ok(types)
+    Ok(Some(types.into_iter().map(str::to_owned).collect()))
 }
 
 fn filter(arguments: Arguments<'_, '_>) -> Result<Filter> {

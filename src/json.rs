@@ -261,7 +261,10 @@ mod tests {
     fn containers_are_read_from_their_text() {
         let elements = vec!["1.0", "[2 ,3]", "\"]\"", "{\"a\" : [ ] }", "null"];
         assert_eq!(array(" [ 1.0,[2 ,3], \"]\",{\"a\" : [ ] } ,null] "), Some(elements));
-        assert_eq!((array("[ ]"), array("{}"), array("1"), object("[]")), (Some(Vec::new()), None, None, None));
+        assert_eq!(
+            (array("[ ]"), array("{}"), array("1"), object("[]")),
+            (Some(Vec::new()), None, None, None)
+        );
         assert_eq!(object("{ \"\\u0061\":[ ]}").unwrap().get("a"), Some("[ ]"));
         let compacted = compact(" { \"a \\\" b\" :\t[1 , \" \"] } ");
         assert_eq!(compacted, "{\"a \\\" b\":[1,\" \"]}");

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::changed::Changed;
 use crate::limits::{CACHED_BLOCK_BYTES, CACHED_BLOCKS};
 
 const SLOTS_A_SET: usize = 16;
@@ -17,6 +18,8 @@ const SEEN_A_SET: usize = 32;
 pub struct BlockCache {
     sets: Vec<Mutex<Set>>,
     next_run: AtomicU64,
+    /// What the runs that were asked last changed.
+    pub(super) changed: Mutex<Option<Arc<Changed>>>,
 }
 
 #[derive(Default)]
@@ -39,7 +42,7 @@ struct Slot {
 impl Default for BlockCache {
     fn default() -> Self {
         let sets = (0..CACHED_BLOCKS.div_ceil(SLOTS_A_SET)).map(|_| Mutex::default()).collect();
-        BlockCache { sets, next_run: AtomicU64::new(0) }
+        BlockCache { sets, next_run: AtomicU64::new(0), changed: Mutex::default() }
     }
 }
 

@@ -4,8 +4,10 @@
 //! later event changed is left out of both, so every message is found in just the one set that has
 //! its current form. Posts of the runs follow each other; the sets of edits are merged in by seq.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::changed::{self, Changed};
 use super::cursor::{Boxed, Cursor, Less, rank};
 use super::query::Plan;
 use super::source::Source;
@@ -41,6 +43,8 @@ pub struct Candidates<'r> {
     /// Pieces whose posts were not looked at yet, in the order of the walk.
     waiting: std::vec::IntoIter<usize>,
     posts: Option<Less<'r>>,
+    /// Of these posts those of messages in it are dead.
+    changed: Option<Arc<Changed>>,
     /// The first place behind the piece that these are of.
     behind: Option<u64>,
     edits: Vec<Less<'r>>,
@@ -71,13 +75,14 @@ impl<'r> Candidates<'r> {
         if low <= high {
             let with_edits = (0..sources.len()).filter(|number| has_edits_from(sources[*number], low));
             for number in with_edits {
-                edits.extend(live(sources, number, plan, true, (order, next))?);
+                edits.extend(live(sources, number, plan, true, (order, next))?.0);
             }
         } else {
             waiting.clear();
         }
-        let (waiting, lookups) = (waiting.into_iter(), started.elapsed());
-        Ok(Candidates { sources, plan, order, waiting, posts: None, behind: None, edits, next, end, lookups })
+        let (waiting, lookups, posts) = (waiting.into_iter(), started.elapsed(), None);
+        let (changed, behind) = (None, None);
+        Ok(Candidates { sources, plan, order, waiting, posts, changed, behind, edits, next, end, lookups })
     }
 
     /// How long it took to look up where to walk, since this was asked last.
@@ -105,6 +110,7 @@ impl<'r> Candidates<'r> {
         self.next = found.saturating_add(1);
         let seq = rank(self.order, found);
         if let Some(posts) = self.posts.as_mut().filter(|_| posted == first)
+            && self.changed.as_ref().is_none_or(|changed| !changed.holds(seq))
             && !posts.excludes(found)?
         {
             return Ok(Some(Reached::Candidate(Candidate { seq, edited: false })));
@@ -139,27 +145,28 @@ impl<'r> Candidates<'r> {
                 Order::Newest => first.checked_sub(1).map(|seq| rank(Order::Newest, seq)),
             };
             let started = Instant::now();
-            self.posts = live(self.sources, number, self.plan, false, (self.order, self.next))?;
+            (self.posts, self.changed) =
+                live(self.sources, number, self.plan, false, (self.order, self.next))?;
             self.lookups += started.elapsed();
         }
     }
 }
 
-/// What piece `number` has for a plan from `rank` on, less what is dead.
+/// What piece `number` has for a plan from `rank` on, less what is dead; of posts also those in the set are.
 fn live<'r>(
     sources: &'r [Source<'r>],
     number: usize,
     plan: &Plan,
     edits: bool,
     (order, rank): (Order, u64),
-) -> Result<Option<Less<'r>>> {
+) -> Result<(Option<Less<'r>>, Option<Arc<Changed>>)> {
     let mut set = plan.set(sources[number], edits, order)?;
-    if let Some(Less { wanted, excluded }) = &mut set {
-        excluded.extend(changed_since(sources, number, edits, order)?);
-        // A walk that rested has to come back to where it was.
-        excluded.iter_mut().chain([wanted]).try_for_each(|part| part.seek(rank))?;
-    }
-    Ok(set)
+    let Some(Less { wanted, excluded }) = &mut set else { return Ok((None, None)) };
+    let dead = changed_since(sources, number, edits, order)?;
+    excluded.extend(dead.lists);
+    // A walk that rested has to come back to where it was.
+    excluded.iter_mut().chain([wanted]).try_for_each(|part| part.seek(rank))?;
+    Ok((set, dead.changed))
 }
 
 /// Whether a piece may hold edits of messages from `low` on: an edit is of a message before it.
@@ -173,19 +180,80 @@ pub(super) fn holds_forms_of(source: Source<'_>, edits: bool) -> (u64, u64) {
     if edits { (0, u64::MAX) } else { source.range() }
 }
 
+/// Messages whose postings in a piece are dead.
+pub(super) struct Dead<'r> {
+    /// Those that are in this set.
+    pub changed: Option<Arc<Changed>>,
+    /// Those that are in any of these.
+    pub lists: Vec<Boxed<'r>>,
+}
+
+impl Dead<'_> {
+    /// Whether there surely are none.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_none() && self.lists.is_empty()
+    }
+
+    /// About how many there are, at the most.
+    pub fn size(&self) -> u64 {
+        let changed = self.changed.as_ref().map_or(0, |changed| changed.count());
+        self.lists.iter().fold(changed, |all, list| all.saturating_add(list.size()))
+    }
+
+    /// Whether a message is dead. They are asked for oldest first, and the lists walk so.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn holds(&mut self, seq: u64) -> Result<bool> {
+        if self.changed.as_ref().is_some_and(|changed| changed.holds(seq)) {
+            return Ok(true);
+        }
+        for list in &mut self.lists {
+            list.seek(seq)?;
+            if list.current() == Some(seq) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first one at `seq` or behind. The lists walk oldest first, and are sought there.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn first_from(&mut self, seq: u64) -> Result<Option<u64>> {
+        let mut first = self.changed.as_ref().and_then(|changed| changed.first_from(seq));
+        for list in &mut self.lists {
+            list.seek(seq)?;
+            first = first.into_iter().chain(list.current()).min();
+        }
+        Ok(first)
+    }
+}
+
 /// The messages that later events changed: their postings in piece `number` are dead.
 pub(super) fn changed_since<'r>(
     sources: &'r [Source<'r>],
     number: usize,
     edits: bool,
     order: Order,
-) -> Result<Vec<Boxed<'r>>> {
-    let mut dead: Vec<Boxed<'r>> = Vec::new();
+) -> Result<Dead<'r>> {
+    let mut dead = Dead { changed: None, lists: Vec::new() };
     let (low, high) = holds_forms_of(sources[number], edits);
     for (later, source) in sources.iter().enumerate().skip(number) {
-        if source.touches(low, high) {
-            source.changed(later == number, edits, order, &mut dead)?;
+        if !source.touches(low, high) {
+            continue;
         }
+        if !edits && matches!(source, Source::Run(_)) {
+            // One set has what all of them changed, unless that is too much.
+            if dead.changed.is_none() {
+                dead.changed = changed::in_runs(sources)?;
+            }
+            if dead.changed.is_some() {
+                continue;
+            }
+        }
+        source.changed(later == number, edits, order, &mut dead.lists)?;
     }
     Ok(dead)
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! key:     the term (ending in its terminator), then the chunk's last seq, ordered
 //! payload: nothing at all where a term has one posting; else
-//!          count  varint   postings in this chunk, at most 256: twice that, and one more when there
-//!                          are earlier chunks of the term in this run
+//!          count  varint   postings in this chunk, at most 256, or 1,024 where they are consecutive or bits:
+//!                          twice that, and one more when there are earlier chunks of the term in this run
 //!          before varint   postings in those, if there are any
 //!          span   varint   last seq minus first
 //!          nothing when they are consecutive; when more than one of 16 is there
@@ -16,8 +16,10 @@ use super::packed;
 use crate::codec::{read_ordered, read_varint};
 use crate::error::{Code, Error, Result};
 
-/// Postings in a chunk, at the most.
+/// Postings in a chunk that are packed, at the most.
 pub const CHUNK_POSTINGS: usize = 256;
+/// Postings in a chunk that needs not be unpacked, at the most.
+pub const CHUNK_DENSE_POSTINGS: usize = 1024;
 /// Postings in each chunk of a list that has several, at the least; only the last may have fewer. So chunks
 /// of some length can be taken over as they are when lists become one.
 pub(super) const CHUNK_LEAST: usize = CHUNK_POSTINGS / 2;
@@ -47,6 +49,12 @@ impl Chunk {
     pub fn is_without_gaps(&self) -> bool {
         is_without_gaps(self.count, self.last - self.first)
     }
+
+    /// Whether what is beside a place is found there, without unpacking any postings.
+    #[must_use]
+    pub fn is_dense(&self) -> bool {
+        self.is_without_gaps() || is_bits(self.count, self.last - self.first)
+    }
 }
 
 pub(super) fn malformed() -> Error {
@@ -64,7 +72,7 @@ fn head(key_rest: &[u8], payload: &[u8]) -> Option<(Chunk, usize)> {
     let before = if count & 1 == 0 { 0 } else { read_varint(&mut bytes)? };
     let span = read_varint(&mut bytes)?;
     let chunk = Chunk { before, count: count >> 1, first: last.checked_sub(span)?, last };
-    let sane = chunk.count <= CHUNK_POSTINGS as u64 && before.checked_add(chunk.count).is_some();
+    let sane = chunk.count <= CHUNK_DENSE_POSTINGS as u64 && before.checked_add(chunk.count).is_some();
     sane.then_some((chunk, payload.len() - bytes.len()))
 }
 
@@ -216,6 +224,13 @@ fn decode_bits(chunk: Chunk, bits: &[u8], out: &mut Vec<u64>) -> Option<()> {
     whole.then_some(())
 }
 
+/// The words of 64 bits that bytes are.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let (whole, rest) = bytes.as_chunks::<8>();
+    let rest = if rest.is_empty() { None } else { Some(packed::load(rest, 0)) };
+    whole.iter().map(|eight| u64::from_le_bytes(*eight)).chain(rest)
+}
+
 /// Sets the bits of a chunk's postings in a window that begins with the seq `low`. The chunk must lie
 /// in it.
 ///
@@ -235,17 +250,21 @@ fn mark_in(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<
         return Some(());
     }
     if is_bits(chunk.count, chunk.last - chunk.first) {
-        for (place, bytes) in deltas.chunks(8).enumerate() {
-            let (bits, at) = (packed::load(bytes, 0), from + 64 * place);
-            *window.get_mut(at / 64)? |= bits << (at % 64);
-            if at % 64 > 0
-                && let carried = bits >> (64 - at % 64)
-                && carried != 0
-            {
-                *window.get_mut(at / 64 + 1)? |= carried;
-            }
+        let (window, shift) = (window.get_mut(from / 64..)?, from % 64);
+        let mut carried = 0;
+        for (bits, word) in words(deltas).zip(window.iter_mut()) {
+            *word |= bits << shift | carried;
+            // Shifted in two steps, since by 64 at once is not possible.
+            carried = bits >> 1 >> (63 - shift);
         }
-        return Some(());
+        let behind = window.get_mut(deltas.len().div_ceil(8));
+        return match behind {
+            Some(word) => {
+                *word |= carried;
+                Some(())
+            }
+            None => (carried == 0).then_some(()),
+        };
     }
     window.get(to / 64)?;
     let mut set = |place: usize| {
@@ -280,14 +299,13 @@ fn marked_in(chunk: Chunk, deltas: &[u8], low: u64, window: &[u64]) -> Option<u6
         return Some((from..=to).map(is_set).sum());
     }
     if is_bits(chunk.count, span) {
-        let words = deltas.chunks(8).enumerate().map(|(place, bytes)| {
-            let at = from + 64 * place;
-            let here = window.get(at / 64).map_or(0, |word| word >> (at % 64));
-            // Shifted in two steps, since by 64 at once is not possible.
-            let behind = window.get(at / 64 + 1).map_or(0, |word| word << 1 << (63 - at % 64));
-            packed::load(bytes, 0) & (here | behind)
-        });
-        return Some(words.filter(|word| *word != 0).map(|word| u64::from(word.count_ones())).sum());
+        let (window, shift) = (window.get(from / 64..)?, from % 64);
+        let behind = window.iter().skip(1).copied().chain([0]);
+        let there =
+            window.iter().zip(behind).map(|(here, behind)| here >> shift | behind << 1 << (63 - shift));
+        return Some(
+            words(deltas).zip(there).map(|(bits, there)| u64::from((bits & there).count_ones())).sum(),
+        );
     }
     let mut count = is_set(from) + is_set(to);
     let between = usize::try_from(chunk.count).ok()?.checked_sub(2)?;
@@ -334,8 +352,8 @@ mod tests {
 
     /// Seqs that are packed, that are bits, and that need none.
     fn seqs() -> impl Strategy<Value = BTreeSet<u64>> {
-        let near = (1_u64..90, 1_usize..400).prop_flat_map(|(first, span)| {
-            prop::collection::btree_set(first..first + span as u64, 1..=span.min(CHUNK_POSTINGS))
+        let near = (1_u64..90, 1_usize..1600).prop_flat_map(|(first, span)| {
+            prop::collection::btree_set(first..first + span as u64, 1..=span.min(CHUNK_DENSE_POSTINGS))
         });
         prop_oneof![prop::collection::btree_set(0_u64..20_000, 1..=CHUNK_POSTINGS), near]
     }

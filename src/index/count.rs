@@ -2,14 +2,14 @@
 //!
 //! Long lists are put into bitmaps, a window of seqs at a time, as in "Roaring" (Lemire and others:
 //! "Consistently faster and smaller compressed bitmaps with Roaring", 2016), less those that are dead, and the
-//! longest is counted against what is left. When one list is far shorter than the others, its postings are
-//! looked up in them instead, each in the one chunk that may hold it.
+//! longest is counted against what is left. When that takes longer than to look the postings of the shortest list up in
+//! the others, each in the one chunk that may hold it, they are looked up.
 
 use super::and::And;
 use super::bitmap::intersect;
-use super::candidates::{changed_since, holds_forms_of};
-use super::chunk::malformed;
-use super::cursor::{Boxed, Not};
+use super::candidates::{Dead, changed_since, holds_forms_of};
+use super::chunk::{is_bits, malformed};
+use super::cursor::{Boxed, Cursor};
 use super::postings::List;
 use super::query::Plan;
 use super::source::Source;
@@ -19,8 +19,10 @@ use crate::error::Result;
 /// Words of 64 seqs in a window: a bitmap of 32 KiB.
 const WINDOW_WORDS: usize = 4096;
 const WINDOW_SEQS: u64 = 64 * WINDOW_WORDS as u64;
-/// When a list is so many times as long as the shortest, it is not put into a bitmap but looked into.
-const FAR_LONGER: u64 = 12;
+/// To look a posting up in a list takes as long as to read so many of one.
+const LOOK_UP: u64 = 24;
+/// So many postings that are stored as bits are read in the time of one that is not.
+const BITS: u64 = 8;
 
 /// How many messages match, when all that is asked for is terms. `None` otherwise.
 ///
@@ -84,23 +86,30 @@ impl Windows {
             let Some(list) = List::open(run, &terms[place])? else { return Ok(0) };
             lists.push(list);
         }
+        let (dead, last) = (changed.size(), run.meta().last);
+        lengths.sort_unstable();
+        let reading = |(list, length): (&List<'_>, &u64)| {
+            let bits = is_bits(*length, last.saturating_sub(list.chunk().first));
+            if bits { length / BITS } else { *length }
+        };
+        let reading: Vec<u64> = lists.iter().zip(&lengths).map(reading).collect();
         if let [list] = lists.as_mut_slice() {
-            let few = changed.iter().fold(0_u64, |all, dead| all.saturating_add(dead.size()));
-            let dead = if few < shortest / FAR_LONGER {
-                held(list, &all_of(changed, holds_forms_of(source, edit))?)?
-            } else {
-                self.count_in_windows(lists, changed, Among::Dead)?
-            };
-            return shortest.checked_sub(dead).ok_or_else(malformed);
+            if dead.saturating_mul(LOOK_UP) < reading.iter().sum() {
+                let held = held(list, &all_of(changed, holds_forms_of(source, edit))?)?;
+                return shortest.checked_sub(held).ok_or_else(malformed);
+            }
+            if shortest.saturating_mul(LOOK_UP) >= dead {
+                let dead = self.count_in_windows(lists, changed, Among::Dead)?;
+                return shortest.checked_sub(dead).ok_or_else(malformed);
+            }
+        } else if shortest.saturating_mul(LOOK_UP) >= reading.iter().skip(1).sum() {
+            return self.count_in_windows(lists, changed, Among::Live);
         }
-        if lengths.iter().any(|length| *length > FAR_LONGER * shortest) {
-            return self.look_up(lists, changed);
-        }
-        self.count_in_windows(lists, changed, Among::Live)
+        self.look_up(lists, changed)
     }
 
     /// Looks the postings of the first list, the shortest, up in the others.
-    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: Vec<Boxed<'_>>) -> Result<u64> {
+    fn look_up(&mut self, mut lists: Vec<List<'_>>, mut dead: Dead<'_>) -> Result<u64> {
         let Some((shortest, others)) = lists.split_first_mut() else { return Ok(0) };
         let mut total = 0;
         let mut here = true;
@@ -116,13 +125,7 @@ impl Windows {
                         continue 'next;
                     }
                 }
-                for changed in &mut dead {
-                    changed.seek(*seq)?;
-                    if changed.current() == Some(*seq) {
-                        continue 'next;
-                    }
-                }
-                total += 1;
+                total += u64::from(!dead.holds(*seq)?);
             }
             here = shortest.advance()?;
         }
@@ -130,23 +133,19 @@ impl Windows {
     }
 
     /// How many live, or dead, messages are in all lists.
-    fn count_in_windows(
-        &mut self,
-        lists: Vec<List<'_>>,
-        mut dead: Vec<Boxed<'_>>,
-        among: Among,
-    ) -> Result<u64> {
+    fn count_in_windows(&mut self, lists: Vec<List<'_>>, mut dead: Dead<'_>, among: Among) -> Result<u64> {
         let mut lists: Vec<Option<List<'_>>> = lists.into_iter().map(Some).collect();
         let (mut total, mut next) = (0, 0);
         // A window begins where every list has something left.
         while let Some(mut low) =
             lists.iter().try_fold(next, |low: u64, list| Some(low.max(list.as_ref()?.chunk().first)))
         {
-            dead.iter_mut().try_for_each(|changed| changed.seek(low))?;
             if among == Among::Dead {
-                let Some(first) = dead.iter().filter_map(|changed| changed.current()).min() else { break };
+                let Some(first) = dead.first_from(low)? else { break };
                 low = first;
             }
+            // Such are the words of those that are dead.
+            low &= !63;
             self.begin(low, &mut dead, among)?;
             let Some((longest, others)) = lists.split_last_mut() else { break };
             for list in others {
@@ -167,16 +166,20 @@ impl Windows {
     }
 
     /// Begins a window with those that are live, or dead.
-    fn begin(&mut self, low: u64, dead: &mut [Boxed<'_>], among: Among) -> Result<()> {
+    fn begin(&mut self, low: u64, dead: &mut Dead<'_>, among: Among) -> Result<()> {
         self.common.clear();
         self.common.resize(WINDOW_WORDS, 0);
         self.spare.clear();
-        for changed in dead {
-            changed.take_before(low.saturating_add(WINDOW_SEQS), &mut self.spare)?;
+        for list in &mut dead.lists {
+            list.seek(low)?;
+            list.take_before(low.saturating_add(WINDOW_SEQS), &mut self.spare)?;
         }
         for seq in &self.spare {
             let place = usize::try_from(seq - low).unwrap_or(0);
             self.common[place / 64] |= 1 << (place % 64);
+        }
+        if let Some(changed) = &dead.changed {
+            changed.mark(low, &mut self.common);
         }
         if among == Among::Live {
             self.common.iter_mut().for_each(|word| *word = !*word);
@@ -185,12 +188,19 @@ impl Windows {
     }
 }
 
-/// What the cursors, which walk oldest first, have from `low` to `high` together, ascending.
-fn all_of(cursors: Vec<Boxed<'_>>, (low, high): (u64, u64)) -> Result<Vec<u64>> {
+/// Those that are dead from `low` to `high`, ascending. The lists walk oldest first.
+fn all_of(dead: Dead<'_>, (low, high): (u64, u64)) -> Result<Vec<u64>> {
     let mut all = Vec::new();
-    for mut cursor in cursors {
-        cursor.seek(low)?;
-        cursor.take_before(high.saturating_add(1), &mut all)?;
+    for mut list in dead.lists {
+        list.seek(low)?;
+        list.take_before(high.saturating_add(1), &mut all)?;
+    }
+    if let Some(changed) = dead.changed {
+        let mut next = low;
+        while let Some(seq) = changed.first_from(next).filter(|seq| *seq <= high) {
+            all.push(seq);
+            next = seq.saturating_add(1);
+        }
     }
     all.sort_unstable();
     all.dedup();
@@ -225,7 +235,7 @@ fn in_window(
 }
 
 /// Looks the postings of the shortest list up in the others.
-fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<'_>>) -> Result<u64> {
+fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], mut dead: Dead<'_>) -> Result<u64> {
     let mut order: Vec<usize> = (0..terms.len()).collect();
     order.sort_unstable_by_key(|place| lengths[*place]);
     let mut parts: Vec<Boxed<'_>> = Vec::with_capacity(terms.len());
@@ -233,11 +243,11 @@ fn walk(source: Source<'_>, terms: &[Vec<u8>], lengths: &[u64], dead: Vec<Boxed<
         let Some(found) = source.postings(&terms[place], Order::Oldest)? else { return Ok(0) };
         parts.push(found);
     }
-    let mut live = Not::of(And::of(parts, Order::Oldest)?, dead)?;
+    let mut all = And::of(parts, Order::Oldest)?;
     let mut count = 0;
-    while let Some(found) = live.current() {
-        count += 1;
-        live.seek(found.saturating_add(1))?;
+    while let Some(found) = all.current() {
+        count += u64::from(!dead.holds(found)?);
+        all.seek(found.saturating_add(1))?;
     }
     Ok(count)
 }
@@ -279,12 +289,20 @@ mod tests {
 
     /// How many messages are in all of up to three lists, and how many of them are left when some are dead.
     fn counted(lists: &[&BTreeSet<u64>], dead: &BTreeSet<u64>) -> (u64, u64) {
+        let counted = counted_among(lists, dead, LAST);
+        // What lies so far apart is not in one set.
+        assert_eq!(counted_among(lists, dead, u64::MAX - 1), counted);
+        counted
+    }
+
+    /// The same, where it is said that those which are dead go up to some seq.
+    fn counted_among(lists: &[&BTreeSet<u64>], dead: &BTreeSet<u64>, highest: u64) -> (u64, u64) {
         let terms: [(Kind, &[u8]); 3] =
             [(Kind::Originator, b"o"), (Kind::Recipient, b"r"), (Kind::App, b"a")];
         let lists: Vec<_> =
             terms.iter().zip(lists).map(|((kind, bytes), seqs)| (*kind, *bytes, *seqs)).collect();
         let posts = run_of(&lists, 1, None);
-        let changed = dead.first().copied().zip(dead.last().copied());
+        let changed = dead.first().map(|first| (*first, highest));
         let changes = run_of(&[(Kind::Deleted, b"", dead)], LAST + 1, changed);
         let mut plan = Plan::default();
         lists.iter().for_each(|(kind, bytes, _)| plan.require(*kind, bytes));

@@ -177,7 +177,7 @@ impl<'r> Postings<'r> {
     /// The first item of the chunk from `seq` on.
     fn in_chunk(&mut self, seq: u64) -> Result<Option<u64>> {
         self.seeks += 1;
-        if self.seeks < SEEKS_DECODED {
+        if self.seeks < SEEKS_DECODED || self.list.chunk().is_dense() {
             return self.list.next_from(seq, self.order);
         }
         if self.seeks == SEEKS_DECODED {

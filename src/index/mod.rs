@@ -1,7 +1,7 @@
 //! The index: everything is a term or a key of one sorted structure, the run.
 //!
 //! - `block` packs sorted entries; `run` is a file of blocks with an index; `run_writer` writes one;
-//!   `position` walks through its entries; `filter` tells of most keys that a run does not hold them;
+//!   `position` walks through its entries, with what `read_ahead` brings; `filter` tells of most keys that a run does not hold them;
 //!   `cache` keeps blocks that were read lately.
 //! - `postings` lists the seqs of a term in a run; a `chunk` of them is an entry, `packed` is how, and
 //!   `postings_writer` writes them.
@@ -11,7 +11,8 @@
 //! - `terms` says which terms a message has; `tail` holds those of the newest events, in memory.
 //! - `files` is the folder of run files; `levels` says when some become one.
 //! - `rebuild` makes the run of a part of the log that was compacted.
-//! - `merge` makes one run of several; `source` is a run or a tail to look in; `cursor`, `and`, `union`,
+//! - `merge` makes one run of several; `source` is a run or a tail to look in; `changed` says which
+//!   messages run files changed; `cursor`, `and`, `union`,
 //!   `query` and `candidates` walk postings for a search; `count` counts without walking; `bitmap` is what
 //!   both use where lists are long.
 
@@ -21,6 +22,7 @@ pub mod block;
 mod block_index;
 pub mod cache;
 pub mod candidates;
+mod changed;
 pub mod chunk;
 pub mod count;
 pub mod cursor;
@@ -37,6 +39,7 @@ pub mod position;
 pub mod postings;
 pub mod postings_writer;
 pub mod query;
+mod read_ahead;
 pub mod rebuild;
 pub mod run;
 pub mod run_writer;

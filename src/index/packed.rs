@@ -64,17 +64,20 @@ pub fn read(bytes: &[u8], count: usize, span: u64, mut each: impl FnMut(u64)) ->
     if low > 56 {
         return None;
     }
-    let (lows, highs) = bytes.split_at_checked(low_bytes(count, low))?;
+    let highs = bytes.get(low_bytes(count, low)..)?;
     let mask = (1_u64 << low) - 1;
     let (mut place, mut at) = (0, 0);
     // The least that the next one may be, and whether all were that and more.
     let (mut next, mut ascending) = (0, true);
     for (number, eight) in highs.chunks(8).enumerate() {
         let mut word = load(eight, 0);
+        // A number is the place-th that is set, so that it stands at `place` or behind.
         let base = 64 * number as u64;
-        while word != 0 && place < count {
-            let high = (base + u64::from(word.trailing_zeros())).checked_sub(place as u64)?;
-            let one = high << low | (load(lows, at / 8) >> (at % 8) & mask);
+        let here = (word.count_ones() as usize).min(count - place);
+        for _ in 0..here {
+            let high = (base + u64::from(word.trailing_zeros())).wrapping_sub(place as u64);
+            // What lies behind the low bits is cut off, so that there are mostly eight bytes to load.
+            let one = high << low | (load(bytes, at / 8) >> (at % 8) & mask);
             ascending &= one >= next;
             next = one.saturating_add(1);
             each(one);

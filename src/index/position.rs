@@ -1,6 +1,7 @@
 //! A position: where a walk through the entries of a run is.
 
 use super::block::{BLOCK_GROUPS, BlockPlace};
+use super::read_ahead::ReadAhead;
 use super::run::{Block, Run, value_in};
 use crate::error::Result;
 
@@ -10,6 +11,7 @@ pub struct Position<'r> {
     number: usize,
     block: Block,
     place: BlockPlace,
+    ahead: ReadAhead,
 }
 
 impl Run {
@@ -34,7 +36,8 @@ impl<'r> Position<'r> {
     /// Nowhere yet.
     #[must_use]
     pub fn new(run: &'r Run) -> Self {
-        Position { run, number: usize::MAX, block: Block::default(), place: BlockPlace::default() }
+        let (block, place, ahead) = (Block::default(), BlockPlace::default(), ReadAhead::default());
+        Position { run, number: usize::MAX, block, place, ahead }
     }
 
     /// The entry's key.
@@ -49,10 +52,11 @@ impl<'r> Position<'r> {
         self.block.get(self.place.payload.clone()).unwrap_or_default()
     }
 
-    fn load(&mut self, number: usize, keep: bool) -> Result<()> {
+    fn load(&mut self, number: usize) -> Result<()> {
         if self.number != number {
-            self.block = self.run.block(number, keep)?;
+            self.block = self.run.block(number, true)?;
             self.number = number;
+            self.ahead.begin_anew();
         }
         self.place.rewind();
         Ok(())
@@ -66,7 +70,7 @@ impl<'r> Position<'r> {
         if self.run.blocks().len() == 0 {
             return Ok(false);
         }
-        self.load(self.run.blocks().beginning_before(key, true).saturating_sub(1), true)?;
+        self.load(self.run.blocks().beginning_before(key, true).saturating_sub(1))?;
         if self.place.seek(&self.block, key).is_some() {
             return Ok(true);
         }
@@ -83,7 +87,7 @@ impl<'r> Position<'r> {
         if block >= self.run.blocks().len() {
             return Ok(false);
         }
-        self.load(block, true)?;
+        self.load(block)?;
         Ok(self.place.go_to(&self.block, usize::try_from(group).unwrap_or(0)).is_some())
     }
 
@@ -104,11 +108,13 @@ impl<'r> Position<'r> {
     }
 
     fn next_block(&mut self) -> Result<bool> {
-        if self.number + 1 >= self.run.blocks().len() {
+        let next = self.number + 1;
+        if next >= self.run.blocks().len() {
             return Ok(false);
         }
-        // Whoever walks through blocks may walk through many, once: they must not push out others.
-        self.load(self.number + 1, false)?;
+        self.block = self.ahead.next(self.run, next)?;
+        self.number = next;
+        self.place.rewind();
         Ok(self.place.next(&self.block).is_some())
     }
 
@@ -120,7 +126,7 @@ impl<'r> Position<'r> {
         let blocks = self.run.blocks().beginning_before(key, false);
         // Of a block only the beginning of its first key is known, so it may lie in the one before.
         for number in (blocks.saturating_sub(2)..blocks).rev() {
-            self.load(number, true)?;
+            self.load(number)?;
             if self.place.seek_before(&self.block, key).is_some() {
                 return Ok(true);
             }

@@ -216,21 +216,31 @@ impl List<'_> {
 /// Chunks that are stepped over before one is sought.
 const CHUNKS_STEPPED: usize = 3;
 
+/// Gives all postings of a term in a run, ascending, a chunk at a time.
+///
+/// # Errors
+/// `corrupt`.
+pub fn each(run: &Run, term: &[u8], give: &mut dyn FnMut(&[u64])) -> Result<()> {
+    let Some(mut list) = List::open(run, term)? else { return Ok(()) };
+    let mut seqs = Vec::new();
+    loop {
+        seqs.clear();
+        list.decode(&mut seqs)?;
+        give(&seqs);
+        if !list.advance()? {
+            return Ok(());
+        }
+    }
+}
+
 /// All postings of a term in a run, ascending.
 ///
 /// # Errors
 /// `corrupt`.
 pub fn all(run: &Run, term: &[u8]) -> Result<Vec<u64>> {
-    let mut seqs = Vec::new();
-    if let Some(mut list) = List::open(run, term)? {
-        loop {
-            list.decode(&mut seqs)?;
-            if !list.advance()? {
-                break;
-            }
-        }
-    }
-    Ok(seqs)
+    let mut all = Vec::new();
+    each(run, term, &mut |seqs| all.extend_from_slice(seqs))?;
+    Ok(all)
 }
 
 /// The same as a set: so many of them take little memory.

@@ -1,6 +1,8 @@
 //! Writes postings: see `postings` for how they lie.
 
-use super::chunk::{CHUNK_LEAST, CHUNK_POSTINGS, Chunk, decode, is_bits, is_without_gaps};
+use super::chunk::{
+    CHUNK_DENSE_POSTINGS, CHUNK_LEAST, CHUNK_POSTINGS, Chunk, decode, is_bits, is_without_gaps,
+};
 use super::packed;
 use super::run_writer::{RunWriter, cannot_write};
 use crate::codec::{write_ordered, write_varint};
@@ -22,10 +24,7 @@ impl PostingsWriter {
     /// What the system says.
     pub fn push(&mut self, writer: &mut RunWriter, term: &[u8], seq: u64) -> std::io::Result<()> {
         self.pending.push(seq);
-        if self.pending.len() == CHUNK_POSTINGS {
-            self.close_chunk(writer, term)?;
-        }
-        Ok(())
+        if self.pending.len() < CHUNK_DENSE_POSTINGS { Ok(()) } else { self.close_chunks(writer, term) }
     }
 
     /// Writes a whole list.
@@ -59,20 +58,15 @@ impl PostingsWriter {
         let unwritten = |error: std::io::Error| cannot_write(&error);
         let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
         if count >= CHUNK_LEAST && (self.pending.is_empty() || self.pending.len() >= CHUNK_LEAST) {
-            self.close_chunk(writer, term).map_err(unwritten)?;
+            self.close_chunks(writer, term).map_err(unwritten)?;
             self.write_head(term, chunk.count, chunk.first, chunk.last);
             self.payload.extend_from_slice(postings);
             self.before += chunk.count;
             return writer.add(&self.key, &self.payload).map_err(unwritten);
         }
         decode(chunk, postings, &mut self.pending)?;
-        let all = self.pending.len();
-        if all >= CHUNK_POSTINGS {
-            // Two of some length rather than a short one that everything behind would have to wait for.
-            let two = count >= CHUNK_LEAST && all > CHUNK_POSTINGS;
-            let rest = self.pending.split_off(if two { all / 2 } else { CHUNK_POSTINGS });
-            self.close_chunk(writer, term).map_err(unwritten)?;
-            self.pending.extend(rest);
+        if self.pending.len() >= CHUNK_DENSE_POSTINGS {
+            self.close_chunks(writer, term).map_err(unwritten)?;
         }
         Ok(())
     }
@@ -82,7 +76,7 @@ impl PostingsWriter {
     /// # Errors
     /// What the system says.
     pub fn finish(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
-        self.close_chunk(writer, term)?;
+        self.close_chunks(writer, term)?;
         if std::mem::take(&mut self.before) > 0 {
             writer.note_term(term);
         }
@@ -105,26 +99,53 @@ impl PostingsWriter {
         }
     }
 
-    fn close_chunk(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
-        let (Some(&first), Some(&last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
-        let count = self.pending.len() as u64;
+    /// Makes chunks of all that waits.
+    fn close_chunks(&mut self, writer: &mut RunWriter, term: &[u8]) -> std::io::Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let mut rest = pending.as_slice();
+        while !rest.is_empty() {
+            let (chunk, behind) = rest.split_at(chunk_length(rest));
+            self.write_chunk(writer, term, chunk)?;
+            rest = behind;
+        }
+        self.pending = pending;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, writer: &mut RunWriter, term: &[u8], seqs: &[u64]) -> std::io::Result<()> {
+        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else { return Ok(()) };
+        let count = seqs.len() as u64;
         self.write_head(term, count, first, last);
         if is_without_gaps(count, last - first) {
             // The head says it all.
         } else if is_bits(count, last - first) {
             let start = self.payload.len();
             self.payload.resize(start + usize::try_from((last - first) / 8 + 1).unwrap_or(0), 0);
-            for seq in &self.pending {
+            for seq in seqs {
                 let place = usize::try_from(seq - first).unwrap_or(0);
                 self.payload[start + place / 8] |= 1 << (place % 8);
             }
         } else {
-            let between = self.pending.get(1..self.pending.len() - 1).unwrap_or_default();
+            let between = seqs.get(1..seqs.len() - 1).unwrap_or_default();
             packed::write(between.iter().map(|seq| seq - first), last - first, &mut self.payload);
         }
         self.before += count;
-        self.pending.clear();
         writer.add(&self.key, &self.payload)
+    }
+}
+
+/// How many of some seqs, from the first on, are the next chunk.
+fn chunk_length(seqs: &[u64]) -> usize {
+    let (count, span) = (seqs.len(), seqs.last().zip(seqs.first()).map_or(0, |(last, first)| last - first));
+    let dense = is_without_gaps(count as u64, span) || is_bits(count as u64, span);
+    if count <= CHUNK_POSTINGS || dense && count <= CHUNK_DENSE_POSTINGS {
+        count
+    } else if count < CHUNK_POSTINGS + CHUNK_LEAST {
+        // Two of some length rather than a short one that everything behind would have to wait for.
+        count / 2
+    } else {
+        CHUNK_POSTINGS
     }
 }
 
@@ -139,7 +160,7 @@ mod tests {
     proptest! {
         #[test]
         fn lists_that_follow_each_other_become_one_of_chunks_of_some_length(
-            lists in prop::collection::vec((0_u64..700, 1_u64..40), 1..7),
+            lists in prop::collection::vec((0_u64..2500, 1_u64..40), 1..7),
         ) {
             let (mut seq, mut all_seqs, mut runs) = (0, Vec::<u64>::new(), Vec::new());
             for (length, gap) in lists {
@@ -173,7 +194,8 @@ mod tests {
                 prop_assert_eq!(at.chunk().before, before);
                 before += count;
                 let last = before == all_seqs.len() as u64;
-                prop_assert!(count <= CHUNK_POSTINGS as u64 && (last || count >= CHUNK_LEAST as u64), "{count}");
+                let most = if at.chunk().is_dense() { CHUNK_DENSE_POSTINGS } else { CHUNK_POSTINGS };
+                prop_assert!(count <= most as u64 && (last || count >= CHUNK_LEAST as u64), "{count}");
                 prop_assert_eq!(at.chunk().is_whole_list(), last && before < CHUNK_LEAST as u64);
                 prop_assert_eq!(at.advance().expect("whole"), !last);
                 if last {

@@ -15,6 +15,7 @@
 //!
 //! A run is written once and then only read.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -33,7 +34,7 @@ use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN08";
+pub const MAGIC: &[u8; 8] = b"MLGRUN09";
 
 /// Whether these bytes of a run file end as another version of this program ends one.
 #[must_use]
@@ -50,15 +51,25 @@ pub(super) const BLOCK_OFFSETS: usize = 1024;
 pub const UNPROVED_BYTES: u32 = 64 << 10;
 const FOOTER_BYTES: usize = PLACES * 8 + 4 + 8;
 
-/// A block of a run file, shared with the cache. Its checksum lies behind it, and was right.
+/// A block of a run file, shared with the cache or with others that were read with it. Its checksum lies behind
+/// it, and was right.
 #[derive(Default)]
-pub struct Block(Arc<[u8]>);
+pub struct Block {
+    shared: Arc<[u8]>,
+    /// Where it lies there, less its checksum.
+    part: Range<usize>,
+}
 
 impl Block {
     /// Of bytes with a checksum behind them.
-    #[cfg(test)]
-    pub(super) fn of(bytes: Vec<u8>) -> Self {
-        Block(bytes.into())
+    pub(super) fn whole(bytes: Arc<[u8]>) -> Self {
+        let part = 0..bytes.len().saturating_sub(CHECKSUM_BYTES);
+        Block { shared: bytes, part }
+    }
+
+    /// Of some among other bytes, with a checksum behind them.
+    pub(super) fn among(bytes: &Arc<[u8]>, Range { start, end }: Range<usize>) -> Self {
+        Block { shared: Arc::clone(bytes), part: start..end.saturating_sub(CHECKSUM_BYTES) }
     }
 }
 
@@ -66,7 +77,7 @@ impl std::ops::Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0[..self.0.len().saturating_sub(CHECKSUM_BYTES)]
+        self.shared.get(self.part.clone()).unwrap_or_default()
     }
 }
 
@@ -119,6 +130,16 @@ impl Run {
         (self.file.as_ref(), self.path.rsplit('/').next().unwrap_or_default())
     }
 
+    /// Its number in the cache, which tells it from all others.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The cache of its blocks.
+    pub(super) fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+
     /// Its size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -153,7 +174,7 @@ impl Run {
         }
         let ((place, length), index) = self.offset_at(seq);
         if let Some(block) = self.cache.find(self.number, place) {
-            return Ok(offset_in(&Block(block), index));
+            return Ok(offset_in(&Block::whole(block), index));
         }
         let mut two = [0; 8];
         let two = &mut two[..8.min(length - 4 * index)];
@@ -227,16 +248,25 @@ impl Run {
         Ok(())
     }
 
+    /// Reads bytes that may be shared.
+    pub(super) fn read_shared(&self, place: u64, length: usize) -> Result<Arc<[u8]>> {
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+        self.read(place, Arc::get_mut(&mut bytes).unwrap_or_default())?;
+        Ok(bytes)
+    }
+
     /// A block from the file, checked.
     fn read_block(&self, (place, length): Piece) -> Result<Block> {
-        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length + CHECKSUM_BYTES).collect();
-        self.read(place, Arc::get_mut(&mut bytes).unwrap_or_default())?;
-        let (block, stored) = bytes.split_at(length);
-        if crc32fast::hash(block).to_le_bytes() != stored {
-            let what = "a block of the index fails its checksum";
-            return Err(Error::corrupt(self.path.as_str(), place, what));
+        self.check(place, Block::whole(self.read_shared(place, length + CHECKSUM_BYTES)?))
+    }
+
+    /// A block that was read at a place, if its checksum is right.
+    pub(super) fn check(&self, place: u64, block: Block) -> Result<Block> {
+        let stored = block.shared.get(block.part.end..).and_then(|behind| behind.first_chunk());
+        if stored == Some(&crc32fast::hash(&block).to_le_bytes()) {
+            return Ok(block);
         }
-        Ok(Block(bytes))
+        Err(Error::corrupt(self.path.as_str(), place, "a block of the index fails its checksum"))
     }
 
     /// A block, from the cache if it is there. `keep`: it is likely to be asked for again.
@@ -244,7 +274,8 @@ impl Run {
         self.piece(self.block_piece(number), keep)
     }
 
-    fn block_piece(&self, number: usize) -> Piece {
+    /// Where a block lies, and how long it is without its checksum.
+    pub(super) fn block_piece(&self, number: usize) -> Piece {
         let (_, place, length) = self.index.blocks[number];
         (place, length as usize)
     }
@@ -284,11 +315,11 @@ impl Run {
     pub(super) fn piece(&self, piece: Piece, keep: bool) -> Result<Block> {
         let place = piece.0;
         if let Some(block) = self.cache.find(self.number, place) {
-            return Ok(Block(block));
+            return Ok(Block::whole(block));
         }
         let block = self.read_block(piece)?;
         if keep {
-            self.cache.keep(self.number, place, &block.0);
+            self.cache.keep(self.number, place, &block.shared);
         }
         Ok(block)
     }
@@ -453,9 +484,7 @@ impl EachOffsets for Run {
 mod tests {
     use super::*;
     use crate::index::position::Position;
-    use crate::index::testing::file_of;
-    use std::io;
-    use std::sync::atomic::AtomicU32;
+    use crate::index::testing::{Counted, file_of};
 
     /// Offsets of as many records, a hundred bytes each.
     struct Offsets(u32);
@@ -517,41 +546,15 @@ mod tests {
         }
     }
 
-    /// A file that counts its syncs.
-    struct Counted(Arc<dyn File>, AtomicU32);
-
-    impl File for Counted {
-        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.0.read_at(buffer, offset)
-        }
-
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-            self.0.write_at(bytes, offset)
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        fn length(&self) -> io::Result<u64> {
-            self.0.length()
-        }
-
-        fn set_length(&self, length: u64) -> io::Result<()> {
-            self.0.set_length(length)
-        }
-    }
-
     #[test]
     fn a_run_is_put_on_disk_once() {
         for (synced, expected) in [(false, 1), (true, 0)] {
             let meta = Meta { first: 1, last: 1, dense_from: 2, ..Meta::default() };
-            let file = Arc::new(Counted(written(meta, 3, &[]), AtomicU32::new(0)));
+            let file = Counted::new(written(meta, 3, &[]));
             let opened = Run::open(Arc::clone(&file) as Arc<dyn File>, "a.run", &Arc::default(), synced);
             let run = opened.expect("a whole file");
             run.sync().and_then(|()| run.sync()).expect("memory");
-            assert_eq!(file.1.load(Ordering::Relaxed), expected);
+            assert_eq!(file.syncs.load(Ordering::Relaxed), expected);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! For unit tests: run files in memory.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::run::{Meta, Run};
 use super::run_writer::{EachOffsets, RunWriter};
@@ -34,4 +36,42 @@ pub fn file_of(
     fill(&mut writer);
     writer.into_file(meta, offsets, false, &mut || {}).expect("memory");
     file
+}
+
+/// A file that counts what it is asked for.
+pub struct Counted {
+    file: Arc<dyn File>,
+    pub reads: AtomicU32,
+    pub syncs: AtomicU32,
+}
+
+impl Counted {
+    /// Nothing was asked for yet.
+    pub fn new(file: Arc<dyn File>) -> Arc<Self> {
+        Arc::new(Counted { file, reads: AtomicU32::new(0), syncs: AtomicU32::new(0) })
+    }
+}
+
+impl File for Counted {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.file.sync()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_length(length)
+    }
 }

@@ -229,7 +229,7 @@ fn check_changed(sources: &[Source<'_>], order: Order, place: u64) -> Result<(),
     for number in 0..sources.len() {
         let mut at_once = changed_since(sources, number, false, order).expect("memory");
         let walked = changed_since(sources, number, false, order).expect("memory");
-        for (cursor, mut other) in at_once.iter_mut().zip(walked) {
+        for (cursor, mut other) in at_once.lists.iter_mut().zip(walked.lists) {
             let (mut taken, mut passed) = (Vec::new(), Vec::new());
             cursor.take_before(end, &mut taken).expect("memory");
             while let Some(current) = other.current().filter(|current| *current < end) {

@@ -157,7 +157,9 @@ impl Value<'_> {
             }
             Some(Token::Open(bracket)) => bracket,
         };
-        let Some(Container { count, end, behind }) = self.containers.get(start.container) else { return inside };
+        let Some(Container { count, end, behind }) = self.containers.get(start.container) else {
+            return inside;
+        };
         let (count, end, behind) = (*count as usize, *end as usize, *behind as usize);
         let inside = Start { container: start.container + 1, ..inside };
         if bracket == "[" {

@@ -151,8 +151,9 @@ fn fits(kind: Type, raw: &str) -> bool {
         Type::Json => true,
         Type::Time => json::as_string(raw).is_some_and(|text| Timestamp::parse(&text).is_some()),
         Type::Choice(words) => json::as_string(raw).is_some_and(|text| words.contains(&text.as_ref())),
-        Type::Texts => json::elements(raw)
-            .is_some_and(|mut elements| elements.all(|raw| json::as_string(raw).is_some())),
+        Type::Texts => {
+            json::elements(raw).is_some_and(|mut elements| elements.all(|raw| json::as_string(raw).is_some()))
+        }
         Type::Requests | Type::Materials => raw.starts_with('['),
     }
 }

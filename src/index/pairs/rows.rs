@@ -306,7 +306,7 @@ mod tests {
                 pieces.push(piece);
             }
             let starts = pieces.pop().expect("starts");
-            let block = Block::of([starts, &[0; CHECKSUM_BYTES]].concat());
+            let block = Block::whole([starts, &[0; CHECKSUM_BYTES]].concat().into());
             let starts = Starts::new(block, window.columns as usize, window.reach + 1).expect("starts");
             let seqs = starts.all().map(|start| window.first + start).collect();
             (pieces.into_iter().map(row_in_words).collect(), seqs)

@@ -22,7 +22,7 @@ mod tokens;
 
 pub use content::content_hash;
 use strict::{RawFields, parse_slowly, refuse};
-pub use tokens::Elements;
+pub use tokens::{Elements, is_white_space};
 use tokens::{string_end, unescape};
 
 /// Why a line is no request.

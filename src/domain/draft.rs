@@ -129,7 +129,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The reply will show the events, too.
-    pub fn shows_events(&mut self) {
+    pub fn show_events(&mut self) {
         self.shows_events = true;
     }
 

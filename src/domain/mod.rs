@@ -54,7 +54,7 @@ pub fn decide<'a>(
 ) -> Result<Outcome> {
     let mut draft = Draft::new(below, next_seq, circumstances, spare);
     if request.dry_run {
-        draft.shows_events();
+        draft.show_events();
     }
     if let Some(idempotency) = &request.idempotency
         && replay(&mut draft, idempotency)?

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 use super::strict::FEW_KEYS;
+use super::tokens::is_white_space;
 use crate::limits::NESTING_LEVELS;
 
 /// The fields of the object in `line`, as [`super::Object`] has them. `None` says nothing about the line.
@@ -50,7 +51,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn space(&mut self) {
-        let space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let space = |byte: &&u8| is_white_space(**byte);
         self.at += self.rest().iter().take_while(space).count();
     }
 

@@ -40,7 +40,9 @@ pub(super) enum Token<'a> {
     Plain(&'a str),
 }
 
-fn is_space(byte: u8) -> bool {
+/// Whether JSON takes a byte for white space.
+#[must_use]
+pub fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
@@ -82,7 +84,7 @@ impl<'a> Tokens<'a> {
     /// Stops at the next byte that is neither white space nor `skipped`, and tells it.
     fn skip(&mut self, skipped: &[u8]) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
-        let between = |byte: &u8| is_space(*byte) || skipped.contains(byte);
+        let between = |byte: &u8| is_white_space(*byte) || skipped.contains(byte);
         let found = rest.iter().position(|byte| !between(byte))?;
         self.at += found;
         Some(rest[found])
@@ -101,7 +103,7 @@ impl<'a> Iterator for Tokens<'a> {
             b'"' => string_end(text, start),
             b'{' | b'[' | b'}' | b']' => start + 1,
             _ => {
-                let ends = |byte: &u8| is_space(*byte) || matches!(byte, b',' | b']' | b'}');
+                let ends = |byte: &u8| is_white_space(*byte) || matches!(byte, b',' | b']' | b'}');
                 let length = rest.iter().position(ends);
                 start + length.unwrap_or(rest.len())
             }

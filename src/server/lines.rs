@@ -1,6 +1,7 @@
 //! Cuts what a client sends into lines.
 
 use super::replies::{KEPT_BYTES, held};
+use crate::json::is_white_space;
 
 /// What comes next out of the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,6 +121,7 @@ impl Lines {
                 return Next::TooLong;
             }
             let line = &self.bytes[start..end];
+            // A line of anything else has to be answered, if only with an error.
             if line.iter().all(|byte| is_white_space(*byte)) {
                 continue;
             }
@@ -127,11 +129,6 @@ impl Lines {
             return Next::Line(&self.bytes[start..start + length]);
         }
     }
-}
-
-/// White space as JSON has it: a line of anything else has to be answered, if only with an error.
-fn is_white_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 #[cfg(test)]

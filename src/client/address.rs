@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::{Arc, OnceLock};
 
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::connection::Connection;
-use super::failure::{Failure, Result};
+use super::failure::{Failure, Result, say};
 use crate::paths;
 
 /// Where to look for the daemon.
@@ -90,7 +91,13 @@ impl Address {
             Unreached::Shortage(_) => Failure::File(unreached.to_string()),
             Unreached::Away { places, closed_to_us } => {
                 let tried: Vec<String> = places.iter().map(|place| format!("\n  {place}")).collect();
-                let [first, last] = if closed_to_us { CLOSED } else { ABSENT };
+                let [first, last] = if closed_to_us {
+                    CLOSED
+                } else if self.looks_for_service() && service_is_installed() {
+                    STOPPED
+                } else {
+                    ABSENT
+                };
                 let mistaken = if self.mistaken { MISTAKEN } else { "" };
                 Failure::NoDaemon(format!("{first} Tried:{}\n{last}{mistaken}", tried.concat()))
             }
@@ -110,7 +117,10 @@ impl Address {
         for path in self.found.get().map_or(self.candidates.as_slice(), slice::from_ref) {
             match open(path) {
                 Ok(stream) => {
-                    self.found.get_or_init(|| path.clone());
+                    self.found.get_or_init(|| {
+                        self.other_than(path).iter().for_each(|other| say(&two_sockets(path, other)));
+                        path.clone()
+                    });
                     return Ok((Connection::new(stream, path.clone()), path));
                 }
                 // The next place is no better, and might be another daemon's.
@@ -123,6 +133,38 @@ impl Address {
         }
         Err(Unreached::Away { places, closed_to_us })
     }
+
+    /// Whether the socket of the host's service is among the places.
+    fn looks_for_service(&self) -> bool {
+        self.candidates.iter().any(|path| path == Path::new(paths::SERVICE_SOCKET))
+    }
+
+    /// A socket behind this one that this user may connect to as well: another daemon's, with other data. It is
+    /// only looked at, since a connection could start that daemon.
+    fn other_than(&self, taken: &Path) -> Option<&Path> {
+        let behind = self.candidates.iter().skip_while(|path| *path != taken).skip(1);
+        behind.map(PathBuf::as_path).find(|path| {
+            let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+            is_socket && is_trusted(path).is_ok() && access(*path, Access::WRITE_OK).is_ok()
+        })
+    }
+}
+
+/// What is said where the first of two sockets is taken: it may have been forgotten there.
+fn two_sockets(taken: &Path, other: &Path) -> String {
+    format!(
+        "taking {}; there is {} too, a daemon with other data: --socket PATH or MSGLOG_SOCKET names the one that is \
+         meant",
+        taken.display(),
+        other.display()
+    )
+}
+
+/// Whether the daemon is installed as a service of this host, which then has the data that is meant. Where no
+/// systemd runs, as in a container, its folder says nothing.
+fn service_is_installed() -> bool {
+    let places = ["/run/msglogd", "/etc/systemd/system/msglogd.socket", "/usr/lib/systemd/system/msglogd.socket"];
+    Path::new("/run/systemd/system").is_dir() && places.iter().any(|place| Path::new(place).exists())
 }
 
 impl fmt::Display for Unreached {
@@ -140,6 +182,13 @@ const ABSENT: [&str; 2] = [
     "Start one with `msglogd`, or name its socket with --socket PATH or MSGLOG_SOCKET.",
 ];
 
+/// The same where the daemon is a service of the host: one that was started by hand would have other data.
+const STOPPED: [&str; 2] = [
+    "no daemon answers.",
+    "Start the service with `systemctl start msglogd.socket msglogd.service`, or name another daemon's socket with \
+     --socket PATH or MSGLOG_SOCKET.",
+];
+
 /// What is added when the variable that is set is the daemon's.
 const MISTAKEN: &str = "\nMSGLOGD_SOCKET is set; the client reads MSGLOG_SOCKET.";
 
@@ -151,11 +200,17 @@ const CLOSED: [&str; 2] = [
 
 /// Connects, unless the socket lies in a folder that others could have made.
 fn open(path: &Path) -> io::Result<UnixStream> {
+    is_trusted(path)?;
+    UnixStream::connect(path)
+}
+
+/// Whether nobody else could have made the folder that a socket lies in.
+fn is_trusted(path: &Path) -> io::Result<()> {
     let uid = paths::own_uid();
     if paths::is_in_private_folder(path, uid) {
         paths::check_private_folder(&paths::private_folder(uid), uid)?;
     }
-    UnixStream::connect(path)
+    Ok(())
 }
 
 /// What is wrong with a socket, in words that tell a stranger more than the system's.
@@ -252,6 +307,23 @@ mod tests {
             };
             assert_eq!(places, [format!("{}: not there", second.display())]);
         }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_second_socket_that_could_be_meant_is_told_of() {
+        let folder = std::env::temp_dir().join(format!("msglog-two-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let [first, second, file] = ["first", "second", "file"].map(|name| folder.join(name));
+        fs::write(&file, "").unwrap();
+        let address = Address::at(vec![first.clone(), file, second.clone()], false);
+        let _one = UnixListener::bind(&first).unwrap();
+        assert_eq!(address.other_than(&first), None);
+        let _other = UnixListener::bind(&second).unwrap();
+        assert_eq!(address.other_than(&first), Some(second.as_path()));
+        assert_eq!(address.other_than(&second), None);
+        let said = two_sockets(&first, &second);
+        assert!(said.contains("/first; there is ") && said.contains("/second too"), "{said}");
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -75,7 +75,7 @@ pub const GLOBALS: &[Opt] = &[
         "PATH",
         "the daemon's socket; otherwise $MSGLOG_SOCKET, or the first that answers of \
          $RUNTIME_DIRECTORY/msglogd.sock, $XDG_RUNTIME_DIR/msglogd.sock, /tmp/msglogd-UID/msglogd.sock and \
-         /run/msglogd/msglogd.sock",
+         /run/msglogd/msglogd.sock; a further one of them that is there is told of",
     ),
     flag("json", "replies as the daemon sends them, one a line; so it is without a terminal, too"),
     flag("readable", "text for eyes, without a terminal too: for a pager, or for cron's mail"),

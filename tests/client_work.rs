@@ -453,6 +453,26 @@ fn a_job_that_is_gone_before_any_ack_was_received_is_not_taken_for_done() {
 }
 
 #[test]
+fn a_nack_that_may_have_been_received_is_told_as_that() {
+    let folder = TempDir::new();
+    let socket = folder.join("s");
+    scripted(&socket, |request| match request["cmd"].as_str()? {
+        "queue.get" => Some(json!({"ok": true, "queue": {"lease_ms": 30_000, "max_attempts": 5}})),
+        "queue.reserve" => Some(job_until(30_000)),
+        // It goes away here.
+        _ => None,
+    });
+    let mut command = msglog();
+    command.arg("--socket").arg(&socket);
+    let worker = Running::spawn(command.args(["queue", "work", "q", "--once", "--", "false"]));
+    worker.await_said("the daemon is away (");
+    fs::remove_file(&socket).expect("nobody listens");
+    scripted(&socket, |_| Some(json!({"ok": false, "error": "lease_lost", "message": "another holder"})));
+    let finished = worker.finish();
+    assert!(finished.stderr.contains("the job was given back, or its lease ran out"), "{finished:?}");
+}
+
+#[test]
 fn a_worker_that_waits_stops_soon_and_leases_nothing_any_more() {
     let mut shop = Shop::open();
     shop.put("the others begin behind it");

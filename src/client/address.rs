@@ -8,12 +8,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::connection::Connection;
-use super::failure::{Failure, Result, say};
+use super::failure::{Failure, Result, lost_how, say};
 use crate::paths;
 
 /// Where to look for the daemon.
@@ -24,6 +27,8 @@ pub struct Address {
     mistaken: bool,
     /// Whether `--socket` named it.
     by_option: bool,
+    /// How long the daemon may take to answer; nothing for as long as it likes.
+    timeout: Option<Duration>,
     /// The socket that took the first connection. From then on there is no other one, also for copies of this
     /// address: a daemon elsewhere has other data.
     found: Arc<OnceLock<PathBuf>>,
@@ -61,7 +66,19 @@ impl Address {
     }
 
     fn at(candidates: Vec<PathBuf>, mistaken: bool) -> Self {
-        Address { candidates, mistaken, by_option: false, found: Arc::default() }
+        Address { candidates, mistaken, by_option: false, timeout: None, found: Arc::default() }
+    }
+
+    /// The same, where the daemon may take so long to answer, and to take a connection.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
+        Address { timeout, ..self }
+    }
+
+    /// How long the daemon may take to answer, where that was told.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Whether `--socket` named the socket.
@@ -115,13 +132,15 @@ impl Address {
     fn attempt(&self) -> std::result::Result<(Connection, &Path), Unreached> {
         let (mut places, mut closed_to_us) = (Vec::new(), false);
         for path in self.found.get().map_or(self.candidates.as_slice(), slice::from_ref) {
-            match open(path) {
-                Ok(stream) => {
+            match open(path, self.timeout)
+                .and_then(|stream| Connection::new(stream, path.clone(), self.timeout))
+            {
+                Ok(connection) => {
                     self.found.get_or_init(|| {
                         self.other_than(path).iter().for_each(|other| say(&two_sockets(path, other)));
                         path.clone()
                     });
-                    return Ok((Connection::new(stream, path.clone()), path));
+                    return Ok((connection, path));
                 }
                 // The next place is no better, and might be another daemon's.
                 Err(error) if is_shortage(&error) => return Err(Unreached::Shortage(error)),
@@ -163,7 +182,8 @@ fn two_sockets(taken: &Path, other: &Path) -> String {
 /// Whether the daemon is installed as a service of this host, which then has the data that is meant. Where no
 /// systemd runs, as in a container, its folder says nothing.
 fn service_is_installed() -> bool {
-    let places = ["/run/msglogd", "/etc/systemd/system/msglogd.socket", "/usr/lib/systemd/system/msglogd.socket"];
+    let places =
+        ["/run/msglogd", "/etc/systemd/system/msglogd.socket", "/usr/lib/systemd/system/msglogd.socket"];
     Path::new("/run/systemd/system").is_dir() && places.iter().any(|place| Path::new(place).exists())
 }
 
@@ -198,10 +218,15 @@ const CLOSED: [&str; 2] = [
     "Another socket is named with --socket PATH or MSGLOG_SOCKET.",
 ];
 
-/// Connects, unless the socket lies in a folder that others could have made.
-fn open(path: &Path) -> io::Result<UnixStream> {
+/// Connects, unless the socket lies in a folder that others could have made. A daemon whose queue of connections is
+/// full takes none for as long as it hangs.
+fn open(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
     is_trusted(path)?;
-    UnixStream::connect(path)
+    let Some(timeout) = timeout else { return UnixStream::connect(path) };
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
+    retry_on_intr(|| connect(&socket, &SocketAddrUnix::new(path)?))?;
+    Ok(socket.into())
 }
 
 /// Whether nobody else could have made the folder that a socket lies in.
@@ -221,7 +246,7 @@ fn reason(path: &Path, error: &io::Error) -> String {
         _ if found.is_ok_and(|found| !found.file_type().is_socket()) => "is no socket".into(),
         io::ErrorKind::ConnectionRefused => "nobody listens on it".into(),
         _ if is_denied(error) => who_may(path),
-        _ => error.to_string(),
+        _ => lost_how(error),
     }
 }
 

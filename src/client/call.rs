@@ -3,6 +3,8 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -33,8 +35,8 @@ pub const OWN: Own = Own {
 /// # Errors
 /// No daemon answers, it refuses, or the reply cannot be written.
 pub fn ask(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
-    let reply =
-        waiting::ask(address, &mut address.connect()?, request).map_err(|error| Failure::lost(&error))?;
+    let reply = waiting::ask(address, &mut address.connect()?, request);
+    let reply = reply.map_err(|error| waiting::unanswered(request, &error))?;
     let reply = reply.accepted()?;
     if reply.is_empty() && output.is_for_people() {
         say("nothing found");
@@ -57,7 +59,7 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
         return Err(Failure::Usage("`call` takes one request on one line, or `-`".into()));
     }
     let mut connection = address.connect()?;
-    let first = connection.ask(request).map_err(|error| Failure::lost(&error))?;
+    let first = connection.ask(request).map_err(|error| waiting::unanswered(request, &error))?;
     output.json_line(first.line())?;
     output.flush()?;
     let empty = first.is_empty();
@@ -68,7 +70,7 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
     }
     loop {
         if !connection.has_bytes() {
-            follow::wait(&connection)?;
+            follow::wait(&connection, None)?;
         }
         let reply = connection.reply().map_err(|error| Failure::lost(&error))?;
         output.json_line(reply.line())?;
@@ -87,14 +89,16 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
     let mut connection = address.connect()?;
     let sender = connection.sender().map_err(|error| Failure::lost(&error))?;
     let (tell, told) = crossbeam_channel::bounded(1);
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
     let sending = thread::Builder::new().spawn(move || {
-        let sent = send_input(&sender);
+        let sent = send_input(&sender, &counted);
         // The count is told first: the end of the replies is what makes the other side ask for it.
         let _ = tell.send(sent);
         let _ = sender.shutdown(Shutdown::Write);
     });
     sending.map_err(|error| Failure::file("cannot start the thread that sends", &error))?;
-    let (replies, refused) = print_replies(&mut connection, output)?;
+    let (replies, refused) = print_replies(&mut connection, output, &sent)?;
     // When the daemon has left early, the other thread may wait for input that never comes.
     let requests = told.recv_timeout(Duration::from_secs(1)).map_err(|_| Failure::lost(&closed()))??;
     if replies < requests {
@@ -107,29 +111,37 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
     Ok(if refused > 0 { REFUSED } else { DONE })
 }
 
-/// Sends standard input line by line. The number of requests in it.
-fn send_input(stream: &UnixStream) -> Result<u64> {
+/// Sends standard input line by line. The number of requests in it, which is counted while it goes on, too.
+fn send_input(stream: &UnixStream, sent: &AtomicU64) -> Result<u64> {
     let mut lines = LinesAhead::new(io::stdin().lock(), stream);
-    let mut requests = 0;
     loop {
         match lines.read().map_err(|error| Failure::file("cannot read standard input", &error))? {
-            Next::Line(_, line) => requests += u64::from(!line.trim_ascii().is_empty()),
+            Next::Line(_, line) => {
+                sent.fetch_add(u64::from(!line.trim_ascii().is_empty()), Ordering::Relaxed);
+            }
             Next::End => {
                 lines.flush();
-                return Ok(requests);
+                break;
             }
-            Next::Gone => return Ok(requests),
+            Next::Gone => break,
         }
         if !lines.send_on() {
-            return Ok(requests);
+            break;
         }
     }
+    Ok(sent.load(Ordering::Relaxed))
 }
 
 /// Prints replies until the daemon closes. How many, and how many were refusals.
-fn print_replies(connection: &mut Connection, output: &mut Output) -> Result<(u64, u64)> {
+fn print_replies(connection: &mut Connection, output: &mut Output, sent: &AtomicU64) -> Result<(u64, u64)> {
     let (mut replies, mut refused) = (0, 0);
-    while let Some(reply) = connection.receive().map_err(|error| Failure::lost(&error))? {
+    let lost = |error: io::Error| Failure::lost(&error);
+    loop {
+        await_due(connection, || sent.load(Ordering::Relaxed) > replies).map_err(|error| {
+            let open = sent.load(Ordering::Relaxed) - replies;
+            Failure::lost_and(&error, &format!("; {open} requests were not answered, and may have been done"))
+        })?;
+        let Some(reply) = connection.receive().map_err(lost)? else { break };
         replies += 1;
         refused += u64::from(is_refusal(&reply));
         output.json_line(reply.line())?;
@@ -139,6 +151,18 @@ fn print_replies(connection: &mut Connection, output: &mut Output) -> Result<(u6
     }
     output.flush()?;
     Ok((replies, refused))
+}
+
+/// Waits for the next reply, which is late only where it was due for the whole of the timeout: the input may make
+/// itself wait.
+fn await_due(connection: &Connection, is_due: impl Fn() -> bool) -> io::Result<()> {
+    loop {
+        let due = is_due();
+        match connection.await_answer(connection.due("")) {
+            Err(_) if !due => {}
+            awaited => return awaited,
+        }
+    }
 }
 
 fn is_refusal(reply: &Reply) -> bool {

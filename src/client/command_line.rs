@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::failure::{Failure, Result};
 use super::own::{GLOBALS, OWN};
 use super::request;
 use super::suggest::did_you_mean;
 use super::{assets, bench, export, help, import, top, work};
+use crate::limits::TIME_MS;
 use crate::protocol::table::{COMMANDS, Command};
 
 /// A whole command line.
@@ -25,6 +27,8 @@ pub struct Invocation {
 pub struct Globals {
     /// `--socket`.
     pub socket: Option<PathBuf>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
     /// `--json`.
     pub json: bool,
     /// `--readable`.
@@ -124,6 +128,10 @@ impl CommandLine {
                         self.globals.socket = Some(self.value()?.into());
                         continue;
                     }
+                    "timeout" => {
+                        self.globals.timeout = Some(self.seconds(name)?);
+                        continue;
+                    }
                     // The later one counts: an alias may have the other.
                     "json" | "readable" => {
                         self.globals.json = name == "json";
@@ -170,7 +178,7 @@ impl CommandLine {
         while let Ok(Some(piece)) = self.any_piece() {
             match piece {
                 Piece::Value(value) => self.words.push(value.to_string_lossy().into_owned()),
-                Piece::Option(name) if name == "socket" => drop(self.value()),
+                Piece::Option(name) if matches!(name.as_str(), "socket" | "timeout") => drop(self.value()),
                 Piece::Option(name) => {
                     help |= matches!(name.as_str(), "help" | "-h");
                     drop(self.attached());
@@ -203,6 +211,21 @@ impl CommandLine {
     pub fn number(&mut self, option: &str) -> Result<u64> {
         let text = self.text()?;
         text.parse().map_err(|_| Failure::Usage(format!("--{option} takes a whole number, not `{text}`")))
+    }
+
+    /// The value of the option that came last, as a time in seconds, which may have decimals.
+    ///
+    /// # Errors
+    /// There is none, or it is no time that anything could take.
+    pub fn seconds(&mut self, option: &str) -> Result<Duration> {
+        let text = self.text()?;
+        let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let longest = Duration::from_millis(TIME_MS);
+        time.filter(|time| *time >= Duration::from_millis(1) && *time <= longest).ok_or_else(|| {
+            Failure::Usage(format!(
+                "--{option} takes seconds, such as 10 or 0.5, a year at most, not `{text}`"
+            ))
+        })
     }
 
     /// The value of a flag, where it was written as `--flag=value`.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -24,13 +24,20 @@ pub const SILENCE: Duration = Duration::from_secs(3);
 pub struct Connection {
     input: BufReader<UnixStream>,
     path: PathBuf,
+    /// How long the daemon may take to answer; nothing for as long as it likes.
+    timeout: Option<Duration>,
 }
 
 impl Connection {
-    /// One that was just made, to this socket.
-    #[must_use]
-    pub fn new(stream: UnixStream, path: PathBuf) -> Self {
-        Connection { input: BufReader::with_capacity(BUFFER_BYTES, stream), path }
+    /// One that was just made, to this socket. With a timeout, reading and writing fail when nothing moves for so
+    /// long.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new(stream: UnixStream, path: PathBuf, timeout: Option<Duration>) -> io::Result<Self> {
+        stream.set_read_timeout(timeout)?;
+        stream.set_write_timeout(timeout)?;
+        Ok(Connection { input: BufReader::with_capacity(BUFFER_BYTES, stream), path, timeout })
     }
 
     /// Sends one line.
@@ -78,13 +85,44 @@ impl Connection {
     /// Sends a request and reads its reply.
     ///
     /// # Errors
-    /// The connection is lost before the reply has come.
+    /// The connection is lost before the reply has come, or there is none in time.
     pub fn ask(&mut self, request: &str) -> io::Result<Reply> {
+        let due = self.due(request);
         let sent = self.send(request);
         if !waiting::may_take_long(request) {
             self.tell_of_silence(SILENCE, say);
         }
+        self.await_answer(due)?;
         self.reply_to(sent)
+    }
+
+    /// When the reply to a request that is sent now must have come: after the timeout, and after what the request
+    /// itself lets the daemon wait.
+    #[must_use]
+    pub fn due(&self, request: &str) -> Option<Instant> {
+        Some(Instant::now() + self.timeout? + waiting::wait_of(request))
+    }
+
+    /// How long the daemon may take to answer.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Waits until something comes. An end of the connection counts, too.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] when nothing has come by then.
+    pub fn await_answer(&self, due: Option<Instant>) -> io::Result<()> {
+        loop {
+            let left = waiting::left(due);
+            if self.answers_within(left) {
+                return Ok(());
+            }
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
     }
 
     /// Reads the reply to what was sent so. A daemon that has no room says so and closes, whether or not it could be
@@ -111,6 +149,10 @@ impl Connection {
     /// nobody accepts on waits for ever. It is said once in all.
     pub fn tell_of_silence(&self, time: Duration, say: impl FnOnce(&str)) {
         static SAID: AtomicBool = AtomicBool::new(false);
+        // Where it is given up before, that is said instead.
+        if self.timeout.is_some_and(|timeout| timeout <= SILENCE) {
+            return;
+        }
         if !self.answers_within(time) && !SAID.swap(true, Ordering::Relaxed) {
             say(&format!(
                 "connected to {}, no answer yet: the daemon is starting, or fails and is started again \
@@ -132,12 +174,14 @@ impl Connection {
         !self.input.buffer().is_empty()
     }
 
-    /// Makes reading fail when nothing has come for so long.
+    /// Makes reading and writing fail when nothing has moved for so long, or for the timeout where one was told.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.input.get_ref().set_read_timeout(patience)
+    pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        let patience = Some(self.timeout.unwrap_or(patience));
+        self.input.get_ref().set_read_timeout(patience)?;
+        self.input.get_ref().set_write_timeout(patience)
     }
 
     /// The sending side, to be used by another thread.
@@ -159,15 +203,6 @@ impl AsFd for Connection {
 #[must_use]
 pub fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed it")
-}
-
-/// How a connection was lost. That nothing comes in time is told by the system as a resource that is missing.
-#[must_use]
-pub fn lost_how(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".into(),
-        _ => error.to_string(),
-    }
 }
 
 /// Growing pauses between attempts to reach a daemon that is away.
@@ -203,9 +238,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_that_does_not_answer_is_told_as_that() {
-        assert_eq!(lost_how(&io::ErrorKind::WouldBlock.into()), "no answer in time");
-        assert_eq!(lost_how(&io::Error::other("busy")), "busy");
+    fn what_a_request_lets_the_daemon_wait_comes_on_top_of_the_timeout() {
+        let with = |timeout| {
+            let (ours, _) = UnixStream::pair().unwrap();
+            Connection::new(ours, PathBuf::new(), timeout).unwrap()
+        };
+        let request = r#"{"cmd":"queue.reserve","queue":"q","wait_ms":60000}"#;
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let due = with(Some(hour)).due(request).unwrap();
+        assert!(due >= now + hour + Duration::from_secs(60));
+        assert!(with(Some(hour)).due("{\"cmd\":\"ping\"}").unwrap() < due);
+        assert_eq!(with(None).due(request), None);
     }
 
     #[test]

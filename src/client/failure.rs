@@ -57,7 +57,13 @@ impl Failure {
     /// The connection broke, in whatever way.
     #[must_use]
     pub fn lost(error: &io::Error) -> Self {
-        Failure::NoDaemon(format!("the connection to the daemon was lost: {error}"))
+        Failure::lost_and(error, "")
+    }
+
+    /// The same, and what is to be said besides.
+    #[must_use]
+    pub fn lost_and(error: &io::Error, besides: &str) -> Self {
+        Failure::NoDaemon(format!("the connection to the daemon was lost: {}{besides}", lost_how(error)))
     }
 
     /// The exit status.
@@ -92,8 +98,29 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// How a connection was lost. That nothing comes in time is told by the system as a resource that is missing.
+#[must_use]
+pub fn lost_how(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".into(),
+        _ => error.to_string(),
+    }
+}
+
 /// Says something on standard error. If nobody hears it, there is no place left to say so.
 pub fn say(text: &str) {
     use io::Write;
     let _ = writeln!(io::stderr(), "msglog: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_told_as_that() {
+        assert_eq!(lost_how(&io::ErrorKind::WouldBlock.into()), "no answer in time");
+        assert_eq!(lost_how(&io::ErrorKind::TimedOut.into()), "no answer in time");
+        assert_eq!(lost_how(&io::Error::other("busy")), "busy");
+    }
 }

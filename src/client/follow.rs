@@ -13,10 +13,11 @@ use rustix::io::Errno;
 
 use super::address::{Address, Unreached};
 use super::connection::{Connection, Pauses, SILENCE};
-use super::failure::{Failure, Result, say};
+use super::failure::{Failure, Result, lost_how, say};
 use super::output::Output;
 use super::reply::Reply;
 use super::style::visible;
+use super::waiting;
 use crate::json;
 
 /// How a connection to follow on came to its end.
@@ -29,7 +30,7 @@ enum End {
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        End::Lost(error.to_string())
+        End::Lost(lost_how(&error))
     }
 }
 
@@ -44,7 +45,8 @@ impl From<Failure> for End {
 /// # Errors
 /// Nobody answers at the start, the daemon refuses, or nobody reads the output any more.
 pub fn follow(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
-    let mut follower = Follower { request, cursor: asked_cursor(request), seen: 0, following: false, output };
+    let cursor = asked_cursor(request);
+    let mut follower = Follower { request, cursor, seen: 0, began: false, following: false, output };
     let mut pauses = Pauses::new();
     let mut connection = address.connect()?;
     loop {
@@ -87,7 +89,9 @@ struct Follower<'a> {
     cursor: Option<u64>,
     /// The last seq that the daemon was known to have.
     seen: u64,
-    /// Whether this connection has come so far that it follows.
+    /// Whether any connection has come so far that it followed.
+    began: bool,
+    /// Whether this one has.
     following: bool,
     output: &'a mut Output,
 }
@@ -108,7 +112,7 @@ impl Follower<'_> {
 
     /// Sends the request with the cursor in it.
     fn begin(&mut self, connection: &mut Connection) -> std::result::Result<(), End> {
-        let last = accepted(ask(connection, r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0);
+        let last = accepted(self.ask(connection, r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0);
         if last < self.seen {
             say(&format!(
                 "the daemon's last event is {last}, and {} was there before: its data is older now, or other (a \
@@ -120,9 +124,22 @@ impl Follower<'_> {
         }
         self.seen = last;
         let cursor = *self.cursor.get_or_insert(last + 1);
-        accepted(ask(connection, &with_cursor(self.request, cursor))?)?;
-        self.following = true;
+        accepted(self.ask(connection, &with_cursor(self.request, cursor))?)?;
+        (self.began, self.following) = (true, true);
         Ok(())
+    }
+
+    /// Sends a request and reads its reply, which a daemon that only takes the connection owes for ever. One that
+    /// is late ends a follower that has not begun; any other one waits on.
+    fn ask(&self, connection: &mut Connection, request: &str) -> std::result::Result<Reply, End> {
+        let due = connection.due(request);
+        let sent = connection.send(request);
+        connection.tell_of_silence(SILENCE, say);
+        if !connection.has_bytes() && !wait(connection, due)? {
+            let late = io::Error::from(io::ErrorKind::TimedOut);
+            return Err(if self.began { late.into() } else { Failure::lost(&late).into() });
+        }
+        Ok(connection.reply_to(sent)?)
     }
 
     /// Waits for one line and prints it.
@@ -130,7 +147,7 @@ impl Follower<'_> {
         if !connection.has_line() {
             self.output.flush()?;
             if !connection.has_bytes() {
-                wait(connection)?;
+                wait(connection, None)?;
             }
         }
         let line = accepted(connection.reply()?)?;
@@ -143,16 +160,6 @@ impl Follower<'_> {
         }
         Ok(())
     }
-}
-
-/// Sends a request and reads its reply, which a daemon that only takes the connection owes for ever.
-fn ask(connection: &mut Connection, request: &str) -> std::result::Result<Reply, End> {
-    let sent = connection.send(request);
-    connection.tell_of_silence(SILENCE, say);
-    if !connection.has_bytes() {
-        wait(connection)?;
-    }
-    Ok(connection.reply_to(sent)?)
 }
 
 /// A line that is no refusal. A daemon that is stopping or has no room may be asked again.
@@ -171,22 +178,25 @@ fn with_cursor(request: &str, cursor: u64) -> String {
 }
 
 /// Waits until the daemon says something, or until nobody reads standard output any more: a
-/// follower may have nothing to write for hours, and must not outlive the pipe that it is for.
+/// follower may have nothing to write for hours, and must not outlive the pipe that it is for. Whether
+/// something came before it was due.
 ///
 /// # Errors
 /// [`Failure::OutputClosed`] when nobody reads it.
-pub fn wait(connection: &Connection) -> Result<()> {
+pub fn wait(connection: &Connection, due: Option<Instant>) -> Result<bool> {
     let stdout = io::stdout();
     loop {
+        let left = Timespec::try_from(waiting::left(due)).ok();
         let mut watched = [
             PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty()),
         ];
-        match poll(&mut watched, None) {
+        match poll(&mut watched, left.as_ref()) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(Failure::lost(&error.into())),
             Ok(_) if has_no_reader(watched[1].revents()) => return Err(Failure::OutputClosed),
-            Ok(_) => return Ok(()),
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
         }
     }
 }

@@ -73,7 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn act(invocation: Invocation) -> Result<u8> {
     let Invocation { globals, action } = invocation;
     let mut output = Output::new(&globals, &process_environment);
-    let address = Address::new(globals.socket, &process_environment);
+    let address = Address::new(globals.socket, &process_environment).with_timeout(globals.timeout);
     match action {
         Action::Help(words) => print(&mut output, &help::text(&words)?),
         Action::Version => print(&mut output, concat!("msglog ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -77,6 +77,13 @@ pub const GLOBALS: &[Opt] = &[
          $RUNTIME_DIRECTORY/msglogd.sock, $XDG_RUNTIME_DIR/msglogd.sock, /tmp/msglogd-UID/msglogd.sock and \
          /run/msglogd/msglogd.sock; a further one of them that is there is told of",
     ),
+    option(
+        "timeout",
+        "SECONDS",
+        "how long the daemon may take to answer, such as 10 or 0.5, or what --wait-ms says longer; then it ends with \
+         exit status 4, and a write may have been done. Without it, as long as it takes. What follows or works \
+         must be answered so at the start, and waits for the daemon later",
+    ),
     flag("json", "replies as the daemon sends them, one a line; so it is without a terminal, too"),
     flag("readable", "text for eyes, without a terminal too: for a pager, or for cron's mail"),
     flag("relative", "times as how long ago they were"),

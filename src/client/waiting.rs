@@ -2,14 +2,16 @@
 //! how far it is.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::address::Address;
 use super::connection::{Connection, SILENCE, closed};
-use super::failure::say;
+use super::failure::{Failure, say};
 use super::reply::Reply;
 use crate::json;
+use crate::limits::TIME_MS;
 use crate::progress::Progress;
+use crate::protocol::table::{COMMANDS, Command, Kind};
 
 /// What takes longer is shown to be under way.
 const NOTICEABLE: Duration = Duration::from_millis(500);
@@ -23,25 +25,63 @@ const LONG: [&str; 3] = ["log.backup", "log.verify", "log.compact"];
 /// Sends a request and reads its reply.
 ///
 /// # Errors
-/// The connection is lost before the reply has come.
+/// The connection is lost before the reply has come, or there is none in time.
 pub fn ask(address: &Address, connection: &mut Connection, request: &str) -> io::Result<Reply> {
+    let due = connection.due(request);
     // A daemon that has no room says so and closes, whether or not it could be written to.
     let sent = connection.send(request);
-    if !connection.answers_within(NOTICEABLE) {
+    if !connection.answers_within(left(due).min(NOTICEABLE)) {
         let command = command_of(request);
         let mut progress = Progress::waiting(&format!("waiting for {command}"));
         if LONG.contains(&command.as_str()) && progress.is_shown() {
-            watch(address, connection, &mut progress);
+            watch(address, connection, &mut progress, due);
         }
         if !may_take_long(request) {
             connection
                 .tell_of_silence(SILENCE.saturating_sub(NOTICEABLE), |text| progress.suspend(|| say(text)));
         }
         // Nothing of what is to be seen meanwhile may take the time of the reply itself.
-        while !connection.answers_within(NOTICEABLE) {}
+        let answered = connection.await_answer(due);
         progress.finish();
+        answered?;
     }
     connection.receive()?.ok_or_else(|| sent.err().unwrap_or_else(closed))
+}
+
+/// How long it is until then; for ever where there is no such moment.
+#[must_use]
+pub fn left(due: Option<Instant>) -> Duration {
+    due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
+}
+
+/// How long a request itself lets the daemon wait.
+#[must_use]
+pub fn wait_of(request: &str) -> Duration {
+    let fields = json::object(request);
+    let wait_ms = fields.and_then(|fields| json::as_u64(fields.get("wait_ms")?)).unwrap_or(0);
+    Duration::from_millis(wait_ms.min(TIME_MS))
+}
+
+/// What to say of a request that was sent and has no reply: a write may have been done all the same.
+#[must_use]
+pub fn unanswered(request: &str, error: &io::Error) -> Failure {
+    let fields = json::object(request);
+    let has = |name: &str| fields.as_ref().is_some_and(|fields| fields.get(name).is_some());
+    let command = command_of(request);
+    let changes = |command: &&Command| matches!(command.kind, Kind::Write | Kind::Maintenance);
+    let known = COMMANDS.iter().filter(changes).any(|known| known.name == command);
+    // A connection that was closed before takes nothing.
+    let may_be_done = known && !has("dry_run") && error.kind() != io::ErrorKind::BrokenPipe;
+    Failure::lost_and(
+        error,
+        &match (may_be_done, has("idempotency_key")) {
+            (false, _) => String::new(),
+            (true, true) => {
+                format!("; {command} may have been done: its idempotency key makes it safe to send again")
+            }
+            (true, false) => format!("; {command} may have been done"),
+        },
+    )
 }
 
 /// Whether the daemon may rightly take long to answer: the work is long, or the request waits for something.
@@ -59,9 +99,9 @@ fn command_of(request: &str) -> String {
 
 /// Shows how far the daemon is, by another connection, until the reply comes. What is wrong with
 /// that connection is no matter for the request.
-fn watch(address: &Address, connection: &Connection, progress: &mut Progress) {
+fn watch(address: &Address, connection: &Connection, progress: &mut Progress, due: Option<Instant>) {
     let Ok(mut beside) = address.connect() else { return };
-    while !connection.answers_within(INTERVAL) {
+    while !connection.answers_within(left(due).min(INTERVAL)) && !left(due).is_zero() {
         let Ok(stats) = beside.ask("{\"cmd\":\"stats\"}") else { return };
         let fields = stats.field("maintenance").and_then(json::object);
         let number = |name| fields.as_ref().and_then(|fields| json::as_u64(fields.get(name)?)).unwrap_or(0);

@@ -96,7 +96,7 @@ _msglog() {
                     _msglog_files -f
                 fi
                 return ;;
-            --socket) [[ ${COMP_WORDS[index+1]} == = ]] || index=$((index + 1)) ;;
+            --socket | --timeout) [[ ${COMP_WORDS[index+1]} == = ]] || index=$((index + 1)) ;;
             =) index=$((index + 1)) ;;
             -*) ;;
             *)

@@ -70,7 +70,7 @@ function __msglog_is
     for piece in (commandline -opc)[2..-1]
         if test $skip = 1
             set skip 0
-        else if test "$piece" = --socket
+        else if contains -- "$piece" --socket --timeout
             set skip 1
         else if test "$piece" = --
             set command (string join ' ' -- $command --)

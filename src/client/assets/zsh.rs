@@ -86,7 +86,7 @@ _msglog() {
                 (( CURRENT -= index ))
                 _normal
                 return ;;
-            (--socket) (( index += 1 )) ;;
+            (--socket|--timeout) (( index += 1 )) ;;
             (-*) ;;
             (*)
                 case $command in

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::resume::{Position, Reached};
 use super::{Passed, Sent, Whole};
 use crate::client::connection::{Connection, SILENCE, closed};
-use crate::client::failure::{Failure, say};
+use crate::client::failure::{Failure, lost_how, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::style::visible;
 use crate::progress::Progress;
@@ -160,7 +160,7 @@ impl Replies<'_> {
 
     /// Reads the reply to this line. The refusal in it, as text.
     fn reply(&mut self, number: u64) -> Result<Result<Reply, String>, Ended> {
-        let lost = |error: io::Error| Ended::Lost(error.to_string());
+        let lost = |error: io::Error| Ended::Lost(lost_how(&error));
         if self.tally.imported + self.tally.refused == 0 {
             self.connection.tell_of_silence(SILENCE, |text| self.progress.suspend(|| say(text)));
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::latency::{Latency, latencies};
 use crate::client::address::{Address, Unreached};
-use crate::client::connection::{Connection, lost_how};
-use crate::client::failure::{Failure, Result};
+use crate::client::connection::Connection;
+use crate::client::failure::{Failure, Result, lost_how};
 use crate::client::reply::Reply;
 use crate::json;
 use crate::time::Timestamp;
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// Queues that are looked at; of more, the first ones by name.
 const QUEUES: u64 = 1000;
 
-/// How long the daemon may take for an answer before it counts as away.
+/// How long the daemon may take for an answer before it counts as away, unless a timeout says.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the daemon said at one moment.
@@ -162,7 +162,7 @@ pub fn shortly(failure: &Failure) -> String {
 
 fn ask(connection: &mut Connection) -> Result<Sample> {
     let away = |error: io::Error| Failure::NoDaemon(lost_how(&error));
-    connection.set_patience(Some(PATIENCE)).map_err(away)?;
+    connection.set_patience(PATIENCE).map_err(away)?;
     let list = format!("{{\"cmd\":\"queue.list\",\"limit\":{QUEUES}}}");
     let requests = ["{\"cmd\":\"info\"}", "{\"cmd\":\"stats\"}", "{\"cmd\":\"metrics\"}", &list];
     let mut sent = connection.send(&requests.join("\n"));

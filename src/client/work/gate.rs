@@ -45,7 +45,7 @@ impl Gate {
     pub fn wait(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         while !self.is_open() && Instant::now() < deadline {
-            wait_for([self.as_fd()], deadline);
+            wait_for(&[self.as_fd()], deadline);
         }
         self.is_open()
     }
@@ -68,20 +68,21 @@ impl Stop {
 }
 
 /// Waits until one of these can be read, or the deadline has come, or earlier. Which can.
-pub fn wait_for<const COUNT: usize>(watched: [BorrowedFd<'_>; COUNT], deadline: Instant) -> [bool; COUNT] {
+pub fn wait_for(watched: &[BorrowedFd<'_>], deadline: Instant) -> Vec<bool> {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: left.subsec_nanos().into(),
     };
-    let mut watched = watched.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
+    let watched = watched.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN));
+    let mut watched: Vec<PollFd<'_>> = watched.collect();
     match poll(&mut watched, Some(&timeout)) {
         Ok(_) => {}
-        Err(Errno::INTR) => return [false; COUNT],
+        Err(Errno::INTR) => return vec![false; watched.len()],
         // Nothing can be waited for; at least do not spin.
         Err(_) => std::thread::sleep(Duration::from_millis(10)),
     }
-    watched.map(|descriptor| !descriptor.revents().is_empty())
+    watched.iter().map(|descriptor| !descriptor.revents().is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -49,7 +49,11 @@ pub fn work(address: &Address, options: Options) -> Result<u8> {
     let stop = Arc::new(Stop::new().map_err(|error| Failure::file("cannot wait for signals", &error))?);
     on_signals(Arc::clone(&stop))?;
     let (options, stop) = (&options, &*stop);
-    let mut session = Session::new(address, Some(address.connect()?), stop);
+    let mut connection = address.connect()?;
+    if address.timeout().is_some() {
+        connection.accepted("{\"cmd\":\"ping\"}")?;
+    }
+    let mut session = Session::new(address, Some(connection), stop);
     let Some(lease) = settings::lease(options, &mut session)? else { return Ok(DONE) };
     let ends: Vec<Result<u64>> = thread::scope(|scope| {
         let (trying, tried) = bounded(0);

@@ -39,7 +39,8 @@ pub const OWN: Own = Own {
         "SIGTERM, SIGINT and SIGHUP: no new jobs are asked for (one that was on its way within a second is still \
          run), running commands finish, exit status 0. A second \
          SIGTERM or SIGINT kills them and gives their jobs back, which counts as an attempt. While the daemon \
-         is away, commands go on and the worker waits for it. A command whose lease was lost gets SIGTERM.",
+         is away, commands go on and the worker waits for it; so it does where an answer is late, by 10 seconds or \
+         by --timeout. A command whose lease was lost gets SIGTERM.",
         "A command that cannot be started at all, as its interpreter is not there or the system has no room, \
          stops the worker: the job waits as after a failure, and no other one is asked for. With --parallel the \
          others begin once one command was started.",

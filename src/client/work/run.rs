@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
@@ -112,15 +112,14 @@ impl Running {
             if Instant::now() >= until {
                 return Ok(Woken::Deadline);
             }
-            match kill {
-                Some(gate) => {
-                    wait_for([self.ended.as_fd(), gate.as_fd()], until);
-                }
-                None => {
-                    wait_for([self.ended.as_fd()], until);
-                }
-            }
+            let watched = [Some(self.ended()), kill.map(Gate::as_fd)];
+            wait_for(&watched.into_iter().flatten().collect::<Vec<_>>(), until);
         }
+    }
+
+    /// What can be read from when the command has ended.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
     }
 
     /// Asks the command, and whatever it has started, to end.

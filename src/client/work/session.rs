@@ -1,14 +1,14 @@
 //! A worker's conversation with the daemon, which may go away and come back.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::gate::{Gate, Stop, wait_for};
+use super::gate::{Stop, wait_for};
 use crate::client::address::{Address, Unreached};
-use crate::client::connection::{Connection, Pauses, lost_how};
-use crate::client::failure::say;
+use crate::client::connection::{Connection, Pauses};
+use crate::client::failure::{lost_how, say};
 use crate::client::reply::{Refusal, Reply};
 use crate::client::style::visible;
 
@@ -62,9 +62,19 @@ impl<'a> Session<'a> {
 
     /// Asks once.
     pub fn ask(&mut self, request: &str) -> Answer {
+        self.ask_until(request, None)
+    }
+
+    /// Asks once. When the worker is to stop at once, or this descriptor can be read, only an answer that is on its
+    /// way is waited for.
+    pub fn ask_until(&mut self, request: &str, end: Option<BorrowedFd<'_>>) -> Answer {
+        let ends: Vec<_> = [Some(self.stop.kill.as_fd()), end].into_iter().flatten().collect();
         let asked = self.with_connection(|connection| {
-            connection.set_patience(Some(PATIENCE))?;
-            connection.ask(request)
+            connection.set_patience(PATIENCE)?;
+            let sent = connection.send(request);
+            let patience = connection.timeout().unwrap_or(PATIENCE);
+            await_answer(connection, Instant::now() + patience, &ends, &[])?;
+            connection.reply_to(sent)
         });
         self.answer(asked)
     }
@@ -93,12 +103,10 @@ impl<'a> Session<'a> {
         let stop = self.stop;
         self.with_connection(|connection| {
             connection.send(request)?;
-            let answered = comes(connection, &stop.no_more, Instant::now() + wait + OVERDUE)
-                || (stop.no_more.is_open() && comes(connection, &stop.kill, Instant::now() + ON_ITS_WAY));
-            if !answered {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            connection.set_patience(Some(PATIENCE))?;
+            let overdue = connection.timeout().unwrap_or(OVERDUE);
+            let due = Instant::now() + wait + overdue;
+            await_answer(connection, due, &[stop.no_more.as_fd()], &[stop.kill.as_fd()])?;
+            connection.set_patience(PATIENCE)?;
             connection.reply()
         })
     }
@@ -177,12 +185,28 @@ fn tell_of_shortage(unreached: &Unreached) {
     }
 }
 
-/// Whether an answer comes before the deadline, and before the gate is open.
-fn comes(connection: &Connection, gate: &Gate, deadline: Instant) -> bool {
+/// Waits for an answer until it is due, or shortly after one of these ends can be read, or until a last one can.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when none has come.
+fn await_answer(
+    connection: &Connection,
+    due: Instant,
+    ends: &[BorrowedFd<'_>],
+    last: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let answered = comes(connection, ends, due)
+        || (Instant::now() < due && comes(connection, last, Instant::now() + ON_ITS_WAY));
+    if answered { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+}
+
+/// Whether an answer comes before the deadline, and before any of these ends can be read.
+fn comes(connection: &Connection, ends: &[BorrowedFd<'_>], deadline: Instant) -> bool {
+    let watched = [&[connection.as_fd()], ends].concat();
     loop {
-        let [answered, open] = wait_for([connection.as_fd(), gate.as_fd()], deadline);
-        if answered || open || Instant::now() >= deadline {
-            return answered;
+        let ready = wait_for(&watched, deadline);
+        if ready.contains(&true) || Instant::now() >= deadline {
+            return ready.first() == Some(&true);
         }
     }
 }

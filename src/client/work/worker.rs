@@ -1,6 +1,7 @@
 //! One worker: waits for a job, has the command run, settles the job.
 
 use std::io::IsTerminal;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -225,7 +226,7 @@ impl<'a> Worker<'a> {
                     killed = true;
                 }
                 Ok(Woken::Deadline) if lost => extend_at = Instant::now() + lease,
-                Ok(Woken::Deadline) => match self.extend(job) {
+                Ok(Woken::Deadline) => match self.extend(job, running.ended()) {
                     Answer::Reply(_) => {
                         pauses = Pauses::new();
                         extend_at = Instant::now() + lease / 3;
@@ -248,9 +249,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn extend(&mut self, job: &Job) -> Answer {
+    /// Asks for the lease again. A command that ends meanwhile needs it no more.
+    fn extend(&mut self, job: &Job, ended: BorrowedFd<'_>) -> Answer {
         let mut request = request("queue.extend", job);
-        self.session.ask(&request.number("lease_ms", milliseconds(self.lease)).finish())
+        let request = request.number("lease_ms", milliseconds(self.lease)).finish();
+        self.session.ask_until(&request, Some(ended))
     }
 
     /// Tells the daemon how it went, over its restarts too. Or why that was in vain.
@@ -264,6 +267,10 @@ impl<'a> Worker<'a> {
             // The job is gone because an earlier try was received, and only its reply was lost. The daemon is the
             // same one: the address goes to no other socket.
             Some((Err(Refusal { code, .. }), true)) if code == "not_found" => Ok(()),
+            // A nack takes the lease away, too.
+            Some((Err(Refusal { code, .. }), true)) if code == "lease_lost" && command == "queue.nack" => {
+                Err("its reply was lost: the job was given back, or its lease ran out".into())
+            }
             Some((Err(refusal), _)) => {
                 Err(format!("{command} was refused: {}", visible(&refusal.to_string())))
             }

@@ -19,6 +19,24 @@ grep -q '^msglogd_stored_keys 1$' $folder/msglogd.prom || fail "old metrics"
 [[ $(stat -c %i $folder/msglogd.prom) != "$first" ]] || fail "the file was written in place"
 is "files" "msglogd.prom" "$(ls $folder)"
 
+# The daemon hangs: nothing stale is left, whether the client gives up or is ended before it does.
+kill -STOP "$(show MainPID)"
+systemctl start msglogd-metrics 2>/dev/null && fail "metrics of a daemon that hangs"
+is "files" "" "$(ls $folder)"
+is "how it ended" exit-code "$(show Result msglogd-metrics)"
+touch $folder/msglogd.prom{,.new}
+mkdir /etc/systemd/system/msglogd-metrics.service.d
+printf '[Service]\nTimeoutStartSec=1\n' >/etc/systemd/system/msglogd-metrics.service.d/test.conf
+systemctl daemon-reload
+systemctl start msglogd-metrics 2>/dev/null && fail "metrics of a daemon that hangs"
+is "files" "" "$(ls $folder)"
+is "how it ended" timeout "$(show Result msglogd-metrics)"
+rm -r /etc/systemd/system/msglogd-metrics.service.d
+systemctl daemon-reload
+kill -CONT "$(show MainPID)"
+systemctl start msglogd-metrics
+is "files" "msglogd.prom" "$(ls $folder)"
+
 stop_service
 is "the timer" inactive "$(systemctl is-active msglogd-metrics.timer)"
 systemctl start msglogd

@@ -2,14 +2,17 @@
 """A log shipper: ship-log.py FILE [--once] posts every line of a growing file exactly once.
 
 The lines and the position behind them are written in one atomic batch, so that neither a crash
-of this program nor one of the daemon loses a line or posts it twice. A file that became shorter
-was cut off (logrotate's copytruncate) and is read from its start.
+of this program nor one of the daemon loses a line or posts it twice. A file that logrotate has
+renamed (to FILE.1, FILE-20260131 ...) is read to its end, then comes the one that has its name
+now. A file that became shorter was cut off (copytruncate) and is read from its start.
 """
 import json
 import os
 import platform
+import re
 import sys
 import time
+from contextlib import suppress
 
 from client import Msglog, Refused
 
@@ -35,41 +38,82 @@ def post_of(line, room):
 
 
 def stored(msglog, key):
-    """The position of the run before, or the start. What else is refused must not post the file again."""
+    """The file and the position of the run before, if any. What else is refused must not post the file again."""
     try:
         return msglog.ask("kv.get", key=key)["value"]
     except Refused as refused:
         if refused.error != "not_found":
             raise
-        return 0
+        return None
+
+
+def files(name):
+    """What was rotated, oldest first, and the file itself: inodes with their paths."""
+    folder, base = os.path.split(name)
+    is_rotated = re.compile(re.escape(base) + "[.-][0-9.-]+").fullmatch
+    with os.scandir(folder) as entries:
+        found = sorted((entry.stat().st_mtime, entry.inode(), entry.path) for entry in entries if is_rotated(entry.name))
+    with suppress(FileNotFoundError):
+        found.append((0, os.stat(name).st_ino, name))
+    return {inode: path for _, inode, path in found}
+
+
+def opened(name, inode):
+    """The file of this inode, if it is still there, whatever it is called by now."""
+    path = files(name).get(inode)
+    return open(path, "rb") if path else None
+
+
+def next_inode(name, inode):
+    """The file behind this one, once something is in it: until then its writer may still be writing to this one."""
+    # In the middle of a rotation a file may be gone: the next look finds it under its new name.
+    with suppress(FileNotFoundError):
+        found = list(files(name).items())
+        inodes = [number for number, _ in found]
+        behind = found[inodes.index(inode) + 1 :] if inode in inodes else found[-1:]
+        if behind and os.path.getsize(behind[0][1]):
+            return behind[0][0]
+    return None
 
 
 def main(name, once):
-    file = open(name, "rb")
-    key = f"ship-log/{platform.node()}/{os.fstat(file.fileno()).st_ino}"
+    name = os.path.abspath(name)
+    key = f"ship-log/{platform.node()}{name}"
     msglog = Msglog()
     room = msglog.ask("info")["limits"]["line_bytes"] // 2
-    start = stored(msglog, key)
+    inode, start = stored(msglog, key) or (os.stat(name).st_ino, 0)
+    file, leaving = opened(name, inode), None
+    if file is None:
+        print(f"ship-log: the file before is gone, and what it had behind byte {start} with it", file=sys.stderr)
+        file, inode, start = open(name, "rb"), os.stat(name).st_ino, 0
     while True:
         # To the end first: on the way back nothing is left of what was read ahead and may have been cut off.
         if start > file.seek(0, os.SEEK_END):
             print("ship-log: the file was cut off: from its start on", file=sys.stderr)
             start = 0
             # It may have grown beyond the old position when this program is started the next time.
-            msglog.ask("kv.set", key=key, value=start)
+            msglog.ask("kv.set", key=key, value=[inode, start])
         file.seek(start)
         posts, left = [], room
-        # Only whole lines: the rest of the last one is still to come.
-        while len(posts) < LINES and (line := file.readline()).endswith(b"\n"):
-            post = post_of(line[:-1], room)
+        # Only whole lines: the rest of the last one is still to come, unless the file was left.
+        while len(posts) < LINES and ((line := file.readline()).endswith(b"\n") or (line and leaving)):
+            post = post_of(line.rstrip(b"\n"), room)
             if size(post) > left:
                 break
             posts.append(post)
             left -= size(post)
             start = file.tell()
         if posts:
-            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": start}])
+            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": [inode, start]}])
             print("shipped", len(posts), flush=True)
+        elif leaving:
+            # What is renamed just now is looked for again.
+            if following := opened(name, leaving):
+                file, inode, start = following, leaving, 0
+            leaving = None
+        elif leaving := next_inode(name, inode):
+            # Once more to the end of this one.
+            pass
         elif once:
             break
         else:

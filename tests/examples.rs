@@ -3,12 +3,13 @@
 mod client_support;
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use client_support::Running;
 use common::{Daemon, Finished, TempDir, Value, finish, json, tool};
@@ -337,6 +338,55 @@ fn the_log_shipper_reads_a_file_that_was_cut_off_from_its_start() {
     let finished = run(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "shipped 1\n"), "{finished:?}");
     assert!(finished.stderr.contains("cut off"), "{finished:?}");
+}
+
+#[test]
+fn the_log_shipper_finishes_a_file_that_was_rotated_and_goes_on_with_the_new_one() {
+    let daemon = Daemon::start();
+    let path = |name: &str| daemon.folder().join(name);
+    let (file, name) = (path("app.log"), path("app.log").display().to_string());
+    fs::write(&file, "one\n").expect("a file");
+    let Some(mut command) = command("python3", "ship-log.py") else { return };
+    let mut shipper = Running::spawn(command.arg(&file).env("MSGLOG_SOCKET", daemon.socket()));
+    assert_eq!(shipper.line(), "shipped 1");
+    // Its writer has not been told yet, and writes to the old one, whose last line it does not end.
+    fs::rename(&file, path("app.log.1")).expect("it is there");
+    fs::write(&file, "").expect("a new file");
+    let mut writer = File::options().append(true).open(path("app.log.1")).expect("it is there");
+    writer.write_all(b"two\n").expect("room");
+    assert_eq!(shipper.line(), "shipped 1");
+    writer.write_all(b"three").expect("room");
+    fs::write(&file, "four\n").expect("it is there");
+    assert_eq!([shipper.line(), shipper.line()], ["shipped 1", "shipped 1"]);
+    drop(shipper);
+
+    // The same between two runs, twice.
+    fs::write(&file, "four\nfive\n").expect("it is there");
+    fs::rename(path("app.log.1"), path("app.log.3")).expect("it is there");
+    fs::rename(&file, path("app.log.2")).expect("it is there");
+    fs::write(path("app.log.1"), "six\n").expect("a file");
+    fs::write(&file, "seven\n").expect("a file");
+    fs::write(path("app.log.9.gz"), "no text\n").expect("a file");
+    for (name, seconds) in [("app.log.3", 1), ("app.log.2", 2), ("app.log.1", 3)] {
+        let file = File::options().append(true).open(path(name)).expect("it is there");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("it is ours");
+    }
+    let run = || printed(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
+    assert_eq!(run(), "shipped 1\nshipped 1\nshipped 1\n");
+    assert_eq!(run(), "");
+    let found = daemon.connect().ok(json!({"cmd": "message.search", "recipient": "logs", "order": "oldest"}));
+    let found = found.json()["messages"].as_array().expect("a list").clone();
+    let bodies: Vec<&str> = found.iter().filter_map(|message| message["body"].as_str()).collect();
+    assert_eq!(bodies, ["one", "two", "three", "four", "five", "six", "seven"]);
+
+    // One that is gone has nothing more to give, and that is said.
+    fs::remove_file(&file).expect("it is there");
+    fs::write(path("other"), "").expect("a file, for which the inode is taken");
+    fs::write(&file, "eight\n").expect("a file");
+    let finished =
+        self::run(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "shipped 1\n"), "{finished:?}");
+    assert!(finished.stderr.contains("the file before is gone"), "{finished:?}");
 }
 
 #[test]

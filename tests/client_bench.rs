@@ -95,13 +95,22 @@ fn the_daemon_is_looked_for_on_the_path_where_none_is_beside() {
 
 #[test]
 fn the_daemon_of_its_own_answers_in_a_folder_with_a_long_path() {
-    let folder = TempDir::new();
+    let base = TempDir::new();
+    let folder = base.join(&"d".repeat(200));
+    fs::create_dir(&folder).expect("a folder");
     let mut command = msglog();
-    command
-        .args(["bench", "--only", "get", "--outstanding", "2", "--dir"])
-        .arg(folder.join(&"d".repeat(200)));
+    command.args(["bench", "--only", "get", "--outstanding", "2", "--dir"]).arg(&folder);
     let finished = finish(&mut command);
     assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn a_folder_to_measure_in_that_is_not_there_is_refused_and_not_made() {
+    let folder = TempDir::new();
+    let missing = folder.join("missing");
+    let finished = finish(msglog().args(["bench", "--only", "get", "--dir"]).arg(&missing));
+    assert_eq!((finished.code, missing.exists()), (Some(74), false), "{finished:?}");
+    assert!(finished.stderr.contains(&format!("cannot make {}", missing.display())), "{finished:?}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn places_of(wanted: &str, body: &str) -> Vec<(usize, usize)> {
         lowered += &words::lower(character.encode_utf8(&mut [0; 4]));
         places.resize(lowered.len(), (start, start + character.len_utf8()));
     }
-    let found = lowered.match_indices(wanted);
+    let found = lowered.char_indices().filter(|(at, _)| lowered[*at..].starts_with(wanted));
     found.filter_map(|(at, _)| Some((places.get(at)?.0, places.get(at + wanted.len() - 1)?.1))).collect()
 }
 
@@ -148,7 +148,7 @@ mod tests {
     fn substrings_are_found_across_words_and_whatever_their_case() {
         assert_eq!(marked(r#"{"substring":"e Yo"}"#, "See you, SEE YOU"), ["e yo", "E YO"]);
         assert_eq!(marked("{\"substring\":\"\u{130}\"}", "a\u{130}b"), ["\u{130}"]);
-        assert_eq!(marked(r#"{"substring":"aa"}"#, "aaaaa"), ["aaaa"]);
+        assert_eq!(marked(r#"{"substring":"aa"}"#, "aaaaa"), ["aaaaa"]);
     }
 
     #[test]

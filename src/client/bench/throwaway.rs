@@ -110,16 +110,15 @@ impl Drop for Throwaway {
     }
 }
 
-/// A new folder that only this user can look into.
+/// A new folder that only this user can look into. One that was named to put it in must be there: what is not is a
+/// slip, and nobody would remove it.
 fn make_folder(dir: Option<&Path>) -> Result<PathBuf> {
     let default = || Some(data_folder(&process_environment)?.parent()?.to_owned());
-    let parent = match dir {
-        Some(dir) => dir.to_owned(),
-        None => default().unwrap_or_else(std::env::temp_dir),
-    };
+    let parent = dir.map_or_else(|| default().unwrap_or_else(std::env::temp_dir), Path::to_owned);
     let parent = std::path::absolute(&parent).unwrap_or(parent);
     let folder = parent.join(format!("msglog-bench-{}", std::process::id()));
-    let made = fs::create_dir_all(&parent).and_then(|()| DirBuilder::new().mode(0o700).create(&folder));
+    let there = if dir.is_some() { Ok(()) } else { fs::create_dir_all(&parent) };
+    let made = there.and_then(|()| DirBuilder::new().mode(0o700).create(&folder));
     made.map_err(|error| Failure::file(&format!("cannot make {}", folder.display()), &error))?;
     Ok(folder)
 }

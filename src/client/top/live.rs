@@ -10,13 +10,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use ratatui::DefaultTerminal;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::history::History;
 use super::sample::{Sample, Source, shortly};
 use super::screen;
 use super::view::View;
 use crate::client::failure::{Failure, Result};
+use crate::client::signals;
 
 /// How often signals and samples are looked for while no key is pressed.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ impl Drop for Restore {
 pub fn show(source: Source, view: View) -> Result<Option<Buffer>> {
     let trouble = |error: io::Error| Failure::file("cannot use the terminal", &error);
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
+    for signal in signals::ending() {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(trouble)?;
     }
     let (send, samples) = bounded(1);

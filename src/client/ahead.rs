@@ -8,6 +8,9 @@ use crate::limits::LINE_BYTES_MAX;
 /// Bytes read and written at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// What some programs begin a file in UTF-8 with. It belongs to no line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The input, line by line, and the connection that goes out for it.
 pub struct LinesAhead<'a, R> {
     input: BufReader<R>,
@@ -51,6 +54,9 @@ impl<'a, R: Read> LinesAhead<'a, R> {
             return Ok(Next::End);
         }
         self.number += 1;
+        if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+            self.line.drain(..BYTE_ORDER_MARK.len());
+        }
         if self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\n') {
             let (number, most) = (self.number, LINE_BYTES_MAX >> 20);
             let text = format!("line {number} is longer than {most} MiB, which no daemon takes");
@@ -89,9 +95,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_keep_their_ends_and_are_counted() {
+    fn lines_behind_a_mark_of_the_byte_order_keep_their_ends_and_are_counted() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut lines = LinesAhead::new(b"one\n\nlast".as_slice(), &ours);
+        let mut lines = LinesAhead::new(b"\xef\xbb\xbfone\n\nlast".as_slice(), &ours);
         for (number, expected) in (1..).zip(["one\n", "\n", "last"]) {
             let Next::Line(count, line) = lines.read().unwrap() else { panic!("no line {number}") };
             assert_eq!((count, line), (number, expected.as_bytes()));

@@ -170,10 +170,13 @@ impl Draft {
         let from_input;
         let value = if value == "-" && reads_input(argument) {
             from_input = standard_input(io::stdin().lock())?;
-            if from_input.trim().is_empty() && takes_json(argument) {
-                return Err(self.usage("standard input is empty"));
+            // Some programs begin a file with a mark of the order of its bytes, which is no JSON.
+            let json = from_input.trim_start_matches('\u{feff}');
+            match takes_json(argument) {
+                true if json.trim().is_empty() => return Err(self.usage("standard input is empty")),
+                true => json,
+                false => from_input.as_str(),
             }
-            from_input.as_str()
         } else if self.command.name == "log.backup" && argument.name == "to" {
             // The daemon has another folder to be in.
             let absolute =
@@ -238,7 +241,7 @@ fn absolute(path: &Path) -> Option<PathBuf> {
     std::path::absolute(path).ok()
 }
 
-/// All of standard input, less one line break at its end, as `$(...)` of a shell takes it.
+/// All of standard input, less one line break at its end, whichever system's.
 fn standard_input(input: impl Read) -> Result<String> {
     let failed = |error: io::Error| Failure::file("cannot read standard input", &error);
     let mut bytes = Vec::new();
@@ -252,9 +255,9 @@ fn standard_input(input: impl Read) -> Result<String> {
     let foreign =
         |_| Failure::Usage("standard input is no text in UTF-8, and a request takes no other".into());
     let mut text = String::from_utf8(bytes).map_err(foreign)?;
-    if text.ends_with('\n') {
-        text.pop();
-    }
+    let kept =
+        text.strip_suffix('\n').map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    text.truncate(kept);
     Ok(text)
 }
 
@@ -468,7 +471,9 @@ mod tests {
     fn standard_input_without_an_end_is_refused_and_not_kept() {
         let refused = super::standard_input(std::io::repeat(b'0'));
         assert!(matches!(refused, Err(Failure::Usage(text)) if text.contains("67108864 bytes")));
-        assert_eq!(super::standard_input(&b"one\n\n"[..]).unwrap(), "one\n");
+        for (input, text) in [("one\n\n", "one\n"), ("one\r\n", "one"), ("one\r", "one\r"), ("\r\n", "")] {
+            assert_eq!(super::standard_input(input.as_bytes()).unwrap(), text);
+        }
     }
 
     #[test]

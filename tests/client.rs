@@ -63,10 +63,15 @@ fn a_dash_reads_standard_input() {
         assert!(finished.code == Some(2) && told, "{finished:?}");
     }
 
-    fs::write(&input, "two\nlines\n").expect("a file");
+    fs::write(&input, "\u{feff}[3]\r\n").expect("a file");
+    let mut command = msglog_for(&daemon, &["kv", "set", "marked", "-"]);
+    assert_eq!(finish(command.stdin(File::open(&input).expect("a file"))).code, Some(0));
+    assert!(printed(&daemon, &["kv", "get", "marked"]).contains("\"value\":[3],"));
+
+    fs::write(&input, "two\nlines\r\n").expect("a file");
     let mut command = msglog_for(&daemon, &["message", "post", "--originator", "a", "--recipient", "b", "-"]);
     assert_eq!(finish(command.stdin(File::open(&input).expect("a file"))).code, Some(0));
-    let found = parsed(&printed(&daemon, &["message", "get", "2"]));
+    let found = parsed(&printed(&daemon, &["message", "get", "3"]));
     assert_eq!(found["message"]["body"], "two\nlines");
 }
 
@@ -98,6 +103,26 @@ fn exit_statuses_say_how_it_went() {
     assert_eq!(refused.code, Some(3));
     assert!(refused.stderr.contains("bad_request: ") && refused.stderr.contains("key"), "{}", refused.stderr);
     assert!(run(&daemon, &["kv", "get", "nope"]).stderr.starts_with("msglog: not_found: "));
+    // Nothing was looked for, and so there is nothing that was not found.
+    let backup =
+        format!("{{\"cmd\":\"log.backup\",\"to\":\"{}\"}}", daemon.folder().join("no/new").display());
+    assert_eq!(code(&["call", &backup]), Some(3));
+    let finished = run(&daemon, &["log", "backup", &daemon.folder().join("no/new").display().to_string()]);
+    assert_eq!(finished.code, Some(3));
+    assert!(finished.stderr.starts_with("msglog: not_found: "), "{finished:?}");
+}
+
+#[test]
+fn refusals_are_replies_where_these_are_asked_for() {
+    let daemon = Daemon::start();
+    for words in [["kv", "get", "nope"].as_slice(), &["log", "backup", "/no/such/folder"]] {
+        let plain = run(&daemon, words);
+        let json = run(&daemon, &[words, &["--json"]].concat());
+        assert_eq!((plain.code, plain.stdout.as_str(), &plain.stderr), (json.code, "", &json.stderr));
+        assert_eq!(parsed(&json.stdout)["error"], "not_found");
+    }
+    let follow = run(&daemon, &["message", "follow", "--app", "0123456789abcdefghijklmn", "--json"]);
+    assert_eq!((follow.code, &parsed(&follow.stdout)["error"]), (Some(1), &json!("not_found")));
 }
 
 #[test]
@@ -315,6 +340,7 @@ fn followers_see_each_event_once_over_restarts() {
     let post = json!({"cmd": "message.post", "originator": "anna", "recipient": "bob", "body": "after"});
     let posted = client.ok(post.clone()).seq();
     assert_eq!(parsed(&coming.line())["seq"], posted);
+    coming.await_said("the daemon is back");
     let set = client.ok(json!({"cmd": "kv.set", "key": "after", "value": 2})).seq();
     assert_eq!(parsed(&all.line())["seq"], set);
     drop(client);

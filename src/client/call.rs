@@ -15,8 +15,9 @@ use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::follow;
 use super::output::Output;
 use super::own::Own;
-use super::reply::Reply;
+use super::reply::{Refusal, Reply};
 use super::waiting;
+use crate::protocol::table::Kind;
 
 /// `msglog call`, as help and completions know it.
 pub const OWN: Own = Own {
@@ -37,7 +38,10 @@ pub const OWN: Own = Own {
 pub fn ask(address: &Address, output: &mut Output, request: &str) -> Result<u8> {
     let reply = waiting::ask(address, &mut address.connect()?, request);
     let reply = reply.map_err(|error| waiting::unanswered(request, &error))?;
-    let reply = reply.accepted()?;
+    if let Some(refusal) = reply.refusal() {
+        output.refusal(&reply)?;
+        return Err(refused(request, refusal));
+    }
     if reply.is_empty() && output.is_for_people() {
         say("nothing found");
     } else {
@@ -64,7 +68,7 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
     output.flush()?;
     let empty = first.is_empty();
     let follows = first.field("following").is_some();
-    first.accepted()?;
+    first.accepted().map_err(|refusal| refused(request, refusal))?;
     if !follows {
         return Ok(if empty { NOTHING_FOUND } else { DONE });
     }
@@ -82,6 +86,15 @@ pub fn raw(address: &Address, output: &mut Output, request: &str) -> Result<u8> 
             None => {}
         }
     }
+}
+
+/// How a refused request ends. Maintenance looks for nothing that could be found: what is not there is a place that it
+/// needs.
+fn refused(request: &str, refusal: Refusal) -> Failure {
+    if waiting::kind_of(request) == Some(Kind::Maintenance) {
+        return Failure::NotDone(refusal);
+    }
+    refusal.into()
 }
 
 /// Sends every line of standard input while replies are read and printed.

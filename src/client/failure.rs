@@ -25,6 +25,9 @@ pub enum Failure {
     Usage(String),
     /// The daemon refused the request.
     Refused(Refusal),
+    /// It refused to do something, whatever the code: also that something is not there does not mean that nothing
+    /// was found.
+    NotDone(Refusal),
     /// No daemon answers, or it went away before it answered.
     NoDaemon(String),
     /// A file could not be read or written.
@@ -72,7 +75,7 @@ impl Failure {
         match self {
             Failure::Usage(_) => WRONG_USAGE,
             Failure::Refused(refusal) if refusal.code == "not_found" => NOTHING_FOUND,
-            Failure::Refused(_) => REFUSED,
+            Failure::Refused(_) | Failure::NotDone(_) => REFUSED,
             Failure::NoDaemon(_) => NO_DAEMON,
             Failure::File(_) => FILE_TROUBLE,
             Failure::Asked | Failure::OutputClosed => DONE,
@@ -84,7 +87,7 @@ impl Failure {
     pub fn message(&self) -> Option<String> {
         let text = match self {
             Failure::Usage(text) | Failure::NoDaemon(text) | Failure::File(text) => text.clone(),
-            Failure::Refused(refusal) => refusal.to_string(),
+            Failure::Refused(refusal) | Failure::NotDone(refusal) => refusal.to_string(),
             Failure::Asked | Failure::OutputClosed => return None,
         };
         // Names and keys that others chose may be quoted in it.

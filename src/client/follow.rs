@@ -112,7 +112,8 @@ impl Follower<'_> {
 
     /// Sends the request with the cursor in it.
     fn begin(&mut self, connection: &mut Connection) -> std::result::Result<(), End> {
-        let last = accepted(self.ask(connection, r#"{"cmd":"ping"}"#)?)?.number("seq").unwrap_or(0);
+        let reply = self.ask(connection, r#"{"cmd":"ping"}"#)?;
+        let last = self.accepted(reply)?.number("seq").unwrap_or(0);
         if last < self.seen {
             say(&format!(
                 "the daemon's last event is {last}, and {} was there before: its data is older now, or other (a \
@@ -124,9 +125,25 @@ impl Follower<'_> {
         }
         self.seen = last;
         let cursor = *self.cursor.get_or_insert(last + 1);
-        accepted(self.ask(connection, &with_cursor(self.request, cursor))?)?;
-        (self.began, self.following) = (true, true);
+        let reply = self.ask(connection, &with_cursor(self.request, cursor))?;
+        self.accepted(reply)?;
+        self.following = true;
+        if std::mem::replace(&mut self.began, true) {
+            say("the daemon is back");
+        }
         Ok(())
+    }
+
+    /// A line that is no refusal. A daemon that is stopping or has no room may be asked again.
+    fn accepted(&mut self, reply: Reply) -> std::result::Result<Reply, End> {
+        match reply.refusal() {
+            None => Ok(reply),
+            Some(refusal) if refusal.is_passing() => Err(End::Lost(refusal.to_string())),
+            Some(refusal) => {
+                self.output.refusal(&reply)?;
+                Err(End::Failed(refusal.into()))
+            }
+        }
     }
 
     /// Sends a request and reads its reply, which a daemon that only takes the connection owes for ever. One that
@@ -150,7 +167,7 @@ impl Follower<'_> {
                 wait(connection, None)?;
             }
         }
-        let line = accepted(connection.reply()?)?;
+        let line = self.accepted(connection.reply()?)?;
         let seq = line.number("seq").unwrap_or(0);
         // What was printed once is not printed again, whatever the daemon thinks of the cursor.
         if self.cursor.is_none_or(|cursor| seq >= cursor) {
@@ -160,13 +177,6 @@ impl Follower<'_> {
         }
         Ok(())
     }
-}
-
-/// A line that is no refusal. A daemon that is stopping or has no room may be asked again.
-fn accepted(reply: Reply) -> std::result::Result<Reply, End> {
-    reply.accepted().map_err(|refusal| {
-        if refusal.is_passing() { End::Lost(refusal.to_string()) } else { End::Failed(refusal.into()) }
-    })
 }
 
 /// The same request from this seq on.

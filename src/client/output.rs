@@ -89,6 +89,19 @@ impl Output {
         self.json_line(reply.line())
     }
 
+    /// Prints a refusal, where replies were asked for as the daemon sends them. Others hear of it on standard error
+    /// alone, and do not take it for what they asked for.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn refusal(&mut self, reply: &Reply) -> Result<()> {
+        if self.form != Form::Json {
+            return Ok(());
+        }
+        self.json_line(reply.line())?;
+        self.flush()
+    }
+
     /// Prints one line that a follower got.
     ///
     /// # Errors

@@ -84,7 +84,11 @@ pub const GLOBALS: &[Opt] = &[
          exit status 4, and a write may have been done. Without it, as long as it takes. What follows or works \
          must be answered so at the start, and waits for the daemon later",
     ),
-    flag("json", "replies as the daemon sends them, one a line; so it is without a terminal, too"),
+    flag(
+        "json",
+        "replies as the daemon sends them, one a line, refusals too; without a terminal replies are printed so, and \
+         refusals only told",
+    ),
     flag("readable", "text for eyes, without a terminal too: for a pager, or for cron's mail"),
     flag("relative", "times as how long ago they were"),
     flag("help", "what a command takes, as `msglog help NOUN VERB` says it"),

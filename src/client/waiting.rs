@@ -11,7 +11,7 @@ use super::reply::Reply;
 use crate::json;
 use crate::limits::TIME_MS;
 use crate::progress::Progress;
-use crate::protocol::table::{COMMANDS, Command, Kind};
+use crate::protocol::table::{self, Kind};
 
 /// What takes longer is shown to be under way.
 const NOTICEABLE: Duration = Duration::from_millis(500);
@@ -68,10 +68,9 @@ pub fn unanswered(request: &str, error: &io::Error) -> Failure {
     let fields = json::object(request);
     let has = |name: &str| fields.as_ref().is_some_and(|fields| fields.get(name).is_some());
     let command = command_of(request);
-    let changes = |command: &&Command| matches!(command.kind, Kind::Write | Kind::Maintenance);
-    let known = COMMANDS.iter().filter(changes).any(|known| known.name == command);
+    let changes = matches!(kind_of(request), Some(Kind::Write | Kind::Maintenance));
     // A connection that was closed before takes nothing.
-    let may_be_done = known && !has("dry_run") && error.kind() != io::ErrorKind::BrokenPipe;
+    let may_be_done = changes && !has("dry_run") && error.kind() != io::ErrorKind::BrokenPipe;
     Failure::lost_and(
         error,
         &match (may_be_done, has("idempotency_key")) {
@@ -89,6 +88,12 @@ pub fn unanswered(request: &str, error: &io::Error) -> Failure {
 pub fn may_take_long(request: &str) -> bool {
     let waits = json::object(request).is_some_and(|fields| fields.get("wait_ms").is_some());
     waits || LONG.contains(&command_of(request).as_str())
+}
+
+/// What kind of request it is, where its command is known.
+#[must_use]
+pub fn kind_of(request: &str) -> Option<Kind> {
+    table::find(&command_of(request)).map(|command| command.kind)
 }
 
 fn command_of(request: &str) -> String {

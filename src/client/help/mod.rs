@@ -11,6 +11,7 @@ use super::moment;
 use super::own::{self, GLOBALS, OWN, Opt, Own};
 use super::request::{nameable, option_name, positional};
 use super::suggest::did_you_mean;
+use crate::limits::PATH_BYTES;
 use crate::protocol::table::{Argument, COMMANDS, Command, Kind, Type};
 use layout::{columns, paragraphs};
 
@@ -220,6 +221,8 @@ pub fn described(argument: &Argument) -> String {
     let doc = match argument.kind {
         // As an option a flag is there or not; its doc says what the value does.
         Type::Flag => argument.doc.trim_start_matches("true: ").trim_start_matches("false: "),
+        // The daemon is in another folder; the client makes it one from the root on.
+        Type::Text { max: PATH_BYTES, .. } => argument.doc.trim_end_matches(": an absolute path"),
         _ => argument.doc,
     };
     let kind = match argument.kind {
@@ -276,6 +279,7 @@ mod tests {
         assert!(help("log follow").contains("connects again by itself"), "{}", help("log follow"));
         assert!(help("message search").contains("3d"));
         assert!(help("message post").contains("--no-durable"));
+        assert!(help("log backup").contains("a new folder\n"), "{}", help("log backup"));
     }
 
     #[test]

@@ -42,6 +42,9 @@ use view::View;
 /// The size of the screen where there is no terminal, or one that does not know its own.
 const COLUMNS_ROWS: (u16, u16) = (80, 24);
 
+/// The fewest columns that a printed screen takes.
+const COLUMNS_MIN: u16 = 72;
+
 /// Shows the daemon until the person ends it, or once.
 ///
 /// # Errors
@@ -77,6 +80,8 @@ fn once(mut source: Source, output: &mut Output, options: &Options, view: &View)
     // Some terminals, such as that of a serial line, do not know how large they are.
     let known = size.filter(|(columns, rows)| *columns > 0 && *rows > 0);
     let (columns, rows) = known.unwrap_or(COLUMNS_ROWS);
+    // Narrower boxes have no room for names: lines that a terminal breaks say more.
+    let columns = columns.max(COLUMNS_MIN);
     // Between the lines of a shell nothing has to be filled.
     let queues = history.now().map_or(0, |now| now.sample.queues.len());
     let needed = u16::try_from(screen::ROWS_BESIDE_QUEUES + queues).unwrap_or(u16::MAX);

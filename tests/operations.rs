@@ -3,7 +3,8 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 use common::{finish, msglogd};
 
@@ -84,4 +85,51 @@ fn links_and_files_that_the_documents_name_are_there() {
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The documents that the package installs, by the paths that they have here. Each lies in the same place there, and
+/// is there in full.
+fn packaged_documents() -> BTreeSet<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let assets = include_str!("../Cargo.toml").lines().filter_map(|line| line.trim().strip_prefix("[\""));
+    let mut documents = BTreeSet::new();
+    for asset in assets {
+        let mut parts = asset.split("\", \"");
+        let (Some(source), Some(place)) = (parts.next(), parts.next()) else { continue };
+        let Some(place) = place.strip_prefix("usr/share/doc/msglogd/") else { continue };
+        let source = Path::new(source);
+        let folder = source.parent().expect("a folder");
+        assert_eq!(folder, Path::new(place.trim_end_matches('/')), "{asset}");
+        if source.ends_with("*") {
+            let entries = fs::read_dir(root.join(folder)).expect("the folder is there");
+            documents.extend(entries.map(|entry| folder.join(entry.expect("an entry").file_name())));
+        } else {
+            assert!(root.join(source).is_file(), "{asset}");
+            documents.insert(source.to_owned());
+        }
+    }
+    documents
+}
+
+#[test]
+fn every_link_in_a_document_of_the_package_leads_to_another_one() {
+    let documents = packaged_documents();
+    let mut links = 0;
+    for document in documents.iter().filter(|document| document.extension().is_some_and(|end| end == "md")) {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).expect("text");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(&[')', '#']).next());
+        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+            let mut place = PathBuf::new();
+            for part in document.parent().expect("a folder").join(target).components() {
+                match part {
+                    Component::ParentDir => assert!(place.pop(), "{target}"),
+                    part => place.push(part),
+                }
+            }
+            let there = documents.iter().any(|document| document.starts_with(&place));
+            assert!(there, "{}: {target} is not in the package", document.display());
+            links += 1;
+        }
+    }
+    assert!(links > 15, "{links}");
 }

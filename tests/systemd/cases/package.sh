@@ -18,6 +18,9 @@ for page in msglogd.8 msglog.1 msglog-protocol.7; do
   is "man says of $page" "" "$said"
 done
 bash -n /usr/share/bash-completion/completions/msglog || fail "the completions for bash are none"
+for file in docs/operations.md docs/top.svg examples/client.py protocol.md LICENSE-MIT; do
+  [[ -f /usr/share/doc/msglogd/$file ]] || fail "the package lacks $file"
+done
 set_key kept '"from the first version"' >/dev/null
 ask "{\"cmd\":\"log.backup\",\"to\":\"$folder_of_backups/one\"}" >/dev/null || fail "no backup where the unit allows them"
 

@@ -80,9 +80,9 @@ pub const GLOBALS: &[Opt] = &[
     option(
         "timeout",
         "SECONDS",
-        "how long the daemon may take to answer, such as 10 or 0.5, or what --wait-ms says longer; then it ends with \
-         exit status 4, and a write may have been done. Without it, as long as it takes. What follows or works \
-         must be answered so at the start, and waits for the daemon later",
+        "how long the daemon may take to answer, such as 10 or 0.5; what --wait-ms says comes on top. Then it ends \
+         with exit status 4, and a write may have been done. Without it, as long as it takes. What follows or works \
+         must be answered so at the start, and later waits for the daemon",
     ),
     flag(
         "json",

@@ -35,7 +35,7 @@ pub const EXIT_STATUSES: &[(&str, &str)] = &[
     ("1", "nothing found"),
     ("2", "wrong usage"),
     ("3", "the daemon refused"),
-    ("4", "no daemon answers"),
+    ("4", "no daemon answers, or not in time"),
     ("74", "a file cannot be read or written, or a program not be started"),
     ("130", "bench was ended by Ctrl-C (128 and the number of any other signal)"),
 ];

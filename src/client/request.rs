@@ -171,12 +171,12 @@ impl Draft {
         let value = if value == "-" && reads_input(argument) {
             from_input = standard_input(io::stdin().lock())?;
             // Some programs begin a file with a mark of the order of its bytes, which is no JSON.
-            let json = from_input.trim_start_matches('\u{feff}');
-            match takes_json(argument) {
-                true if json.trim().is_empty() => return Err(self.usage("standard input is empty")),
-                true => json,
-                false => from_input.as_str(),
+            let mark = if takes_json(argument) { "\u{feff}" } else { "" };
+            let text = from_input.strip_prefix(mark).unwrap_or(&from_input);
+            if text.trim().is_empty() && takes_json(argument) {
+                return Err(self.usage("standard input is empty"));
             }
+            text
         } else if self.command.name == "log.backup" && argument.name == "to" {
             // The daemon has another folder to be in.
             let absolute =

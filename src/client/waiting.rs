@@ -66,14 +66,14 @@ pub fn wait_of(request: &str) -> Duration {
 #[must_use]
 pub fn unanswered(request: &str, error: &io::Error) -> Failure {
     let fields = json::object(request);
-    let has = |name: &str| fields.as_ref().is_some_and(|fields| fields.get(name).is_some());
+    let get = |name: &str| fields.as_ref().and_then(|fields| fields.get(name));
     let command = command_of(request);
     let changes = matches!(kind_of(request), Some(Kind::Write | Kind::Maintenance));
     // A connection that was closed before takes nothing.
-    let may_be_done = changes && !has("dry_run") && error.kind() != io::ErrorKind::BrokenPipe;
+    let may_be_done = changes && get("dry_run") != Some("true") && error.kind() != io::ErrorKind::BrokenPipe;
     Failure::lost_and(
         error,
-        &match (may_be_done, has("idempotency_key")) {
+        &match (may_be_done, get("idempotency_key").is_some()) {
             (false, _) => String::new(),
             (true, true) => {
                 format!("; {command} may have been done: its idempotency key makes it safe to send again")

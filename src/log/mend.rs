@@ -5,13 +5,15 @@
 //! or the name of the next segment. At the very end of the log, where nothing good follows and even
 //! the header is damaged, as many seqs are given up as the damaged bytes could have held.
 
-use super::frame::{Header, VERSION, check_line, seq_of, write_line};
+use super::frame::{CHECKSUM_BYTES, Header, VERSION, check_line, seq_of, write_line};
 use super::torn::is_torn;
 use crate::domain::event::{Event, Fact};
 use crate::time::Timestamp;
 
 /// No event's line is shorter.
 pub const LINE_BYTES_MIN: usize = 80;
+/// No header's line is shorter.
+const HEADER_BYTES_MIN: usize = 64;
 /// Most events in one frame that is made anew.
 const FRAME_EVENTS: u64 = 4096;
 /// So many events more than the damaged bytes could hold may be missing at the end of the log. A header or a
@@ -187,19 +189,13 @@ impl<'b> Mender<'b> {
         let next = self.next_header(place, end, behind, most);
         let stop = next.map_or(end, |(start, _)| start);
         let damaged = &self.bytes[place..stop];
-        let known = next.map(|(_, header)| header.prev).or(own.map(|header| header.last));
-        let good = good_lines(damaged, last, known.unwrap_or(most));
-        let until = known.unwrap_or_else(|| {
-            let kept: usize = good.iter().map(|(_, line)| line.len() + 1).sum();
-            // What looks like a header is no event.
-            let header = if damaged.get(9..).is_some_and(|json| json.starts_with(b"{\"v\":")) {
-                memchr::memchr(b'\n', damaged).unwrap_or(0)
-            } else {
-                0
-            };
-            let lost = damaged.len().saturating_sub(kept + header) / LINE_BYTES_MIN;
+        let follows = next.map(|(_, header)| header.prev);
+        let good = good_lines(damaged, last, follows.unwrap_or(most));
+        // At the end of the log its own header and the good records say how far it went at least.
+        let until = follows.unwrap_or_else(|| {
             let newest = good.last().map_or(last, |(seq, _)| *seq);
-            newest.max(last.saturating_add((good.len() + lost) as u64)).min(most)
+            let told = own.map_or(newest, |header| newest.max(header.last));
+            told.saturating_add(untold(damaged, own, good.last().map(|(_, line)| *line))).min(most)
         });
         self.mended.aside.push(Aside { offset: place as u64, bytes: damaged.to_vec() });
         self.write(until, &good, usize::MAX);
@@ -264,6 +260,23 @@ impl<'b> Mender<'b> {
     }
 }
 
+/// As many events as damaged bytes could have held behind what tells of them: the good header of the first frame,
+/// or the newest good line.
+fn untold(damaged: &[u8], own: Option<Header>, newest: Option<&[u8]>) -> u64 {
+    let header = memchr::memchr(b'\n', damaged).map_or(0, |end| end + 1);
+    let told = match own {
+        Some(own) => usize::try_from(own.bytes).unwrap_or(usize::MAX).saturating_add(header),
+        // What looks like a header is no event; an event may hang on it where its line feed is damaged.
+        None if damaged.get(CHECKSUM_BYTES..).is_some_and(|json| json.starts_with(b"{\"v\":")) => {
+            header.min(HEADER_BYTES_MIN)
+        }
+        None => 0,
+    };
+    let end_of = |line: &[u8]| memchr::memmem::rfind(damaged, line).map_or(0, |start| start + line.len() + 1);
+    let told = newest.map_or(told, |line| told.max(end_of(line)));
+    (damaged.len().saturating_sub(told) / LINE_BYTES_MIN) as u64
+}
+
 /// The lines of good records, in order, of events behind `last` and up to `until`.
 fn good_lines(bytes: &[u8], last: u64, until: u64) -> Vec<(u64, &[u8])> {
     let mut good: Vec<(u64, &[u8])> = Vec::new();
@@ -278,6 +291,8 @@ fn good_lines(bytes: &[u8], last: u64, until: u64) -> Vec<(u64, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
     use super::*;
 
     const AT: &str = "2026-01-31T12:00:00.000000Z";
@@ -395,11 +410,53 @@ mod tests {
         Header { v: VERSION, first: 2, last: 4, prev: 1, synced: 1, bytes: 0 }.write(&mut bytes);
         bytes[place + 20] ^= 1;
         bytes.extend_from_slice(&event(2));
-        // With the header's line feed one byte short of five times the shortest line.
-        bytes.resize(bytes.len() + 5 * LINE_BYTES_MIN - 3, b'x');
-        bytes.push(b'\n');
         bytes.extend_from_slice(&event(4));
-        assert_eq!(mended(&bytes, around(None)), (vec![(3, 3), (5, 7)], 7));
+        // With its line feed one byte short of three times the shortest line.
+        bytes.resize(bytes.len() + 3 * LINE_BYTES_MIN - 2, b'x');
+        bytes.push(b'\n');
+        assert_eq!(mended(&bytes, around(None)), (vec![(3, 3), (5, 6)], 6));
+    }
+
+    #[test]
+    fn a_frame_that_is_damaged_up_to_the_next_header_takes_no_good_record_behind_it_along() {
+        let (bytes, places) = segment(&[1, 3, 503]);
+        let mut damaged = bytes.clone();
+        damaged[places[2] - 35..places[2] + 35].fill(b'#');
+        for until in [None, Some(503)] {
+            assert_eq!(mended(&damaged, around(until)), (vec![(3, 3)], 503), "{until:?}");
+        }
+        damaged[places[1] + 20] ^= 1;
+        assert_eq!(mended(&damaged, around(None)), (vec![(3, 3)], 503), "without its own header");
+    }
+
+    /// The lines of the good records.
+    fn records(bytes: &[u8]) -> Vec<&[u8]> {
+        let is_good = |line: &&[u8]| check_line(line).is_some_and(|json| seq_of(json).is_some());
+        bytes.split(|byte| *byte == b'\n').filter(is_good).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_the_damage_is_every_good_record_is_kept_and_no_seq_is_given_again(
+            sizes in vec(1..5_u64, 1..7),
+            damage in vec((any::<Index>(), vec(prop::sample::select(b"#\n".to_vec()), 1..150)), 1..4),
+        ) {
+            let ends: Vec<u64> = sizes.iter().scan(0, |end, size| { *end += size; Some(*end) }).collect();
+            let last = ends[ends.len() - 1];
+            let (mut bytes, _) = segment(&ends);
+            // Without its last byte it would be torn.
+            let end = bytes.len() - 1;
+            for (place, with) in damage {
+                bytes[..end][place.index(end)..].iter_mut().zip(with).for_each(|(byte, other)| *byte = other);
+            }
+            for until in [None, Some(last)] {
+                let done = mend(&bytes, around(until)).expect("our version");
+                let kept = records(done.bytes.as_deref().unwrap_or(&bytes));
+                prop_assert!(records(&bytes).iter().all(|line| kept.contains(line)));
+                prop_assert!(done.last >= last && until.is_none_or(|until| done.last == until));
+                mended(&bytes, around(until));
+            }
+        }
     }
 
     #[test]

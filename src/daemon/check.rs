@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 use crate::index::files::RunFiles;
 use crate::index::run::Run;
 use crate::log::compacted::Compacted;
-use crate::log::files::{check_beginning, open_segments};
+use crate::log::files::open_segments;
 use crate::log::recovery::Failure;
 use crate::maintenance::checkpoint::{self, NEEDLESS};
 use crate::maintenance::pace::Pace;
@@ -42,7 +42,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     let used = if is_old { Vec::new() } else { used };
     let last = used.last().map_or(0, |run| run.meta().last);
     let segments = log_files.segments.clone();
-    check_beginning(&segments, &folders.log, &compacted, known).map_err(failed)?;
+    log_files.check_beginning(&folders.log, &compacted, known).map_err(failed)?;
     let snapshot =
         Snapshot { runs: Arc::new(used), segments: Arc::new(segments), last, ..Snapshot::default() };
     let mut found = Verified::default();

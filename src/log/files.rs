@@ -18,6 +18,8 @@ pub struct LogFiles {
     begun: Option<Arc<Segment>>,
     /// Segments that are no part of the log.
     empty: Vec<PathBuf>,
+    /// Whether there are files of a compaction, and no list that names them.
+    unlisted: bool,
 }
 
 impl LogFiles {
@@ -42,6 +44,27 @@ impl LogFiles {
             Some(begun) if begun.first > last + 1 => Err(missing_before(begun, last)),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that the log has its beginning: an index may know what it no longer holds.
+    ///
+    /// # Errors
+    /// `Damage` when the first segment is missing, or all of them though events up to `known` were there or some were
+    /// compacted.
+    pub fn check_beginning(&self, folder: &Path, compacted: &Compacted, known: u64) -> Result<(), Failure> {
+        let whole = match self.segments.first() {
+            Some(oldest) => compacted.last > 0 || oldest.first == 1,
+            None => known == 0 && !self.unlisted,
+        };
+        if whole {
+            return Ok(());
+        }
+        if self.unlisted {
+            let what = "the list of compacted segments is missing".to_owned();
+            return Err(Failure::Damage { path: Compacted::path(folder), offset: 0, what });
+        }
+        let what = "the log begins with event 1, and this segment is missing".to_owned();
+        Err(Failure::Damage { path: segment::path(folder, 1), offset: 0, what })
     }
 
     /// Removes what is no part of the log, once it is known that the log is whole. What cannot be removed only
@@ -117,28 +140,9 @@ pub fn open_segments(
         used.push(empty.remove(0));
     }
     let empty = empty.iter().map(|segment| segment.path.clone()).collect();
-    Ok(LogFiles { segments: used, begun, empty })
-}
-
-/// Checks that the log has its beginning: an index may know what it no longer holds.
-///
-/// # Errors
-/// `Damage` when the first segment is missing, or all of them though events up to `known` were there.
-pub fn check_beginning(
-    segments: &[Arc<Segment>],
-    folder: &Path,
-    compacted: &Compacted,
-    known: u64,
-) -> Result<(), Failure> {
-    let whole = match segments.first() {
-        Some(oldest) => compacted.last > 0 || oldest.first == 1,
-        None => known == 0,
-    };
-    if whole {
-        return Ok(());
-    }
-    let what = "the log begins with event 1, and this segment is missing".to_owned();
-    Err(Failure::Damage { path: segment::path(folder, 1), offset: 0, what })
+    // A crash amid the very first compaction leaves such files, too, but beside all that they were made from.
+    let unlisted = compacted.last == 0 && names.iter().any(|name| compacted.is_left_over(name));
+    Ok(LogFiles { segments: used, begun, empty, unlisted })
 }
 
 /// Whether a segment holds an event, or a later one.
@@ -294,10 +298,30 @@ mod tests {
         let begins = |files: &[(&str, usize)], known| {
             let (storage, nothing) = (folder(files), Compacted::default());
             let opened = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
-            check_beginning(&opened.segments, Path::new(FOLDER), &nothing, known).is_ok()
+            opened.check_beginning(Path::new(FOLDER), &nothing, known).is_ok()
         };
         assert!(begins(&[], 0) && begins(&[("00000000000000000001.log", 5)], 9));
         assert!(!begins(&[], 1) && !begins(&[("00000000000000000002.log", 5)], 0));
+    }
+
+    #[test]
+    fn a_compacted_log_without_its_list_is_refused_unless_what_was_compacted_is_still_there() {
+        let [segment, checkpoint] = ["00000000000000000001-1.log", "00000000000000000012-1.checkpoint"];
+        let [before, behind] = ["00000000000000000001.log", "00000000000000000013.log"];
+        let said = |files: &[(&str, usize)]| {
+            let (storage, nothing) = (folder(files), Compacted::default());
+            let opened = open_segments(&storage, Path::new(FOLDER), &nothing, Open::Read).expect("memory");
+            opened.check_beginning(Path::new(FOLDER), &nothing, 0).err().map(|failure| failure.to_string())
+        };
+        for files in
+            [&[(segment, 5)], &[(checkpoint, 5)], &[(segment, 5), (behind, 5)], &[(segment, 5), (behind, 0)]]
+                as [&[(&str, usize)]; 4]
+        {
+            let said = said(files).expect("its list is missing");
+            assert!(said.starts_with("/log/compacted at byte 0: ") && said.contains("list"), "{said}");
+        }
+        // A crash amid the very first compaction.
+        assert_eq!(said(&[(before, 5), (behind, 0), (segment, 5), (checkpoint, 5)]), None);
     }
 
     #[test]

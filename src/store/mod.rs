@@ -26,7 +26,7 @@ use crate::index::run::Run;
 use crate::index::tail::{Tail, removals};
 use crate::limits::{FLUSH_BYTES, FRAME_BYTES, TAILS};
 use crate::log::compacted::Compacted;
-use crate::log::files::{LogFiles, check_beginning, open_segments};
+use crate::log::files::{LogFiles, open_segments};
 use crate::log::recovery::{self, Failure, Recovered, Start};
 use crate::log::segment::{Segment, holding};
 use crate::log::writer::LogWriter;
@@ -173,7 +173,7 @@ fn give_room(
     let mut is_whole = || -> Result<bool, Failure> {
         let compacted = Compacted::read(storage.as_ref(), &folders.log)?;
         let log_files = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Read)?;
-        check_beginning(&log_files.segments, &folders.log, &compacted, known)?;
+        log_files.check_beginning(&folders.log, &compacted, known)?;
         if compacted.last > 0 {
             compacted_part::check_checkpoint(storage.as_ref(), &folders.log, &compacted, progress)?;
         }
@@ -310,7 +310,7 @@ impl Replay {
         let log_files = open_segments(storage.as_ref(), &folders.log, &compacted, Open::Write)?;
         let segments = log_files.segments.clone();
         let known = self.runs.last().map_or(0, |run| run.meta().last);
-        check_beginning(&segments, &folders.log, &compacted, known)?;
+        log_files.check_beginning(&folders.log, &compacted, known)?;
         if let Some(newest) = segments.last() {
             // A long replay writes run files: they may hold only what the log has on disk.
             newest.file.sync().map_err(|error| Failure::Io { path: newest.path.clone(), error })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Client, Daemon, Value, content, file_name, json, segments};
+use crate::common::{Client, Daemon, Value, content, file_name, finish, json, msglogd, segments};
 use crate::store::{assert_usable, busy_store, everything, flip, lost, repair, repaired};
 
 fn is_compacted(path: &Path) -> bool {
@@ -197,6 +197,27 @@ fn the_list_of_compacted_segments_is_found_again() {
         assert!(said.contains("no event is lost"), "{said}");
         assert_eq!(fs::read(&list).expect("a list"), whole);
         assert_eq!(events(&mut daemon.connect()), before);
+    }
+}
+
+#[test]
+fn a_compacted_log_that_lost_its_list_and_all_behind_is_not_taken_for_an_empty_one() {
+    let mut daemon = compacted();
+    let all = events(&mut Daemon::start_on(&daemon.data()).connect());
+    let of_part = records(&part(&daemon.data())[0]);
+    for path in segments(&daemon.data()).iter().filter(|path| !is_compacted(path)) {
+        fs::remove_file(path).expect("a segment");
+    }
+    fs::remove_file(daemon.data().join("log/compacted")).expect("a list");
+    fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+    let checked = finish(msglogd().arg("check").arg("--data").arg(daemon.data()));
+    assert_eq!(checked.code, Some(65), "{checked:?}");
+    assert!(checked.stderr.contains("log/compacted at byte 0: "), "{checked:?}");
+    let said = repaired(&mut daemon);
+    assert!(said.contains("no event is lost"), "{said}");
+    let mut left = events(&mut daemon.connect());
+    for (seq, _) in of_part {
+        assert_eq!(left.remove(&seq), all.get(&seq).cloned(), "event {seq}");
     }
 }
 

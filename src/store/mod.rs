@@ -5,6 +5,7 @@
 //! DIR/log/*.log       the log: see `log::frame`
 //! DIR/log/compacted   what the last compaction left, with *.checkpoint: see `log::compacted`
 //! DIR/log/*.torn      what a start set aside
+//! DIR/log/*.damaged   what a repair set aside
 //! DIR/index/manifest  the run files that make the index: see `index::files`
 //! DIR/index/recent    small run files behind those
 //! DIR/index/*.run     run files: see `index::run`

@@ -77,9 +77,9 @@ fn as_user(uid: u32) -> String {
 
 fn failed(failure: Failure) -> Exit {
     match failure {
-        Failure::Damage { .. } => {
-            Exit::Damage(format!("this cannot be repaired: {failure}; or restore a backup"))
-        }
+        Failure::Damage { .. } => Exit::Damage(format!(
+            "this cannot be repaired: {failure}; where nothing else helps, restore a backup"
+        )),
         Failure::Io { .. } => Exit::Io(failure.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! Finds the list of compacted segments again, for a repair: the files of the log say what was in it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::repair::{mended, read_or_empty};
@@ -10,9 +11,10 @@ use crate::log::segment;
 use crate::storage::Storage;
 use crate::store::compacted_part::open_checkpoint;
 
-/// What the last compaction left, when its list is damaged or missing, or an older one: the newest of those whose
-/// checkpoint and segments are all there and whole. `None` when there is none, or the list says what
-/// this program does not know.
+/// What the last compaction left, when its list is damaged or missing, or an older one: of all whose files are or were
+/// in the folder, the one with the fewest that are damaged or missing, and of several the newest. Behind a list that is
+/// whole only a newer one counts that is whole, too. `None` when there is none, or the list says what this program does
+/// not know.
 ///
 /// # Errors
 /// `Io`; `Damage` when another version of this program wrote it.
@@ -31,46 +33,69 @@ pub fn find(storage: &dyn Storage, folder: &Path) -> std::result::Result<Option<
         // Nothing was compacted, or what was before is still there.
         return Ok(None);
     }
-    let mut made: Vec<(u64, u64)> = names.iter().filter_map(|name| Compacted::of_checkpoint(name)).collect();
-    made.retain(|(generation, _)| *generation > known);
-    made.sort_unstable_by(|one, other| other.cmp(one));
-    for (generation, last) in made {
-        if let Some(segments) = chain(storage, folder, &names, generation, last)? {
-            let found = Compacted::new(generation, last, segments);
-            match open_checkpoint(storage, folder, &found, &mut |_| Ok(())) {
-                Ok(_) => return Ok(Some(found)),
-                Err(Failure::Damage { .. }) => {}
-                Err(unreadable) => return Err(unreadable),
-            }
+    let mut best: Option<(u64, Compacted)> = None;
+    for (generation, last) in made(&names).into_iter().filter(|(generation, _)| *generation > known) {
+        let (segments, mut faults) = chain(storage, folder, &names, generation, last)?;
+        let found = Compacted::new(generation, last, segments);
+        match open_checkpoint(storage, folder, &found, &mut |_| Ok(())) {
+            Ok(_) => {}
+            Err(Failure::Damage { .. }) => faults += 1,
+            Err(unreadable) => return Err(unreadable),
+        }
+        if best.as_ref().is_none_or(|(fewest, _)| faults < *fewest) {
+            best = Some((faults, found));
         }
     }
-    Ok(None)
+    Ok(best.filter(|(faults, _)| *faults == 0 || known == 0).map(|(_, found)| found))
 }
 
-/// The segments up to the event `last` that compactions up to `generation` made, if they follow each
-/// other without a gap and are whole.
+/// Compactions and the last event of each, newest first: the names of their checkpoints say so. Without a checkpoint
+/// the part ends where the segment behind it begins.
+fn made(names: &[String]) -> Vec<(u64, u64)> {
+    let segments = || names.iter().filter_map(|name| segment::first_of(name));
+    let newest = segments().map(|(_, made)| made).max().filter(|made| *made > 0);
+    let behind = segments().filter(|(_, made)| *made == 0).map(|(first, _)| first.saturating_sub(1)).min();
+    let mut made: Vec<(u64, u64)> = names.iter().filter_map(|name| Compacted::of_checkpoint(name)).collect();
+    made.extend(newest.zip(behind));
+    made.retain(|(_, last)| (1..u64::MAX).contains(last));
+    made.sort_unstable_by(|one, other| other.cmp(one));
+    made.dedup();
+    made
+}
+
+/// The segments up to the event `last` that compactions up to `generation` made, one behind the other, and how many
+/// of them are damaged or missing. Where such a one ends is told by the name of the next.
 fn chain(
     storage: &dyn Storage,
     folder: &Path,
     names: &[String],
     generation: u64,
     last: u64,
-) -> std::result::Result<Option<Vec<String>>, Failure> {
-    let (mut end, mut found) = (0, Vec::new());
-    while end < last {
-        let next = names.iter().filter_map(|name| Some((segment::first_of(name)?, name)));
-        let next = next.filter(|((first, made), _)| *first == end + 1 && (1..=generation).contains(made));
-        let Some((_, name)) = next.max() else { return Ok(None) };
-        let path = folder.join(name);
+) -> std::result::Result<(Vec<String>, u64), Failure> {
+    let there = names.iter().filter_map(|name| Some((segment::first_of(name)?, name)));
+    let there: BTreeMap<u64, (u64, &String)> = there
+        .filter(|((first, made), _)| *first <= last && (1..=generation).contains(made))
+        .fold(BTreeMap::new(), |mut there, ((first, made), name)| {
+            let newest = there.entry(first).or_insert((made, name));
+            *newest = (*newest).max((made, name));
+            there
+        });
+    let (mut begins, mut found, mut faults) = (1, Vec::new(), 0);
+    while begins <= last {
+        let next = there.range(begins + 1..).next().map_or(last + 1, |(first, _)| *first);
+        let path = match there.get(&begins) {
+            Some((_, name)) => folder.join(name),
+            None => segment::compacted_path(folder, begins, generation),
+        };
         let bytes = read_or_empty(storage, &path)?;
         let around =
-            Around { last: end, until: None, known: 0, at: Vec::new(), uid: 0, was_there: &|_| false };
+            Around { last: begins - 1, until: None, known: 0, at: Vec::new(), uid: 0, was_there: &|_| false };
         let done = mended(&path, &bytes, around)?;
-        if done.bytes.is_some() || done.last <= end || done.last > last {
-            return Ok(None);
-        }
-        end = done.last;
-        found.push(name.clone());
+        let is_whole = done.bytes.is_none() && (begins..=last).contains(&done.last);
+        let goes_on = done.last == last || there.contains_key(&(done.last + 1));
+        faults += u64::from(!is_whole);
+        begins = if is_whole || (goes_on && done.last >= begins) { done.last + 1 } else { next };
+        found.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
     }
-    Ok(Some(found))
+    Ok((found, faults))
 }

@@ -201,6 +201,46 @@ fn the_list_of_compacted_segments_is_found_again() {
 }
 
 #[test]
+fn the_list_of_compacted_segments_is_found_again_where_another_file_is_damaged_or_missing_too() {
+    let daemon = compacted();
+    let whole = daemon.data();
+    let all = events(&mut Daemon::start_on(&whole).connect());
+    let segment = part(&whole).remove(0);
+    let of_part: Vec<u64> = records(&segment).into_iter().map(|(seq, _)| seq).collect();
+    let (damaged, end) = records(&segment)[4];
+    for (list_is_missing, is_missing, known) in
+        (0..8).map(|number| (number & 1 > 0, number & 2 > 0, number & 4 > 0))
+    {
+        let damage = |path: &Path, place: usize, is_missing: bool| match is_missing {
+            true => fs::remove_file(path).expect("a file"),
+            false => flip(path, place),
+        };
+        for other in [&segment, &checkpoint(&whole)] {
+            let mut daemon = Daemon::stopped_on(&whole);
+            let log = daemon.data().join("log");
+            damage(&log.join("compacted"), 20, list_is_missing);
+            damage(&log.join(file_name(other)), end - 3, is_missing);
+            if !known {
+                fs::remove_dir_all(daemon.data().join("index")).expect("an index");
+            }
+            let said = repaired(&mut daemon);
+            assert!(said.contains("/compacted: ") && said.contains(&file_name(other)), "{said}");
+            let gone = match (other == &segment, is_missing) {
+                (true, true) => of_part.clone(),
+                (true, false) => vec![damaged],
+                _ => Vec::new(),
+            };
+            let mut client = daemon.connect();
+            for (seq, event) in &all {
+                let found = events(&mut client).remove(seq);
+                assert!(gone.contains(seq) || found.as_ref() == Some(event), "{seq}: {found:?}\n{said}");
+            }
+            assert_usable(&mut client);
+        }
+    }
+}
+
+#[test]
 fn a_compacted_log_that_lost_its_list_and_all_behind_is_not_taken_for_an_empty_one() {
     let mut daemon = compacted();
     let all = events(&mut Daemon::start_on(&daemon.data()).connect());

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::paths::own_uid;
@@ -63,7 +64,7 @@ pub trait Storage: Send + Sync {
     /// Opens a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; when it is no regular file.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
 
     /// The names in a folder, sorted.
@@ -283,7 +284,8 @@ impl File for fs::File {
 impl Storage for Disk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).mode(0o600);
+        // A pipe would be waited for, and a device never ends.
+        options.read(true).mode(0o600).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         match how {
             Open::Read => {}
             Open::Write => {
@@ -293,7 +295,11 @@ impl Storage for Disk {
                 options.write(true).create(true).truncate(true);
             }
         }
-        Ok(Arc::new(options.open(path)?))
+        let file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("this is no regular file"));
+        }
+        Ok(Arc::new(file))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -327,6 +333,8 @@ impl Storage for Disk {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
     use memory::Memory;
 
@@ -336,6 +344,17 @@ mod tests {
         assert!(said(io::ErrorKind::PermissionDenied.into()).contains("belongs to user "));
         assert!(said(Errno::MFILE.into()).contains("LimitNOFILE="));
         assert_eq!(said(io::Error::other("it is gone")), "it is gone");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
+        let pipe = std::env::temp_dir().join(format!("msglogd-pipe-{}", std::process::id()));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        for path in [pipe.as_path(), Path::new("/dev/zero"), Path::new("/")] {
+            let said = Disk.open(path, Open::Read).err().map(|error| error.to_string());
+            assert_eq!(said.as_deref(), Some("this is no regular file"), "{}", path.display());
+        }
+        fs::remove_file(&pipe).expect("it is there");
     }
 
     #[test]

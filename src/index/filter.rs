@@ -82,10 +82,13 @@ impl Filter {
         self.0.chunks(PIECE_WORDS).map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
     }
 
-    /// For the stored form of so many bytes. `None` when a filter never takes so many.
+    /// For the stored form of so many bytes. `None` when a filter never takes so many, or there is no memory for it.
     #[must_use]
     pub fn to_read(bytes: usize) -> Option<Self> {
-        bytes.is_multiple_of(8 * WORDS_A_BLOCK).then(|| Filter(Vec::with_capacity(bytes / 8)))
+        let mut words = Vec::new();
+        // No checksum vouches for it yet.
+        let has_room = bytes.is_multiple_of(8 * WORDS_A_BLOCK) && words.try_reserve_exact(bytes / 8).is_ok();
+        has_room.then_some(Filter(words))
     }
 
     /// Reads the next words of the stored form.
@@ -153,6 +156,7 @@ mod tests {
         let block = 8 * WORDS_A_BLOCK;
         assert!(Filter::to_read(0).is_some() && Filter::to_read(3 * block).is_some());
         assert!(Filter::to_read(8).is_none() && Filter::to_read(3 * block - 8).is_none());
+        assert!(Filter::to_read(usize::MAX / block * block).is_none(), "more than there is memory for");
     }
 
     #[test]

@@ -372,7 +372,10 @@ impl Run {
             hash.update(piece);
             stored.read(piece);
         })?;
-        let mut tail = vec![0; length(windows, start)];
+        let mut tail = Vec::new();
+        let too_large = |_| damaged("has larger tables than there is memory for");
+        tail.try_reserve_exact(length(windows, start)).map_err(too_large)?;
+        tail.resize(length(windows, start), 0);
         run.read(windows, &mut tail)?;
         hash.update(&tail);
         hash.update(places);

@@ -19,6 +19,8 @@ pub enum Call<'c> {
     Write(&'c [u8]),
     /// To sync a file.
     Sync,
+    /// To cut a file, or make it longer.
+    SetLength,
     /// To give a file another name.
     Rename,
     /// To sync a folder.
@@ -83,7 +85,7 @@ impl File for FailingFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.inner.set_length(length)
+        (self.hook)(Call::SetLength, &self.path).and_then(|()| self.inner.set_length(length))
     }
 }
 

@@ -46,6 +46,7 @@ use crate::log::compacted::Compacted;
 use crate::log::segment::Segment;
 use crate::log::writer::LogWriter;
 use crate::randomness::Randomness;
+use crate::report;
 use crate::snapshot::{Published, Snapshot};
 use crate::stats::Stats;
 use crate::store::Store;
@@ -348,10 +349,16 @@ impl Writer {
     fn end(mut self) -> std::result::Result<(), String> {
         let file = self.log.segment().path.display().to_string();
         if self.broken.is_none() {
-            return self
-                .log
-                .trim()
-                .map_err(|error| format!("{file}: the log's end cannot be synced: {error}"));
+            let trimmed = self.log.trim();
+            let uncut =
+                trimmed.map_err(|error| format!("{file}: the log's end cannot be synced: {error}"))?;
+            if let Some(error) = uncut {
+                report::warning(&format!(
+                    "{file}: the room made ahead stays at the log's end: {error}; everything is on the disk, and \
+                     nothing need be done"
+                ));
+            }
+            return Ok(());
         }
         let (shown, synced) = (self.snapshot.last, self.log.synced());
         if shown <= synced {

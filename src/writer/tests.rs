@@ -156,6 +156,21 @@ fn a_run_that_was_made_behind_a_compaction_is_not_shown_before_it() {
 }
 
 #[test]
+fn a_stop_that_cannot_cut_the_room_made_ahead_has_everything_on_disk_and_one_that_cannot_sync_says_so() {
+    for (which, said) in [
+        ((|call| call == Call::SetLength) as fn(Call<'_>) -> bool, None),
+        (|call| call == Call::Sync, Some("the log's end cannot be synced")),
+    ] {
+        let (mut writer, _, fault) = writer_that_fails_at(which);
+        turn_of(&mut writer, vec![asked(1, 1)]);
+        fault.store(true, SeqCst);
+        let ended = writer.end().err();
+        assert_eq!(ended.is_some(), said.is_some(), "{ended:?}");
+        assert!(ended.is_none_or(|ended| said.is_some_and(|said| ended.contains(said))));
+    }
+}
+
+#[test]
 fn what_a_turn_has_no_room_for_is_decided_in_the_next_ones_before_all_else() {
     let (writer, told) = writer();
     let (to_writer, inbox) = unbounded();

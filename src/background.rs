@@ -14,7 +14,7 @@ use crate::index::files::RunFiles;
 use crate::index::levels::{Tiers, WHEN_BUSY, WHEN_CALM, are_crowded, due};
 use crate::index::run::Run;
 use crate::index::tail::Tail;
-use crate::paths::for_shell;
+use crate::paths::move_away;
 use crate::report;
 use crate::stats::Stats;
 use crate::writer::{Compaction, ToBackground, ToWriter};
@@ -103,8 +103,8 @@ impl Background {
         desk.leave_out(&error, start);
         report::warning(&format!(
             "a damaged run file stays as it is: {error}; its index comes back from the log: stop the daemon and \
-             run: rm -r {}",
-            for_shell(self.files.folder())
+             run: {}",
+            move_away(self.files.folder())
         ));
         true
     }

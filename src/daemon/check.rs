@@ -14,7 +14,7 @@ use crate::log::recovery::Failure;
 use crate::maintenance::checkpoint::{self, NEEDLESS};
 use crate::maintenance::pace::Pace;
 use crate::maintenance::verify::{self, Verified};
-use crate::paths::for_shell;
+use crate::paths::move_away;
 use crate::progress::Progress;
 use crate::snapshot::Snapshot;
 use crate::storage::{Disk, Open, Storage};
@@ -34,12 +34,11 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     let progress = Progress::of_bytes("checking", bytes_of(&folders.log) + bytes_of(&folders.index));
     let mut pace = Pace::full().watched_by(progress.counter());
     let mut lost = None;
-    let used = check_runs(&folders.index, &mut lost, &mut pace);
-    let used = used.map_err(|error| damaged_index(&error, &folders.index))?;
-    let (runs, known) = (used.len(), used.last().map_or(0, |run| run.meta().last));
-    // A compaction ended after the log and before the index: its places are not to be compared.
-    let is_old = used.first().is_some_and(|run| run.meta().generation != compacted.generation);
-    let used = if is_old { Vec::new() } else { used };
+    let (runs, damage) = check_runs(&folders.index, &mut lost, &mut pace)?;
+    let known = runs.last().map_or(0, |run| run.meta().last);
+    // A compaction ended after the log and before the index: its places are not to be compared. Nor are damaged ones.
+    let is_old = runs.first().is_some_and(|run| run.meta().generation != compacted.generation);
+    let used = if is_old || damage.is_some() { Vec::new() } else { runs.clone() };
     let last = used.last().map_or(0, |run| run.meta().last);
     let segments = log_files.segments.clone();
     log_files.check_beginning(&folders.log, &compacted, known).map_err(failed)?;
@@ -53,7 +52,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     if compacted.last > 0 {
         let opened = open_checkpoint(&Disk, &folders.log, &compacted, &mut |_| Ok(()));
         opened.map_err(|failure| match failure {
-            Failure::Damage { ref path, .. } if checkpoint::is_needless(path, &snapshot.runs) => {
+            Failure::Damage { ref path, .. } if checkpoint::is_needless(path, &runs) => {
                 Exit::Damage(format!("damaged data: {failure}; {NEEDLESS}"))
             }
             failure => failed(failure),
@@ -68,6 +67,13 @@ pub fn run(data: &Path) -> Result<(), Exit> {
         );
         return Err(damaged(&format!("{message}: its end is lost"), data));
     }
+    if let Some(error) = damage {
+        // All that it was made from is whole.
+        return Err(Exit::Damage(format!(
+            "damaged index: {error}; it comes back from the log; run: {}",
+            move_away(&folders.index)
+        )));
+    }
     if let Some(error) = lost {
         return Err(Exit::Damage(format!(
             "damaged index: {error}; nothing need be done: the next start reads what it held from the log"
@@ -78,7 +84,7 @@ pub fn run(data: &Path) -> Result<(), Exit> {
         "{}, {} and {}: every checksum holds\n",
         counted(events, "event"),
         counted(segments, "segment"),
-        counted(runs as u64, "index file"),
+        counted(runs.len() as u64, "index file"),
     ))?;
     if is_old {
         print("the index is of the log before it was compacted: the next start makes it anew\n")?;
@@ -114,27 +120,19 @@ fn bytes_of(folder: &Path) -> u64 {
     about.filter(std::fs::Metadata::is_file).map(|about| about.len()).sum()
 }
 
-fn damaged_index(error: &Error, folder: &Path) -> Exit {
-    if error.code() != Code::Corrupt {
-        return Exit::Io(error.message().to_owned());
+/// The run files of the index, as a start takes them: a file that no list names is none of them. And the first damage
+/// in it. `lost` is why recent ones are left out; a start does not need them.
+fn check_runs(folder: &Path, lost: &mut Option<Error>, pace: &mut Pace) -> Result<Runs, Exit> {
+    let files = RunFiles::new(Arc::new(Disk), folder.to_owned());
+    match files.read(&mut |error| *lost = Some(error.clone())) {
+        Ok(runs) => {
+            let damage = runs.iter().find_map(|run| run.verify(&mut |bytes| pace.moved(bytes)).err());
+            Ok((runs, damage))
+        }
+        Err(error) if error.code() == Code::Corrupt => Ok((Vec::new(), Some(error))),
+        Err(error) => Err(Exit::Io(error.message().to_owned())),
     }
-    Exit::Damage(format!(
-        "damaged index: {error}; it comes back from the log; run: rm -r {}",
-        for_shell(folder)
-    ))
 }
 
-/// The run files of the index, all of which hold, as a start takes them: a file that no list names is none of them.
-/// `lost` is why recent ones are left out; a start does not need them.
-fn check_runs(
-    folder: &Path,
-    lost: &mut Option<Error>,
-    pace: &mut Pace,
-) -> crate::error::Result<Vec<Arc<Run>>> {
-    let files = RunFiles::new(Arc::new(Disk), folder.to_owned());
-    let runs = files.read(&mut |error| *lost = Some(error.clone()))?;
-    for run in &runs {
-        run.verify(&mut |bytes| pace.moved(bytes))?;
-    }
-    Ok(runs)
-}
+/// The run files of an index, and what is wrong with them.
+type Runs = (Vec<Arc<Run>>, Option<Error>);

@@ -13,10 +13,11 @@
 //! there a run has an array of offsets instead: see [`Run::place`].
 
 use super::position::Position;
-use super::run::Run;
+use super::run::{BLOCK_OFFSETS, Run};
 use super::run_writer::RunWriter;
 use super::terms::{Kind, term};
 use crate::codec::{read_ordered, read_varint, write_ordered, write_varint};
+use crate::domain::table::FIRST_POSTINGS_TAG;
 use crate::error::{Code, Error, Result};
 
 /// Records in a chunk.
@@ -50,6 +51,22 @@ pub struct PlacesWriter {
 impl Default for PlacesWriter {
     fn default() -> Self {
         PlacesWriter { term: term(Kind::Place, false, b""), pending: Vec::new() }
+    }
+}
+
+impl Run {
+    /// Checks what a compaction reads of a run: its table, and where records lie.
+    ///
+    /// # Errors
+    /// `corrupt`, naming the first damaged place.
+    pub fn verify_table(&self) -> Result<()> {
+        let blocks = self.blocks();
+        let table = 0..blocks.beginning_before(&[FIRST_POSTINGS_TAG], false);
+        let begin = blocks.beginning_before(&[Kind::Place.tag(false)], false).saturating_sub(1);
+        let places = begin..blocks.beginning_before(&[Kind::Place.tag(true)], false);
+        table.chain(places).try_for_each(|number| self.block(number, false).map(drop))?;
+        let mut seqs = (self.meta().dense_from..=self.meta().last).step_by(BLOCK_OFFSETS);
+        seqs.try_for_each(|seq| self.place(seq).map(drop))
     }
 }
 

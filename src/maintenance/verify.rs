@@ -102,7 +102,7 @@ pub fn log(
             let place = place.map(|place| (place.segment.first, place.offset));
             if place != Some((segment.first, event.offset)) {
                 let what = format!(
-                    "event {} is here, and the index has it elsewhere: remove the folder `index` while no \
+                    "event {} is here, and the index has it elsewhere: move the folder `index` away while no \
                      daemon runs, it comes back from the log",
                     event.seq
                 );

@@ -61,9 +61,11 @@ impl Run {
     /// `corrupt`, naming the first damaged place.
     pub fn verify_table(&self) -> Result<()> {
         let blocks = self.blocks();
-        let table = 0..blocks.beginning_before(&[FIRST_POSTINGS_TAG], false);
+        // A walk through either meets its end in the block behind it.
+        let end = |tag| (blocks.beginning_before(&[tag], false) + 1).min(blocks.len());
+        let table = 0..end(FIRST_POSTINGS_TAG);
         let begin = blocks.beginning_before(&[Kind::Place.tag(false)], false).saturating_sub(1);
-        let places = begin..blocks.beginning_before(&[Kind::Place.tag(true)], false);
+        let places = begin..end(Kind::Place.tag(true));
         table.chain(places).try_for_each(|number| self.block(number, false).map(drop))?;
         let mut seqs = (self.meta().dense_from..=self.meta().last).step_by(BLOCK_OFFSETS);
         seqs.try_for_each(|seq| self.place(seq).map(drop))

@@ -1,6 +1,7 @@
 //! `msglogd repair`: makes a damaged data folder one that a daemon starts on. Without `--yes` it only
 //! says what it would do.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,10 +34,13 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     let folders = Folders::new(data);
     let storage: Arc<dyn Storage> = Arc::new(Disk);
     let uid = crate::paths::own_uid();
-    let mut printed = Ok(());
+    let (mut printed, mut aside) = (Ok(()), String::new());
     let mut say = |finding: &Finding| {
         if printed.is_ok() {
             printed = print(&described(finding, carry_out));
+        }
+        for (_, bytes, file) in &finding.aside {
+            let _ = writeln!(aside, "{}: {bytes} bytes were set aside here", file.display());
         }
     };
     let found = repair::look(&storage, &folders, uid, &mut say).map_err(failed)?;
@@ -59,6 +63,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
         )));
     }
     repair::carry_out(&storage, &folders, uid).map_err(failed)?;
+    print(&aside)?;
     let opened = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Quiet).map_err(failed)?;
     print(&format!(
         "events lost: {lost}; the log goes to event {}, and a daemon starts on it\n",
@@ -85,14 +90,16 @@ fn failed(failure: Failure) -> Exit {
 }
 
 fn described(finding: &Finding, carry_out: bool) -> String {
-    use std::fmt::Write;
     let mut text = String::new();
     let shown = finding.path.display();
-    let done = if carry_out { "are set aside in" } else { "would be set aside in" };
+    let verb = if carry_out { "will" } else { "would" };
     for (offset, bytes, file) in &finding.aside {
         let end = offset + bytes;
-        let _ =
-            writeln!(text, "{shown}: bytes {offset} to {end} hold damage: they {done} {}", file.display());
+        let _ = writeln!(
+            text,
+            "{shown}: bytes {offset} to {end} hold damage: they {verb} be set aside in {}",
+            file.display()
+        );
     }
     for (first, last) in &finding.lost {
         let _ = match last - first {
@@ -101,8 +108,11 @@ fn described(finding: &Finding, carry_out: bool) -> String {
         };
     }
     if let Some(untold) = finding.untold {
-        let _ =
-            writeln!(text, "{shown}: its table is made anew from the events that are left; {}", loss(untold));
+        let _ = writeln!(
+            text,
+            "{shown}: its table {verb} be made anew from the events that are left; {}",
+            loss(untold)
+        );
     } else if finding.unnamed {
         let _ = writeln!(
             text,

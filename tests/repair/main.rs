@@ -45,7 +45,8 @@ fn a_damaged_record_is_set_aside_and_all_others_are_kept() {
     let said = repaired(&mut daemon);
     assert!(said.contains(&format!("event {seq} is lost")), "{said}");
     let aside = format!("{}.{}.damaged", file_name(&segment), frame.start);
-    assert!(said.contains(&aside), "{said}");
+    let done = format!("{aside}: {} bytes were set aside here", damaged.len());
+    assert!(said.contains("will be set aside in") && said.contains(&done), "{said}");
     assert_eq!(fs::read(daemon.data().join("log").join(aside)).expect("it was set aside"), damaged);
     let mut client = daemon.connect();
     assert_eq!(lost(&mut client), [seq]);

@@ -302,3 +302,17 @@ fn writes_are_refused_when_the_index_cannot_be_written_and_memory_holds_much_of_
     disk.grow("1g");
     until("writes come back by themselves", || (client.ask(post.clone())["ok"] == true).then_some(()));
 }
+
+#[test]
+fn a_backup_does_not_take_the_place_of_a_mounted_disk_and_goes_into_a_new_folder_in_it() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    let place = daemon.folder().join("disk");
+    fs::create_dir(&place).expect("a folder");
+    let name = "a_backup_does_not_take_the_place_of_a_mounted_disk_and_goes_into_a_new_folder_in_it";
+    let Some(disk) = SmallDisk::mount(place, "16M", name) else { return };
+    let refusal = client.refused(json!({"cmd": "log.backup", "to": disk.0}), "conflict");
+    assert!(refusal.string("message").contains("mount point"), "{refusal}");
+    client.ok(json!({"cmd": "log.backup", "to": disk.0.join("new")}));
+}

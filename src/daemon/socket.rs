@@ -137,7 +137,10 @@ impl Place {
         let name = socket.file_name().unwrap_or_default().display();
         let path = socket.with_file_name(format!(".{name}.lock"));
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Exit::Io(format!("the socket {}: {error}", socket.display())),
+            io::ErrorKind::NotFound => Exit::Io(format!(
+                "the socket {}: its folder is not there: make it, or name another socket with --socket",
+                socket.display()
+            )),
             io::ErrorKind::PermissionDenied if path.exists() => Exit::Io(format!(
                 "the socket {}: its lock {} may not be opened: have it removed if no daemon is starting there",
                 socket.display(),
@@ -279,6 +282,19 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(&folder).expect("a folder").flatten().map(|one| one.file_name()).collect();
         assert_eq!(left, ["s"]);
+        fs::remove_dir_all(folder).expect("a folder");
+    }
+
+    #[test]
+    fn a_folder_of_the_socket_that_is_not_there_is_to_be_made() {
+        let folder = temporary_folder("missing");
+        let Err(Exit::Io(said)) = listen_at(&folder.join("run/s"), MODE) else {
+            panic!("there is no folder")
+        };
+        assert!(
+            said.contains("run/s: its folder is not there: make it") && said.contains("--socket"),
+            "{said}"
+        );
         fs::remove_dir_all(folder).expect("a folder");
     }
 

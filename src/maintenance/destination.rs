@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::codec::hex;
@@ -66,9 +66,12 @@ impl Destination {
     /// # Errors
     /// `bad_request`, `forbidden`, `not_found` and `conflict` say what is wrong with the path.
     pub fn prepare(to: &str, backup_dir: Option<&Path>, data: &Path) -> Result<Self> {
+        if to.contains('\0') {
+            return Err(bad("`to` holds a NUL byte, which no path may".to_owned()));
+        }
         let path = Path::new(to);
         let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-        if !path.is_absolute() || !plain || to.contains('\0') {
+        if !path.is_absolute() || !plain {
             return Err(bad(format!("`to` must be an absolute path without `..`, and not {to:?}")));
         }
         // The folder that the operator named may be reached by links; nothing below it.
@@ -180,19 +183,23 @@ fn walk(base: &Path, folders: &Path) -> Result<OwnedFd> {
     open_folder(&at, Path::new("."), OFlags::empty()).map_err(|error| failed(&shown, error))
 }
 
-/// Only an empty folder may be at the place.
+/// Only an empty folder may be at the place, and of the file system that the backup is made on before it has its name.
 fn refuse_if_taken(parent: &OwnedFd, name: &Path, to: &str) -> Result<()> {
     match open_folder(parent, name, OFlags::NOFOLLOW) {
         Err(Errno::NOENT) => Ok(()),
         Err(Errno::NOTDIR | Errno::LOOP) => Err(conflict(format!("{to} is there, and is no folder"))),
         Err(error) => Err(refused(to, error.into())),
-        Ok(folder) => match fs::read_dir(path_of(&folder)) {
-            Err(error) => Err(refused(to, error)),
-            Ok(mut entries) => match entries.next() {
+        Ok(folder) => {
+            let failed = |error: Errno| refused(to, error.into());
+            let device = |of: &OwnedFd| fstat(of).map(|about| about.st_dev).map_err(failed);
+            if device(&folder)? != device(parent)? {
+                return Err(conflict(format!("{to} is a mount point: name a new folder in it")));
+            }
+            match fs::read_dir(path_of(&folder)).map_err(|error| refused(to, error))?.next() {
                 None => Ok(()),
                 Some(_) => Err(conflict(format!("{to} is not empty: a backup is a new folder"))),
-            },
-        },
+            }
+        }
     }
 }
 

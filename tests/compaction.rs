@@ -426,3 +426,21 @@ fn damage_to_what_a_compaction_left_is_named_with_status_65() {
     fs::rename(&elsewhere, &oldest).expect("it can be renamed");
     daemon.launch();
 }
+
+#[test]
+fn the_operator_of_a_daemon_with_a_damaged_checkpoint_is_told_what_makes_it_anew() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(set("k", "v"));
+    compact(&mut client);
+    let is_checkpoint = |path: &PathBuf| path.extension().is_some_and(|end| end == "checkpoint");
+    let checkpoint = files(&daemon.data()).into_iter().find(is_checkpoint).expect("a checkpoint");
+    let mut bytes = fs::read(&checkpoint).expect("a file");
+    bytes[10] ^= 1;
+    fs::write(&checkpoint, bytes).expect("it can be written");
+    client.refused(json!({"cmd": "log.verify"}), "corrupt");
+    let said = daemon.stderr();
+    assert!(said.contains("`msglog log compact` makes it anew") && !said.contains("repair"), "{said}");
+    compact(&mut client);
+    client.ok(json!({"cmd": "log.verify"}));
+}

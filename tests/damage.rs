@@ -235,7 +235,7 @@ fn nothing_damaged_is_ever_served() {
     assert_eq!(read["value"], 1, "the daemon goes on\n{read}");
     let said = daemon.stderr();
     assert_eq!(said.matches("damage was found while answering").count(), 1, "it is one place: {said}");
-    assert!(said.contains("msglogd repair"), "{said}");
+    assert!(said.contains(&format!("msglogd repair --data {}", daemon.data().display())), "{said}");
 }
 
 #[test]

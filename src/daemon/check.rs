@@ -81,7 +81,8 @@ pub fn run(data: &Path) -> Result<(), Exit> {
     }
     let Verified { segments, events, .. } = found;
     print(&format!(
-        "{}, {} and {}: every checksum holds\n",
+        "{}: {}, {} and {}: every checksum holds\n",
+        data.display(),
         counted(events, "event"),
         counted(segments, "segment"),
         counted(runs.len() as u64, "index file"),

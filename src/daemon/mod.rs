@@ -168,7 +168,8 @@ fn serve(options: Options) -> Result<(), Exit> {
     let maintainer = spawn("maintenance", move || maintainer.run(&maintenance_inbox))?;
 
     wait_for_writer(&to_writer);
-    let identity = Identity::new(limits, options.access);
+    let shown = std::path::absolute(&data).unwrap_or_else(|_| data.clone());
+    let identity = Identity::new(limits, options.access, shown);
     let router = Router {
         published,
         writer: Outbox::new(to_writer, held_up, unread),

@@ -50,7 +50,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
         return Err(Exit::Damage(format!("{}: this is damaged or missing; {NEEDLESS}", path.display())));
     }
     if files == 0 {
-        print("the log is whole: there is nothing to repair\n")?;
+        print(&format!("{}: the log is whole: there is nothing to repair\n", folders.log.display()))?;
     }
     if files == 0 && !carry_out {
         return Ok(());
@@ -66,7 +66,8 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     print(&aside)?;
     let opened = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Quiet).map_err(failed)?;
     print(&format!(
-        "events lost: {lost}; the log goes to event {}, and a daemon starts on it\n",
+        "events lost: {lost}; the log in {} goes to event {}, and a daemon starts on it\n",
+        data.display(),
         opened.snapshot.last
     ))
 }

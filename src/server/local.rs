@@ -1,12 +1,17 @@
 //! What the event loop answers itself.
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
 use super::access::Access;
 use crate::domain::command::Local;
 use crate::domain::words::UNICODE_VERSION;
 use crate::error::Result;
 use crate::json::fields::{Fields, write_number};
 use crate::limits::{self, Limits};
+use crate::log::compacted::Compacted;
 use crate::metrics;
+use crate::paths::{for_shell, own_uid};
 use crate::protocol::reply;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -26,13 +31,28 @@ pub struct Identity {
     pub access: Access,
     /// Its own user id.
     pub uid: u32,
+    /// Its data folder, for people.
+    pub data: PathBuf,
 }
 
 impl Identity {
     /// A daemon of this process that starts now.
     #[must_use]
-    pub fn new(limits: Limits, access: Access) -> Self {
-        Identity { started_at: Timestamp::now(), limits, access, uid: crate::paths::own_uid() }
+    pub fn new(limits: Limits, access: Access, data: PathBuf) -> Self {
+        Identity { started_at: Timestamp::now(), limits, access, uid: own_uid(), data }
+    }
+
+    /// What the operator is to do about damage in a file of the data.
+    #[must_use]
+    pub fn cure(&self, file: &str) -> String {
+        let name = Path::new(file).file_name().and_then(OsStr::to_str);
+        if name.and_then(Compacted::of_checkpoint).is_some() {
+            return "this daemon does without it: `msglog log compact` makes it anew".to_owned();
+        }
+        let data = for_shell(&self.data);
+        format!(
+            "stop the daemon, and `msglogd check --data {data}` and `msglogd repair --data {data}` say what is lost"
+        )
     }
 }
 

@@ -474,9 +474,9 @@ impl Router {
         let mut told = self.own.damage.borrow_mut();
         if error.code() == Code::Corrupt && told.len() < DAMAGE_TOLD && told.insert((file.into(), offset)) {
             crate::report::error(&format!(
-                "damage was found while answering: {file} at byte {offset}: {}; stop the daemon, and `msglogd \
-                 check` and `msglogd repair` say what is lost",
-                error.message()
+                "damage was found while answering: {file} at byte {offset}: {}; {}",
+                error.message(),
+                self.identity.cure(file)
             ));
         }
     }
@@ -507,7 +507,7 @@ mod tests {
         let (writer, to_writer) = unbounded();
         let (readers, to_readers) = unbounded();
         let (maintenance, to_maintenance) = bounded(1);
-        let identity = Identity::new(Limits::default(), Access::default());
+        let identity = Identity::new(Limits::default(), Access::default(), "/data".into());
         let (published, stats) = (Arc::default(), Arc::default());
         let router = Router {
             published,

@@ -101,6 +101,21 @@ fn a_verification_finds_damage_in_what_was_acknowledged_last() {
 }
 
 #[test]
+fn a_verification_names_a_segment_that_was_removed_beneath_the_daemon() {
+    let daemon = filled(&["--segment-bytes", "4K"], 30);
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "log.verify"}));
+    for gone in segments(&daemon.data()).drain(1..3) {
+        let away = daemon.data().join("away");
+        std::fs::rename(&gone, &away).expect("a file");
+        let refusal = client.refused(json!({"cmd": "log.verify"}), "corrupt");
+        assert_eq!(refusal.string("file"), gone.display().to_string(), "{refusal}");
+        std::fs::rename(&away, &gone).expect("a file");
+    }
+    client.ok(json!({"cmd": "log.verify"}));
+}
+
+#[test]
 fn requests_behind_a_verification_are_answered_behind_it() {
     let daemon = filled(&[], 5);
     let mut client = daemon.connect();

@@ -241,6 +241,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use super::super::verify;
     use super::*;
     use crate::domain::testing;
     use crate::storage::failing::{Call, Failing, fail_if};
@@ -308,6 +309,11 @@ mod tests {
         renamed.store(false, Ordering::Relaxed);
         let list = Compacted::read(storage.as_ref(), &folders().log).expect("memory");
         assert_eq!(list.last, 20);
+        // Nothing is damaged.
+        let error =
+            verify::run(&snapshot, &storage, &folders(), &mut Pace::full()).expect_err("it is not confirmed");
+        assert_eq!(error.code(), Code::ReadOnly, "{error}");
+        assert!(error.message().contains("send log.compact again"), "{error}");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
 use crate::json::fields::Fields;
 use crate::log::compacted::Compacted;
 use crate::log::recovery::{Failure, Recovered, Start, read_until};
+use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::store::Folders;
@@ -41,11 +42,26 @@ pub fn run(
     folders: &Folders,
     pace: &mut Pace,
 ) -> Result<Vec<u8>> {
+    let names = storage.list(&folders.log);
+    let names = names.map_err(|error| corrupt(Failure::Io { path: folders.log.clone(), error }))?;
+    // Open files can be read when they are gone, and only as long as they are open.
+    let is_there = |segment: &Segment| names.iter().any(|name| segment.path.ends_with(name));
+    if let Some(gone) = snapshot.segments.iter().find(|segment| !is_there(segment)) {
+        let what = "the file is gone: it was removed beneath this daemon, which still has it open";
+        return Err(Error::corrupt(gone.path.display().to_string(), 0, what));
+    }
     let mut found = Verified::default();
     let read = log(snapshot, snapshot.last, pace, &mut found);
     let reached = read.and_then(|recovered| recovered.must_reach(snapshot.last));
     reached.map_err(|failure| ended(pace, failure))?;
     let compacted = Compacted::read(storage.as_ref(), &folders.log).map_err(corrupt)?;
+    if compacted.generation > snapshot.compacted.generation {
+        let message = format!(
+            "{}: the log was compacted, and nobody knows whether the disk has that: send log.compact again",
+            Compacted::path(&folders.log).display()
+        );
+        return Err(Error::new(Code::ReadOnly, message));
+    }
     if compacted != *snapshot.compacted {
         let path = Compacted::path(&folders.log).display().to_string();
         return Err(Error::corrupt(path, 0, "it does not say how far the log is compacted"));

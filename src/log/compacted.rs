@@ -54,7 +54,14 @@ impl Compacted {
     #[must_use]
     pub fn of_checkpoint(name: &str) -> Option<(u64, u64)> {
         let (last, generation) = name.strip_suffix(".checkpoint")?.split_once('-')?;
-        Some((generation.parse().ok()?, last.parse().ok()?))
+        let (generation, last) = (generation.parse().ok()?, last.parse().ok()?);
+        (Compacted::new(generation, last, Vec::new()).checkpoint() == name).then_some((generation, last))
+    }
+
+    /// Whether that is the name of the file.
+    #[must_use]
+    pub fn is_list(name: &str) -> bool {
+        name == NAME
     }
 
     /// Whether bytes of the file are whole, whatever version wrote them.
@@ -127,25 +134,26 @@ impl Compacted {
         match segment::first_of(name) {
             Some((first, 0)) => first <= self.last,
             Some(_) => !self.segments.iter().any(|kept| kept == name),
-            None => {
-                Path::new(name).extension().is_some_and(|extension| extension == "checkpoint")
-                    && name != self.checkpoint()
-            }
+            None => Compacted::of_checkpoint(name).is_some() && name != self.checkpoint(),
         }
     }
 
-    /// Removes what this took the place of.
+    /// Removes what this took the place of. A file that cannot be removed keeps no other.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn remove_left_over(&self, storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+    /// What the system says of the first such file, or of the folder.
+    pub fn remove_left_over(&self, storage: &dyn Storage, folder: &Path) -> Result<(), Failure> {
+        let io = |error| Failure::Io { path: folder.to_owned(), error };
         // A start may have found the list in a folder that no sync has confirmed yet: what the list before
         // it named must stay until that one can come back no more.
-        storage.sync_folder(folder)?;
-        for name in storage.list(folder)?.iter().filter(|name| self.is_left_over(name)) {
-            storage.remove(&folder.join(name))?;
+        storage.sync_folder(folder).map_err(io)?;
+        let mut removed = Ok(());
+        for name in storage.list(folder).map_err(io)?.iter().filter(|name| self.is_left_over(name)) {
+            let path = folder.join(name);
+            let done = storage.remove(&path);
+            removed = removed.and(done.map_err(|error| Failure::Io { path, error }));
         }
-        storage.sync_folder(folder)
+        removed.and(storage.sync_folder(folder).map_err(io))
     }
 }
 
@@ -155,6 +163,7 @@ mod tests {
 
     use super::*;
     use crate::storage::Open;
+    use crate::storage::failing::{Call, Failing};
     use crate::storage::memory::Memory;
 
     fn list() -> Compacted {
@@ -206,6 +215,8 @@ mod tests {
             ("00000000000000000813.log", false, false),
             ("00000000000000000700-1.checkpoint", false, true),
             ("00000000000000000813.log.40.torn", false, false),
+            ("another's.checkpoint", false, false),
+            ("812-1.checkpoint", false, false),
         ] {
             assert_eq!((list.names(name), list.is_left_over(name)), (named, left_over), "{name}");
         }
@@ -220,5 +231,21 @@ mod tests {
         list().remove_left_over(storage.as_ref(), folder).expect("memory");
         let left = storage.list(folder).expect("memory");
         assert_eq!(left, ["00000000000000000001-2.log", "00000000000000000813.log"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_removed_is_named_and_keeps_no_other() {
+        let [kept, gone] = ["00000000000000000001-1.log", "00000000000000000500-1.log"];
+        let storage = Failing::in_memory(move |call, path| {
+            let refused = call == Call::Remove && path.ends_with(kept);
+            if refused { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+        });
+        let folder = Path::new("/log");
+        for name in [kept, gone, "00000000000000000001-2.log"] {
+            storage.open(&folder.join(name), Open::Create).expect("memory");
+        }
+        let failed = list().remove_left_over(storage.as_ref(), folder).expect_err("one stays");
+        assert!(failed.to_string().contains(kept), "{failed}");
+        assert_eq!(storage.list(folder).expect("memory"), [kept, "00000000000000000001-2.log"]);
     }
 }

@@ -7,7 +7,20 @@ use std::sync::Arc;
 use super::compacted::Compacted;
 use super::recovery::{self, Failure, Start, missing_before};
 use super::segment::{self, Segment};
-use crate::storage::{Open, Storage, is_temporary};
+use crate::storage::{Open, Storage};
+
+/// Whether only this program gives a file of a log folder that name.
+#[must_use]
+pub fn is_of_log(name: &str) -> bool {
+    segment::first_of(name).is_some() || Compacted::is_list(name) || Compacted::of_checkpoint(name).is_some()
+}
+
+/// Whether a file is one of the log, or one that bytes of a segment were set aside in, and was not whole yet.
+fn is_unfinished(name: &str) -> bool {
+    let Some(whole) = name.strip_suffix(".tmp") else { return false };
+    let segment = whole.find(".log").and_then(|end| whole.get(..end + 4));
+    is_of_log(segment.unwrap_or(whole))
+}
 
 /// The files that make the log.
 pub struct LogFiles {
@@ -74,7 +87,7 @@ impl LogFiles {
             let _ = storage.remove(path);
         }
         let names = storage.list(folder).unwrap_or_default();
-        for name in names.iter().filter(|name| is_temporary(name)) {
+        for name in names.iter().filter(|name| is_unfinished(name)) {
             let _ = storage.remove(&folder.join(name));
         }
         // A log without its beginning may lack the list of what was compacted: what that named is no leftover.
@@ -199,7 +212,7 @@ pub fn set_aside(
     let mut found = Vec::new();
     for name in storage.list(folder)? {
         // The next segment is made under a name of its own while this looks.
-        if segment::first_of(&name).is_none() && !compacted.names(&name) && !is_temporary(&name) {
+        if segment::first_of(&name).is_none() && !compacted.names(&name) && !is_unfinished(&name) {
             match storage.open(&folder.join(&name), Open::Read).and_then(|file| file.length()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 length => found.push((name, length?)),
@@ -273,6 +286,30 @@ mod tests {
         assert!(said.contains("00000000000000000009.log") && said.contains("from 8 to 8"), "{said}");
         let opened = open_segments(&folder(&files[..1]), Path::new(FOLDER), &nothing, Open::Read);
         assert!(opened.is_ok_and(|opened| opened.known() == 0 && opened.check_end(0).is_ok()));
+    }
+
+    #[test]
+    fn only_what_is_named_as_this_program_names_its_files_is_one_that_was_not_whole_yet() {
+        for name in [
+            "00000000000000000013.log.tmp",
+            "00000000000000000001-2.log.tmp",
+            "00000000000000000001-2.log.40.damaged.tmp",
+            "00000000000000000001.log.40.torn.2.tmp",
+            "00000000000000000812-2.checkpoint.tmp",
+            "compacted.tmp",
+        ] {
+            assert!(is_unfinished(name), "{name}");
+        }
+        for name in [
+            "notes.tmp",
+            "13.log.tmp",
+            "app.log.tmp",
+            "compacted",
+            ".tmp",
+            "00000000000000000013.log.40.torn",
+        ] {
+            assert!(!is_unfinished(name), "{name}");
+        }
     }
 
     #[test]

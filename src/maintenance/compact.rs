@@ -104,8 +104,13 @@ impl Compactor {
         let removed = compacted.remove_left_over(self.storage.as_ref(), log);
         self.stats.compactions.add(1);
         self.note_dead(0);
-        indexed.and(removed.map_err(|error| failed(log, &error))).map_err(|error| {
-            let message = format!("the log is compacted, but old files are left: {}", error.message());
+        let removed = removed.map_err(|failure| Error::new(Code::ReadOnly, failure.to_string()));
+        indexed.and(removed).map_err(|error| {
+            let message = format!(
+                "the log is compacted, but old files are left: {}; when that is mended the next log.compact removes \
+                 them, or the next start",
+                error.message()
+            );
             Error::new(error.code(), message)
         })?;
         let aside = set_aside(self.storage.as_ref(), log, &compacted).map_err(|error| failed(log, &error))?;

@@ -122,7 +122,8 @@ impl Maintainer {
         });
         let error = done.err()?;
         if error.code() != Code::ShuttingDown {
-            report::warning(&format!("the log is not compacted for now: {error}"));
+            // It may have been compacted, and something of the old one be left.
+            report::warning(&format!("compacting the log by itself failed: {error}"));
         }
         Some(Instant::now() + LOOK_AGAIN)
     }

@@ -23,6 +23,8 @@ pub enum Call<'c> {
     SetLength,
     /// To give a file another name.
     Rename,
+    /// To remove a file.
+    Remove,
     /// To sync a folder.
     SyncFolder,
 }
@@ -109,7 +111,7 @@ impl Storage for Failing {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
+        (self.hook)(Call::Remove, path).and_then(|()| self.inner.remove(path))
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

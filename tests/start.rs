@@ -369,6 +369,65 @@ fn a_folder_of_other_things_is_left_alone() {
 }
 
 #[test]
+fn a_folder_with_a_log_and_a_lock_of_others_is_left_alone() {
+    let folder = TempDir::new();
+    let made = |name: &str, entries: &[&str]| {
+        let data = folder.join(name);
+        for entry in entries {
+            let path = data.join(entry);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, "another's").expect("a file");
+        }
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        data
+    };
+    let project = made("project", &["log/development.log", "log/notes.tmp", "index/1.run", "index/a.tmp"]);
+    let packages = made("packages", &["lock", "status"]);
+    let system = made("system", &["lib/status"]);
+    std::os::unix::fs::symlink("/run/lock", system.join("lock")).expect("a link");
+    std::os::unix::fs::symlink("/nowhere", system.join("log")).expect("a link");
+    for data in [project, packages, system] {
+        let before = everything_below(&data);
+        for words in [[].as_slice(), &["check"], &["repair"], &["repair", "--yes"]] {
+            let mut command = msglogd();
+            command.args(words).arg("--data").arg(&data).env("MSGLOGD_SOCKET", folder.join("s"));
+            let finished = finish(&mut command);
+            assert_eq!(finished.code, Some(74), "{finished:?}");
+            assert!(finished.stderr.contains("no data"), "{finished:?}");
+        }
+        assert_eq!((mode(&data), everything_below(&data)), (0o755, before));
+    }
+}
+
+#[test]
+fn files_of_others_in_the_folders_of_the_data_stay() {
+    let mut daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    daemon.stop();
+    let names = ["log/notes.tmp", "log/another's.checkpoint", "index/notes.tmp", "index/5k.run"];
+    let others = names.map(|name| daemon.data().join(name));
+    others.iter().for_each(|path| fs::write(path, "another's").expect("a file"));
+    daemon.launch();
+    daemon.connect().ok(json!({"cmd": "log.compact"}));
+    daemon.stop();
+    for path in &others {
+        assert!(path.exists(), "{} is gone", path.display());
+    }
+}
+
+#[test]
+fn a_data_folder_that_was_only_begun_is_taken_again() {
+    let daemon = Daemon::stopped(&[]);
+    fs::write(daemon.data().join("lock"), "").expect("a file");
+    for name in ["log", "index", "lost+found"] {
+        fs::create_dir(daemon.data().join(name)).expect("a folder");
+    }
+    let mut daemon = daemon;
+    daemon.launch();
+    assert_eq!(daemon.connect().last_seq(), 0);
+}
+
+#[test]
 fn a_check_or_repair_of_what_is_no_data_says_what_is_there_and_what_to_name() {
     let folder = TempDir::new();
     let run = |words: &[&str], data: &Path| {
@@ -418,11 +477,33 @@ fn a_check_of_a_folder_that_is_closed_says_that_it_is() {
     for data in [&closed, &closed.join("data")] {
         let finished = finish(as_no_root(&["check", "--data"]).arg(data));
         assert_eq!(finished.code, Some(74), "{finished:?}");
-        for word in ["Permission denied", &data.display().to_string(), "as the user whose"] {
+        for word in ["Permission denied", &data.display().to_string(), "mode 000", "with ch", "--data"] {
             assert!(finished.stderr.contains(word), "{finished:?}");
         }
     }
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("it is ours");
+}
+
+#[test]
+fn a_lock_that_may_not_be_opened_is_named_with_its_owner() {
+    const NOBODY: u32 = 65_534;
+    if common::own_uid() != 0
+        || !as_no_root(&["--version"]).output().is_ok_and(|ended| ended.status.success())
+    {
+        return eprintln!("SKIPPED: only root can make what another user may not open");
+    }
+    let folder = TempDir::new();
+    let (data, lock) = (folder.join("data"), folder.join("data/lock"));
+    fs::create_dir(&data).expect("a folder");
+    std::os::unix::fs::chown(&data, Some(NOBODY), None).expect("root may");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(&lock, "").expect("a file");
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let finished = finish(as_no_root(&["--data"]).arg(&data));
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    let said =
+        format!("{}: Permission denied (os error 13); it belongs to user 0 (mode 600)", lock.display());
+    assert!(finished.stderr.contains(&said) && finished.stderr.contains("chown"), "{finished:?}");
 }
 
 #[test]

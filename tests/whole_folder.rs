@@ -374,3 +374,27 @@ fn a_check_says_that_a_start_does_without_a_recent_run_file_once_the_log_is_know
     let finished = check(&daemon);
     assert!(finished.stderr.contains(&file_name(&log[0])), "{finished:?}");
 }
+
+#[test]
+fn a_folder_in_the_place_of_a_file_is_named_with_what_to_do_and_all_is_well_when_it_is_away() {
+    for name in ["lock", "index/recent", "index/manifest"] {
+        let (mut daemon, _) = ended();
+        daemon.launch();
+        daemon.stop();
+        let (path, away) = (daemon.data().join(name), daemon.folder().join("away"));
+        let _ = fs::remove_file(&path);
+        fs::create_dir(&path).expect("a folder");
+        fs::write(path.join("file"), "another's").expect("a file");
+        let advice = |finished: &Finished| {
+            let said = &finished.stderr;
+            said.contains(&path.display().to_string()) && said.contains("move the folder away")
+        };
+        let refused = daemon.fails_to_start();
+        assert!(refused.code == Some(74) && advice(&refused), "{name}: {refused:?}");
+        let checked = check(&daemon);
+        assert!(checked.code == Some(74) && advice(&checked), "{name}: {checked:?}");
+        fs::rename(&path, &away).expect("a folder");
+        daemon.launch();
+        assert_eq!(daemon.connect().last_seq(), 60, "{name}");
+    }
+}

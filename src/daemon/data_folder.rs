@@ -1,16 +1,19 @@
 //! The data folder: made, locked, and had by one process at a time.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Exit;
+use crate::index::files::is_run;
+use crate::log::files::is_of_log;
 use crate::paths::own_uid;
 use crate::report;
 use crate::storage::folder::Lock;
-use crate::storage::{Disk, Storage, explained};
+use crate::storage::{Disk, Storage, of_path};
 
 /// Takes the lock of a folder that is there, while no daemon runs; others may look, too. Where there is no file for
 /// it, as in a backup, none is made: the folder may be on a disk that is not to be written.
@@ -21,16 +24,63 @@ pub fn lock_to_look(data: &Path) -> Result<Lock, Exit> {
 
 /// Whether there is a folder with data, which this process may look into.
 fn expect_data(data: &Path) -> Result<(), Exit> {
-    let there = fs::metadata(data)
-        .and_then(|_| Ok(data.join("lock").try_exists()? || data.join("log").try_exists()?))
-        .map_err(|error| locked(data, &error, "a daemon", "stop it first"))?;
-    if there {
+    let found = look_into(data).map_err(|error| locked(data, &error, "a daemon", "stop it first"))?;
+    if found.has_data {
         return Ok(());
     }
     Err(Exit::Io(format!(
         "{} holds no data (no log): name the data folder of the daemon with --data",
         data.display()
     )))
+}
+
+/// What is in a folder.
+#[derive(Debug, Default)]
+struct Found {
+    /// Whether there are files that only this program gives such names, where it puts them.
+    has_data: bool,
+    /// Something that this program never made.
+    other: Option<PathBuf>,
+}
+
+impl Found {
+    /// Takes in files, of which those are data whose names this program gives.
+    fn take(&mut self, paths: Vec<PathBuf>, is_data: fn(&str) -> bool) {
+        for path in paths {
+            if path.file_name().and_then(OsStr::to_str).is_some_and(is_data) {
+                self.has_data = true;
+            } else {
+                self.other = Some(path);
+            }
+        }
+    }
+}
+
+/// Looks into a folder. Others have files called `log` and `lock`, too: what lies in the folders tells whose it is.
+fn look_into(data: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    for path in entries(data)? {
+        let is_data = match path.file_name().and_then(OsStr::to_str) {
+            Some("lock") if fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) => continue,
+            Some("log") => Some(is_of_log as fn(&str) -> bool),
+            Some("index") => Some(is_run as fn(&str) -> bool),
+            _ => None,
+        };
+        match is_data.map(|is_data| (is_data, entries(&path))) {
+            Some((is_data, Ok(inside))) => found.take(inside, is_data),
+            Some((_, Err(error))) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            _ => found.other = Some(path),
+        }
+    }
+    Ok(found)
+}
+
+/// What is in a folder. A file system of its own has `lost+found` from the beginning.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let named = |error| of_path(folder, &error);
+    let all = fs::read_dir(folder).map_err(named)?;
+    let all = all.map(|entry| entry.map(|entry| entry.path()).map_err(named));
+    all.filter(|path| !path.as_ref().is_ok_and(|path| path.ends_with("lost+found"))).collect()
 }
 
 /// Who owns a folder that is there, when that is another user than root, and root is who asks.
@@ -58,12 +108,11 @@ fn locked(data: &Path, error: &io::Error, who: &str, what_to_do: &str) -> Exit {
             "there is no data folder {}: name the one of the daemon with --data",
             data.display()
         )),
-        io::ErrorKind::PermissionDenied => Exit::Io(format!(
-            "the data folder {}: {}; run this as the user whose folder it is, or name another with --data",
-            data.display(),
-            explained(data, error)
-        )),
-        _ => Exit::Io(format!("the data folder {}: {error}", data.display())),
+        // The error names the file, and says what to do about it.
+        io::ErrorKind::PermissionDenied => {
+            Exit::Io(format!("the data folder: {error}; or name another with --data"))
+        }
+        _ => Exit::Io(format!("the data folder: {error}")),
     }
 }
 
@@ -116,24 +165,22 @@ pub fn take(data: &Path) -> Result<Arc<dyn Storage>, Exit> {
             data.display()
         ));
     }
-    make_data(&Disk, data).map_err(failed)?;
-    let is_data = data.join("lock").exists() || data.join("log").exists();
-    // A file system of its own has that folder from the beginning.
-    let is_other = |entry: &io::Result<fs::DirEntry>| {
-        entry.as_ref().is_ok_and(|entry| entry.file_name() != "lost+found")
-    };
-    if !is_data && fs::read_dir(data).map_err(failed)?.any(|entry| is_other(&entry)) {
+    let named = |error| failed(of_path(data, &error));
+    make_data(&Disk, data).map_err(named)?;
+    let found = look_into(data).map_err(failed)?;
+    if let Some(other) = found.other.filter(|_| !found.has_data) {
         return Err(Exit::Io(format!(
-            "{} holds other files and no data: name a folder of its own with --data",
-            data.display()
+            "{} holds other files ({}) and no data: name a folder of its own with --data",
+            data.display(),
+            other.display()
         )));
     }
-    let mode = fs::metadata(data).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    }
     let lock = Lock::take(data).map_err(failed)?;
-    let storage = lock.storage(data, Arc::new(Disk)).map_err(failed)?;
+    let mode = fs::metadata(data).map_err(named)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(named)?;
+    }
+    let storage = lock.storage(data, Arc::new(Disk)).map_err(named)?;
     std::mem::forget(lock);
     Ok(storage)
 }

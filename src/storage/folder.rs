@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Open, Storage};
+use super::{File, Open, Storage, of_path};
 
 /// The lock of a data folder, held as long as this is.
 pub struct Lock {
@@ -38,34 +38,46 @@ impl Lock {
         file: &fs::OpenOptions,
         lock: impl Fn(&fs::File) -> Result<(), fs::TryLockError>,
     ) -> io::Result<Self> {
-        let folder = fs::File::open(data)?;
+        let folder = fs::File::open(data).map_err(|error| of_path(data, &error))?;
         if matches!(lock(&folder), Err(fs::TryLockError::WouldBlock)) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let file = match file.open(data.join("lock")) {
+        let path = data.join("lock");
+        let file = match file.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            file => Some(file?),
+            file => Some(file.map_err(|error| of_path(&path, &error))?),
         };
-        file.as_ref().map_or(Ok(()), lock)?;
+        // One that is only read can be opened.
+        if file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|about| about.is_dir())) {
+            return Err(of_path(&path, &io::ErrorKind::IsADirectory.into()));
+        }
+        match file.as_ref().map_or(Ok(()), lock) {
+            Err(fs::TryLockError::Error(error)) => return Err(of_path(&path, &error)),
+            locked => locked?,
+        }
         Ok(Lock { folder, _file: file })
     }
 
-    /// The door to its files at `data`, as long as it is there.
+    /// The door to its files at `data`, as long as it is there; once it is not, calls fail with
+    /// `StaleNetworkFileHandle`, as those of a file server do.
     ///
     /// # Errors
     /// What the system says.
     pub fn storage(&self, data: &Path, inner: Arc<dyn Storage>) -> io::Result<Arc<dyn Storage>> {
-        let about = self.folder.metadata()?;
-        Ok(Arc::new(InPlace { inner, data: data.to_owned(), identity: (about.dev(), about.ino()) }))
+        Ok(Arc::new(InPlace { inner, data: data.to_owned(), folder: self.folder.try_clone()? }))
     }
 }
+
+/// What to do about files that were removed and are still open.
+pub const LAST_COPY: &str = "what it held is lost when the daemon ends: before that, `msglog log backup DIR` copies it \
+                             to a new folder";
 
 /// A data folder that may be moved away while a daemon has it, and another be made in its place. What is open
 /// already is still its own; by their paths it would have the other's files, and remove them.
 struct InPlace {
     inner: Arc<dyn Storage>,
     data: PathBuf,
-    identity: (u64, u64),
+    folder: fs::File,
 }
 
 impl InPlace {
@@ -77,12 +89,14 @@ impl InPlace {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
-            if there != Some(self.identity) {
-                let what = format!(
-                    "the data folder {} was moved or replaced beneath this daemon: stop the daemon, and put it back",
-                    self.data.display()
-                );
-                return Err(io::Error::other(what));
+            let ours = self.folder.metadata()?;
+            if there != Some((ours.dev(), ours.ino())) {
+                let what = match ours.nlink() {
+                    0 => format!("removed beneath this daemon; {LAST_COPY}"),
+                    _ => "moved or replaced beneath this daemon: stop the daemon, and put it back".to_owned(),
+                };
+                let what = format!("the data folder {} was {what}", self.data.display());
+                return Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, what));
             }
         }
         Ok(self.inner.as_ref())

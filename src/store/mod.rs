@@ -157,9 +157,12 @@ pub fn index_failure(folder: &Path, error: &Error) -> Failure {
     // What cannot be written or read names its path already.
     let shown = folder.display().to_string();
     let inside = error.message().strip_prefix(&shown).filter(|_| error.code() == Code::ReadOnly);
-    let what = inside.and_then(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix('/')));
-    let what = what.map_or_else(|| error.to_string(), str::to_owned);
-    Failure::Io { path: folder.to_owned(), error: std::io::Error::other(what) }
+    let (name, what) = match inside.and_then(|rest| rest.split_once(": ")) {
+        Some((name, what)) => (name.trim_start_matches('/'), what.to_owned()),
+        None => ("", error.to_string()),
+    };
+    let path = if name.is_empty() { folder.to_owned() } else { folder.join(name) };
+    Failure::Io { path, error: std::io::Error::other(what) }
 }
 
 /// Removes the run files, which are of no use, if the log is whole and the index comes back from it: on a disk

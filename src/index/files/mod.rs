@@ -30,7 +30,7 @@ use crate::courtesy::Courtesy;
 use crate::error::{Code, Error, Result};
 use crate::limits::SYNCED_RUN_BYTES;
 use crate::log::frame::{check_line, write_line};
-use crate::storage::{File, Open, Storage, explained, is_temporary, read_list, replace, temporary_name};
+use crate::storage::{File, Open, Storage, explained, read_list, replace, temporary_name};
 
 /// The folder of run files.
 #[derive(Clone)]
@@ -59,6 +59,11 @@ fn line_of(runs: &[Arc<Run>]) -> Result<Vec<u8>> {
     Ok(line)
 }
 
+/// What the system did not do with a file or folder.
+fn not_done(path: &Path, error: &io::Error) -> Error {
+    Error::new(Code::ReadOnly, format!("{}: {}", path.display(), explained(path, error)))
+}
+
 /// A failed write, with the path of the file.
 #[must_use]
 pub fn of_file(path: &Path, error: Error) -> Error {
@@ -68,15 +73,40 @@ pub fn of_file(path: &Path, error: Error) -> Error {
     Error::new(Code::ReadOnly, format!("{}: {}", path.display(), error.message()))
 }
 
-/// Why a file cannot be read. It is damaged, unless only this process may not read it, or not now.
+/// Why a file cannot be read. It is damaged, unless it is a folder, or only this process may not read it, or not now.
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     let not_now = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
-    let is_refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
+    use io::ErrorKind::{IsADirectory, OutOfMemory, PermissionDenied};
+    let is_refused = matches!(error.kind(), PermissionDenied | IsADirectory | OutOfMemory)
         || error.raw_os_error().is_some_and(|error| not_now.contains(&error));
     if is_refused {
-        return Error::new(Code::ReadOnly, format!("{}: {}", path.display(), explained(path, error)));
+        return not_done(path, error);
     }
     Error::corrupt(path.display().to_string(), 0, error.to_string())
+}
+
+/// Whether only this program gives a file of an index folder that name: a run's.
+#[must_use]
+pub fn is_run(name: &str) -> bool {
+    let Some(whole) = name.strip_suffix(".run") else { return false };
+    let mut parts = whole.split('-');
+    let is_seq = |part: Option<&str>| part.is_some_and(|part| part.len() == 20 && is_number(part));
+    is_seq(parts.next())
+        && is_seq(parts.next())
+        && parts.next().is_none_or(is_number)
+        && parts.next().is_none()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a file is one of the index that was not whole yet, or one on the way to a run.
+#[must_use]
+pub fn is_unfinished(name: &str) -> bool {
+    let Some(whole) = name.strip_suffix(".tmp") else { return false };
+    let piece = whole.strip_suffix(".tmp").unwrap_or(whole).strip_prefix("piece-");
+    [MANIFEST, RECENT].contains(&whole) || is_run(whole) || piece.is_some_and(is_number)
 }
 
 /// The last seq of the run in a file of that name.
@@ -195,7 +225,7 @@ impl RunFiles {
     }
 
     fn failed(&self, error: &io::Error) -> Error {
-        Error::new(Code::ReadOnly, format!("{}: {error}", self.folder.display()))
+        not_done(&self.folder, error)
     }
 
     /// The names in the manifest, or in `recent`. Empty when there is none.
@@ -264,7 +294,7 @@ impl RunFiles {
     /// Removes what a write left that did not end. Nobody may be writing.
     pub fn remove_temporaries(&self) {
         let names = self.storage.list(&self.folder).unwrap_or_default();
-        for name in names.iter().filter(|name| is_temporary(name)) {
+        for name in names.iter().filter(|name| is_unfinished(name)) {
             self.remove_leftover(name);
         }
     }
@@ -276,13 +306,14 @@ impl RunFiles {
     pub fn remove_others(&self) -> Result<()> {
         let names = [self.names_in(MANIFEST)?, self.recent_names(&mut |_| ())?].concat();
         let others = self.storage.list(&self.folder).map_err(|error| self.failed(&error))?;
-        let ours =
-            |name: &String| is_temporary(name) || Path::new(name).extension().is_some_and(|end| end == "run");
+        let ours = |name: &String| is_unfinished(name) || is_run(name);
         let mut removed = Ok(());
         for other in others.iter().filter(|name| ours(name) && !names.contains(name)) {
-            removed = self.storage.remove(&self.folder.join(other)).and(removed);
+            let path = self.folder.join(other);
+            let done = self.storage.remove(&path);
+            removed = removed.and(done.map_err(|error| not_done(&path, &error)));
         }
-        removed.and_then(|()| self.storage.sync_folder(&self.folder)).map_err(|error| self.failed(&error))
+        removed.and(self.storage.sync_folder(&self.folder).map_err(|error| self.failed(&error)))
     }
 
     fn open_one(&self, name: &str, first: u64, synced: bool) -> Result<Run> {
@@ -387,7 +418,8 @@ impl RunFiles {
         let temporary = temporary_name(&path);
         let synced = bytes >= self.synced_bytes;
         let write = || {
-            let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
+            let file = self.storage.open(&temporary, Open::Create);
+            let file = file.map_err(|error| not_done(&temporary, &error))?;
             let unfinished = Arc::new(Unfinished { file: Arc::clone(&file), given_up: OnceLock::new() });
             let mut pause = || unfinished.ask(pause);
             let mut writer = RunWriter::to_file(Arc::clone(&unfinished) as _, keys, self.courtesy.begin());
@@ -399,7 +431,7 @@ impl RunFiles {
                 .cloned()
                 .map_or(written, Err)
                 .map_err(|error| of_file(&temporary, error))?;
-            self.storage.rename(&temporary, &path).map_err(|error| self.failed(&error))?;
+            self.storage.rename(&temporary, &path).map_err(|error| not_done(&path, &error))?;
             Ok(file)
         };
         // A full disk needs the room that a part of the file takes.
@@ -418,14 +450,16 @@ impl RunFiles {
         // What may not be on the disk is checked whole at a start, and so is what follows it.
         let sure = on_disk.iter().position(|run| run.sync().is_err()).unwrap_or(on_disk.len());
         let (on_disk, recent) = runs.split_at(sure);
-        self.announce_on_disk(on_disk).map_err(|error| self.failed(&error))?;
+        let manifest = self.folder.join(MANIFEST);
+        self.announce_on_disk(on_disk).map_err(|error| not_done(&manifest, &error))?;
         let path = self.folder.join(RECENT);
         let temporary = temporary_name(&path);
-        let file = self.storage.open(&temporary, Open::Create).map_err(|error| self.failed(&error))?;
+        let file = self.storage.open(&temporary, Open::Create);
+        let file = file.map_err(|error| not_done(&temporary, &error))?;
         file.write_at(&line_of(recent)?, 0)
             .and_then(|()| self.storage.rename(&temporary, &path))
             .inspect_err(|_| drop(self.storage.remove(&temporary)))
-            .map_err(|error| self.failed(&error))
+            .map_err(|error| not_done(&path, &error))
     }
 
     fn announce_on_disk(&self, runs: &[Arc<Run>]) -> io::Result<()> {

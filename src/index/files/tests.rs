@@ -136,3 +136,19 @@ fn a_manifest_that_seems_to_be_longer_than_any_is_damaged_and_not_read() {
     let said = files.read(&mut |_| ()).expect_err("it is no list");
     assert_eq!(said.code(), Code::Corrupt, "{said}");
 }
+
+#[test]
+fn only_what_is_named_as_this_program_names_its_files_is_a_run_or_one_that_was_not_whole_yet() {
+    let (run, later) =
+        ("00000000000000000001-00000000000000000002.run", "00000000000000000001-00000000000000000002-3.run");
+    assert!(is_run(run) && is_run(later));
+    for name in
+        ["1.run", "00000000000000000001.run", "a-b.run", "00000000000000000001-00000000000000000002-x.run"]
+    {
+        assert!(!is_run(name), "{name}");
+    }
+    let unfinished =
+        [&format!("{run}.tmp"), &format!("{later}.tmp"), "manifest.tmp", "recent.tmp", "piece-1.tmp"];
+    assert!(unfinished.into_iter().chain(["piece-12.tmp.tmp"]).all(is_unfinished));
+    assert!(!["a.tmp", "piece-x.tmp", "piece-1", "1.run.tmp", "manifest"].into_iter().any(is_unfinished));
+}

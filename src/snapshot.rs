@@ -15,6 +15,7 @@ use crate::index::tail::view::{View, Walk};
 use crate::limits::REPLY_BYTES;
 use crate::log::compacted::Compacted;
 use crate::log::segment::{Segment, holding};
+use crate::storage::File;
 use crate::time::Timestamp;
 
 /// The index and the segments as of an event.
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub segments: Arc<Vec<Arc<Segment>>>,
     /// What the last compaction of the log left.
     pub compacted: Arc<Compacted>,
+    /// The checkpoint of its table, where it could be opened.
+    pub checkpoint: Option<Arc<dyn File>>,
     /// The last event that is visible.
     pub last: u64,
     /// Its time.

@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::fs;
 use std::io::Write;
 
-use common::{Daemon, Reply, Value, assert_error, content, file_name, json, padded, segments};
+use common::{Client, Daemon, Reply, Value, assert_error, content, file_name, json, padded, segments, until};
 use rustix::process::Signal;
 
 fn set(number: u64) -> Value {
@@ -158,4 +159,66 @@ fn a_seq_is_never_given_twice() {
     daemon.crash();
     let third = daemon.connect().ok(set(3)).seq();
     assert!(first < second && second < third, "{first}, {second}, {third}");
+}
+
+/// Waits until a daemon has noticed at a reload that its log is gone; what it tells who writes.
+fn refused_after_reload(daemon: &Daemon, client: &mut Client) -> String {
+    daemon.signal(Signal::HUP);
+    let refusal = until("it refuses writes", || {
+        let reply = client.ask(set(1_000));
+        (reply["ok"] == false).then_some(reply)
+    });
+    assert_eq!(refusal["error"], "read_only", "{refusal}");
+    refusal.string("message")
+}
+
+#[test]
+fn a_daemon_whose_data_was_removed_refuses_writes_when_it_knows_and_can_be_backed_up_and_ends_with_74() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    (0..20).for_each(|number| drop(client.ok(set(number % 10))));
+    client.ok(json!({"cmd": "log.compact"}));
+    client.ok(set(20));
+    fs::remove_dir_all(daemon.data()).expect("a folder");
+    let said = refused_after_reload(&daemon, &mut client);
+    assert!(said.contains("removed beneath this daemon") && said.contains("log backup"), "{said}");
+    let (last, to) = (client.last_seq(), daemon.folder().join("backup"));
+    client.ok(json!({"cmd": "log.backup", "to": to}));
+    let backup = Daemon::start_on(&to);
+    assert_eq!(backup.connect().last_seq(), last);
+    backup.connect().ok(json!({"cmd": "log.verify"}));
+    assert_eq!(daemon.stop(), Some(74));
+    assert!(daemon.stderr().contains("removed beneath this daemon"), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_daemon_whose_data_was_moved_away_refuses_writes_when_it_knows_and_all_is_there_when_it_is_put_back() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1, "durable": false}));
+    let away = daemon.folder().join("away");
+    fs::rename(daemon.data(), &away).expect("a folder");
+    let said = refused_after_reload(&daemon, &mut client);
+    assert!(said.contains("moved or replaced") && said.contains("put it back"), "{said}");
+    assert_eq!(daemon.stop(), Some(74));
+    fs::rename(&away, daemon.data()).expect("a folder");
+    daemon.launch();
+    assert_eq!(daemon.connect().ok(json!({"cmd": "kv.get", "key": "k"}))["value"], 1);
+}
+
+#[test]
+fn a_daemon_that_learns_at_its_end_that_its_log_was_removed_ends_with_74() {
+    for also in ["", "put something else there"] {
+        let mut daemon = Daemon::start();
+        daemon.connect().ok(set(1));
+        let log = daemon.data().join("log");
+        let segment = segments(&daemon.data()).remove(0);
+        fs::remove_dir_all(&log).expect("a folder");
+        if !also.is_empty() {
+            fs::create_dir(&log).expect("a folder");
+            fs::write(segment, also).expect("a file");
+        }
+        assert_eq!(daemon.stop(), Some(74));
+        assert!(daemon.stderr().contains("removed"), "{}", daemon.stderr());
+    }
 }

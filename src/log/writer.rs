@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::compacted::Compacted;
 use super::frame::{Frame, HEADER_ROOM, Header, VERSION};
 use super::segment::{self, Segment};
+use crate::storage::folder::LAST_COPY;
 use crate::storage::{File, Open, Storage, temporary_name};
 
 /// Zero bytes written ahead of the log's end, so that a sync has no file size to record. More would save
@@ -170,6 +172,28 @@ impl LogWriter {
     /// Notes that all that was appended is on disk: someone else has synced the segment's file.
     pub fn confirm(&mut self) {
         self.synced = self.last;
+    }
+
+    /// Why nothing more may be written: what is appended to a file that was removed is lost with this process, and
+    /// what is appended to one that was moved away is missed by the next. `None` also when that cannot be told now.
+    #[must_use]
+    pub fn gone(&self) -> Option<io::Error> {
+        let there = self.storage.open(&self.segment.path, Open::Read);
+        let is_missing = there.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        match there {
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Some(error),
+            _ if is_missing || !self.segment.file.has_name() => {
+                let what = format!("the file was removed or moved beneath this daemon; {LAST_COPY}");
+                Some(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, what))
+            }
+            _ => None,
+        }
+    }
+
+    /// The checkpoint of the table, where the log was compacted: open, it can be copied even when it is removed.
+    #[must_use]
+    pub fn checkpoint(&self, compacted: &Compacted) -> Option<Arc<dyn File>> {
+        self.storage.open(&compacted.checkpoint_path(&self.folder), Open::Read).ok()
     }
 
     /// Whether the newest segment has grown past its bound.

@@ -61,7 +61,8 @@ pub fn copy(
     let compacted = snapshot.compacted.as_ref();
     if compacted.last > 0 {
         let path = compacted.checkpoint_path(&from.log);
-        let checkpoint = storage.open(&path, Open::Read).map_err(unreadable(&path, 0))?;
+        let checkpoint = snapshot.checkpoint.clone().map_or_else(|| storage.open(&path, Open::Read), Ok);
+        let checkpoint = checkpoint.map_err(unreadable(&path, 0))?;
         let target = compacted.checkpoint_path(&folders.log);
         let length = checkpoint.length().map_err(unreadable(&path, 0))?;
         copied.bytes += copy_file(storage, (&path, checkpoint.as_ref()), length, &target, pace)?;

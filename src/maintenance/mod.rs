@@ -134,15 +134,26 @@ impl Maintainer {
         let pace = Pace::polite(Arc::clone(&self.stopping));
         let mut pace = pace.watched_by(move |bytes| stats.maintenance_done.add(bytes));
         pace.check()?;
+        match work {
+            Maintenance::Verify => {
+                let Compactor { storage, folders, .. } = self.there()?;
+                verify::run(&self.published.load(), storage, folders, &mut pace)
+            }
+            // What is open can be copied when it is removed.
+            Maintenance::Backup { to } => self.back_up(to, &mut pace),
+            Maintenance::Compact => {
+                self.there()?;
+                self.compactor.run(&mut pace)
+            }
+        }
+    }
+
+    /// The compactor, if the folder of the log is there: without it the log is not damaged.
+    fn there(&self) -> Result<&Compactor> {
         let Compactor { storage, folders, .. } = &self.compactor;
-        // A log that is not there is not damaged.
         let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
         storage.list(&folders.log).map_err(unreadable)?;
-        match work {
-            Maintenance::Verify => verify::run(&self.published.load(), storage, folders, &mut pace),
-            Maintenance::Backup { to } => self.back_up(to, &mut pace),
-            Maintenance::Compact => self.compactor.run(&mut pace),
-        }
+        Ok(&self.compactor)
     }
 
     fn back_up(&self, to: &str, pace: &mut Pace) -> Result<Vec<u8>> {

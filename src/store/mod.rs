@@ -365,7 +365,8 @@ impl Replay {
         }
         self.segments = Arc::new(segments);
         let compacted = Arc::new(compacted);
-        let snapshot = Snapshot { compacted, ..self.snapshot(log.last()) };
+        let checkpoint = (compacted.last > 0).then(|| log.checkpoint(&compacted)).flatten();
+        let snapshot = Snapshot { compacted, checkpoint, ..self.snapshot(log.last()) };
         // Damage there is healed now or never.
         let held = held(&snapshot).map_err(|error| self.index_failed(error))?;
         Ok(Store { log, snapshot, files: self.files.clone(), held })
@@ -419,6 +420,7 @@ impl Replay {
             counts: self.counts,
             segments: Arc::clone(&self.segments),
             compacted: Arc::default(),
+            checkpoint: None,
             last,
             last_at: self.last_at,
             synced: last,

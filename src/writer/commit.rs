@@ -127,21 +127,26 @@ impl Writer {
         }
         turn.changes.into_iter().for_each(|change| self.change_log(change));
         // A sync may have failed here, or when the segment was sealed.
-        if let Some(reason) = &self.broken
-            && let Some(mut open) = self.open.take()
-        {
-            // What was decided meanwhile never happened, and no reply is true, be it a refusal.
-            let error = Error::new(Code::ReadOnly, reason.as_str());
-            self.refuse_behind((0, 0), &mut open, &error);
-            self.open = Some(open);
-        }
+        self.refuse_open();
         self.give_up_waiters();
         self.around.stats.waiting(self.waiters.len());
         self.slow_down();
     }
 
+    /// Refuses what was decided meanwhile, when nothing is written any more: it never happened, and no reply is true,
+    /// be it a refusal.
+    pub(super) fn refuse_open(&mut self) {
+        if let Some(reason) = &self.broken
+            && let Some(mut open) = self.open.take()
+        {
+            let error = Error::new(Code::ReadOnly, reason.as_str());
+            self.refuse_behind((0, 0), &mut open, &error);
+            self.open = Some(open);
+        }
+    }
+
     /// Tells those who wait for a job that there will be none, when nothing is written any more.
-    fn give_up_waiters(&mut self) {
+    pub(super) fn give_up_waiters(&mut self) {
         let Some(reason) = &self.broken else { return };
         let (mut answers, error) = (Answers::default(), Error::new(Code::ReadOnly, reason.as_str()));
         self.waiters.take_all().into_iter().for_each(|waiter| answers.refuse(waiter.ticket, error.clone()));

@@ -321,7 +321,7 @@ impl Writer {
                 self.gather(left, inbox);
             }
             if self.flying.is_none() {
-                self.pulses.drain(..).for_each(|back| back());
+                self.answer_pulses();
                 if let Some(turn) = self.open.take() {
                     self.commit(turn);
                     continue;
@@ -337,6 +337,14 @@ impl Writer {
         self.end()
     }
 
+    /// Tells those who want to know that it moves; and for whoever runs the daemon looks where the log is.
+    fn answer_pulses(&mut self) {
+        if !self.pulses.is_empty() {
+            self.look_for_log();
+            self.pulses.drain(..).for_each(|back| back());
+        }
+    }
+
     /// Does what fell due while nobody served, before anyone is heard.
     fn catch_up(&mut self) {
         while self.broken.is_none() && self.timers.next_due().is_some_and(|due| due <= self.heard.until()) {
@@ -345,9 +353,14 @@ impl Writer {
         }
     }
 
-    /// Puts everything on the disk.
+    /// Puts everything on the disk. What is on it and gone from its place is no clean end.
     fn end(mut self) -> std::result::Result<(), String> {
         let file = self.log.segment().path.display().to_string();
+        self.sync_end(&file)?;
+        self.log.gone().map_or(Ok(()), |gone| Err(format!("{file}: {gone}")))
+    }
+
+    fn sync_end(&mut self, file: &str) -> std::result::Result<(), String> {
         if self.broken.is_none() {
             let trimmed = self.log.trim();
             let uncut =

@@ -15,6 +15,9 @@ impl Writer {
         }
         // It is tried again every few hundred kibibytes: what fails is told once, until it works again.
         let failure = self.roll().err().map(|error| error.message().to_owned());
+        if failure.is_some() {
+            self.look_for_log();
+        }
         if let Some(failure) = &failure
             && self.broken.is_none()
             && self.roll_failure.as_ref() != Some(failure)
@@ -24,6 +27,20 @@ impl Writer {
             ));
         }
         self.roll_failure = failure;
+    }
+
+    /// Gives up writing when the newest segment is not where it was.
+    pub(super) fn look_for_log(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        if let Some(gone) = self.log.gone() {
+            // Whoever moved it away may bring it back.
+            let _ = self.sync();
+            self.give_up(&gone, Code::ReadOnly);
+            self.refuse_open();
+            self.give_up_waiters();
+        }
     }
 
     /// Begins the next segment. What was not synced is.
@@ -68,7 +85,7 @@ impl Writer {
         }
         let last = self.log.last();
         if self.log.segment().first <= last {
-            self.roll()?;
+            self.roll().inspect_err(|_| self.look_for_log())?;
         }
         if self.tail.first() <= last {
             self.hand_over_tail();
@@ -82,6 +99,7 @@ impl Writer {
         let mut next = Snapshot::clone(&self.snapshot);
         let behind = next.segments.iter().filter(|segment| segment.first > compacted.last).cloned();
         next.segments = Arc::new(segments.into_iter().chain(behind).collect());
+        next.checkpoint = self.log.checkpoint(&compacted);
         next.compacted = compacted;
         self.publish(next, &[run]);
         // When nobody takes it the daemon is stopping.

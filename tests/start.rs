@@ -422,6 +422,8 @@ fn a_data_folder_that_was_only_begun_is_taken_again() {
     for name in ["log", "index", "lost+found"] {
         fs::create_dir(daemon.data().join(name)).expect("a folder");
     }
+    // So far came a start that was killed.
+    fs::write(daemon.data().join("log/00000000000000000001.log.tmp"), "").expect("a file");
     let mut daemon = daemon;
     daemon.launch();
     assert_eq!(daemon.connect().last_seq(), 0);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Exit;
-use crate::index::files::is_run;
-use crate::log::files::is_of_log;
+use crate::index;
+use crate::log;
 use crate::paths::own_uid;
 use crate::report;
 use crate::storage::folder::Lock;
@@ -34,6 +34,9 @@ fn expect_data(data: &Path) -> Result<(), Exit> {
     )))
 }
 
+/// Whether a file has such a name.
+type Named = fn(&str) -> bool;
+
 /// What is in a folder.
 #[derive(Debug, Default)]
 struct Found {
@@ -44,15 +47,22 @@ struct Found {
 }
 
 impl Found {
-    /// Takes in files, of which those are data whose names this program gives.
-    fn take(&mut self, paths: Vec<PathBuf>, is_data: fn(&str) -> bool) {
-        for path in paths {
-            if path.file_name().and_then(OsStr::to_str).is_some_and(is_data) {
+    /// Takes in a folder's files. Those are data that only this program gives such names; others have some names, too.
+    fn take(&mut self, folder: PathBuf, is_data: Named, is_ours: Named) -> io::Result<()> {
+        let inside = match entries(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            Err(_) => vec![folder],
+            Ok(inside) => inside,
+        };
+        for path in inside {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if is_data(name) {
                 self.has_data = true;
-            } else {
+            } else if !is_ours(name) {
                 self.other = Some(path);
             }
         }
+        Ok(())
     }
 }
 
@@ -60,15 +70,10 @@ impl Found {
 fn look_into(data: &Path) -> io::Result<Found> {
     let mut found = Found::default();
     for path in entries(data)? {
-        let is_data = match path.file_name().and_then(OsStr::to_str) {
-            Some("lock") if fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) => continue,
-            Some("log") => Some(is_of_log as fn(&str) -> bool),
-            Some("index") => Some(is_run as fn(&str) -> bool),
-            _ => None,
-        };
-        match is_data.map(|is_data| (is_data, entries(&path))) {
-            Some((is_data, Ok(inside))) => found.take(inside, is_data),
-            Some((_, Err(error))) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        match path.file_name().and_then(OsStr::to_str) {
+            Some("lock") if fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) => {}
+            Some("log") => found.take(path, log::files::is_ours, log::files::is_ours)?,
+            Some("index") => found.take(path, index::files::is_run, index::files::is_ours)?,
             _ => found.other = Some(path),
         }
     }

@@ -9,9 +9,13 @@ use super::recovery::{self, Failure, Start, missing_before};
 use super::segment::{self, Segment};
 use crate::storage::{Open, Storage};
 
-/// Whether only this program gives a file of a log folder that name.
+/// Whether only this program gives a file of a log folder that name, one that was not whole yet included.
 #[must_use]
-pub fn is_of_log(name: &str) -> bool {
+pub fn is_ours(name: &str) -> bool {
+    is_of_log(name) || is_unfinished(name)
+}
+
+fn is_of_log(name: &str) -> bool {
     segment::first_of(name).is_some() || Compacted::is_list(name) || Compacted::of_checkpoint(name).is_some()
 }
 

@@ -85,6 +85,12 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::corrupt(path.display().to_string(), 0, error.to_string())
 }
 
+/// Whether this program gives a file of an index folder that name, one that was not whole yet included.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    [MANIFEST, RECENT].contains(&name) || is_run(name) || is_unfinished(name)
+}
+
 /// Whether only this program gives a file of an index folder that name: a run's.
 #[must_use]
 pub fn is_run(name: &str) -> bool {
@@ -102,8 +108,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Whether a file is one of the index that was not whole yet, or one on the way to a run.
-#[must_use]
-pub fn is_unfinished(name: &str) -> bool {
+fn is_unfinished(name: &str) -> bool {
     let Some(whole) = name.strip_suffix(".tmp") else { return false };
     let piece = whole.strip_suffix(".tmp").unwrap_or(whole).strip_prefix("piece-");
     [MANIFEST, RECENT].contains(&whole) || is_run(whole) || piece.is_some_and(is_number)

@@ -324,10 +324,11 @@ impl Storage for Disk {
             }
         }
         let file = options.open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("this is no regular file"));
+        match file.metadata()? {
+            about if about.is_file() => Ok(Arc::new(file)),
+            about if about.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            _ => Err(io::Error::other("this is no regular file")),
         }
-        Ok(Arc::new(file))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -387,9 +388,13 @@ mod tests {
     fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
         let pipe = std::env::temp_dir().join(format!("msglogd-pipe-{}", std::process::id()));
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
-        for path in [pipe.as_path(), Path::new("/dev/zero"), Path::new("/")] {
+        for (path, why) in [
+            (pipe.as_path(), "this is no regular file"),
+            (Path::new("/dev/zero"), "this is no regular file"),
+            (Path::new("/"), "is a directory"),
+        ] {
             let said = Disk.open(path, Open::Read).err().map(|error| error.to_string());
-            assert_eq!(said.as_deref(), Some("this is no regular file"), "{}", path.display());
+            assert_eq!(said.as_deref(), Some(why), "{}", path.display());
         }
         fs::remove_file(&pipe).expect("it is there");
     }

@@ -26,12 +26,13 @@ pub fn for_shell(path: &Path) -> String {
     shell_word(&path.to_string_lossy())
 }
 
-/// The command that puts a folder out of the way, from where it can be put back.
+/// The command that puts a folder out of the way, from where it can be put back. It puts nothing into a folder that
+/// has the other name already.
 #[must_use]
 pub fn move_away(folder: &Path) -> String {
     let mut old = folder.as_os_str().to_owned();
     old.push(".old");
-    format!("mv {} {}", for_shell(folder), for_shell(Path::new(&old)))
+    format!("mv -T {} {}", for_shell(folder), for_shell(Path::new(&old)))
 }
 
 /// A word as a shell reads it back.

@@ -164,7 +164,8 @@ fn closed(path: &Path, error: &io::Error) -> String {
     let (owner, own, mode) = (about.uid(), own_uid(), about.mode() & 0o7777);
     if owner == own {
         return format!(
-            "{error}; {it} belongs to this user, and has mode {mode:03o}: change that with chmod"
+            "{error}; {it} belongs to this user, and has mode {mode:03o}: change that, or the mode of the folder that \
+             it is in, with chmod"
         );
     }
     format!(
@@ -327,7 +328,7 @@ impl Storage for Disk {
         match file.metadata()? {
             about if about.is_file() => Ok(Arc::new(file)),
             about if about.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            _ => Err(io::Error::other("this is no regular file")),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "this is no regular file")),
         }
     }
 

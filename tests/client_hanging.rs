@@ -85,20 +85,24 @@ fn a_timeout_is_no_bound_for_followers_and_for_input_that_makes_itself_wait() {
     let mut client = daemon.connect();
     client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
     // Those that wait have waited longer than this one takes to give up.
-    let mut follower = Running::start(&daemon, &["log", "follow", "--from", "1", "--timeout", "1"]);
+    let mut follower = Running::start(&daemon, &["log", "follow", "--from", "1", "--timeout", "3"]);
     assert!(follower.line().contains("\"seq\":1,"));
     let mut caller =
-        Running::spawn(msglog_for(&daemon, &["call", "-", "--timeout", "1"]).stdin(Stdio::piped()));
+        Running::spawn(msglog_for(&daemon, &["call", "-", "--timeout", "3"]).stdin(Stdio::piped()));
     let mut input = caller.input();
     writeln!(input, "{{\"cmd\":\"ping\"}}").expect("it reads");
     assert_eq!(caller.line(), r#"{"ok":true,"seq":1}"#);
     let hanging = Hanging::new();
-    assert_eq!(hanging.run(&["ping", "--timeout", "1.5"]).code, Some(4));
+    assert_eq!(hanging.run(&["ping", "--timeout", "3.5"]).code, Some(4));
 
     client.ok(json!({"cmd": "kv.set", "key": "k", "value": 2}));
     assert!(follower.line().contains("\"seq\":2,"));
     writeln!(input, "{{\"cmd\":\"ping\"}}").expect("it reads");
     assert_eq!(caller.line(), r#"{"ok":true,"seq":2}"#);
+    writeln!(input, r#"{{"cmd":"queue.reserve","queue":"q","wait_ms":60000}}"#).expect("it reads");
+    assert_eq!(hanging.run(&["ping", "--timeout", "3.5"]).code, Some(4));
+    client.ok(json!({"cmd": "queue.put", "queue": "q", "body": 1}));
+    assert!(caller.line().contains("\"jobs\":[{"));
     drop(input);
     assert_eq!(caller.finish().code, Some(0));
 }
@@ -134,6 +138,17 @@ fn left_alone(folder: &TempDir, script: &str) -> Running {
     let worker = Running::spawn(command.args(["--", "sh", "-c", script]));
     told.recv().expect("it extends");
     worker
+}
+
+#[test]
+fn a_worker_that_holds_nothing_yet_is_ended_by_a_signal() {
+    let hanging = Hanging::new();
+    let mut command = msglog();
+    command.arg("--socket").arg(hanging.folder.join("s"));
+    let worker = Running::spawn(command.args(["--timeout", "3600", "queue", "work", "q", "--", "true"]));
+    worker.await_said("no answer yet");
+    worker.signal(Signal::TERM);
+    assert_ne!(worker.finish().code, Some(0));
 }
 
 #[test]

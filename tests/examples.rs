@@ -387,6 +387,34 @@ fn the_log_shipper_finishes_a_file_that_was_rotated_and_goes_on_with_the_new_one
         self::run(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "shipped 1\n"), "{finished:?}");
     assert!(finished.stderr.contains("the file before is gone"), "{finished:?}");
+
+    // Nothing of what was rotated behind it is passed over, and an empty one holds nothing up.
+    let changed_at = |name: &str, seconds| {
+        let file = File::options().append(true).open(path(name)).expect("it is there");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("it is ours");
+    };
+    fs::rename(&file, path("app.log.5")).expect("it is there");
+    fs::write(path("app.log.4"), "").expect("a file");
+    fs::write(path("app.log.3"), "nine\n").expect("a file");
+    fs::write(&file, "ten\n").expect("a file");
+    for (name, at) in [("app.log.5", 10), ("app.log.4", 11), ("app.log.3", 12)] {
+        changed_at(name, at);
+    }
+    assert_eq!(run(), "shipped 1\nshipped 1\n");
+    fs::write(&file, "ten\neleven\n").expect("it is there");
+    fs::rename(&file, path("app.log.2")).expect("it is there");
+    changed_at("app.log.2", 13);
+    fs::write(&file, "twelve\n").expect("a file");
+    assert_eq!(run(), "shipped 1\nshipped 1\n");
+    fs::remove_file(&file).expect("it is there");
+    fs::write(path("another"), "").expect("a file, for which the inode is taken");
+    fs::write(path("app.log.1"), "thirteen\n").expect("a file");
+    fs::write(&file, "fourteen\n").expect("a file");
+    assert_eq!(run(), "shipped 1\nshipped 1\n");
+    let found = daemon.connect().ok(json!({"cmd": "message.search", "recipient": "logs", "limit": 7}));
+    let found = found.json()["messages"].as_array().expect("a list").clone();
+    let bodies: Vec<&str> = found.iter().filter_map(|message| message["body"].as_str()).collect();
+    assert_eq!(bodies, ["fourteen", "thirteen", "twelve", "eleven", "ten", "nine", "eight"]);
 }
 
 #[test]

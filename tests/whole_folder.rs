@@ -260,7 +260,7 @@ fn a_damaged_index_is_told_to_be_moved_away_only_where_all_that_it_is_made_from_
     flip(&of_words, usize::try_from(length).expect("small") / 2);
     let finished = check(&daemon);
     let index = daemon.data().join("index");
-    let away = format!("mv {} {}.old", index.display(), index.display());
+    let away = format!("mv -T {} {}.old", index.display(), index.display());
     assert_eq!(finished.code, Some(65), "{finished:?}");
     assert!(
         finished.stderr.contains(&file_name(&of_words)) && finished.stderr.contains(&away),

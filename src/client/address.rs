@@ -147,6 +147,10 @@ impl Address {
                 Err(error) => {
                     closed_to_us |= is_denied(&error);
                     places.push(format!("{}: {}", path.display(), reason(path, &error)));
+                    // A daemon that hangs is there.
+                    if is_late(&error) {
+                        break;
+                    }
                 }
             }
         }
@@ -162,9 +166,11 @@ impl Address {
     /// only looked at, since a connection could start that daemon.
     fn other_than(&self, taken: &Path) -> Option<&Path> {
         let behind = self.candidates.iter().skip_while(|path| *path != taken).skip(1);
+        let identity = |path: &Path| fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
         behind.map(PathBuf::as_path).find(|path| {
             let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
-            is_socket && is_trusted(path).is_ok() && access(*path, Access::WRITE_OK).is_ok()
+            let is_another = identity(path) != identity(taken);
+            is_socket && is_another && is_trusted(path).is_ok() && access(*path, Access::WRITE_OK).is_ok()
         })
     }
 }
@@ -172,8 +178,8 @@ impl Address {
 /// What is said where the first of two sockets is taken: it may have been forgotten there.
 fn two_sockets(taken: &Path, other: &Path) -> String {
     format!(
-        "taking {}; there is {} too, a daemon with other data: --socket PATH or MSGLOG_SOCKET names the one that is \
-         meant",
+        "taking {}; there is {} too, for a daemon with other data: --socket PATH or MSGLOG_SOCKET names the one that \
+         is meant",
         taken.display(),
         other.display()
     )
@@ -253,6 +259,11 @@ fn reason(path: &Path, error: &io::Error) -> String {
 /// Whether the system itself says that this user may not.
 fn is_denied(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
+}
+
+/// Whether a daemon took no connection in time.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Whether a descriptor or memory is missing on this side.
@@ -336,6 +347,22 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_that_takes_no_connection_in_time_is_not_passed_over_for_another() {
+        let folder = std::env::temp_dir().join(format!("msglog-late-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let [hanging, other] = ["hanging", "other"].map(|name| folder.join(name));
+        let (_hanging, _other) = (UnixListener::bind(&hanging).unwrap(), UnixListener::bind(&other).unwrap());
+        let timeout = Some(Duration::from_millis(50));
+        // Until its queue of connections is full.
+        let queued: Vec<UnixStream> = std::iter::from_fn(|| open(&hanging, timeout).ok()).collect();
+        assert!(!queued.is_empty());
+        let address = Address::at(vec![hanging, other], false).with_timeout(timeout);
+        let Err(Failure::NoDaemon(said)) = address.connect() else { panic!("no daemon takes it") };
+        assert!(said.contains("no answer in time") && !said.contains("other"), "{said}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn a_second_socket_that_could_be_meant_is_told_of() {
         let folder = std::env::temp_dir().join(format!("msglog-two-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
@@ -347,6 +374,9 @@ mod tests {
         let _other = UnixListener::bind(&second).unwrap();
         assert_eq!(address.other_than(&first), Some(second.as_path()));
         assert_eq!(address.other_than(&second), None);
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&first, &link).unwrap();
+        assert_eq!(Address::at(vec![first.clone(), link], false).other_than(&first), None, "it is the same");
         let said = two_sockets(&first, &second);
         assert!(said.contains("/first; there is ") && said.contains("/second too"), "{said}");
         fs::remove_dir_all(&folder).unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::str;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -102,7 +103,7 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
     let mut connection = address.connect()?;
     let sender = connection.sender().map_err(|error| Failure::lost(&error))?;
     let (tell, told) = crossbeam_channel::bounded(1);
-    let sent = Arc::new(AtomicU64::new(0));
+    let sent = Arc::new(Sent::default());
     let counted = Arc::clone(&sent);
     let sending = thread::Builder::new().spawn(move || {
         let sent = send_input(&sender, &counted);
@@ -124,14 +125,36 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
     Ok(if refused > 0 { REFUSED } else { DONE })
 }
 
+/// What of the input was sent so far.
+#[derive(Default)]
+struct Sent {
+    requests: AtomicU64,
+    /// The longest that one of them lets the daemon wait, in milliseconds.
+    wait_ms: AtomicU64,
+}
+
+impl Sent {
+    fn note(&self, line: &[u8]) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        let wait = str::from_utf8(line).map(waiting::wait_of).unwrap_or_default();
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.wait_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
 /// Sends standard input line by line. The number of requests in it, which is counted while it goes on, too.
-fn send_input(stream: &UnixStream, sent: &AtomicU64) -> Result<u64> {
+fn send_input(stream: &UnixStream, sent: &Sent) -> Result<u64> {
     let mut lines = LinesAhead::new(io::stdin().lock(), stream);
     loop {
         match lines.read().map_err(|error| Failure::file("cannot read standard input", &error))? {
-            Next::Line(_, line) => {
-                sent.fetch_add(u64::from(!line.trim_ascii().is_empty()), Ordering::Relaxed);
-            }
+            Next::Line(_, line) => sent.note(line),
             Next::End => {
                 lines.flush();
                 break;
@@ -142,19 +165,19 @@ fn send_input(stream: &UnixStream, sent: &AtomicU64) -> Result<u64> {
             break;
         }
     }
-    Ok(sent.load(Ordering::Relaxed))
+    Ok(sent.requests())
 }
 
 /// Prints replies until the daemon closes. How many, and how many were refusals.
-fn print_replies(connection: &mut Connection, output: &mut Output, sent: &AtomicU64) -> Result<(u64, u64)> {
+fn print_replies(connection: &mut Connection, output: &mut Output, sent: &Sent) -> Result<(u64, u64)> {
     let (mut replies, mut refused) = (0, 0);
-    let lost = |error: io::Error| Failure::lost(&error);
     loop {
-        await_due(connection, || sent.load(Ordering::Relaxed) > replies).map_err(|error| {
-            let open = sent.load(Ordering::Relaxed) - replies;
+        let awaited = await_due(connection, sent, replies).and_then(|()| connection.receive());
+        let reply = awaited.map_err(|error| {
+            let open = sent.requests() - replies;
             Failure::lost_and(&error, &format!("; {open} requests were not answered, and may have been done"))
         })?;
-        let Some(reply) = connection.receive().map_err(lost)? else { break };
+        let Some(reply) = reply else { break };
         replies += 1;
         refused += u64::from(is_refusal(&reply));
         output.json_line(reply.line())?;
@@ -168,11 +191,13 @@ fn print_replies(connection: &mut Connection, output: &mut Output, sent: &Atomic
 
 /// Waits for the next reply, which is late only where it was due for the whole of the timeout: the input may make
 /// itself wait.
-fn await_due(connection: &Connection, is_due: impl Fn() -> bool) -> io::Result<()> {
+fn await_due(connection: &Connection, sent: &Sent, replies: u64) -> io::Result<()> {
     loop {
-        let due = is_due();
-        match connection.await_answer(connection.due("")) {
-            Err(_) if !due => {}
+        let is_due = sent.requests() > replies;
+        // Any of those that are open may be the one that waits.
+        let wait = Duration::from_millis(sent.wait_ms.load(Ordering::Relaxed));
+        match connection.await_answer(connection.due_after(wait)) {
+            Err(_) if !is_due => {}
             awaited => return awaited,
         }
     }

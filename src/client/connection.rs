@@ -100,7 +100,13 @@ impl Connection {
     /// itself lets the daemon wait.
     #[must_use]
     pub fn due(&self, request: &str) -> Option<Instant> {
-        Some(Instant::now() + self.timeout? + waiting::wait_of(request))
+        self.due_after(waiting::wait_of(request))
+    }
+
+    /// When a reply must have come that the daemon may keep back for so long.
+    #[must_use]
+    pub fn due_after(&self, wait: Duration) -> Option<Instant> {
+        Some(Instant::now() + self.timeout? + wait)
     }
 
     /// How long the daemon may take to answer.

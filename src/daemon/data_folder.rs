@@ -50,8 +50,10 @@ impl Found {
     /// Takes in a folder's files. Those are data that only this program gives such names; others have some names, too.
     fn take(&mut self, folder: PathBuf, is_data: Named, is_ours: Named) -> io::Result<()> {
         let inside = match entries(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-            Err(_) => vec![folder],
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::NotFound) => {
+                vec![folder]
+            }
+            Err(error) => return Err(error),
             Ok(inside) => inside,
         };
         for path in inside {

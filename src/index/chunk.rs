@@ -243,6 +243,7 @@ pub fn mark(chunk: Chunk, postings: &[u8], low: u64, window: &mut [u64]) -> Resu
 fn mark_in(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<()> {
     let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
     let to = usize::try_from(chunk.last - low).ok()?;
+    window.get(to / 64)?;
     if is_without_gaps(chunk.count, chunk.last - chunk.first) {
         for place in from..=to {
             *window.get_mut(place / 64)? |= 1 << (place % 64);
@@ -266,7 +267,6 @@ fn mark_in(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<
             None => (carried == 0).then_some(()),
         };
     }
-    window.get(to / 64)?;
     let mut set = |place: usize| {
         if let Some(word) = window.get_mut(place / 64) {
             *word |= 1 << (place % 64);

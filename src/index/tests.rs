@@ -226,9 +226,9 @@ impl Store {
 /// What is said to have changed is the same whether it is taken at once or walked, up to any place.
 fn check_changed(sources: &[Source<'_>], order: Order, place: u64) -> Result<(), TestCaseError> {
     let end = rank(order, place);
-    for number in 0..sources.len() {
-        let mut at_once = changed_since(sources, number, false, order).expect("memory");
-        let walked = changed_since(sources, number, false, order).expect("memory");
+    for (number, edits) in (0..sources.len()).flat_map(|number| [(number, false), (number, true)]) {
+        let mut at_once = changed_since(sources, number, edits, order).expect("memory");
+        let walked = changed_since(sources, number, edits, order).expect("memory");
         for (cursor, mut other) in at_once.lists.iter_mut().zip(walked.lists) {
             let (mut taken, mut passed) = (Vec::new(), Vec::new());
             cursor.take_before(end, &mut taken).expect("memory");

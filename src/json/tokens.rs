@@ -48,7 +48,7 @@ pub fn is_white_space(byte: u8) -> bool {
 
 pub(super) struct Tokens<'a> {
     text: &'a str,
-    /// The place behind the last token.
+    /// The place behind the last token, or behind the white space behind it.
     at: usize,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Tokens<'a> {
         Tokens { text, at }
     }
 
-    /// The place behind the last token.
+    /// The place behind the last token, or behind the white space behind it.
     pub(super) fn place(&self) -> usize {
         self.at
     }

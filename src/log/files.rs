@@ -217,8 +217,10 @@ pub fn set_aside(
     for name in storage.list(folder)? {
         // The next segment is made under a name of its own while this looks.
         if segment::first_of(&name).is_none() && !compacted.names(&name) && !is_unfinished(&name) {
+            use io::ErrorKind::{IsADirectory, NotFound, Unsupported};
             match storage.open(&folder.join(&name), Open::Read).and_then(|file| file.length()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Folders and pipes are another's.
+                Err(error) if matches!(error.kind(), NotFound | IsADirectory | Unsupported) => {}
                 length => found.push((name, length?)),
             }
         }

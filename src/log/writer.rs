@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::compacted::Compacted;
 use super::frame::{Frame, HEADER_ROOM, Header, VERSION};
 use super::segment::{self, Segment};
-use crate::storage::folder::LAST_COPY;
+use crate::storage::folder::GONE;
 use crate::storage::{File, Open, Storage, temporary_name};
 
 /// Zero bytes written ahead of the log's end, so that a sync has no file size to record. More would save
@@ -183,8 +183,7 @@ impl LogWriter {
         match there {
             Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Some(error),
             _ if is_missing || !self.segment.file.has_name() => {
-                let what = format!("the file was removed or moved beneath this daemon; {LAST_COPY}");
-                Some(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, what))
+                Some(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, format!("the file {GONE}")))
             }
             _ => None,
         }

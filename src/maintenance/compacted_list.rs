@@ -33,20 +33,30 @@ pub fn find(storage: &dyn Storage, folder: &Path) -> std::result::Result<Option<
         // Nothing was compacted, or what was before is still there.
         return Ok(None);
     }
-    let mut best: Option<(u64, Compacted)> = None;
+    // Of as many faults what is missing is worse than what is damaged: a compaction that was cut short left nothing.
+    let mut best: Option<(Faults, Compacted)> = None;
     for (generation, last) in made(&names).into_iter().filter(|(generation, _)| *generation > known) {
         let (segments, mut faults) = chain(storage, folder, &names, generation, last)?;
         let found = Compacted::new(generation, last, segments);
         match open_checkpoint(storage, folder, &found, &mut |_| Ok(())) {
             Ok(_) => {}
-            Err(Failure::Damage { .. }) => faults += 1,
+            Err(Failure::Damage { .. }) => faults.files += 1,
             Err(unreadable) => return Err(unreadable),
         }
         if best.as_ref().is_none_or(|(fewest, _)| faults < *fewest) {
             best = Some((faults, found));
         }
     }
-    Ok(best.filter(|(faults, _)| *faults == 0 || known == 0).map(|(_, found)| found))
+    Ok(best.filter(|(faults, _)| faults.files == 0 || known == 0).map(|(_, found)| found))
+}
+
+/// What is not whole of a compaction.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Faults {
+    /// Files that are damaged or missing.
+    files: u64,
+    /// Segments of these that are missing, or empty.
+    missing: u64,
 }
 
 /// Compactions and the last event of each, newest first: the names of their checkpoints say so. Without a checkpoint
@@ -63,15 +73,15 @@ fn made(names: &[String]) -> Vec<(u64, u64)> {
     made
 }
 
-/// The segments up to the event `last` that compactions up to `generation` made, one behind the other, and how many
-/// of them are damaged or missing. Where such a one ends is told by the name of the next.
+/// The segments up to the event `last` that compactions up to `generation` made, one behind the other, and what is
+/// not whole of them. Where such a one ends is told by the name of the next.
 fn chain(
     storage: &dyn Storage,
     folder: &Path,
     names: &[String],
     generation: u64,
     last: u64,
-) -> std::result::Result<(Vec<String>, u64), Failure> {
+) -> std::result::Result<(Vec<String>, Faults), Failure> {
     let there = names.iter().filter_map(|name| Some((segment::first_of(name)?, name)));
     let there: BTreeMap<u64, (u64, &String)> = there
         .filter(|((first, made), _)| *first <= last && (1..=generation).contains(made))
@@ -80,7 +90,7 @@ fn chain(
             *newest = (*newest).max((made, name));
             there
         });
-    let (mut begins, mut found, mut faults) = (1, Vec::new(), 0);
+    let (mut begins, mut found, mut faults) = (1, Vec::new(), Faults::default());
     while begins <= last {
         let next = there.range(begins + 1..).next().map_or(last + 1, |(first, _)| *first);
         let path = match there.get(&begins) {
@@ -93,7 +103,8 @@ fn chain(
         let done = mended(&path, &bytes, around)?;
         let is_whole = done.bytes.is_none() && (begins..=last).contains(&done.last);
         let goes_on = done.last == last || there.contains_key(&(done.last + 1));
-        faults += u64::from(!is_whole);
+        faults.files += u64::from(!is_whole);
+        faults.missing += u64::from(bytes.is_empty());
         begins = if is_whole || (goes_on && done.last >= begins) { done.last + 1 } else { next };
         found.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
     }

@@ -11,6 +11,7 @@ use crate::log::recovery::{Failure, Recovered, Start, read_until};
 use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
+use crate::storage::folder::GONE;
 use crate::store::Folders;
 use crate::store::compacted_part::open_checkpoint;
 
@@ -35,20 +36,21 @@ pub struct Verified {
 /// `log.verify`: everything up to the snapshot's last event. The fields of the reply.
 ///
 /// # Errors
-/// `corrupt` with file and offset of the first damage, `shutting_down`.
+/// `corrupt` with file and offset of the first damage, `read_only` when a file of the log is gone from its place or a
+/// compaction is not confirmed, `shutting_down`.
 pub fn run(
     snapshot: &Snapshot,
     storage: &Arc<dyn Storage>,
     folders: &Folders,
     pace: &mut Pace,
 ) -> Result<Vec<u8>> {
-    let names = storage.list(&folders.log);
-    let names = names.map_err(|error| corrupt(Failure::Io { path: folders.log.clone(), error }))?;
+    // A folder that cannot be looked into is not damaged.
+    let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
+    let names = storage.list(&folders.log).map_err(unreadable)?;
     // Open files can be read when they are gone, and only as long as they are open.
     let is_there = |segment: &Segment| names.iter().any(|name| segment.path.ends_with(name));
     if let Some(gone) = snapshot.segments.iter().find(|segment| !is_there(segment)) {
-        let what = "the file is gone: it was removed beneath this daemon, which still has it open";
-        return Err(Error::corrupt(gone.path.display().to_string(), 0, what));
+        return Err(Error::new(Code::ReadOnly, format!("{}: the file {GONE}", gone.path.display())));
     }
     let mut found = Verified::default();
     let read = log(snapshot, snapshot.last, pace, &mut found);

@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use super::{File, Open, Storage, of_path};
 
 /// The lock of a data folder, held as long as this is.
@@ -30,7 +32,10 @@ impl Lock {
     /// # Errors
     /// `WouldBlock` when another process holds it for itself.
     pub fn look(data: &Path) -> io::Result<Self> {
-        Lock::with(data, fs::OpenOptions::new().read(true), fs::File::try_lock_shared)
+        let mut options = fs::OpenOptions::new();
+        // A pipe would be waited for.
+        options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        Lock::with(data, &options, fs::File::try_lock_shared)
     }
 
     fn with(
@@ -68,9 +73,11 @@ impl Lock {
     }
 }
 
-/// What to do about files that were removed and are still open.
-pub const LAST_COPY: &str = "what it held is lost when the daemon ends: before that, `msglog log backup DIR` copies it \
-                             to a new folder";
+/// What became of a file or folder that is still open, and what to do about it. Not every file system tells one that
+/// was removed from one that was moved.
+pub const GONE: &str = "was removed, moved or replaced beneath this daemon: if it was moved, stop the daemon and put it \
+                        back; else what it held is lost when the daemon ends: before that, `msglog log backup DIR` \
+                        copies all to a new folder";
 
 /// A data folder that may be moved away while a daemon has it, and another be made in its place. What is open
 /// already is still its own; by their paths it would have the other's files, and remove them.
@@ -91,11 +98,7 @@ impl InPlace {
             };
             let ours = self.folder.metadata()?;
             if there != Some((ours.dev(), ours.ino())) {
-                let what = match ours.nlink() {
-                    0 => format!("removed beneath this daemon; {LAST_COPY}"),
-                    _ => "moved or replaced beneath this daemon: stop the daemon, and put it back".to_owned(),
-                };
-                let what = format!("the data folder {} was {what}", self.data.display());
+                let what = format!("the data folder {} {GONE}", self.data.display());
                 return Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, what));
             }
         }

@@ -357,7 +357,12 @@ impl Writer {
     fn end(mut self) -> std::result::Result<(), String> {
         let file = self.log.segment().path.display().to_string();
         self.sync_end(&file)?;
-        self.log.gone().map_or(Ok(()), |gone| Err(format!("{file}: {gone}")))
+        self.log.gone().map_or(Ok(()), |_| {
+            Err(format!(
+                "{file}: the file, or a folder above it, was removed, moved or replaced beneath this daemon; if it was \
+                 moved, put it back: all is in it"
+            ))
+        })
     }
 
     fn sync_end(&mut self, file: &str) -> std::result::Result<(), String> {

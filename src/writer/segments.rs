@@ -35,9 +35,11 @@ impl Writer {
             return;
         }
         if let Some(gone) = self.log.gone() {
-            // Whoever moved it away may bring it back.
-            let _ = self.sync();
-            self.give_up(&gone, Code::ReadOnly);
+            // Whoever moved it away may bring it back. Where that fails writing is given up for that.
+            if self.sync().is_ok() {
+                self.show(Snapshot { synced: self.log.synced(), ..Snapshot::clone(&self.snapshot) });
+                self.give_up(&gone, Code::ReadOnly);
+            }
             self.refuse_open();
             self.give_up_waiters();
         }

@@ -46,13 +46,17 @@ const NO_THREAD: &str = "cannot start a thread";
 pub fn work(address: &Address, options: Options) -> Result<u8> {
     options.find_program()?;
     let parallel = as_files_allow(options.parallel);
+    let mut connection = address.connect()?;
+    if address.timeout().is_some() {
+        let reply = connection.ask("{\"cmd\":\"ping\"}").map_err(|error| Failure::lost(&error))?;
+        if let Some(refusal) = reply.refusal().filter(|refusal| !refusal.is_passing()) {
+            return Err(refusal.into());
+        }
+    }
+    // Until here a signal just ends it: it holds nothing yet.
     let stop = Arc::new(Stop::new().map_err(|error| Failure::file("cannot wait for signals", &error))?);
     on_signals(Arc::clone(&stop))?;
     let (options, stop) = (&options, &*stop);
-    let mut connection = address.connect()?;
-    if address.timeout().is_some() {
-        connection.accepted("{\"cmd\":\"ping\"}")?;
-    }
     let mut session = Session::new(address, Some(connection), stop);
     let Some(lease) = settings::lease(options, &mut session)? else { return Ok(DONE) };
     let ends: Vec<Result<u64>> = thread::scope(|scope| {

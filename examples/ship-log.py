@@ -12,7 +12,6 @@ import platform
 import re
 import sys
 import time
-import zlib
 from contextlib import suppress
 
 from client import Msglog, Refused
@@ -45,96 +44,38 @@ def stored(msglog, key):
     except Refused as refused:
         if refused.error != "not_found":
             raise
-        return None
 
 
-def inode_of(name):
-    """The file that has the name now, if one has: in the middle of a rotation none does."""
-    with suppress(FileNotFoundError):
-        return os.stat(name).st_ino
-    return None
-
-
-def files(name):
-    """What was rotated, oldest first, and the file itself: (inode, path, time of the last change) of each."""
+def files(name, since=0):
+    """What was rotated and changed since then, oldest first, and the file itself: inodes with their paths."""
     folder, base = os.path.split(name)
-    is_rotated = re.compile(re.escape(base) + "[.-][0-9.-]+").fullmatch
-    while True:
-        before, found = inode_of(name), []
-        # While files are renamed one may be seen twice, or not at all.
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                if is_rotated(entry.name):
-                    found.append((entry.inode(), entry.path, entry.stat().st_mtime_ns))
-            found.sort(key=lambda file: file[2])
-            if before is not None:
-                found.append((before, name, os.stat(name).st_mtime_ns))
-            if before == inode_of(name):
-                return found
-
-
-def mark(file, end):
-    """What tells a file from another that has its inode: how it begins."""
-    file.seek(0)
-    return zlib.crc32(file.read(min(end, 4096)))
+    is_rotated, found = re.compile(re.escape(base) + "[.-][0-9.-]+").fullmatch, []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # What is renamed or removed meanwhile is found by the next look.
+            with suppress(FileNotFoundError):
+                if is_rotated(entry.name) and (changed := entry.stat().st_mtime_ns) >= since:
+                    found.append((changed, entry.inode(), entry.path))
+    found.sort()
+    with suppress(FileNotFoundError):
+        found.append((0, os.stat(name).st_ino, name))
+    return {inode: path for _, inode, path in found}
 
 
 def opened(name, inode):
-    """The file of this inode, whatever it is called by now; nothing if it is gone."""
-    while path := next((path for found, path, _ in files(name) if found == inode), None):
-        # It may be renamed just now, and another have its name.
-        with suppress(FileNotFoundError):
-            file = open(path, "rb")
-            if os.fstat(file.fileno()).st_ino == inode:
-                return file
-            file.close()
-    return None
+    """The file of this inode, if it is still there, whatever it is called by now."""
+    path = files(name).get(inode)
+    return open(path, "rb") if path else None
 
 
-class Reader:
-    """The file that is read, and where in it."""
-
-    def __init__(self, name, before):
-        self.name, self.file = name, None
-        if before is None:
-            if not self.open(inode_of(name)):
-                sys.exit(f"ship-log: {name} is not there")
-            return
-        # An older version of this program noted an inode and a position alone.
-        inode, start, begins, changed = [*before, None, 0][:4]
-        if not self.open(inode):
-            print(f"ship-log: the file before is gone, and what it had behind byte {start} with it", file=sys.stderr)
-            if not any(self.open(found) for found, _, last in files(name) if last >= changed):
-                sys.exit(f"ship-log: {name} is not there")
-        elif begins is None or begins == mark(self.file, start):
-            self.start = start
-        else:
-            print("ship-log: the file was cut off: from its start on", file=sys.stderr)
-
-    def open(self, inode):
-        """Goes on with another file, from its start. Whether it is there."""
-        if file := opened(self.name, inode):
-            self.inode, self.file, self.start = inode, file, 0
-        return file is not None
-
-    def place(self):
-        """What a later run goes on from."""
-        changed = os.fstat(self.file.fileno()).st_mtime_ns
-        return [self.inode, self.start, mark(self.file, self.start), changed]
-
-    def following(self):
-        """The next file with something in it: until there is one its writer may still be writing to this one."""
-        found = files(self.name)
-        inodes = [inode for inode, *_ in found]
-        if self.inode in inodes:
-            found = found[inodes.index(self.inode) + 1 :]
-        else:
-            changed = os.fstat(self.file.fileno()).st_mtime_ns
-            found = [file for file in found if file[2] >= changed]
-        # What is renamed just now is looked for again.
-        with suppress(FileNotFoundError):
-            return next((inode for inode, path, _ in found if os.path.getsize(path)), None)
-        return None
+def next_inode(name, inode):
+    """The file behind this one, once something is in it: until then its writer may still be writing to this one."""
+    # In the middle of a rotation a file may be gone: the next look finds it under its new name.
+    with suppress(FileNotFoundError):
+        found = list(files(name).items())
+        inodes = [number for number, _ in found]
+        behind = found[inodes.index(inode) + 1 :] if inode in inodes else found[-1:]
+        return next((number for number, path in behind if os.path.getsize(path)), None)
 
 
 def main(name, once):
@@ -142,39 +83,43 @@ def main(name, once):
     key = f"ship-log/{platform.node()}{name}"
     msglog = Msglog()
     room = msglog.ask("info")["limits"]["line_bytes"] // 2
-    reader, leaving = Reader(name, stored(msglog, key)), False
+    inode, start, changed = stored(msglog, key) or (os.stat(name).st_ino, 0, 0)
+    file, leaving = opened(name, inode), None
+    if file is None:
+        print(f"ship-log: the file before is gone, and what it had behind byte {start} with it", file=sys.stderr)
+        inode, start = next(iter(files(name, changed))), 0
+        file = opened(name, inode)
     while True:
         # To the end first: on the way back nothing is left of what was read ahead and may have been cut off.
-        if reader.start > reader.file.seek(0, os.SEEK_END):
+        if start > file.seek(0, os.SEEK_END):
             print("ship-log: the file was cut off: from its start on", file=sys.stderr)
-            reader.start = 0
+            start = 0
             # It may have grown beyond the old position when this program is started the next time.
-            msglog.ask("kv.set", key=key, value=reader.place())
-        reader.file.seek(reader.start)
+            msglog.ask("kv.set", key=key, value=[inode, start, changed])
+        file.seek(start)
         posts, left = [], room
         # Only whole lines: the rest of the last one is still to come, unless the file was left.
-        while len(posts) < LINES and ((line := reader.file.readline()).endswith(b"\n") or (line and leaving)):
+        while len(posts) < LINES and ((line := file.readline()).endswith(b"\n") or (line and leaving)):
             post = post_of(line.rstrip(b"\n"), room)
             if size(post) > left:
                 break
             posts.append(post)
             left -= size(post)
-            reader.start = reader.file.tell()
+            start = file.tell()
         if posts:
-            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": reader.place()}])
+            changed = os.fstat(file.fileno()).st_mtime_ns
+            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": [inode, start, changed]}])
             print("shipped", len(posts), flush=True)
-            continue
-        following = reader.following()
-        if following and leaving:
-            reader.open(following)
-            leaving = False
-        elif following:
-            # Once more to the end of this one.
-            leaving = True
+        elif leaving:
+            # What is renamed just now is looked for again.
+            if following := opened(name, leaving):
+                file, inode, start = following, leaving, 0
+            leaving = None
+        elif leaving := next_inode(name, inode):
+            pass  # Once more to the end of this one.
         elif once:
             break
         else:
-            leaving = False
             time.sleep(0.2)
 
 

@@ -47,8 +47,8 @@ impl Identity {
     pub fn cure(&self, file: &str) -> String {
         let name = Path::new(file).file_name().and_then(OsStr::to_str);
         if name.and_then(Compacted::of_checkpoint).is_some() {
-            return "this daemon does without it: `msglog log compact` makes it anew; leave the folder `index` where it is \
-                    until then"
+            return "this daemon does without it: `msglog log compact` makes it anew; leave the folder `index` where \
+                    it is until then"
                 .to_owned();
         }
         let data = for_shell(&self.data);

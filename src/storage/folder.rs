@@ -75,9 +75,9 @@ impl Lock {
 
 /// What became of a file or folder that is still open, and what to do about it. Not every file system tells one that
 /// was removed from one that was moved.
-pub const GONE: &str = "was removed, moved or replaced beneath this daemon: if it was moved, stop the daemon and put it \
-                        back; else what it held is lost when the daemon ends: before that, `msglog log backup DIR` \
-                        copies all to a new folder";
+pub const GONE: &str = "was removed, moved or replaced beneath this daemon: if it was moved, stop the daemon and put \
+                        it back; else what it held is lost when the daemon ends: before that, `msglog log backup \
+                        DIR` copies all to a new folder";
 
 /// A data folder that may be moved away while a daemon has it, and another be made in its place. What is open
 /// already is still its own; by their paths it would have the other's files, and remove them.

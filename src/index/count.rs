@@ -98,11 +98,10 @@ impl Windows {
                 let held = held(list, &all_of(changed, holds_forms_of(source, edit))?)?;
                 return shortest.checked_sub(held).ok_or_else(malformed);
             }
-            if shortest.saturating_mul(LOOK_UP) >= dead {
-                let dead = self.count_in_windows(lists, changed, Among::Dead)?;
-                return shortest.checked_sub(dead).ok_or_else(malformed);
-            }
-        } else if shortest.saturating_mul(LOOK_UP) >= reading.iter().skip(1).sum() {
+            let dead = self.count_in_windows(lists, changed, Among::Dead)?;
+            return shortest.checked_sub(dead).ok_or_else(malformed);
+        }
+        if shortest.saturating_mul(LOOK_UP) >= reading.iter().skip(1).sum() {
             return self.count_in_windows(lists, changed, Among::Live);
         }
         self.look_up(lists, changed)

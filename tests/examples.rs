@@ -278,6 +278,19 @@ fn the_cron_job_submits_once_a_day_and_fails_aloud_without_a_daemon() {
     assert_eq!(finished.code, Some(1), "{finished:?}");
 }
 
+/// What the log shipper has posted, oldest first.
+fn shipped(daemon: &Daemon) -> Vec<String> {
+    let found = daemon.connect().ok(json!({"cmd": "message.search", "recipient": "logs", "order": "oldest"}));
+    let found = found.json()["messages"].as_array().expect("a list").clone();
+    found.iter().filter_map(|message| message["body"].as_str().map(str::to_owned)).collect()
+}
+
+/// Makes a file look as if it was changed last so many seconds after 1970 began.
+fn changed_at(path: &Path, seconds: u64) {
+    let file = File::options().append(true).open(path).expect("it is there");
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("it is ours");
+}
+
 #[test]
 fn the_log_shipper_posts_each_line_once_over_restarts() {
     let mut daemon = Daemon::start();
@@ -368,16 +381,12 @@ fn the_log_shipper_finishes_a_file_that_was_rotated_and_goes_on_with_the_new_one
     fs::write(&file, "seven\n").expect("a file");
     fs::write(path("app.log.9.gz"), "no text\n").expect("a file");
     for (name, seconds) in [("app.log.3", 1), ("app.log.2", 2), ("app.log.1", 3)] {
-        let file = File::options().append(true).open(path(name)).expect("it is there");
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("it is ours");
+        changed_at(&path(name), seconds);
     }
     let run = || printed(&daemon, "python3", "ship-log.py", &[&name, "--once"]).expect("python3 is there");
     assert_eq!(run(), "shipped 1\nshipped 1\nshipped 1\n");
     assert_eq!(run(), "");
-    let found = daemon.connect().ok(json!({"cmd": "message.search", "recipient": "logs", "order": "oldest"}));
-    let found = found.json()["messages"].as_array().expect("a list").clone();
-    let bodies: Vec<&str> = found.iter().filter_map(|message| message["body"].as_str()).collect();
-    assert_eq!(bodies, ["one", "two", "three", "four", "five", "six", "seven"]);
+    assert_eq!(shipped(&daemon), ["one", "two", "three", "four", "five", "six", "seven"]);
 
     // One that is gone has nothing more to give, and that is said.
     fs::remove_file(&file).expect("it is there");
@@ -395,10 +404,6 @@ fn the_log_shipper_passes_over_nothing_that_was_rotated_while_it_was_away() {
     let path = |name: &str| daemon.folder().join(name);
     let (file, name) = (path("app.log"), path("app.log").display().to_string());
     let run = || run(&daemon, "python3", "ship-log.py", &[&name, "--once"]);
-    let changed_at = |name: &str, seconds| {
-        let file = File::options().append(true).open(path(name)).expect("it is there");
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("it is ours");
-    };
     fs::write(&file, "one\n").expect("a file");
     let Some(first) = run() else { return };
     assert_eq!(first.stdout, "shipped 1\n");
@@ -408,7 +413,7 @@ fn the_log_shipper_passes_over_nothing_that_was_rotated_while_it_was_away() {
     fs::write(path("app.log.3"), "two\n").expect("a file");
     fs::write(&file, "three\n").expect("a file");
     for (name, at) in [("app.log.5", 10), ("app.log.4", 11), ("app.log.3", 12)] {
-        changed_at(name, at);
+        changed_at(&path(name), at);
     }
     assert_eq!(run().expect("python3 is there").stdout, "shipped 1\nshipped 1\n");
     // What it read was rotated and compressed; what came behind it was only rotated.
@@ -419,10 +424,7 @@ fn the_log_shipper_passes_over_nothing_that_was_rotated_while_it_was_away() {
     let last = run().expect("python3 is there");
     assert_eq!(last.stdout, "shipped 1\nshipped 1\n");
     assert!(last.stderr.contains("the file before is gone"), "{last:?}");
-    let found = daemon.connect().ok(json!({"cmd": "message.search", "recipient": "logs", "order": "oldest"}));
-    let found = found.json()["messages"].as_array().expect("a list").clone();
-    let bodies: Vec<&str> = found.iter().filter_map(|message| message["body"].as_str()).collect();
-    assert_eq!(bodies, ["one", "two", "three", "four", "five"]);
+    assert_eq!(shipped(&daemon), ["one", "two", "three", "four", "five"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::connection::Connection;
-use super::failure::{Failure, Result, lost_how, say};
+use super::failure::{Failure, Result, is_late, lost_how, say};
 use crate::paths;
 
 /// Where to look for the daemon.
@@ -259,11 +259,6 @@ fn reason(path: &Path, error: &io::Error) -> String {
 /// Whether the system itself says that this user may not.
 fn is_denied(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
-}
-
-/// Whether a daemon took no connection in time.
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Whether a descriptor or memory is missing on this side.

@@ -103,7 +103,7 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
     let mut connection = address.connect()?;
     let sender = connection.sender().map_err(|error| Failure::lost(&error))?;
     let (tell, told) = crossbeam_channel::bounded(1);
-    let sent = Arc::new(Sent::default());
+    let sent = Arc::new(Sent { timed: address.timeout().is_some(), ..Sent::default() });
     let counted = Arc::clone(&sent);
     let sending = thread::Builder::new().spawn(move || {
         let sent = send_input(&sender, &counted);
@@ -129,6 +129,8 @@ fn many(address: &Address, output: &mut Output) -> Result<u8> {
 #[derive(Default)]
 struct Sent {
     requests: AtomicU64,
+    /// Whether there is a timeout: else no request need be read.
+    timed: bool,
     /// The longest that one of them lets the daemon wait, in milliseconds.
     wait_ms: AtomicU64,
 }
@@ -138,9 +140,11 @@ impl Sent {
         if line.trim_ascii().is_empty() {
             return;
         }
-        let wait = str::from_utf8(line).map(waiting::wait_of).unwrap_or_default();
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.wait_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        if self.timed {
+            let wait = str::from_utf8(line).map(waiting::wait_of).unwrap_or_default();
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            self.wait_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -100,7 +100,8 @@ impl Connection {
     /// itself lets the daemon wait.
     #[must_use]
     pub fn due(&self, request: &str) -> Option<Instant> {
-        self.due_after(waiting::wait_of(request))
+        // Where there is no timeout a request need not be read.
+        self.timeout.and_then(|_| self.due_after(waiting::wait_of(request)))
     }
 
     /// When a reply must have come that the daemon may keep back for so long.

@@ -101,13 +101,16 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// How a connection was lost. That nothing comes in time is told by the system as a resource that is missing.
+/// Whether nothing came in time, which the system tells as a resource that is missing.
+#[must_use]
+pub fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// How a connection was lost.
 #[must_use]
 pub fn lost_how(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".into(),
-        _ => error.to_string(),
-    }
+    if is_late(error) { "no answer in time".into() } else { error.to_string() }
 }
 
 /// Says something on standard error. If nobody hears it, there is no place left to say so.

@@ -39,6 +39,8 @@ use crate::log::recovery::Failure;
 use crate::report;
 use crate::snapshot::{Published, Snapshot};
 use crate::stats::Stats;
+use crate::storage::Storage;
+use crate::store::Folders;
 use crate::writer::Ticket;
 use compact::Compactor;
 use destination::Destination;
@@ -136,24 +138,16 @@ impl Maintainer {
         pace.check()?;
         match work {
             Maintenance::Verify => {
-                let Compactor { storage, folders, .. } = self.there()?;
+                let Compactor { storage, folders, .. } = &self.compactor;
                 verify::run(&self.published.load(), storage, folders, &mut pace)
             }
             // What is open can be copied when it is removed.
             Maintenance::Backup { to } => self.back_up(to, &mut pace),
             Maintenance::Compact => {
-                self.there()?;
+                log_names(&self.compactor.storage, &self.compactor.folders)?;
                 self.compactor.run(&mut pace)
             }
         }
-    }
-
-    /// The compactor, if the folder of the log is there: without it the log is not damaged.
-    fn there(&self) -> Result<&Compactor> {
-        let Compactor { storage, folders, .. } = &self.compactor;
-        let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
-        storage.list(&folders.log).map_err(unreadable)?;
-        Ok(&self.compactor)
     }
 
     fn back_up(&self, to: &str, pace: &mut Pace) -> Result<Vec<u8>> {
@@ -172,6 +166,12 @@ impl Maintainer {
             .number("bytes", copied.bytes);
         Ok(fields)
     }
+}
+
+/// What is in the folder of the log. One that is not there, or cannot be looked into, is not damaged.
+fn log_names(storage: &Arc<dyn Storage>, folders: &Folders) -> Result<Vec<String>> {
+    let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
+    storage.list(&folders.log).map_err(unreadable)
 }
 
 /// About how many bytes will be read and written. A backup reads everything, writes it, and reads

@@ -15,8 +15,8 @@ use crate::storage::folder::GONE;
 use crate::store::Folders;
 use crate::store::compacted_part::open_checkpoint;
 
-use super::corrupt;
 use super::pace::Pace;
+use super::{corrupt, log_names};
 
 /// What was checked.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +44,7 @@ pub fn run(
     folders: &Folders,
     pace: &mut Pace,
 ) -> Result<Vec<u8>> {
-    // A folder that cannot be looked into is not damaged.
-    let unreadable = |error| Error::new(Code::ReadOnly, format!("{}: {error}", folders.log.display()));
-    let names = storage.list(&folders.log).map_err(unreadable)?;
+    let names = log_names(storage, folders)?;
     // Open files can be read when they are gone, and only as long as they are open.
     let is_there = |segment: &Segment| names.iter().any(|name| segment.path.ends_with(name));
     if let Some(gone) = snapshot.segments.iter().find(|segment| !is_there(segment)) {

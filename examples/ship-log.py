@@ -12,6 +12,7 @@ import platform
 import re
 import sys
 import time
+import zlib
 from contextlib import suppress
 
 from client import Msglog, Refused
@@ -29,8 +30,6 @@ def post_of(line, room):
     post = {"cmd": "message.post", "originator": platform.node(), "recipient": "logs"}
     post["body"] = line.decode(errors="replace")
     if size(post) > room:
-        post["body"] = line[: room - size({**post, "body": ""})].decode(errors="replace")
-        # In JSON a byte may become six.
         while post["body"] and (length := size(post)) > room:
             post["body"] = post["body"][: len(post["body"]) * room // length]
         print(f"ship-log: a line of {len(line)} bytes was cut to {len(post['body'])} characters", file=sys.stderr)
@@ -68,6 +67,22 @@ def opened(name, inode):
     return open(path, "rb") if path else None
 
 
+def mark(file, start):
+    """The checksum of what stands before a position: it tells a file from one that only got its inode."""
+    file.seek(max(0, start - 1024))
+    return zlib.crc32(file.read(min(start, 1024)))
+
+
+def found_again(name, inode, start, changed, marked):
+    """The file of the run before, or a copy of it, its inode and the position; else the next, from its start."""
+    recent = list(files(name, changed))
+    for number in [inode, *recent]:
+        if (file := opened(name, number)) and mark(file, start) == marked:
+            return file, number, start
+    print(f"ship-log: the file before is gone or was cut off, with what it had behind byte {start}", file=sys.stderr)
+    return opened(name, recent[0]), recent[0], 0
+
+
 def next_inode(name, inode):
     """The file behind this one, once something is in it: until then its writer may still be writing to this one."""
     # In the middle of a rotation a file may be gone: the next look finds it under its new name.
@@ -79,23 +94,17 @@ def next_inode(name, inode):
 
 
 def main(name, once):
-    name = os.path.abspath(name)
     key = f"ship-log/{platform.node()}{name}"
     msglog = Msglog()
     room = msglog.ask("info")["limits"]["line_bytes"] // 2
-    inode, start, changed = stored(msglog, key) or (os.stat(name).st_ino, 0, 0)
-    file, leaving = opened(name, inode), None
-    if file is None:
-        print(f"ship-log: the file before is gone, and what it had behind byte {start} with it", file=sys.stderr)
-        inode, start = next(iter(files(name, changed))), 0
-        file = opened(name, inode)
+    position = stored(msglog, key) or [os.stat(name).st_ino, 0, 0, 0]
+    (file, inode, start), changed, leaving = found_again(name, *position), position[2], None
     while True:
         # To the end first: on the way back nothing is left of what was read ahead and may have been cut off.
         if start > file.seek(0, os.SEEK_END):
             print("ship-log: the file was cut off: from its start on", file=sys.stderr)
             start = 0
-            # It may have grown beyond the old position when this program is started the next time.
-            msglog.ask("kv.set", key=key, value=[inode, start, changed])
+            msglog.ask("kv.set", key=key, value=[inode, start, changed, mark(file, start)])
         file.seek(start)
         posts, left = [], room
         # Only whole lines: the rest of the last one is still to come, unless the file was left.
@@ -108,7 +117,8 @@ def main(name, once):
             start = file.tell()
         if posts:
             changed = os.fstat(file.fileno()).st_mtime_ns
-            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": [inode, start, changed]}])
+            position = [inode, start, changed, mark(file, start)]
+            msglog.ask("batch", commands=[*posts, {"cmd": "kv.set", "key": key, "value": position}])
             print("shipped", len(posts), flush=True)
         elif leaving:
             # What is renamed just now is looked for again.
@@ -126,4 +136,4 @@ def main(name, once):
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: ship-log.py FILE [--once]")
-    main(sys.argv[1], "--once" in sys.argv)
+    main(os.path.abspath(sys.argv[1]), "--once" in sys.argv)

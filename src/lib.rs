@@ -24,7 +24,9 @@
 //! | [`index`] | terms with postings, and the table: the newest in memory, the rest in run files |
 //! | [`snapshot`] | what there is to answer from as of one moment |
 //! | [`stats`], [`metrics`] | what is counted; how it is told |
-//! | [`writer`], [`store`] | the one thread that changes anything; opening a data folder |
+//! | [`batch`] | the outcomes of many requests, before they are on disk |
+//! | [`store`] | opening a data folder |
+//! | [`writer`] | the one thread that changes anything |
 //! | [`background`] | writes and merges run files |
 //! | [`maintenance`] | long work on the whole store: verify, back up, compact; and repair, while none serves |
 //! | [`reader`] | answers from a snapshot |
@@ -42,6 +44,7 @@
 extern crate self as msglogd;
 
 pub mod background;
+pub mod batch;
 pub mod client;
 pub mod codec;
 pub mod courtesy;

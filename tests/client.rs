@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use client_support::{Running, msglog, msglog_for, printed, run};
-use common::{Daemon, TempDir, Value, clean, finish, json, own_uid, until};
+use common::{Daemon, TempDir, Value, clean, copy_program, finish, json, own_uid, until};
 
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -247,7 +247,7 @@ impl Stranger {
             return None;
         }
         let folder = TempDir::new();
-        fs::copy(msglog().get_program(), folder.join("msglog")).expect("a copy that this user may run");
+        copy_program(&msglog(), &folder.join("msglog"));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         Some(Stranger { uid: 1_500_000_000 + std::process::id(), folder })
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{Client, TempDir, finish, json, msglogd, own_uid, until};
+use common::{Client, TempDir, copy_program, finish, json, msglogd, own_uid, until};
 
 /// The default folder of one user id, for one test at a time.
 struct Place {
@@ -30,7 +30,7 @@ impl Place {
         let folder = PathBuf::from(format!("/tmp/msglogd-{uid}"));
         assert!(folder.symlink_metadata().is_err(), "{} is in use: remove it first", folder.display());
         let private = TempDir::new();
-        fs::copy(msglogd().get_program(), private.join("msglogd")).expect("a copy that this user may run");
+        copy_program(&msglogd(), &private.join("msglogd"));
         let place = Place { uid, folder, private, _turn: turn };
         place.give(place.private.path(), 0o755);
         place

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use msglogd::index::files::RunFiles;
 use msglogd::index::run::MAGIC;
 use msglogd::storage::{Open, Storage, read_whole};
-use msglogd::store::{self, Folders, Progress};
+use msglogd::store::{self, Folders};
 use support_in_process as support;
 use support_in_process::memory::Memory;
 
@@ -75,12 +75,6 @@ fn no_run_file_in_the_corpus_does_harm() {
     assert!(current > all.len() / 2, "{current} of {} are of this version: set their last bytes", all.len());
 }
 
-struct Quiet;
-
-impl Progress for Quiet {
-    fn say(&mut self, _: &str) {}
-}
-
 /// Run files of today: of a store with every type of event, and of its first two segments.
 fn run_files() -> Vec<Vec<u8>> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1/log");
@@ -101,7 +95,7 @@ fn run_file_of(segments: &[PathBuf]) -> Vec<u8> {
         let file = storage.open(&place, Open::Create).expect("memory");
         file.write_at(&fs::read(path).expect("a segment"), 0).expect("memory");
     }
-    let opened = store::open(&storage, &folders, 64 << 10, &mut Quiet).expect("a golden store");
+    let opened = store::open(&storage, &folders, 64 << 10, &mut ()).expect("a golden store");
     let files = RunFiles::new(Arc::clone(&storage), folders.index.clone());
     let mut runs = opened.snapshot.runs.as_ref().clone();
     for tail in opened.snapshot.tails.iter() {

@@ -64,7 +64,7 @@ pub fn run(data: &Path, carry_out: bool) -> Result<(), Exit> {
     }
     repair::carry_out(&storage, &folders, uid).map_err(failed)?;
     print(&aside)?;
-    let opened = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Quiet).map_err(failed)?;
+    let opened = store::open(&storage, &folders, SEGMENT_BYTES_DEFAULT, &mut Printed).map_err(failed)?;
     print(&format!(
         "events lost: {lost}; the log in {} goes to event {}, and a daemon starts on it\n",
         data.display(),
@@ -138,9 +138,10 @@ fn loss(untold: u64) -> String {
     )
 }
 
-struct Quiet;
+/// What the start says, line by line.
+struct Printed;
 
-impl Progress for Quiet {
+impl Progress for Printed {
     fn say(&mut self, line: &str) {
         // What cannot be told now is told at the end.
         let _ = print(&format!("{line}\n"));

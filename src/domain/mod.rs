@@ -13,6 +13,7 @@ pub mod forget;
 pub mod formulas;
 pub mod formulas_makeup;
 mod half_lowered;
+pub mod held;
 pub mod jobs;
 pub mod kv;
 pub mod liveness;

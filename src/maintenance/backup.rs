@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use crate::log::frame::Frame;
     use crate::storage::failing::{Call, Failing, fail_if};
-    use crate::store::{self, testing::Silence};
+    use crate::store;
 
     #[test]
     fn what_cannot_be_read_is_told_as_damage_and_what_cannot_be_written_as_that_each_with_its_file() {
@@ -220,7 +220,7 @@ mod tests {
                 if what == call && is_segment { fail_if(&fault) } else { Ok(()) }
             });
             let from = Folders::new(Path::new("/data"));
-            let mut store = store::open(&storage, &from, 1 << 20, &mut Silence).expect("memory");
+            let mut store = store::open(&storage, &from, 1 << 20, &mut ()).expect("memory");
             let mut frame = Frame::default();
             frame.add(br#"{"seq":1,"at":"1970-01-01T00:00:00.000001Z"}"#);
             store.log.append(1, 1, &mut frame).expect("memory");

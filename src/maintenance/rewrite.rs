@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::domain::testing;
     use crate::storage::failing::{Call, Failing, fail_if};
-    use crate::store::{self, Folders, testing::Silence};
+    use crate::store::{self, Folders};
 
     fn folders() -> Folders {
         Folders::new(Path::new("/data"))
@@ -253,7 +253,7 @@ mod tests {
 
     /// A store with some events, to be written anew.
     fn some_events(storage: &Arc<dyn Storage>) -> (Snapshot, Rewriter) {
-        let open = || store::open(storage, &folders(), 1 << 20, &mut Silence).expect("memory");
+        let open = || store::open(storage, &folders(), 1 << 20, &mut ()).expect("memory");
         let mut frame = Frame::default();
         for event in testing::events().take(20) {
             let mut json = Vec::new();

@@ -18,7 +18,10 @@ pub mod compacted_part;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::batch::Batch;
+use crate::batch::hot::HotValues;
 use crate::domain::event::Event;
+use crate::domain::held::{Held, held};
 use crate::domain::table::{Counts, Facts};
 use crate::error::{Code, Error};
 use crate::index::files::{RunFiles, name_of};
@@ -34,9 +37,6 @@ use crate::log::writer::LogWriter;
 use crate::snapshot::{ReplyBytes, Snapshot};
 use crate::storage::{Open, Storage};
 use crate::time::Timestamp;
-use crate::writer::batch::Batch;
-use crate::writer::hot::HotValues;
-use crate::writer::timers::{Held, held};
 use compacted_part::{Part, Trouble};
 
 /// Events that are added at once while the log is read back.
@@ -71,6 +71,11 @@ pub trait Progress {
 
     /// It gets on with this, and it is not known how long that takes. Called often.
     fn gets_on(&mut self, _with: &'static str) {}
+}
+
+/// A start that nobody hears of.
+impl Progress for () {
+    fn say(&mut self, _line: &str) {}
 }
 
 /// What a start gets on with.
@@ -474,7 +479,5 @@ impl Replay {
     }
 }
 
-#[cfg(test)]
-pub mod testing;
 #[cfg(test)]
 mod tests;

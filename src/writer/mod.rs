@@ -4,17 +4,14 @@
 //! appends the batch as one frame, syncs, publishes the new snapshot, and only then releases the
 //! replies. While one batch syncs, the next one is decided.
 //!
-//! - `turn` is what is decided together, in a `batch`; `hot` has values that were read lately, `timers`
-//!   and `waiters` what comes due and who waits, `heard` as of when. `serve` gives jobs to those who wait, as far as
-//!   `unread` has room.
+//! - `turn` is what is decided together, in a batch; `timers` and `waiters` have what comes due and who waits, `heard`
+//!   as of when. `serve` gives jobs to those who wait, as far as `unread` has room.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
 //! - `throttle` says how long to wait when the background is behind, `patience` how to wait for a request.
 //! - `segments` goes on to the next file of the log; `refusals` tells the operator of a full disk.
 
-pub mod batch;
 mod commit;
 pub mod heard;
-pub mod hot;
 mod patience;
 mod refusals;
 mod segments;
@@ -34,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
 
+use crate::batch::hot::HotValues;
 use crate::courtesy::Courtesy;
 use crate::domain::command::WriteRequest;
 use crate::domain::draft::Outcome;
@@ -53,7 +51,6 @@ use crate::store::Store;
 use crate::time::Timestamp;
 use commit::Flying;
 use heard::{Heard, HeldUp};
-use hot::HotValues;
 use patience::Patience;
 use refusals::Refusals;
 use syncer::Syncer;

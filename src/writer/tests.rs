@@ -13,7 +13,6 @@ use crate::protocol::request;
 use crate::storage::Storage;
 use crate::storage::failing::{Call, Failing, fail_if};
 use crate::storage::memory::Memory;
-use crate::store::testing::Silence;
 use crate::store::{self, Folders};
 
 /// Of a snapshot: how far the log is compacted, and the seqs of its runs.
@@ -34,7 +33,7 @@ fn writer() -> (Writer, Told) {
 
 /// A writer of an empty store, and what it will have told.
 fn writer_of(storage: Arc<dyn Storage>) -> (Writer, Told) {
-    let store = store::open(&storage, &Folders::new(Path::new("/data")), 1 << 20, &mut Silence);
+    let store = store::open(&storage, &Folders::new(Path::new("/data")), 1 << 20, &mut ());
     let store = store.unwrap_or_else(|failure| panic!("memory: {failure}"));
     let told = Told {
         answers: Arc::default(),

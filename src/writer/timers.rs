@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use crate::domain::event::{Event, Fact, JobState};
+use crate::domain::event::{Event, Fact};
+use crate::domain::held::Held;
 use crate::domain::jobs::Job;
-use crate::domain::table::{Facts, scan_prefix, tag};
+use crate::domain::table::Facts;
 use crate::error::Result;
 use crate::time::Timestamp;
 
@@ -23,16 +24,6 @@ pub struct Timer {
     pub job: u64,
     /// The event that set it.
     pub revision: u64,
-}
-
-/// A job that is leased or delayed, at a start.
-#[derive(Debug, Clone, Copy)]
-pub struct Held {
-    due: Timestamp,
-    length_ms: u64,
-    rank: u8,
-    job: u64,
-    revision: u64,
 }
 
 /// A timer that could not be carried out is tried again after this.
@@ -186,38 +177,10 @@ impl Timers {
     }
 }
 
-/// All jobs that are leased or delayed.
-///
-/// # Errors
-/// What reading the table says.
-pub fn held(facts: &dyn Facts) -> Result<Vec<Held>> {
-    let mut queues = Vec::new();
-    scan_prefix(facts, &[tag::QUEUE_NAME], &[], &mut |_, value| {
-        queues.push(crate::domain::table::number_in(value)?);
-        Ok(true)
-    })?;
-    let mut held = Vec::new();
-    for id in queues {
-        let Some(queue) = facts.queue(id)? else { continue };
-        for state in [JobState::Leased, JobState::Delayed] {
-            queue.visit_state(facts, state, 0, &mut |seq| {
-                held.extend(Job::find(facts, seq)?.map(|(_, job)| Held {
-                    due: job.due,
-                    length_ms: job.length_ms,
-                    rank: job.rank(),
-                    job: seq,
-                    revision: job.revision,
-                }));
-                Ok(true)
-            })?;
-        }
-    }
-    Ok(held)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::held::held;
     use crate::domain::testing::folded;
 
     fn event(seq: u64, fact: Fact) -> Event {

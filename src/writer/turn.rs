@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::batch::Batch;
 use super::serve::{Served, readied_queues};
 use super::timers::{TIMER_AGAIN, TIMERS_TOLD, Timer};
 use super::waiters::Waiter;
 use super::{Answers, Asked, Ticket, ToWriter, Writer};
+use crate::batch::Batch;
 use crate::domain::command::{Reserve, Write, WriteRequest};
 use crate::domain::decide;
 use crate::domain::draft::{Circumstances, Outcome};

@@ -253,6 +253,14 @@ impl Daemon {
     }
 }
 
+/// Copies a program, to be run by a user who may not look into the folder where it was built. Another process writes
+/// the copy: where this one did, a child that another thread starts meanwhile would hold it open for writing, and such
+/// a file cannot be run.
+pub fn copy_program(from: &Command, to: &Path) {
+    let status = Command::new("cp").arg(from.get_program()).arg(to).status().expect("cp is everywhere");
+    assert!(status.success(), "cp: {status}");
+}
+
 /// Copies a folder with all that is in it.
 pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));

@@ -14,7 +14,7 @@ use msglogd::store::{self, Folders};
 use super::client::Client;
 use super::faulty_storage::{Fault, FaultyStorage};
 use super::image::{Fate, Image};
-use super::machine::{Life, Quiet, SEGMENT_BYTES, empty_disk, folders, live, lock, open};
+use super::machine::{Life, SEGMENT_BYTES, empty_disk, folders, live, lock, open};
 use super::promises;
 
 fn place() -> PathBuf {
@@ -46,7 +46,7 @@ fn machine(image: &Image) -> (FaultyStorage, Snapshot) {
 
 fn assert_whole(image: &Image, client: &Client) {
     let storage = FaultyStorage::new(image.clone());
-    let opened = store::open(&storage.shared(), &Folders::new(&place()), SEGMENT_BYTES, &mut Quiet);
+    let opened = store::open(&storage.shared(), &Folders::new(&place()), SEGMENT_BYTES, &mut ());
     promises::check(client, &opened.expect("a daemon starts on it").snapshot);
 }
 

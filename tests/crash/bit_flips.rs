@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use msglogd::domain::held::held;
 use msglogd::domain::table::Facts;
 use msglogd::error::Code;
 use msglogd::log::recovery::Failure;
 use msglogd::snapshot::Snapshot;
-use msglogd::writer::timers::held;
 use serde_json::{Value, json};
 
 use super::client::Client;

@@ -17,7 +17,7 @@ use msglogd::index::run::Run;
 use msglogd::log::recovery::Failure;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
-use msglogd::store::{self, Folders, Progress, Store};
+use msglogd::store::{self, Folders, Store};
 use msglogd::writer::{Answers, Asked, Surroundings, Ticket, ToBackground, ToWriter, Writer};
 use serde_json::{Value, json};
 
@@ -82,16 +82,9 @@ pub fn lock(client: &SharedClient) -> MutexGuard<'_, Client> {
     client.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A start that nobody hears of.
-pub struct Quiet;
-
-impl Progress for Quiet {
-    fn say(&mut self, _: &str) {}
-}
-
 /// Opens the store.
 pub fn open(storage: &FaultyStorage) -> Result<Store, Failure> {
-    store::open(&storage.shared(), &folders(), SEGMENT_BYTES, &mut Quiet)
+    store::open(&storage.shared(), &folders(), SEGMENT_BYTES, &mut ())
 }
 
 /// Runs `work`; a power loss ends it with `None`.

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use msglogd::batch::Batch;
+use msglogd::batch::hot::HotValues;
 use msglogd::domain::command::{Command, Write, WriteRequest};
 use msglogd::domain::decide;
 use msglogd::domain::draft::{Circumstances, Outcome};
@@ -32,8 +34,6 @@ use msglogd::snapshot::Snapshot;
 use msglogd::storage::Storage;
 use msglogd::store::{self, Folders, Progress, Store};
 use msglogd::time::Timestamp;
-use msglogd::writer::batch::Batch;
-use msglogd::writer::hot::HotValues;
 use msglogd::writer::timers::{Timer, Timers};
 
 use memory::Memory;

@@ -185,17 +185,17 @@ impl Cursor for TailAdjacent<'_> {
 }
 
 /// The messages that something happened to, one by one.
-pub struct Changed<'t> {
+pub struct TailChanged<'t> {
     view: View<'t>,
     order: Order,
     current: Option<u64>,
 }
 
-impl<'t> Changed<'t> {
+impl<'t> TailChanged<'t> {
     /// Stands at the first.
     #[must_use]
     pub fn open(view: View<'t>, contents: &Contents, order: Order) -> Self {
-        Changed { view, order, current: changed_from(contents, view.upto, order, 0).next() }
+        TailChanged { view, order, current: changed_from(contents, view.upto, order, 0).next() }
     }
 }
 
@@ -209,7 +209,7 @@ fn changed_from(contents: &Contents, upto: u32, order: Order, target: u64) -> im
     all.filter(move |((_, event), _)| *event <= upto).map(move |((message, _), _)| rank(order, *message))
 }
 
-impl Cursor for Changed<'_> {
+impl Cursor for TailChanged<'_> {
     fn current(&self) -> Option<u64> {
         self.current
     }

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use super::contents::Contents;
-use super::cursor::{Changed, TailAdjacent, TailPostings, TailUnion};
+use super::cursor::{TailAdjacent, TailChanged, TailPostings, TailUnion};
 use super::dictionary::Term;
 use super::{Inner, Tail};
 use crate::domain::command::Order;
@@ -186,7 +186,7 @@ impl<'t> View<'t> {
         let Inner { contents, .. } = &*self.tail.read();
         dead.extend(contents.deletions.cursor(self.upto, order)?);
         if !contents.changed.is_empty() {
-            dead.extend(boxed(Changed::open(*self, contents, order)));
+            dead.extend(boxed(TailChanged::open(*self, contents, order)));
         }
         Ok(())
     }

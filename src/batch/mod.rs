@@ -1,9 +1,10 @@
 //! A batch: the outcomes of many requests, over a snapshot, before they are on disk.
 
+pub mod hot;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::hot::{HotValues, Lines};
 use crate::domain::draft::Outcome;
 use crate::domain::event::{Event, Fact};
 use crate::domain::jobs::{Job, Queue};
@@ -13,6 +14,7 @@ use crate::error::Result;
 use crate::index::tail::{Added, Removal};
 use crate::log::frame::Frame;
 use crate::snapshot::Snapshot;
+use hot::{HotValues, Lines};
 
 /// Outcomes kept so far. Later requests see what earlier ones did.
 pub struct Batch {

@@ -1,0 +1,126 @@
+//! Reads: which may begin, what they are answered from, and by whom.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use super::Router;
+use crate::domain::command::Read;
+use crate::limits::{
+    ANSWERS_A_TURN_US, LARGE_REPLY_BYTES, LISTS_IN_FLIGHT, OWN_GETS, PARCEL_GETS, READS_WHEN_LARGE,
+};
+use crate::reader::{self, contained};
+use crate::server::connection::Connection;
+use crate::server::workers::ToReader;
+use crate::snapshot::Snapshot;
+use crate::storage;
+use crate::writer::{Answers, Ticket};
+
+/// Whether a read may take long: its reply may be long, or as for `queue.get` many jobs are looked at for it.
+fn is_list(read: &Read) -> bool {
+    !matches!(
+        read,
+        Read::KvGet { .. }
+            | Read::MessageGet { .. }
+            | Read::AppGet { .. }
+            | Read::ChatGet { .. }
+            | Read::FormulaGet { .. }
+    )
+}
+
+/// Whether the reply of a read may be long.
+pub(super) fn brings_much(read: &Read) -> bool {
+    is_list(read) && !matches!(read, Read::QueueGet { .. })
+}
+
+impl Router {
+    /// The newest snapshot. Every write whose answer a client had before a read of this turn was sent is in it,
+    /// because the turn loads it behind taking answers, when its first read begins.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(self.own.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
+    }
+
+    /// Sends a parcel of short reads.
+    pub(super) fn send_gets(&self, snapshot: &Arc<Snapshot>, list: Vec<(Ticket, Read)>) {
+        if !list.is_empty() {
+            // When the readers are gone the daemon is stopping.
+            let _ = self.readers.send(ToReader::Gets { snapshot: Arc::clone(snapshot), list });
+        }
+    }
+
+    /// Has a read answered: a short one in this turn. It has its snapshot now, before a write behind it goes
+    /// to the writer.
+    pub(super) fn ask(&self, ticket: Ticket, read: Read, abandoned: &Arc<AtomicBool>) {
+        let snapshot = self.snapshot();
+        if is_list(&read) {
+            let abandoned = Arc::clone(abandoned);
+            let _ = self.readers.send(ToReader::Read { ticket, snapshot, read, abandoned });
+        } else {
+            self.own.gets.borrow_mut().push((ticket, read));
+        }
+    }
+
+    /// Answers the short reads of this turn into `own`, as far as what they need is in memory: the way to a
+    /// reader and back costs more than most answers. Of many, the readers have a share, so that all cores
+    /// answer; and so they have what would wait for a disk.
+    pub fn answer_gets(&self, own: &mut Answers) {
+        let mut list = self.own.gets.take();
+        if list.is_empty() {
+            return;
+        }
+        let snapshot = self.snapshot();
+        // The loop must not wait for a long text to be added.
+        let waits = snapshot.tails.iter().any(|tail| tail.takes_long());
+        let share = if waits { 0 } else { list.len().div_ceil(self.answering).max(OWN_GETS) };
+        let mut others = list.split_off(share.min(list.len()));
+        while !others.is_empty() {
+            let rest = others.split_off(others.len().min(PARCEL_GETS));
+            self.send_gets(&snapshot, std::mem::replace(&mut others, rest));
+        }
+        let (started, mut fields, mut late) = (Instant::now(), Vec::new(), Vec::new());
+        let (end, mut before) = (started + Duration::from_micros(ANSWERS_A_TURN_US), started);
+        for (ticket, read) in list {
+            fields.clear();
+            let answer = || contained(|| reader::write_answer(&snapshot, &read, &mut fields));
+            let Some(answered) = (if before < end { storage::without_waiting(answer) } else { None }) else {
+                late.push((ticket, read));
+                continue;
+            };
+            own.write(ticket, |out| answered.map(|()| out.extend_from_slice(&fields)));
+            let now = Instant::now();
+            self.stats.reads.add(1);
+            self.stats.read_time.note(now - before);
+            before = now;
+        }
+        self.send_gets(&snapshot, late);
+    }
+
+    /// What lists may bring, all connections together, beside what is held: half of what may be held.
+    pub fn room_for_lists(&self) -> usize {
+        self.identity.limits.buffered_bytes / 2
+    }
+
+    /// What a connection's next list may bring.
+    pub(super) fn may_bring(&self, connection: &Connection) -> usize {
+        connection.list_bytes.min(self.identity.limits.reply_bytes())
+    }
+
+    /// Connections whose lists may begin in the next turn.
+    pub fn lists_again(&self) -> Vec<usize> {
+        self.own.room.again(self.room_for_lists(), Instant::now())
+    }
+
+    /// Whether a read may begin. A list for whose reply there is no room waits for that.
+    pub(super) fn may_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
+        if !is_list(read) {
+            // Who was brought much and has not taken it gets no more yet.
+            let large = connection.reads_max <= READS_WHEN_LARGE;
+            let most = if large { LARGE_REPLY_BYTES } else { connection.short_read_bytes() };
+            let takes = connection.replies.output().len() < most;
+            return takes && connection.reads < connection.reads_max;
+        }
+        let bytes = self.may_bring(connection);
+        let has_room = || self.own.room.may_begin(token, bytes, self.room_for_lists(), Instant::now());
+        connection.reads < LISTS_IN_FLIGHT && (!brings_much(read) || has_room())
+    }
+}

@@ -3,21 +3,21 @@
 pub mod allocator;
 pub mod check;
 mod data_folder;
+mod descriptors;
 pub mod options;
 pub mod progress;
 pub mod repair;
 pub mod signals;
 pub mod socket;
 pub mod systemd;
+mod threads;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use crossbeam_channel::{Sender, bounded, unbounded};
 
 use crate::background::Background;
 use crate::limits::{FLUSH_BYTES, Limits, MAINTENANCE_WAITING};
@@ -32,18 +32,18 @@ use crate::server::mailbox::{FromWorkers, Mailbox};
 use crate::server::outbox::Outbox;
 use crate::server::router::{Own, Router};
 use crate::server::supervision::Supervision;
-use crate::server::workers::{self, Again, ToReader};
+use crate::server::workers::Again;
 use crate::snapshot::{Published, ReplyBytes};
 use crate::stats::Stats;
-use crate::storage::{Disk, Storage};
-use crate::store::{self, Folders, Store};
+use crate::store::{self, Folders};
 use crate::time::Timestamp;
-use crate::writer::syncer::{self, Syncer};
 use crate::writer::unread::Unread;
-use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter, Writer};
+use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter};
+use descriptors::{raise_descriptors, with_descriptors};
 use options::{Action, Options};
 use progress::Starting;
 use signals::Signals;
+use threads::{answering, end_of, spawn, start_readers, start_writer, wait_for_writer};
 
 /// Why the program ends, other than by a clean stop.
 #[derive(Debug)]
@@ -78,9 +78,6 @@ impl Exit {
         }
     }
 }
-
-/// Threads that answer reads. More than cores, so that one long search does not hold up the others.
-const READERS: usize = 4;
 
 /// Runs the program.
 ///
@@ -201,12 +198,6 @@ fn begin_telling() -> Result<systemd::Telling, Exit> {
     systemd::tell_aside()
 }
 
-/// Waits until the writer has synced everything.
-fn end_of(writer: thread::JoinHandle<Result<(), String>>) -> Result<(), Exit> {
-    let defect = "the writer ended by a defect: please report this";
-    writer.join().unwrap_or_else(|_| Err(defect.to_owned())).map_err(Exit::Io)
-}
-
 /// Warns of a log that is far ahead of the clock.
 fn compare_clocks(last_at: Timestamp) {
     let behind = last_at.0.saturating_sub(Timestamp::now().0);
@@ -216,52 +207,6 @@ fn compare_clocks(last_at: Timestamp) {
             "the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"
         ));
     }
-}
-
-/// Starts the thread that writes.
-fn start_writer(
-    store: Store,
-    surroundings: Surroundings,
-    inbox: Receiver<ToWriter>,
-) -> Result<thread::JoinHandle<Result<(), String>>, Exit> {
-    let surroundings = Surroundings { syncer: Some(start_syncer()?), ..surroundings };
-    let writer = Writer::new(store, surroundings).map_err(|error| Exit::Io(error.to_string()))?;
-    spawn("writer", move || writer.run(&inbox))
-}
-
-/// Waits until what ran out while no daemon was there is over: the first who asks must not see it as running.
-fn wait_for_writer(writer: &Sender<ToWriter>) {
-    let (moves, moved) = bounded(1);
-    let pulse = ToWriter::Pulse(Box::new(move || moves.send(()).unwrap_or_default()));
-    // A writer that is gone ends the process.
-    let _ = writer.send(pulse).is_ok().then(|| moved.recv());
-}
-
-/// How many threads may answer short reads at once: the loop and the readers, as far as there are cores.
-fn answering() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(1 + READERS)
-}
-
-/// Starts the thread that syncs the log.
-fn start_syncer() -> Result<Syncer, Exit> {
-    let (syncer, work) = syncer::pair();
-    spawn("syncer", move || work.run())?;
-    Ok(syncer)
-}
-
-/// Starts the threads that answer reads.
-fn start_readers(
-    inbox: &Receiver<ToReader>,
-    again: &Again,
-    mailbox: &Mailbox,
-    stats: &Arc<Stats>,
-) -> Result<(), Exit> {
-    for _ in 0..READERS {
-        let (inbox, again) = (inbox.clone(), again.clone());
-        let (mailbox, stats) = (mailbox.clone(), Arc::clone(stats));
-        spawn("reader", move || workers::read(&inbox, &again, &mailbox, &stats))?;
-    }
-    Ok(())
 }
 
 /// Delivers replies of maintenance.
@@ -306,72 +251,6 @@ fn surroundings(
     }
 }
 
-/// Ends the process when the thread that holds it panics; whoever runs the daemon starts it again. No thread can be
-/// done without: no write would be answered, no tail leave memory, no list come, or no compaction, and nobody would
-/// be told.
-struct Vital;
-
-impl Drop for Vital {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let thread = thread::current();
-            let name = thread.name().unwrap_or_default();
-            report::critical(&format!("the thread {name} ended by a defect: please report this"));
-            std::process::abort();
-        }
-    }
-}
-
-/// Starts a thread of the daemon.
-fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<thread::JoinHandle<T>, Exit> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(|| {
-        let _vital = Vital;
-        work()
-    });
-    started.map_err(|error| Exit::Io(format!("the thread {name} cannot be started: {error}")))
-}
-
-/// Lets this process have as many files open as the system lets it: each segment of the log takes one, and each
-/// file of the index.
-fn raise_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where that is refused the limit stays, and what cannot be opened is told.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-}
-
-/// The limits, with connections no more than descriptors allow. Tells of what does not fit together.
-fn with_descriptors(options: &Options, folders: &Folders) -> Limits {
-    /// Descriptors for everything but connections and the files that there are now: also for those that come.
-    const OTHERS: u64 = 256;
-    let files_in = |folder| Disk.list(folder).map_or(0, |names| names.len() as u64);
-    let files = files_in(&folders.log) + files_in(&folders.index);
-    let mut limits = options.limits.clone();
-    limits.connections_per_uid = limits.connections_per_uid.min(limits.connections);
-    if limits.buffered_bytes <= limits.line_bytes {
-        report::warning(&format!(
-            "--max-buffered ({}) is no more than --max-line ({}): who sends lines of nearly that length is cut off",
-            limits.buffered_bytes, limits.line_bytes
-        ));
-    }
-    let wanted = limits.connections as u64 + files + OTHERS;
-    if let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < wanted) {
-        limits.connections = usize::try_from(current.saturating_sub(files + OTHERS)).unwrap_or(1).max(1);
-        // What was half of them stays half: nobody is to take all.
-        let half = options.limits.connections.div_ceil(2);
-        let is_half = limits.connections_per_uid == half;
-        let most = if is_half { limits.connections.div_ceil(2) } else { limits.connections };
-        limits.connections_per_uid = limits.connections_per_uid.min(most);
-        report::warning(&format!(
-            "only {} connections: the system allows {current} open files, and log and index have {files}",
-            limits.connections
-        ));
-    }
-    limits
-}
-
 /// Data that is damaged, and what to do next.
 fn damaged(what: &str, data: &Path) -> Exit {
     let repair = format!("msglogd repair --data {}", for_shell(data));
@@ -399,32 +278,4 @@ fn tell_ready(path: &Path, data: &Path, events: u64) {
             print(&format!("msglogd {version}: {events} events in {data}\nlistening on {socket}\n{try_it}"));
     }
     systemd::ready(&format!("{events} events, listening on {socket}"));
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn a_thread_that_panics_ends_the_daemon_and_is_named() {
-        const CHILD: &str = "MSGLOGD_TEST_PANICS";
-        if std::env::var_os(CHILD).is_some() {
-            let thread = spawn("background", || panic!("a defect")).expect("it starts");
-            let _ = thread.join();
-            return;
-        }
-        let mut child = Command::new(std::env::current_exe().expect("this test"));
-        child.args([
-            "--exact",
-            "--nocapture",
-            "daemon::tests::a_thread_that_panics_ends_the_daemon_and_is_named",
-        ]);
-        let ended = child.env(CHILD, "1").output().expect("it runs");
-        let said = String::from_utf8_lossy(&ended.stderr);
-        assert_eq!(ended.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{said}");
-        assert!(said.contains("the thread background ended by a defect"), "{said}");
-    }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sd_notify::NotifyState;
 
-use super::{Exit, spawn};
+use super::Exit;
+use super::threads::spawn;
 use crate::report;
 use crate::server::supervision::News;
 use crate::snapshot::Published;

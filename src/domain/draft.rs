@@ -183,9 +183,19 @@ impl<'a> Draft<'a> {
         &mut self.outcome.reply
     }
 
-    /// Fills bytes from a cryptographic source.
-    pub fn random(&mut self, bytes: &mut [u8]) {
-        (self.circumstances.random)(bytes);
+    /// So many letters and digits from a cryptographic source, each equally likely.
+    pub fn random_word(&mut self, length: usize) -> String {
+        const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let mut word = String::with_capacity(length);
+        let mut bytes = [0; 32];
+        while word.len() < length {
+            (self.circumstances.random)(&mut bytes);
+            // 248 is the largest multiple of 62 in a byte: what lies above would favour some letters.
+            for byte in bytes.into_iter().filter(|byte| *byte < 248).take(length - word.len()) {
+                word.push(char::from(ALPHABET[usize::from(byte % 62)]));
+            }
+        }
+        word
     }
 
     /// Adds an event, applies it, and answers its seq.

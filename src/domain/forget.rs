@@ -106,13 +106,13 @@ fn take_out(key: Vec<u8>, table: &mut dyn Table) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::apply;
     use crate::domain::draft::Draft;
     use crate::domain::event::{Address, Event, Fact, JobState};
     use crate::domain::jobs::Queue;
     use crate::domain::liveness::Liveness;
     use crate::domain::table::Counts;
     use crate::domain::testing::{APP, empty, events, folded, story};
+    use crate::domain::{apply, apps};
     use crate::time::Timestamp;
 
     /// The events that a compaction leaves.
@@ -243,7 +243,7 @@ mod tests {
         folded_anew(None, |mut table| {
             assert_eq!(Counts { lost: 0, ..table.counts() }, before);
             assert_eq!(table.counts(), counted(&mut table, 1));
-            assert_eq!(chats::app(&table, APP).expect("memory").expect("it is there").name, "renamed");
+            assert_eq!(apps::find(&table, APP).expect("memory").expect("it is there").name, "renamed");
             let chat = chats::find_chat(&table, APP, 1).expect("memory").expect("it is there");
             assert_eq!(chat.name.as_deref(), Some("renamed"));
             let needed = references(&table, 1, u64::MAX).expect("memory");

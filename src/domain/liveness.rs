@@ -10,7 +10,7 @@ use super::event::{Address, Event, Fact};
 use super::jobs::{Job, Queue};
 use super::parts::type_name;
 use super::table::{Facts, number_in, tag};
-use super::{chats, jobs, kv, messages};
+use super::{apps, chats, jobs, kv, messages};
 use crate::error::Result;
 
 /// Tells what is live in one table.
@@ -68,10 +68,10 @@ impl<'f> Liveness<'f> {
                 messages::change_of(facts, *message)? == Some(seq) && self.address(&now.address)?
             }
             Fact::AppCreated { token, name } => {
-                chats::app(facts, token)?.is_some_and(|app| app.created == seq && app.name == *name)
+                apps::find(facts, token)?.is_some_and(|app| app.created == seq && app.name == *name)
             }
             Fact::AppUpdated { token, name } => {
-                chats::app(facts, token)?.is_some_and(|app| app.name == *name)
+                apps::find(facts, token)?.is_some_and(|app| app.name == *name)
             }
             // A chat that had no name when it was made has lost none.
             Fact::ChatCreated { app, chat, name } => {

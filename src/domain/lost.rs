@@ -68,9 +68,9 @@ pub fn is_lost(facts: &(impl Facts + ?Sized), seq: u64) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::domain::apply;
-    use crate::domain::chats;
     use crate::domain::event::{Address, Event, Fact};
     use crate::domain::testing::{APP, empty, folded};
+    use crate::domain::{apps, chats};
     use crate::error::Code;
     use crate::time::Timestamp;
 
@@ -108,7 +108,7 @@ mod tests {
             folded(story, |table| {
                 let chat = chats::chat_counters(&table, APP, 1).expect("memory");
                 let counts = table.counts();
-                let app = chats::app_counters(&table, APP).expect("memory");
+                let app = apps::counters(&table, APP).expect("memory");
                 assert_eq!((app.chats, chat.messages), (counts.chats, counts.messages));
                 (app.last_chat, chat.last_number)
             })

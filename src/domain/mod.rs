@@ -4,6 +4,7 @@
 //! Neither knows a clock, a file or a thread: the time and randomness are arguments. So the same
 //! log always gives the same table.
 
+pub mod apps;
 pub mod chats;
 pub mod command;
 pub mod delivery;
@@ -128,12 +129,12 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<()> {
         }
         Write::MessageEdit { target, body } => messages::edit(draft, &target, body),
         Write::MessageDelete { target } => messages::delete(draft, &target),
-        Write::AppCreate { name } => chats::create_app(draft, name),
-        Write::AppUpdate { token, name } => chats::update_app(draft, token, name),
-        Write::AppDelete { token } => chats::delete_app(draft, token),
-        Write::ChatCreate { app, name } => chats::create_chat(draft, app, name),
-        Write::ChatUpdate { app, chat, name } => chats::update_chat(draft, app, chat, name),
-        Write::ChatDelete { app, chat } => chats::delete_chat(draft, app, chat),
+        Write::AppCreate { name } => apps::create(draft, name),
+        Write::AppUpdate { token, name } => apps::update(draft, token, name),
+        Write::AppDelete { token } => apps::delete(draft, token),
+        Write::ChatCreate { app, name } => chats::create(draft, app, name),
+        Write::ChatUpdate { app, chat, name } => chats::update(draft, app, chat, name),
+        Write::ChatDelete { app, chat } => chats::delete(draft, app, chat),
         Write::FormulaSubmit { formula, name, materials } => {
             formulas::submit(draft, formula, name, materials)
         }
@@ -198,12 +199,12 @@ fn apply_fact(event: &Event, table: &mut dyn Table) -> Result<()> {
         Fact::MessagePosted(_) | Fact::MessageEdited { .. } | Fact::MessageDeleted { .. } => {
             messages::apply(*seq, *at, fact, table)?;
         }
-        Fact::AppCreated { .. }
-        | Fact::AppUpdated { .. }
-        | Fact::AppDeleted { .. }
-        | Fact::ChatCreated { .. }
-        | Fact::ChatUpdated { .. }
-        | Fact::ChatDeleted { .. } => chats::apply(*seq, *at, fact, table)?,
+        Fact::AppCreated { .. } | Fact::AppUpdated { .. } | Fact::AppDeleted { .. } => {
+            apps::apply(*seq, *at, fact, table)?;
+        }
+        Fact::ChatCreated { .. } | Fact::ChatUpdated { .. } | Fact::ChatDeleted { .. } => {
+            chats::apply(*seq, *at, fact, table)?;
+        }
         Fact::FormulaCreated { .. } => formulas::apply(*seq, fact, table),
         Fact::EventLost => lost::apply(*seq, table),
         Fact::RequestAnswered { key, .. } => {

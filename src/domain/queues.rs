@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::chats::random_word;
 use super::draft::Draft;
 use super::event::{Event, Fact, JobState};
 use super::jobs::{CLASSES, Job, Queue, ReadyClass, place};
@@ -98,7 +97,7 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             }
             let (_, job) = require_job(draft, seq)?;
             let attempt = job.attempts + 1;
-            let token = random_word(draft, LEASE_CHARACTERS);
+            let token = draft.random_word(LEASE_CHARACTERS);
             let (queue, lease) = (name.to_owned(), lease_hash(&token));
             draft.emit(Fact::JobLeased { queue, job: seq, lease, attempt, lease_ms })?;
             jobs.extend_from_slice(if leased == 0 { b"{\"job\":" } else { b",{\"job\":" });

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use crate::domain::apps;
 use crate::domain::chats::{self, Chat};
 use crate::domain::event::JobState;
 use crate::domain::jobs::{Job, Queue, place};
@@ -45,8 +46,8 @@ pub fn key_value(record: &[u8]) -> Result<(&[u8], &[u8])> {
 /// # Errors
 /// `not_found`.
 pub fn app(snapshot: &Snapshot, token: &str) -> Result<Vec<u8>> {
-    let app = chats::require_app(snapshot, token)?;
-    let counters = chats::app_counters(snapshot, token)?;
+    let app = apps::require(snapshot, token)?;
+    let counters = apps::counters(snapshot, token)?;
     let mut out = b"{\"token\":".to_vec();
     write_string(&mut out, token);
     Fields(&mut out)

@@ -8,7 +8,8 @@ use crate::domain::delivery::Standing;
 use crate::domain::event::JobState;
 use crate::domain::table::{Facts, malformed, number_in, scan_prefix, tag};
 use crate::domain::{
-    chats as chat_table, formulas as formula_table, kv, messages as message_table, queues as queue_table,
+    apps, chats as chat_table, formulas as formula_table, kv, messages as message_table,
+    queues as queue_table,
 };
 use crate::error::Result;
 use crate::json::fields::Fields;
@@ -151,12 +152,12 @@ pub fn messages(
 /// `not_found` when `after` is no application.
 pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
     let after = page.after.as_deref().map(|token| {
-        let app = chat_table::require_app(snapshot, token).map_err(|error| error.of_field("after"));
-        app.map(|app| chat_table::order_key(app.created))
+        let app = apps::require(snapshot, token).map_err(|error| error.of_field("after"));
+        app.map(|app| apps::order_key(app.created))
     });
     let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &[tag::APP_ORDER], after.transpose()?, |_, value| {
-        let token = chat_table::token_in(value)?;
+        let token = apps::token_in(value)?;
         Ok((items::app(snapshot, &token)?, token))
     })?;
     finish_named(filling, "apps", last, out);
@@ -168,7 +169,7 @@ pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Resu
 /// # Errors
 /// `not_found` when there is no such application.
 pub fn chats(snapshot: &Snapshot, app: &str, page: &Page<u64>, out: &mut Vec<u8>) -> Result<()> {
-    chat_table::require_app(snapshot, app)?;
+    apps::require(snapshot, app)?;
     let after = page.after.map(|after| chat_table::key(tag::CHAT, app, after));
     let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
     let last = fill(&mut filling, snapshot, &chat_table::chats_prefix(app), after, |rest, value| {

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::domain::command::Read;
-use crate::domain::{chats, formulas, kv, messages, queues};
+use crate::domain::{apps, chats, formulas, kv, messages, queues};
 use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
 use crate::snapshot::Snapshot;
@@ -66,7 +66,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
             }
         }
         Read::AppGet { token } => {
-            chats::require_app(snapshot, token)?;
+            apps::require(snapshot, token)?;
             Fields(out).raw("app", &items::app(snapshot, token)?);
         }
         Read::AppList { page } => lists::apps(snapshot, page, out)?,

@@ -6,12 +6,12 @@ use super::items;
 use super::lists::Filling;
 use super::records::Records;
 use super::slice::Slice;
-use crate::domain::chats;
 use crate::domain::command::{Filter, Order, Search};
 use crate::domain::matcher::Matcher;
 use crate::domain::parts::{lower_body, message_body, message_time};
 use crate::domain::substring::Substring;
 use crate::domain::table::malformed;
+use crate::domain::{apps, chats};
 use crate::error::Result;
 use crate::index::candidates::{Candidate, Candidates, Reached};
 use crate::index::count::count_at_once;
@@ -95,7 +95,7 @@ pub fn require_place(snapshot: &Snapshot, filter: &Filter) -> Result<()> {
     let Some(app) = &filter.app else { return Ok(()) };
     match filter.chat {
         Some(chat) => chats::require_chat(snapshot, app, chat).map(drop),
-        None => chats::require_app(snapshot, app).map(drop),
+        None => apps::require(snapshot, app).map(drop),
     }
 }
 

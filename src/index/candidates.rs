@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::changed::{self, Changed};
 use super::cursor::{Boxed, Cursor, Less, rank};
+use super::lookup::Lookup;
 use super::query::Plan;
 use super::source::Source;
 use crate::domain::command::Order;
@@ -110,7 +111,7 @@ impl<'r> Candidates<'r> {
         self.next = found.saturating_add(1);
         let seq = rank(self.order, found);
         if let Some(posts) = self.posts.as_mut().filter(|_| posted == first)
-            && self.changed.as_ref().is_none_or(|changed| !changed.holds(seq))
+            && self.changed.as_ref().is_none_or(|changed| !changed.bits().holds(seq))
             && !posts.excludes(found)?
         {
             return Ok(Some(Reached::Candidate(Candidate { seq, edited: false })));
@@ -160,7 +161,7 @@ fn live<'r>(
     edits: bool,
     (order, rank): (Order, u64),
 ) -> Result<(Option<Less<'r>>, Option<Arc<Changed>>)> {
-    let mut set = plan.set(sources[number], edits, order)?;
+    let mut set = Lookup::new(plan, sources[number], edits, order).set()?;
     let Some(Less { wanted, excluded }) = &mut set else { return Ok((None, None)) };
     let dead = changed_since(sources, number, edits, order)?;
     excluded.extend(dead.lists);
@@ -205,7 +206,7 @@ impl Dead<'_> {
     /// # Errors
     /// `corrupt`.
     pub fn holds(&mut self, seq: u64) -> Result<bool> {
-        if self.changed.as_ref().is_some_and(|changed| changed.holds(seq)) {
+        if self.changed.as_ref().is_some_and(|changed| changed.bits().holds(seq)) {
             return Ok(true);
         }
         for list in &mut self.lists {
@@ -222,7 +223,7 @@ impl Dead<'_> {
     /// # Errors
     /// `corrupt`.
     pub fn first_from(&mut self, seq: u64) -> Result<Option<u64>> {
-        let mut first = self.changed.as_ref().and_then(|changed| changed.first_from(seq));
+        let mut first = self.changed.as_ref().and_then(|changed| changed.bits().first_from(seq));
         for list in &mut self.lists {
             list.seek(seq)?;
             first = first.into_iter().chain(list.current()).min();

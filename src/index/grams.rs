@@ -280,7 +280,7 @@ mod tests {
     use crate::index::cursor::Cursor;
     use crate::index::terms::{word_prefix, word_term};
     use crate::index::testing::file_run;
-    use crate::index::union::Union;
+    use crate::index::union::{Apart, Union};
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -374,7 +374,8 @@ mod tests {
             let terminated = format!("{piece}\0");
             let part = if ends { terminated.as_bytes() } else { piece.as_bytes() };
             let mut union =
-                Union::of_words(&run, &word_prefix(edit, ""), part, Order::Oldest, &wanted).expect("whole");
+                Union::of_words(&run, &word_prefix(edit, ""), part, Order::Oldest, Apart::ALL, &wanted)
+                    .expect("whole");
             let mut found = BTreeSet::new();
             while let Some(seq) = union.current() {
                 found.insert(seq);

@@ -1,7 +1,7 @@
 //! The index: everything is a term or a key of one sorted structure, the run.
 //!
-//! - `block` packs sorted entries; `run` is a file of blocks with an index; `run_writer` writes one;
-//!   `position` walks through its entries, with what `read_ahead` brings; `filter` tells of most keys that a
+//! - `block` packs sorted entries; `run` is a file of blocks with an index, `block_index`, and with `meta`, what it says
+//!   of itself; `run_writer` writes one; `position` walks through its entries, with what `read_ahead` brings; `filter` tells of most keys that a
 //!   run does not hold them; `cache` keeps blocks that were read lately.
 //! - `postings` lists the seqs of a term in a run; a `chunk` of them is an entry, `packed` is how, and
 //!   `postings_writer` writes them.
@@ -12,12 +12,13 @@
 //! - `files` is the folder of run files; `levels` says when some become one.
 //! - `rebuild` makes the run of a part of the log that was compacted.
 //! - `merge` makes one run of several; `source` is a run or a tail to look in; `changed` says which
-//!   messages run files changed; `cursor`, `and`, `union`,
-//!   `query` and `candidates` walk postings for a search; `count` counts without walking; `bitmap` is what
-//!   both use where lists are long.
+//!   messages run files changed; `query` is what a search asks for, `lookup` finds it, and `cursor`, `and`, `union` and
+//!   `candidates` walk it; `count` counts without walking; `bitmap` and `bits` are what both use where lists are
+//!   long.
 
 pub mod and;
 pub mod bitmap;
+mod bits;
 pub mod block;
 mod block_index;
 pub mod cache;
@@ -30,6 +31,7 @@ pub mod files;
 pub mod filter;
 pub mod grams;
 pub mod levels;
+mod lookup;
 pub mod merge;
 pub mod meta;
 pub mod packed;

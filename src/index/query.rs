@@ -1,31 +1,25 @@
-//! What to look for in the index, and the set of a run that has it.
+//! What a search looks for in the index.
 
 use std::collections::BTreeSet;
 
-use super::and::And;
-use super::cursor::{Boxed, Less, Or};
 use super::pairs::bits_of;
-use super::source::Source;
-use super::tail::view::Words;
-use super::terms::{Kind, may_be_cut, symbol_bytes, term, word_prefix, word_term};
-use crate::domain::command::Order;
+use super::terms::{Kind, may_be_cut, term, word_term};
 use crate::domain::text::{Clause, Phrase, Text};
 use crate::domain::words::{self, Token};
-use crate::error::Result;
 
 /// What to look for in the index.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    required: Vec<(Kind, Vec<u8>)>,
-    clauses: Vec<Clause>,
-    pieces: Vec<Piece>,
+    pub(super) required: Vec<(Kind, Vec<u8>)>,
+    pub(super) clauses: Vec<Clause>,
+    pub(super) pieces: Vec<Piece>,
     /// What the words of the substring that stand next to each other set; see `pairs`.
-    adjacent: u64,
+    pub(super) adjacent: u64,
 }
 
 /// A part of a substring, as words of the index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Piece {
+pub(super) enum Piece {
     Word(String),
     Symbol(char),
     /// A letter that stands alone, with the marks that follow it.
@@ -38,17 +32,11 @@ enum Piece {
 /// A whole word of so many characters says more than the parts at the ends of a substring, and costs less
 /// to look up.
 const TELLING_CHARACTERS: usize = 4;
-/// Texts that are read in the time that it takes to look through a window of pairs.
-const TEXTS_A_WINDOW: u64 = 4;
-/// How many times as often words that are asked for together are in one message as they were by chance.
-const TOGETHER: u64 = 16;
 /// The beginning or end of a word that is shorter than this is one of so many words that it tells little
 /// beside the rest of a substring.
 const PIECE_CHARACTERS: usize = 3;
 /// A piece inside of a word that is shorter than this is in so many words that reading the texts is quicker.
 const PIECE_BYTES: usize = 2;
-/// Texts that are read in the time that it takes to gather the words that hold a piece.
-const TEXTS_A_PIECE: u64 = 500;
 
 impl Plan {
     /// Requires a term.
@@ -134,65 +122,6 @@ impl Plan {
         let terms: Option<Vec<Vec<u8>>> = required.chain(words).collect();
         terms.map(|terms| if terms.is_empty() { vec![term(Kind::Message, edit, b"")] } else { terms })
     }
-
-    /// The set of a piece of the index. `None` when it is empty.
-    pub(super) fn set<'r>(&self, source: Source<'r>, edit: bool, order: Order) -> Result<Option<Less<'r>>> {
-        let mut parts: Vec<Boxed<'r>> = Vec::new();
-        let mut excluded: Vec<Boxed<'r>> = Vec::new();
-        let mut adjacent = None;
-        for (kind, bytes) in &self.required {
-            let Some(found) = source.postings(&term(*kind, edit, bytes), order)? else { return Ok(None) };
-            parts.push(found);
-        }
-        // What is in one list is looked up first: when there is none the others need not be.
-        let begins = |clause: &&Clause| match clause {
-            Clause::Any(phrases) => phrases.iter().any(|phrase| phrase.prefix),
-            Clause::Not(_) => true,
-        };
-        let in_one_list = self.clauses.iter().filter(|clause| !begins(clause));
-        for clause in in_one_list.chain(self.clauses.iter().filter(begins)) {
-            match clause {
-                Clause::Any(phrases) => {
-                    let mut any = Vec::new();
-                    for phrase in phrases {
-                        any.extend(phrase_cursor(source, phrase, edit, order)?);
-                    }
-                    match any.len() {
-                        0 => return Ok(None),
-                        1 => parts.append(&mut any),
-                        _ => parts.push(Box::new(Or::of(any))),
-                    }
-                }
-                // Words that are not next to each other do not make a phrase, and a long word's term
-                // stands for others too: left to the check.
-                Clause::Not(phrase) if phrase.words.len() > 1 || is_long(phrase) => {}
-                Clause::Not(phrase) => excluded.extend(phrase_cursor(source, phrase, edit, order)?),
-            }
-        }
-        let selective = self.pieces.iter().filter(|piece| is_selective(piece));
-        for piece in selective.chain(self.pieces.iter().filter(|piece| !is_selective(piece))) {
-            if !is_selective(piece) && least(&parts) <= TEXTS_A_PIECE {
-                break;
-            }
-            let Some(found) = piece_cursor(source, piece, edit, order)? else { return Ok(None) };
-            parts.push(found);
-        }
-        if self.adjacent != 0 && !edit && pays(source, &parts)? {
-            let Some(found) = source.adjacent(self.adjacent, order)? else { return Ok(None) };
-            adjacent = Some(found);
-        }
-        if parts.is_empty() {
-            let Some(all) = source.postings(&term(Kind::Message, edit, b""), order)? else {
-                return Ok(None);
-            };
-            parts.push(all);
-        }
-        // Pairs are known of messages, too, that are gone: never without a part that is not.
-        parts.extend(adjacent);
-        // Sets of edits are walked beside others, and are shorter.
-        let wanted = if edit { And::of(parts, order)? } else { And::that_rests(parts, order)? };
-        Ok(Some(Less { wanted, excluded }))
-    }
 }
 
 /// Whether whatever has one phrase surely has a word that begins as the other asks, or is it.
@@ -236,11 +165,11 @@ fn without_repetition(clause: &Clause) -> Clause {
 }
 
 /// Whether a piece is found in few terms.
-fn is_selective(piece: &Piece) -> bool {
+pub(super) fn is_selective(piece: &Piece) -> bool {
     matches!(piece, Piece::Word(_) | Piece::Symbol(_) | Piece::Alone(_))
 }
 
-fn is_long(phrase: &Phrase) -> bool {
+pub(super) fn is_long(phrase: &Phrase) -> bool {
     phrase.words.iter().any(|word| may_be_cut(word.as_bytes()))
 }
 
@@ -263,62 +192,6 @@ fn piece(word: &str, at_start: bool, at_end: bool) -> Option<Piece> {
     }
 }
 
-/// All words of a phrase, wherever they stand.
-fn phrase_cursor<'r>(
-    source: Source<'r>,
-    phrase: &Phrase,
-    edit: bool,
-    order: Order,
-) -> Result<Option<Boxed<'r>>> {
-    let mut parts: Vec<Boxed<'r>> = Vec::new();
-    for (word, begins) in looked_up(phrase) {
-        let found = if begins {
-            source.with_words(&word_prefix(edit, word), Words::Beginning, order)?
-        } else {
-            source.postings(&word_term(edit, word), order)?
-        };
-        let Some(found) = found else { return Ok(None) };
-        parts.push(found);
-    }
-    if !edit && phrase.words.len() > 1 && pays(source, &parts)? {
-        let words: Vec<&str> = phrase.words.iter().map(String::as_str).collect();
-        let Some(found) = source.adjacent(bits_of(&words, true, !phrase.prefix), order)? else {
-            return Ok(None);
-        };
-        parts.push(found);
-    }
-    Ok(Some(And::of(parts, order)?))
-}
-
-/// The words of a phrase less those that others before them tell, and of each whether it only begins a word.
-fn looked_up(phrase: &Phrase) -> impl Iterator<Item = (&str, bool)> {
-    let words = phrase.words.as_slice();
-    words.iter().enumerate().filter_map(move |(place, word)| {
-        let begins = phrase.prefix && place + 1 == words.len();
-        let tells = |other: &String| if begins { other.starts_with(word) } else { other == word };
-        (!words[..place].iter().any(tells)).then_some((word.as_str(), begins))
-    })
-}
-
-/// Whether looking through the pairs of a piece of the index costs less than reading the texts that may
-/// have all parts.
-fn pays(source: Source<'_>, parts: &[Boxed<'_>]) -> Result<bool> {
-    let most = TEXTS_A_WINDOW * source.windows();
-    if least(parts) <= most {
-        return Ok(false);
-    }
-    // As many as have all parts by chance, and some more, since what is asked for together often is together.
-    let messages = source.count(&term(Kind::Message, false, b""))?.max(1);
-    let sizes = parts.iter().map(|part| part.size().min(messages));
-    let by_chance = sizes.fold(messages, |all, size| all.saturating_mul(size) / messages);
-    Ok(by_chance.saturating_mul(TOGETHER) > most)
-}
-
-/// The size of the smallest part.
-fn least(parts: &[Boxed<'_>]) -> u64 {
-    parts.iter().map(|part| part.size()).min().unwrap_or(u64::MAX)
-}
-
 /// What words that stand next to each other in a substring set.
 fn adjacent(needle: &str) -> u64 {
     let mut all = words::words(needle);
@@ -339,24 +212,6 @@ fn stands_alone(word: &str) -> bool {
 
 fn begins_with_mark(word: &str) -> bool {
     words::words(&format!("\u{4e00}{word}")).first().is_none_or(|first| first != "\u{4e00}")
-}
-
-fn piece_cursor<'r>(
-    source: Source<'r>,
-    piece: &Piece,
-    edit: bool,
-    order: Order,
-) -> Result<Option<Boxed<'r>>> {
-    let all_words = word_prefix(edit, "");
-    match piece {
-        Piece::Word(word) => source.postings(&word_term(edit, word), order),
-        Piece::Symbol(symbol) => source.postings(&term(Kind::Symbol, edit, &symbol_bytes(*symbol)), order),
-        Piece::Alone(start) | Piece::Prefix(start) => {
-            source.with_words(&word_prefix(edit, start), Words::Beginning, order)
-        }
-        Piece::Suffix(end) => source.with_words(&all_words, Words::Ending(end.as_bytes()), order),
-        Piece::Inside(part) => source.with_words(&all_words, Words::Holding(part.as_bytes()), order),
-    }
 }
 
 #[cfg(test)]
@@ -392,18 +247,6 @@ mod tests {
         let dash = Piece::Symbol('-');
         assert_eq!(pieces(&"-".repeat(1024)), std::slice::from_ref(&dash));
         assert_eq!(pieces("- a - b - a -"), [dash, Piece::Word("a".into()), Piece::Word("b".into())]);
-        for (text, expected) in [
-            ("\"a a a a\"", vec![("a", false)]),
-            ("\"a b a b\"", vec![("a", false), ("b", false)]),
-            ("\"ab a ab*\"", vec![("ab", false), ("a", false)]),
-            ("\"ab b a*\"", vec![("ab", false), ("b", false)]),
-            ("\"a ab*\"", vec![("a", false), ("ab", true)]),
-            ("\"ab a\"", vec![("ab", false), ("a", false)]),
-        ] {
-            let parsed = crate::domain::text::parse(text).expect("a text");
-            let [Clause::Any(phrases)] = parsed.clauses.as_slice() else { panic!("{text}") };
-            assert_eq!(looked_up(&phrases[0]).collect::<Vec<_>>(), expected, "{text}");
-        }
     }
 
     #[test]

@@ -12,12 +12,12 @@ use super::postings;
 use super::run::Run;
 use super::tail::view::{View, Words};
 use super::terms::{Kind, may_be_cut, term};
-use super::union::Union;
+use super::union::{Apart, Union};
 use crate::domain::command::Order;
 use crate::error::Result;
 
-/// Changed messages of a run that stay in memory, at most: every search asks for them. There are so many only
-/// in the few large runs.
+/// Changed messages of a run that stay in memory, at most: what walks sets of edits asks for them each time, and so does
+/// a search where one set of all that was changed were too large. There are so many only in the few large runs.
 const CHANGED_KEPT: u64 = 1 << 15;
 
 /// A piece of the index.
@@ -55,21 +55,27 @@ impl<'s> Source<'s> {
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn with_words(&self, prefix: &[u8], words: Words<'_>, order: Order) -> Result<Option<Boxed<'s>>> {
+    pub fn with_words(
+        &self,
+        prefix: &[u8],
+        words: Words<'_>,
+        order: Order,
+        apart: Apart,
+    ) -> Result<Option<Boxed<'s>>> {
         let run = match self {
             Source::Run(run) => run,
             Source::Tail(view) => return Ok(view.with_words(prefix, words, order)),
         };
         let union = match words {
-            Words::Beginning => Union::of_prefix(run, prefix, order, &mut |_| true)?,
+            Words::Beginning => Union::of_prefix(run, prefix, order, apart, &mut |_| true)?,
             Words::Ending(end) => {
                 let wanted = |word: &[u8]| word.ends_with(end) || may_be_cut(word);
-                Union::of_words(run, prefix, &[end, &[0]].concat(), order, &wanted)?
+                Union::of_words(run, prefix, &[end, &[0]].concat(), order, apart, &wanted)?
             }
             Words::Holding(part) => {
                 let finder = memchr::memmem::Finder::new(part);
                 let wanted = |word: &[u8]| finder.find(word).is_some() || may_be_cut(word);
-                Union::of_words(run, prefix, part, order, &wanted)?
+                Union::of_words(run, prefix, part, order, apart, &wanted)?
             }
         };
         Ok(boxed(union))

@@ -3,21 +3,20 @@
 //! The chunks of short lists wait in the order in which their first items come; those that the walk has
 //! reached are decoded. So the first items of a thousand lists cost a thousand looks at heads, and hardly
 //! any list is read. Long lists are walked each by itself, and wait in the same order. Of very many lists only the
-//! first wait, and the others are gathered in a set: what a union takes grows with the messages that it can find, and
-//! not with the words.
+//! first are kept apart, and the others are gathered in one set: what a union takes grows with the messages that there
+//! are, a bit for each, and not with the words.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use roaring::RoaringTreemap;
-
+use super::bits::{Bits, Marked};
 use super::block::RESTART_ENTRIES;
 use super::chunk::{Chunk, chunk_of, decode};
-use super::cursor::{Cursor, Members, Or, Postings, boxed, rank};
+use super::cursor::{Cursor, Or, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::position::Position;
-use super::postings::split_key;
+use super::postings::{List, split_key};
 use super::run::Run;
 use crate::domain::command::Order;
 use crate::error::{Code, Error, Result};
@@ -25,17 +24,36 @@ use crate::error::{Code, Error, Result};
 /// An entry with a smaller payload is passed without a look at what it says.
 const PASSED_BYTES: usize = 16;
 
-/// Chunks that wait, at most. Each takes some hundred bytes.
-#[cfg(not(test))]
-const MANY: usize = 8192;
-/// So that what lies behind is tested, too.
-#[cfg(test)]
-const MANY: usize = 5;
+/// How many lists are kept apart, at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Apart {
+    /// Short ones, of a chunk. Each takes some hundred bytes.
+    short: usize,
+    /// Long ones. Each takes some thousand bytes, and a microsecond or two for each of its postings that is walked.
+    long: usize,
+}
+
+impl Apart {
+    /// None: all is gathered in the set.
+    pub const NONE: Apart = Apart { short: 0, long: 0 };
+
+    /// All of them, where they are surely few.
+    pub const ALL: Apart = Apart { short: usize::MAX, long: usize::MAX };
+
+    /// As many as a search may keep, for each of so many unions that it walks.
+    #[must_use]
+    pub fn in_each_of(unions: usize) -> Self {
+        // In tests few, so that what lies behind is tested, too.
+        let (short, long) = if cfg!(test) { (5, 2) } else { (8192, 512) };
+        Apart { short: short / unions.max(1), long: long / unions.max(1) }
+    }
+}
 
 /// A union of lists.
 pub struct Union<'r> {
     run: &'r Run,
     order: Order,
+    apart: Apart,
     /// Chunks that were not reached yet: the rank of the first item, and the number.
     waiting: BinaryHeap<Reverse<(u64, u32)>>,
     /// The chunks, each with where its payload ends in the bytes of all.
@@ -44,32 +62,35 @@ pub struct Union<'r> {
     /// Ranks of items of the chunks that were reached.
     reached: BinaryHeap<Reverse<u64>>,
     seqs: Vec<u64>,
-    /// The items of all short lists behind the first [`MANY`].
-    others: RoaringTreemap,
-    others_from: Option<Members>,
-    /// The lists of more than a chunk, and the term of the last one.
+    /// The lists of more than a chunk, how many there are, and the term of the last one.
     long: Or<Postings<'r>>,
+    long_lists: usize,
     last_long: Vec<u8>,
-    /// How many items the short lists have.
-    short: u64,
+    /// The items of all lists that are not kept apart, while they are gathered, and from then on.
+    gathered: Option<Bits>,
+    others: Option<Marked>,
+    /// How many items the short lists and those that are gathered have.
+    size: u64,
 }
 
 impl<'r> Union<'r> {
     /// Of nothing yet.
-    fn new(run: &'r Run, order: Order) -> Self {
+    fn new(run: &'r Run, order: Order, apart: Apart) -> Self {
         Union {
             run,
             order,
+            apart,
             waiting: BinaryHeap::new(),
             chunks: Vec::new(),
             bytes: Vec::new(),
             reached: BinaryHeap::new(),
             seqs: Vec::new(),
-            others: RoaringTreemap::new(),
-            others_from: None,
             long: Or::of(Vec::new()),
+            long_lists: 0,
             last_long: Vec::new(),
-            short: 0,
+            gathered: None,
+            others: None,
+            size: 0,
         }
     }
 
@@ -81,18 +102,14 @@ impl<'r> Union<'r> {
             if self.last_long != term {
                 self.last_long.clear();
                 self.last_long.extend_from_slice(term);
-                let list = Postings::open(self.run, term, self.order)?;
-                list.into_iter().for_each(|list| self.long.push(list));
+                self.add_long(term)?;
             }
             return Ok(());
         }
-        self.short = self.short.saturating_add(chunk.count);
-        if self.chunks.len() >= MANY {
-            self.seqs.clear();
-            decode(chunk, postings, &mut self.seqs)?;
-            self.others.extend(self.seqs.iter().copied());
-            return Ok(());
+        if self.chunks.len() >= self.apart.short {
+            return self.gather(chunk, postings);
         }
+        self.size = self.size.saturating_add(chunk.count);
         let first = match self.order {
             Order::Newest => chunk.last,
             Order::Oldest => chunk.first,
@@ -104,11 +121,40 @@ impl<'r> Union<'r> {
         Ok(())
     }
 
+    fn add_long(&mut self, term: &[u8]) -> Result<()> {
+        if self.long_lists < self.apart.long {
+            self.long_lists += 1;
+            Postings::open(self.run, term, self.order)?.into_iter().for_each(|list| self.long.push(list));
+            return Ok(());
+        }
+        let Some(mut list) = List::open(self.run, term)? else { return Ok(()) };
+        loop {
+            self.gather(list.chunk(), list.postings())?;
+            if !list.advance()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn gather(&mut self, chunk: Chunk, postings: &[u8]) -> Result<()> {
+        let meta = self.run.meta();
+        // Edits are of messages before the run's.
+        let lowest = || meta.changed.map_or(meta.first, |(lowest, _)| lowest.min(meta.first));
+        let gathered = self.gathered.get_or_insert_with(|| Bits::none_of(lowest(), meta.last));
+        self.size = self.size.saturating_add(chunk.count);
+        gathered.insert_chunk(chunk, postings)
+    }
+
+    /// What was gathered, which others may walk, too.
+    #[must_use]
+    pub fn others(self) -> Option<Marked> {
+        self.others
+    }
+
     /// Stands at the first item of all that was added.
     fn start(mut self) -> Result<Self> {
-        if !self.others.is_empty() {
-            self.others_from = Some(Members::of(Arc::new(std::mem::take(&mut self.others)), self.order));
-        }
+        let (size, order) = (self.size, self.order);
+        self.others = self.gathered.take().map(|bits| Marked::open(Arc::new(bits), size, order));
         self.seek(0)?;
         Ok(self)
     }
@@ -122,9 +168,10 @@ impl<'r> Union<'r> {
         run: &'r Run,
         prefix: &[u8],
         order: Order,
+        apart: Apart,
         wanted: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Self> {
-        let mut union = Union::new(run, order);
+        let mut union = Union::new(run, order, apart);
         let mut place = Position::new(run);
         let mut behind = Vec::new();
         let mut going = place.seek(prefix)?;
@@ -165,6 +212,7 @@ impl<'r> Union<'r> {
         prefix: &[u8],
         part: &[u8],
         order: Order,
+        apart: Apart,
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Self> {
         // What holds two bytes, and goes on behind them if only with its terminator, holds a gram that begins
@@ -172,14 +220,15 @@ impl<'r> Union<'r> {
         let short = part.len() < GRAM_BYTES;
         let known = !short || part.len() == GRAM_BYTES - 1 && part.last() != Some(&0);
         if !run.meta().grams || !known {
-            return Union::of_prefix(run, prefix, order, &mut |word| wanted(word));
+            return Union::of_prefix(run, prefix, order, apart, &mut |word| wanted(word));
         }
         let groups = if short {
-            boxed(Union::of_prefix(run, &grams::gram_prefix(part), Order::Oldest, &mut |_| true)?)
+            // No more than 256.
+            boxed(Union::of_prefix(run, &grams::gram_prefix(part), Order::Oldest, Apart::ALL, &mut |_| true)?)
         } else {
             grams::groups(run, part)?
         };
-        let mut union = Union::new(run, order);
+        let mut union = Union::new(run, order, apart);
         let mut place = Position::new(run);
         let Some(mut groups) = grams::with_cut(run, groups)? else { return union.start() };
         // Words of posts and of edits lie apart.
@@ -231,18 +280,18 @@ impl<'r> Union<'r> {
 
 impl Cursor for Union<'_> {
     fn size(&self) -> u64 {
-        self.short.saturating_add(self.long.size())
+        self.size.saturating_add(self.long.size())
     }
 
     fn current(&self) -> Option<u64> {
         let reached = self.reached.peek().map(|Reverse(rank)| *rank);
-        let others = self.others_from.as_ref().and_then(Members::current);
+        let others = self.others.as_ref().and_then(Marked::current);
         reached.into_iter().chain(others).chain(self.long.current()).min()
     }
 
     fn seek(&mut self, target: u64) -> Result<()> {
         self.long.seek(target)?;
-        self.others_from.iter_mut().try_for_each(|others| others.seek(target))?;
+        self.others.iter_mut().try_for_each(|others| others.seek(target))?;
         while self.reached.peek().is_some_and(|Reverse(rank)| *rank < target) {
             self.reached.pop();
         }
@@ -290,7 +339,7 @@ mod tests {
                 .collect();
             let start = [&[200], prefix.as_bytes()].concat();
             let mut wanted = |rest: &[u8]| !rest.ends_with(b"b") && (!rest.is_empty() || !prefix.ends_with('b'));
-            let mut union = Union::of_prefix(&run, &start, order, &mut wanted).expect("memory");
+            let mut union = Union::of_prefix(&run, &start, order, Apart::in_each_of(1), &mut wanted).expect("memory");
             let wanted_lists = lists.iter().filter(|(word, _)| wanted_word(word));
             let size: usize = wanted_lists.map(|(_, seqs)| seqs.len()).sum();
             prop_assert_eq!(union.size(), size as u64, "whichever comes first");

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{CHECKING, Progress, REPLAY_EVENTS, Replayed, Road, look_through, merging};
+use super::replay::REPLAY_EVENTS;
+use super::road::Road;
+use super::wholeness::look_through;
+use super::{CHECKING, Progress, Replayed, merging};
 use crate::domain::event::Event;
 use crate::error::Error;
 use crate::index::files::RunFiles;

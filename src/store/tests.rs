@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::*;
-use crate::domain::event::{Address, Fact, Message};
+use crate::domain::event::{Address, Event, Fact, Message};
 use crate::domain::testing;
+use crate::limits::FRAME_BYTES;
 use crate::log::frame::Frame;
 use crate::maintenance::pace::Pace;
 use crate::maintenance::rewrite::Rewriter;
 use crate::storage::failing::{Call, Failing};
 use crate::storage::memory::Memory;
+use crate::time::Timestamp;
 
 const MEBIBYTE: usize = 1 << 20;
 

@@ -1,68 +1,13 @@
-//! Reading the command line: the options for every command, and which command is meant.
+//! The pieces of the command line: options, their values, and what else there is.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::failure::{Failure, Result};
-use super::own::{GLOBALS, OWN};
-use super::request;
-use super::suggest::did_you_mean;
-use super::{assets, bench, export, help, import, top, work};
+use super::mistakes::{is_short, usage};
+use super::{Action, Globals};
+use crate::client::failure::{Failure, Result};
 use crate::limits::TIME_MS;
-use crate::protocol::table::{COMMANDS, Command};
-
-/// A whole command line.
-#[derive(Debug)]
-pub struct Invocation {
-    /// The options that every command has.
-    pub globals: Globals,
-    /// What to do.
-    pub action: Action,
-}
-
-/// The options that every command has.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Globals {
-    /// `--socket`.
-    pub socket: Option<PathBuf>,
-    /// `--timeout`.
-    pub timeout: Option<Duration>,
-    /// `--json`.
-    pub json: bool,
-    /// `--readable`.
-    pub readable: bool,
-    /// `--relative`.
-    pub relative: bool,
-}
-
-/// What to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Print the help on these words.
-    Help(Vec<String>),
-    /// Print the version.
-    Version,
-    /// Send one request, made from the table.
-    Request(&'static Command, String),
-    /// Send this request as it is, or those on standard input for `-`.
-    Call(String),
-    /// Import a file.
-    Import(import::Options),
-    /// Export what is stored.
-    Export(export::Options),
-    /// Run a command for each job of a queue.
-    Work(work::Options),
-    /// Show the daemon live.
-    Top(top::Options),
-    /// Measure the machine.
-    Bench(bench::Options),
-    /// Print the completions for a shell.
-    Completions(assets::Shell),
-    /// Write man pages and completions into a folder.
-    Assets(PathBuf),
-}
 
 /// One piece of the command line that is no option for every command.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,32 +25,16 @@ pub struct CommandLine {
     parser: lexopt::Parser,
     /// What stands behind the first `--`: no options, whatever they look like.
     behind: VecDeque<OsString>,
-    globals: Globals,
+    pub(super) globals: Globals,
     /// The values so far: the command, for its help.
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     /// The help or the version, once it was asked for.
-    asked: Option<Action>,
-}
-
-impl Invocation {
-    /// Reads the arguments, without the program's name.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`] when they make no sense, or what reading a value from standard input gave.
-    pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
-        let mut line = CommandLine::new(arguments);
-        let action = match (action(&mut line), line.asked.take()) {
-            (_, Some(asked)) => asked,
-            (Err(_), None) if line.skim() => Action::Help(help::known(line.words)),
-            (action, None) => action?,
-        };
-        Ok(Invocation { globals: line.globals, action })
-    }
+    pub(super) asked: Option<Action>,
 }
 
 impl CommandLine {
     /// Cuts the arguments at the first `--`, so that no option takes it or what is behind it.
-    fn new(arguments: Vec<OsString>) -> Self {
+    pub(super) fn new(arguments: Vec<OsString>) -> Self {
         let dashes = arguments.iter().position(|argument| argument == "--");
         let mut own = arguments;
         let behind = dashes.map_or(VecDeque::new(), |at| own.split_off(at).into_iter().skip(1).collect());
@@ -172,7 +101,7 @@ impl CommandLine {
     }
 
     /// Reads the rest for its words alone, whatever is wrong with it. Whether it asks for help.
-    fn skim(&mut self) -> bool {
+    pub(super) fn skim(&mut self) -> bool {
         let mut help = false;
         drop(self.attached());
         while let Ok(Some(piece)) = self.any_piece() {
@@ -257,11 +186,6 @@ impl CommandLine {
     }
 }
 
-/// Whether this is a dash and one letter.
-fn is_short(argument: &str) -> bool {
-    matches!(argument.as_bytes(), [b'-', letter] if letter.is_ascii_alphabetic())
-}
-
 /// An argument as text.
 ///
 /// # Errors
@@ -271,171 +195,10 @@ pub fn text(value: OsString) -> Result<String> {
     value.into_string().map_err(bad)
 }
 
-/// A usage failure for an option that a command does not have.
-#[must_use]
-pub fn unknown_option(option: &str, command: &str, options: &[&str]) -> Failure {
-    if is_short(option) {
-        return unknown_short(option, options);
-    }
-    let known = options.iter().copied().chain(GLOBALS.iter().map(|global| global.name));
-    let meant = super::suggest::nearest(option, known);
-    let hint = meant.map_or(".".to_owned(), |meant| format!("; did you mean `--{meant}`?"));
-    let topic = if command == "msglog" { String::new() } else { format!(" {command}") };
-    Failure::Usage(format!("`{command}` has no option `--{option}`{hint} See `msglog help{topic}`."))
-}
-
-/// A usage failure for `-x`, which may be meant as an option or as text.
-fn unknown_short(option: &str, options: &[&str]) -> Failure {
-    let letter = option.trim_start_matches('-');
-    let mut known = options.iter().copied().chain(GLOBALS.iter().map(|global| global.name));
-    let meant = known.find(|name| name.starts_with(letter));
-    let meant = meant.map_or(String::new(), |name| format!(": --{name}"));
-    Failure::Usage(format!(
-        "there is no option {option}; options have two dashes{meant}. For text that begins with a dash \
-         write `--` first"
-    ))
-}
-
-/// A usage failure in what lexopt says.
-fn usage(error: &lexopt::Error) -> Failure {
-    Failure::Usage(error.to_string())
-}
-
-/// The action of a command line whose first pieces say which one.
-fn action(line: &mut CommandLine) -> Result<Action> {
-    let noun = match line.next_piece()? {
-        None => return Err(missing(&no_command(&line.globals), &[])),
-        Some(Piece::Option(name)) => return Err(unknown_option(&name, "msglog", &[])),
-        Some(Piece::Value(value)) => text(value)?,
-    };
-    match noun.as_str() {
-        "help" => Ok(Action::Help(values("help", line)?)),
-        "call" => Ok(Action::Call(one_value("call", "one request, in quotes, or `-`", line)?)),
-        "export" => Ok(Action::Export(export::Options::parse(line)?)),
-        "top" => Ok(Action::Top(top::Options::parse(line)?)),
-        "bench" => Ok(Action::Bench(bench::Options::parse(line)?)),
-        "completions" => {
-            let shell = one_value("completions", assets::COMPLETIONS.takes, line)?;
-            Ok(Action::Completions(assets::Shell::named(&shell)?))
-        }
-        "assets" => Ok(Action::Assets(one_value("assets", "one folder", line)?.into())),
-        "import" => Ok(Action::Import(import::Options::parse(line)?)),
-        _ => request_action(&noun, line),
-    }
-}
-
-/// The action of a noun of the table, and of `queue work`, which the table does not know.
-fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
-    if let Some(command) = find(noun) {
-        return Ok(Action::Request(command, request::parse(command, line)?));
-    }
-    if !COMMANDS.iter().any(|command| noun_of(command) == noun) {
-        let known = COMMANDS.iter().map(noun_of).chain(OWN.iter().map(|own| own.words));
-        let hint = match noun {
-            "man" => "; `msglog assets DIR` writes the man pages.".into(),
-            _ => did_you_mean(noun, known),
-        };
-        return Err(Failure::Usage(format!("there is no command `{noun}`{hint} See `msglog help`.")));
-    }
-    let verb = match line.next_piece()? {
-        None => return Err(missing(&format!("`{noun}` needs a verb"), &[noun.to_owned()])),
-        Some(Piece::Option(name)) => return Err(unknown_option(&name, noun, &[])),
-        Some(Piece::Value(value)) => text(value)?,
-    };
-    if noun == "queue" && verb == "work" {
-        return Ok(Action::Work(work::Options::parse(line)?));
-    }
-    if let Some(command) = find(&format!("{noun}.{verb}")) {
-        return Ok(Action::Request(command, request::parse(command, line)?));
-    }
-    if noun == "log" && matches!(verb.as_str(), "check" | "repair") {
-        return Err(Failure::Usage(format!(
-            "a log that no daemon has open is for `msglogd {verb}`; a running daemon checks its own with \
-             `msglog log verify`"
-        )));
-    }
-    let hint = did_you_mean(&verb, verbs(noun));
-    Err(Failure::Usage(format!("there is no `{noun} {verb}`{hint} See `msglog help {noun}`.")))
-}
-
-/// What is wrong with a command line that has options and no command.
-fn no_command(globals: &Globals) -> String {
-    match &globals.socket {
-        // As in `msglog --socket $SOCK ping`, where the variable is empty.
-        Some(path) => format!("a command is missing: `{}` was taken for the socket's path", path.display()),
-        None => "a command is missing".into(),
-    }
-}
-
-/// A usage failure for a command line that ends too early, with the help on these words.
-fn missing(what: &str, words: &[String]) -> Failure {
-    match help::text(words) {
-        Ok(help) => Failure::Usage(format!("{what}\n\n{help}")),
-        Err(failure) => failure,
-    }
-}
-
-/// Every verb of a noun.
-pub fn verbs(noun: &str) -> impl Iterator<Item = &'static str> {
-    let own = OWN.iter().filter_map(move |own| own.words.strip_prefix(noun)?.strip_prefix(' '));
-    let of_table =
-        COMMANDS.iter().filter_map(move |command| command.name.strip_prefix(noun)?.strip_prefix('.'));
-    of_table.chain(own)
-}
-
-/// The noun of a command: what stands before the point.
-#[must_use]
-pub fn noun_of(command: &Command) -> &'static str {
-    command.name.split('.').next().unwrap_or(command.name)
-}
-
-/// The command of that name. `help` is the client's own.
-fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name && name != "help")
-}
-
-/// The values that are left, where there must be no options.
-fn values(command: &str, line: &mut CommandLine) -> Result<Vec<String>> {
-    let mut values = Vec::new();
-    while let Some(piece) = line.next_piece()? {
-        match piece {
-            Piece::Value(value) => values.push(text(value)?),
-            Piece::Option(name) => return Err(unknown_option(&name, command, &[])),
-        }
-    }
-    Ok(values)
-}
-
-/// The one value that a command takes.
-fn one_value(command: &str, takes: &str, line: &mut CommandLine) -> Result<String> {
-    let mut values = values(command, line)?;
-    match (values.pop(), values.pop()) {
-        (Some(value), None) => Ok(value),
-        _ => Err(Failure::Usage(format!("`{command}` takes {takes}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(words: &[&str]) -> Result<Invocation> {
-        Invocation::parse(words.iter().map(OsString::from).collect())
-    }
-
-    fn usage_of(words: &[&str]) -> String {
-        match parse(words) {
-            Err(Failure::Usage(text)) => text,
-            other => panic!("{words:?} gave {other:?}"),
-        }
-    }
-
-    fn help_of(words: &[&str]) -> Vec<String> {
-        match parse(words).unwrap().action {
-            Action::Help(words) => words,
-            other => panic!("{words:?} gave {other:?}"),
-        }
-    }
+    use crate::client::command_line::testing::{help_of, parse, usage_of};
 
     #[test]
     fn options_for_every_command_stand_anywhere() {
@@ -506,14 +269,6 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_that_ends_too_early_gets_the_help_as_a_failure() {
-        assert!(usage_of(&[]).starts_with("a command is missing\n\nmsglog talks to"));
-        assert!(usage_of(&["--socket", "ping"]).starts_with("a command is missing: `ping` was taken"));
-        let usage = usage_of(&["message"]);
-        assert!(usage.starts_with("`message` needs a verb\n\nUsage: msglog message VERB"), "{usage}");
-    }
-
-    #[test]
     fn a_dash_and_a_letter_are_taken_for_an_option_and_other_dashes_for_text() {
         let usage = usage_of(&["message", "post", "-o", "anna"]);
         assert!(
@@ -532,22 +287,5 @@ mod tests {
             let Action::Request(_, request) = parse(words).unwrap().action else { panic!("{words:?}") };
             assert_eq!(request, expected);
         }
-    }
-
-    #[test]
-    fn mistyped_words_get_a_suggestion() {
-        assert!(usage_of(&["mesage", "post"]).contains("`message`"));
-        assert!(usage_of(&["kv", "gte", "x"]).contains("did you mean `get`?"));
-        assert!(usage_of(&["queue", "wrok"]).contains("`work`"));
-        assert!(usage_of(&["--sockt", "x"]).contains("`--socket`"));
-        assert!(usage_of(&["log", "check"]).contains("`msglogd check`"));
-        assert!(usage_of(&["man"]).contains("`msglog assets DIR` writes the man pages"));
-        assert!(usage_of(&["frobnicate"]).ends_with("See `msglog help`."));
-    }
-
-    #[test]
-    fn dotted_names_work_too() {
-        let Action::Request(command, request) = parse(&["kv.get", "x"]).unwrap().action else { panic!() };
-        assert_eq!((command.name, request.as_str()), ("kv.get", r#"{"cmd":"kv.get","key":"x"}"#));
     }
 }

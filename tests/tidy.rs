@@ -35,12 +35,15 @@ struct Source {
 }
 
 impl Source {
-    /// The text before the tests at the foot of the file. Files of these names are for tests alone.
+    /// The text before the tests that stand in the file, at its foot. Files of these names are for tests alone.
     fn code(&self) -> &str {
         if ["/tests.rs", "/testing.rs"].iter().any(|name| self.path.ends_with(name)) {
             return "";
         }
-        self.text.split("#[cfg(test)]").next().unwrap_or_default()
+        // A single item for tests, or the name of their file, may stand anywhere.
+        let at_the_foot = ["mod tests {", "pub mod tests {", "pub(super) mod tests {"];
+        let starts = at_the_foot.iter().filter_map(|tests| self.text.find(&format!("#[cfg(test)]\n{tests}")));
+        &self.text[..starts.min().unwrap_or(self.text.len())]
     }
 
     fn module(&self) -> &str {

@@ -16,8 +16,9 @@ use super::union::{Apart, Union};
 use crate::domain::command::Order;
 use crate::error::Result;
 
-/// Changed messages of a run that stay in memory, at most: what walks sets of edits asks for them each time, and so does
-/// a search where one set of all that was changed were too large. There are so many only in the few large runs.
+/// Changed messages of a run that stay in memory, at most: whoever walks sets of edits asks for them each time, and
+/// every search does where one set of all that was changed would be too large. There are so many only in the few large
+/// runs.
 const CHANGED_KEPT: u64 = 1 << 15;
 
 /// A piece of the index.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::block::beginning;
-use super::chunk::{chunk_of, decode};
+use super::chunk::{chunk_of, decode, malformed};
 use super::position::Position;
 use super::postings::{self, split_key};
 use super::postings_writer::PostingsWriter;
@@ -107,7 +107,8 @@ pub fn merge_into(
         input.look();
         inputs.push(input);
     }
-    let mut lists = Lists { dead, meta, writer, out: PostingsWriter::default(), seqs: Vec::new() };
+    let mut lists =
+        Lists { dead, meta, writer, out: PostingsWriter::default(), seqs: Vec::new(), decoded: Vec::new() };
     let (mut key, mut holders) = (Vec::new(), Vec::new());
     let mut left = PAUSE_KEYS;
     while next(&inputs, &mut holders, &mut key) {
@@ -215,7 +216,9 @@ struct Lists<'w> {
     meta: Meta,
     writer: &'w mut RunWriter,
     out: PostingsWriter,
+    /// What was gathered of the lists of a term of edits.
     seqs: Vec<u64>,
+    decoded: Vec<u64>,
 }
 
 impl Lists<'_> {
@@ -243,6 +246,7 @@ impl Lists<'_> {
         }
         let gather = is_of_edits(tag);
         self.seqs.clear();
+        let mut behind = 0;
         for holder in holders {
             let input = &mut inputs[*holder];
             let none = RoaringTreemap::new();
@@ -257,17 +261,20 @@ impl Lists<'_> {
             }
             while input.open && input.key() == term {
                 let (chunk, postings) = chunk_of(&input.place.key()[term.len()..], input.place.payload())?;
+                if !gather && chunk.first < behind {
+                    return Err(malformed());
+                }
+                behind = chunk.last.saturating_add(1);
                 if !gather && !any_between(dead, chunk.first, chunk.last) {
                     self.out.take_over(self.writer, term, chunk, postings)?;
                 } else {
-                    let start = self.seqs.len();
-                    decode(chunk, postings, &mut self.seqs)?;
-                    let mut kept = self.seqs.split_off(start);
-                    kept.retain(|seq| !dead.contains(*seq));
-                    self.seqs.append(&mut kept);
-                    if !gather {
-                        write(&mut self.out, self.writer, term, &self.seqs)?;
-                        self.seqs.clear();
+                    self.decoded.clear();
+                    decode(chunk, postings, &mut self.decoded)?;
+                    let live = self.decoded.iter().copied().filter(|seq| !dead.contains(*seq));
+                    if gather {
+                        self.seqs.extend(live);
+                    } else {
+                        write(&mut self.out, self.writer, term, live)?;
                     }
                 }
                 input.advance()?;
@@ -276,7 +283,7 @@ impl Lists<'_> {
         if gather {
             self.seqs.sort_unstable();
             self.seqs.dedup();
-            write(&mut self.out, self.writer, term, &self.seqs)?;
+            write(&mut self.out, self.writer, term, self.seqs.iter().copied())?;
         }
         self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))
     }
@@ -308,6 +315,49 @@ fn any_between(seqs: &RoaringTreemap, low: u64, high: u64) -> bool {
     from.next().is_some_and(|seq| seq <= high)
 }
 
-fn write(out: &mut PostingsWriter, writer: &mut RunWriter, term: &[u8], seqs: &[u64]) -> Result<()> {
-    seqs.iter().try_for_each(|seq| out.push(writer, term, *seq)).map_err(|error| cannot_write(&error))
+fn write(
+    out: &mut PostingsWriter,
+    writer: &mut RunWriter,
+    term: &[u8],
+    mut seqs: impl Iterator<Item = u64>,
+) -> Result<()> {
+    seqs.try_for_each(|seq| out.push(writer, term, seq)).map_err(|error| cannot_write(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::files::RunFiles;
+    use crate::index::postings::List;
+    use crate::index::terms::word_term;
+    use crate::index::testing::file_run_of;
+    use crate::storage::memory::Memory;
+
+    #[test]
+    fn chunks_that_overlap_are_refused_by_a_merge_and_by_a_walk_whatever_their_checksums_say() {
+        let meta = |first, last| Meta { first, last, dense_from: last + 1, ..Meta::default() };
+        let run_of = |meta: Meta, lists: &[&[u64]]| {
+            Arc::new(file_run_of(meta, 1, |writer| {
+                for seqs in lists {
+                    // Each list is a chunk: a sound writer makes one of all.
+                    let mut out = PostingsWriter::default();
+                    out.write(writer, &word_term(false, "a"), seqs.iter().copied()).expect("memory");
+                }
+            }))
+        };
+        let files = RunFiles::new(Arc::new(Memory::default()), "/index".into());
+        let newer = run_of(meta(101, 200), &[&[150, 160]]);
+        for (second, is_sound) in [([51, 90], true), ([50, 90], false), ([20, 90], false)] {
+            let older = run_of(meta(1, 100), &[&[10, 30, 50], &second]);
+            let mut list = List::open(&older, &word_term(false, "a")).expect("whole").expect("it is there");
+            let walked = list.advance();
+            let merged = files.merge(&[older, Arc::clone(&newer)], true, &mut || Ok(())).map(|_| true);
+            for done in [walked, merged] {
+                assert_eq!(
+                    done.map_err(|error| error.code()),
+                    is_sound.then_some(true).ok_or(Code::Internal)
+                );
+            }
+        }
+    }
 }

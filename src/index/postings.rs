@@ -88,7 +88,9 @@ impl<'r> List<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn advance(&mut self) -> Result<bool> {
-        Ok(self.place.advance()? && self.read_head()?)
+        let last = self.chunk.last;
+        let goes_on = self.place.advance()? && self.read_head()?;
+        if goes_on && self.chunk.first <= last { Err(chunk::malformed()) } else { Ok(goes_on) }
     }
 
     /// Goes to the last chunk whose last posting is before `seq`. `false` when there is none.

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Client, Daemon, TempDir, finish, json, msglogd, until};
+use common::{Client, Daemon, TempDir, everything_below, finish, json, msglogd, until};
 
 fn mode(path: &Path) -> u32 {
     path.symlink_metadata().expect("it is there").permissions().mode() & 0o777
@@ -19,19 +19,6 @@ fn mode(path: &Path) -> u32 {
 fn stale_socket(path: &Path) -> u64 {
     drop(UnixListener::bind(path).expect("a socket"));
     path.metadata().expect("its file stays").ino()
-}
-
-/// Every file and folder below.
-fn everything_below(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(everything_below(&path));
-        }
-        found.push(path);
-    }
-    found
 }
 
 #[test]
@@ -353,105 +340,6 @@ fn an_empty_path_and_a_signed_mode_are_wrong_usage() {
     let finished = finish(msglogd().arg("--data").arg(folder.join("file")));
     assert_eq!(finished.code, Some(74), "{finished:?}");
     assert!(finished.stderr.contains("is no folder"), "{finished:?}");
-}
-
-#[test]
-fn a_folder_of_other_things_is_left_alone() {
-    let folder = TempDir::new();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    fs::create_dir(folder.join("lost+found")).expect("a folder");
-    fs::write(folder.join("letter"), "").expect("a file");
-    let socket = folder.join("s");
-    let finished = finish(msglogd().arg("--data").arg(folder.path()).arg("--socket").arg(&socket));
-    assert_eq!(finished.code, Some(74), "{finished:?}");
-    assert!(finished.stderr.contains("--data"), "{finished:?}");
-    assert_eq!(mode(folder.path()), 0o755);
-}
-
-#[test]
-fn a_folder_with_a_log_and_a_lock_of_others_is_left_alone() {
-    let folder = TempDir::new();
-    let made = |name: &str, entries: &[&str]| {
-        let data = folder.join(name);
-        for entry in entries {
-            let path = data.join(entry);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            fs::write(path, "another's").expect("a file");
-        }
-        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        data
-    };
-    let project = made("project", &["log/development.log", "log/notes.tmp", "index/1.run", "index/a.tmp"]);
-    let packages = made("packages", &["lock", "status"]);
-    let system = made("system", &["lib/status"]);
-    std::os::unix::fs::symlink("/run/lock", system.join("lock")).expect("a link");
-    std::os::unix::fs::symlink("/nowhere", system.join("log")).expect("a link");
-    for data in [project, packages, system] {
-        let before = everything_below(&data);
-        for words in [[].as_slice(), &["check"], &["repair"], &["repair", "--yes"]] {
-            let mut command = msglogd();
-            command.args(words).arg("--data").arg(&data).env("MSGLOGD_SOCKET", folder.join("s"));
-            let finished = finish(&mut command);
-            assert_eq!(finished.code, Some(74), "{finished:?}");
-            assert!(finished.stderr.contains("no data"), "{finished:?}");
-        }
-        assert_eq!((mode(&data), everything_below(&data)), (0o755, before));
-    }
-}
-
-#[test]
-fn files_of_others_in_the_folders_of_the_data_stay() {
-    let mut daemon = Daemon::start();
-    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
-    daemon.stop();
-    let names = ["log/notes.tmp", "log/another's.checkpoint", "index/notes.tmp", "index/5k.run"];
-    let others = names.map(|name| daemon.data().join(name));
-    others.iter().for_each(|path| fs::write(path, "another's").expect("a file"));
-    daemon.launch();
-    daemon.connect().ok(json!({"cmd": "log.compact"}));
-    daemon.stop();
-    for path in &others {
-        assert!(path.exists(), "{} is gone", path.display());
-    }
-}
-
-#[test]
-fn a_data_folder_that_was_only_begun_is_taken_again() {
-    let daemon = Daemon::stopped(&[]);
-    fs::write(daemon.data().join("lock"), "").expect("a file");
-    for name in ["log", "index", "lost+found"] {
-        fs::create_dir(daemon.data().join(name)).expect("a folder");
-    }
-    // So far came a start that was killed.
-    fs::write(daemon.data().join("log/00000000000000000001.log.tmp"), "").expect("a file");
-    let mut daemon = daemon;
-    daemon.launch();
-    assert_eq!(daemon.connect().last_seq(), 0);
-}
-
-#[test]
-fn a_check_or_repair_of_what_is_no_data_says_what_is_there_and_what_to_name() {
-    let folder = TempDir::new();
-    let run = |words: &[&str], data: &Path| {
-        let mut command = msglogd();
-        command.args(words).arg("--data").arg(data);
-        finish(&mut command)
-    };
-    fs::create_dir(folder.join("empty")).expect("a folder");
-    fs::write(folder.join("file"), "").expect("a file");
-    for (name, said) in [
-        ("missing", "there is no data folder"),
-        ("empty", "holds no data"),
-        ("file", "is no folder"),
-        ("file/data", "is no folder"),
-    ] {
-        for words in [["check"].as_slice(), &["repair"], &["repair", "--yes"]] {
-            let finished = run(words, &folder.join(name));
-            assert_eq!(finished.code, Some(74), "{finished:?}");
-            assert!(finished.stderr.contains(said) && finished.stderr.contains("--data"), "{finished:?}");
-        }
-    }
-    assert_eq!(fs::read_dir(folder.join("empty")).expect("a folder").count(), 0, "nothing was made in it");
 }
 
 /// The daemon's program as a user to whom folders can be closed.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Exit;
 use crate::index;
 use crate::log;
-use crate::paths::own_uid;
+use crate::paths::{for_shell, own_uid};
 use crate::report;
 use crate::storage::folder::Lock;
 use crate::storage::{Disk, Storage, of_path};
@@ -28,10 +28,9 @@ fn expect_data(data: &Path) -> Result<(), Exit> {
     if found.has_data {
         return Ok(());
     }
-    Err(Exit::Io(format!(
-        "{} holds no data (no log): name the data folder of the daemon with --data",
-        data.display()
-    )))
+    Err(Exit::Io(too_deep(data).unwrap_or_else(|| {
+        format!("{} holds no data (no log): name the data folder of the daemon with --data", data.display())
+    })))
 }
 
 /// Whether a file has such a name.
@@ -80,6 +79,20 @@ fn look_into(data: &Path) -> io::Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// What is said where all that a folder holds is a folder with data. `mv` and `cp` put it there when the folder was
+/// there before, and systemd makes it at every start and stop (`StateDirectory=`).
+fn too_deep(data: &Path) -> Option<String> {
+    let [only]: [PathBuf; 1] = entries(data).ok()?.try_into().ok()?;
+    look_into(&only).is_ok_and(|found| found.has_data).then(|| {
+        let (inner, outer) = (for_shell(&only), for_shell(data));
+        format!(
+            "{} holds no data, but {} does, one folder too deep: `mv {inner}/* {outer} && rmdir {inner}`",
+            data.display(),
+            only.display()
+        )
+    })
 }
 
 /// What is in a folder. A file system of its own has `lost+found` from the beginning.
@@ -176,11 +189,13 @@ pub fn take(data: &Path) -> Result<Arc<dyn Storage>, Exit> {
     make_data(&Disk, data).map_err(named)?;
     let found = look_into(data).map_err(failed)?;
     if let Some(other) = found.other.filter(|_| !found.has_data) {
-        return Err(Exit::Io(format!(
-            "{} holds other files ({}) and no data: name a folder of its own with --data",
-            data.display(),
-            other.display()
-        )));
+        return Err(Exit::Io(too_deep(data).unwrap_or_else(|| {
+            format!(
+                "{} holds other files ({}) and no data: name a folder of its own with --data",
+                data.display(),
+                other.display()
+            )
+        })));
     }
     let lock = Lock::take(data).map_err(failed)?;
     let mode = fs::metadata(data).map_err(named)?.permissions().mode();

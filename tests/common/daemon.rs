@@ -275,6 +275,19 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Every file and folder below.
+pub fn everything_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(everything_below(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
 /// Waits until a daemon that was just started answers on its socket.
 #[track_caller]
 fn await_socket(child: &mut Child, socket: &Path, folder: &Path) {

@@ -14,7 +14,7 @@ mod writes;
 use std::time::{Duration, Instant};
 
 pub use client::Client;
-pub use daemon::{Daemon, Finished, clean, copy_folder, copy_program, finish, msglogd};
+pub use daemon::{Daemon, Finished, clean, copy_folder, copy_program, everything_below, finish, msglogd};
 pub use jobs::bodies;
 pub use log_files::{Frame, content, file_name, frames, newest_segment, padded, segments};
 pub use reply::{Reply, assert_error, assert_field, assert_ok, short};

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Client, Daemon, Value, json, until};
+use common::{Client, Daemon, Value, finish, json, msglogd, until};
 
 /// A small file system in memory on a folder, until it is dropped.
 struct SmallDisk(PathBuf);
@@ -37,11 +37,11 @@ impl SmallDisk {
         }
     }
 
-    /// Makes it larger.
-    fn grow(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        let grown = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
-        assert!(grown.expect("mount starts").success());
+    /// Gives it another option, such as another size.
+    fn remount(&self, option: &str) {
+        let options = format!("remount,{option}");
+        let done = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
+        assert!(done.expect("mount starts").success());
     }
 
     fn make_room(&self) {
@@ -299,7 +299,7 @@ fn writes_are_refused_when_the_index_cannot_be_written_and_memory_holds_much_of_
     client.refused(json!({"cmd": "queue.put", "queue": "q", "body": 1}), "read_only");
     assert!(client.ok(json!({"cmd": "kv.delete", "key": "k"})).seq() > kept);
     client.ok(json!({"cmd": "message.search", "text": "w0x1"}));
-    disk.grow("1g");
+    disk.remount("size=1g");
     until("writes come back by themselves", || (client.ask(post.clone())["ok"] == true).then_some(()));
 }
 
@@ -315,4 +315,24 @@ fn a_backup_does_not_take_the_place_of_a_mounted_disk_and_goes_into_a_new_folder
     let refusal = client.refused(json!({"cmd": "log.backup", "to": disk.0}), "conflict");
     assert!(refusal.string("message").contains("mount point"), "{refusal}");
     client.ok(json!({"cmd": "log.backup", "to": disk.0.join("new")}));
+}
+
+#[test]
+fn under_systemd_a_file_system_that_is_read_only_is_told_with_what_makes_it_writable() {
+    let mut daemon = Daemon::stopped(&[]);
+    daemon.set_variable("INVOCATION_ID", "1".to_owned());
+    let place = daemon.folder().join("elsewhere");
+    fs::create_dir(&place).expect("a folder");
+    let name = "under_systemd_a_file_system_that_is_read_only_is_told_with_what_makes_it_writable";
+    let Some(disk) = SmallDisk::mount(place, "8m", name) else { return };
+    disk.remount("ro");
+    let mut elsewhere = msglogd();
+    elsewhere.arg("--data").arg(&disk.0).arg("--socket").arg(daemon.socket()).env("INVOCATION_ID", "1");
+    let finished = finish(&mut elsewhere);
+    assert_eq!(finished.code, Some(74), "{finished:?}");
+    assert!(finished.stderr.contains("ReadWritePaths="), "{finished:?}");
+    daemon.launch();
+    let backup = json!({"cmd": "log.backup", "to": disk.0.join("b")});
+    let refusal = daemon.connect().refused(backup, "read_only");
+    assert!(refusal.string("message").contains("ReadWritePaths="), "{refusal}");
 }

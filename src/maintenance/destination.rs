@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::codec::hex;
 use crate::error::{Code, Error, Result};
 use crate::randomness::Randomness;
+use crate::storage::explained;
 use crate::store::Folders;
 
 /// Characters of the folder's name in its temporary one: that has more, and no name may be longer than 255 bytes.
@@ -56,7 +57,8 @@ fn refused(what: &str, error: io::Error) -> Error {
         io::ErrorKind::InvalidFilename => Code::BadRequest,
         _ => Code::ReadOnly,
     };
-    Error::new(code, format!("{what}: {error}")).of_field("to")
+    // Without a path nothing is said of owners, which are no client's business.
+    Error::new(code, format!("{what}: {}", explained(Path::new(""), &error))).of_field("to")
 }
 
 impl Destination {

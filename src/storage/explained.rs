@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::paths::own_uid;
 
-/// What the system says of a file, and what to do about it: where this process may not have it, where a folder is in
-/// its place, and where no more files may be open.
+/// What the system says of a file, and what to do about it: where this process may not have it or write there, where a
+/// folder is in its place, and where no more files may be open.
 #[must_use]
 pub fn explained(path: &Path, error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {
@@ -21,6 +21,11 @@ pub fn explained(path: &Path, error: &io::Error) -> String {
             format!("{error}; a file has its place there: move the folder away")
         }
         io::ErrorKind::PermissionDenied => closed(path, error),
+        // systemd gives each of its services one.
+        io::ErrorKind::ReadOnlyFilesystem if std::env::var_os("INVOCATION_ID").is_some() => format!(
+            "{error}; under systemd only the folders of ReadWritePaths= can be written: add this one with `systemctl \
+             edit`"
+        ),
         _ => error.to_string(),
     }
 }

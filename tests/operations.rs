@@ -62,6 +62,20 @@ fn neither_unit_gives_up_after_some_starts_in_a_row() {
 }
 
 #[test]
+fn every_timer_is_explained_to_operators_and_stopped_when_the_package_is_removed() {
+    let removal = include_str!("../packaging/debian/prerm");
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let names = fs::read_dir(units).expect("the units").map(|entry| entry.expect("an entry").file_name());
+    let timers = names.filter_map(|name| name.into_string().ok().filter(|name| name.ends_with(".timer")));
+    let timers: Vec<String> = timers.collect();
+    assert!(timers.len() >= 3, "{timers:?}");
+    for timer in timers {
+        assert!(OPERATIONS.contains(&format!("systemctl enable --now {timer}")), "{timer}");
+        assert!(removal.contains(&timer), "{timer}");
+    }
+}
+
+#[test]
 fn links_and_files_that_the_documents_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();

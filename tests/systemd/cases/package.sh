@@ -9,9 +9,11 @@ dpkg -i "$old" >/tmp/dpkg 2>&1 || fail "$(cat /tmp/dpkg)"
 for unit in msglogd.socket msglogd.service; do
   is "$unit" "enabled active" "$(systemctl is-enabled $unit) $(systemctl is-active $unit)"
 done
-is "the timer" disabled "$(systemctl is-enabled msglogd-metrics.timer || true)"
+for timer in msglogd-{metrics,backup,verify}.timer; do
+  is "$timer" disabled "$(systemctl is-enabled $timer || true)"
+done
 # with the man pages in place, verify looks for them too
-said=$(systemd-analyze verify msglogd.service msglogd.socket msglogd-metrics.service 2>&1) || fail "verify: $said"
+said=$(systemd-analyze verify msglogd.service msglogd.socket msglogd-{metrics,backup,verify}.service 2>&1) || fail "verify: $said"
 is "systemd-analyze verify says" "" "$said"
 for page in msglogd.8 msglog.1 msglog-protocol.7; do
   said=$(man --warnings -E UTF-8 -l "/usr/share/man/man${page##*.}/$page.gz" 2>&1 >/dev/null)

@@ -76,6 +76,16 @@ fn every_timer_is_explained_to_operators_and_stopped_when_the_package_is_removed
 }
 
 #[test]
+fn the_documents_name_the_version_of_rust_that_builds_it() {
+    let manifest = include_str!("../Cargo.toml");
+    let version = manifest.split_once("rust-version = \"").expect("it is there").1.split('"').next();
+    let named = format!("needs Rust {} or newer", version.unwrap_or_default());
+    for document in [OPERATIONS, include_str!("../README.md")] {
+        assert!(document.contains(&named), "{named}");
+    }
+}
+
+#[test]
 fn links_and_files_that_the_documents_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();

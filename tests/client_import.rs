@@ -63,6 +63,36 @@ fn every_line_is_sent_and_what_is_wrong_is_said_with_its_number() {
 }
 
 #[test]
+fn a_dry_run_of_a_file_is_refused_before_anything_is_sent() {
+    let daemon = Daemon::start();
+    let lines = ["{\"cmd\":\"kv.set\",\"key\":\"a\",\"value\":1}", "{\"body\":\"x\"}"].join("\n");
+    let path = file(&daemon, "lines.jsonl", &lines);
+    let defaults = ["--originator", "a", "--recipient", "b", "--dry-run"];
+    let finished = run(&daemon, &[&["import", path.to_str().expect("text")][..], &defaults].concat());
+    assert_eq!((finished.code, daemon.connect().last_seq()), (Some(2), 0), "{finished:?}");
+    assert!(finished.stderr.contains("there is no --dry-run"), "{finished:?}");
+}
+
+#[test]
+fn what_is_said_for_all_lines_holds_for_requests_too() {
+    let folder = TempDir::new();
+    let (socket, lines) = (folder.join("s"), folder.join("lines"));
+    let (seen, requests) = std::sync::mpsc::channel();
+    scripted(&socket, move |request| {
+        seen.send(request.clone()).expect("it is waited for");
+        Some(json!({"ok": true}))
+    });
+    let put = json!({"cmd": "queue.put", "queue": "q", "body": 1});
+    let get = json!({"cmd": "kv.get", "key": "a"});
+    fs::write(&lines, format!("{put}\n{get}\n{{\"body\":\"x\"}}\n")).expect("a file");
+    let options = ["--no-durable", "--originator", "a", "--recipient", "b"];
+    let finished = finish(msglog().arg("--socket").arg(&socket).arg("import").arg(&lines).args(options));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let durable: Vec<Value> = requests.try_iter().map(|request| request["durable"].clone()).collect();
+    assert_eq!(durable, [json!(false), json!(null), json!(false)]);
+}
+
+#[test]
 fn only_the_first_refusals_are_reported_one_by_one() {
     let daemon = Daemon::start();
     let path = file(&daemon, "lines.jsonl", &"{\"body\":\"x\"}\n".repeat(25));

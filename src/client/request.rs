@@ -29,6 +29,13 @@ impl RequestLine {
         RequestLine([b"{\"cmd\":\"", command.as_bytes(), b"\""].concat())
     }
 
+    /// A request that is one line of JSON already, to add to.
+    #[must_use]
+    pub fn reopened(mut line: String) -> Self {
+        line.pop();
+        RequestLine(line.into_bytes())
+    }
+
     /// Adds a string.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
         Fields(&mut self.0).text(name, value);

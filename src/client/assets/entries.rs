@@ -151,8 +151,8 @@ fn likewise(own: &Own) -> Vec<Named> {
     let arguments: Vec<&Argument> = match own.words {
         "import" => {
             let writes = COMMANDS.iter().filter(|command| command.kind == Kind::Write);
-            // One for all lines would make one of them.
-            writes.flat_map(nameable).filter(|argument| argument.name != "idempotency_key").collect()
+            let refused = ["idempotency_key", "dry_run"];
+            writes.flat_map(nameable).filter(|argument| !refused.contains(&argument.name)).collect()
         }
         "export" => export::filters().collect(),
         _ => Vec::new(),
@@ -236,5 +236,6 @@ mod tests {
         let takes_key = |words| entry(words).offered().any(|option: &Named| option.name == "idempotency-key");
         assert!(takes_key("queue put") && takes_key("batch"));
         assert!(!takes_key("queue reserve") && !takes_key("import"), "they refuse it");
+        assert!(!entry("import").offered().any(|option| option.name == "dry-run"), "it refuses it");
     }
 }

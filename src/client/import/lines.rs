@@ -94,14 +94,41 @@ impl Converter {
             return Converted::Bad(format!("bad_request: {name} cannot be imported"));
         }
         let text = self.with_new_tokens(String::from_utf8_lossy(line).into_owned());
-        let key = self.key(number).filter(|_| command.is_some_and(|command| takes_key(command, object)));
-        let request = match (key, text.strip_suffix('}')) {
-            (Some(key), Some(open)) => format!("{open},\"idempotency_key\":{}}}", string(&key)),
-            _ => text,
-        };
+        let Some(command) = command else { return Converted::Request(text) };
+        let mut request = RequestLine::reopened(text);
+        self.complete(&mut request, command, object, number);
         match app_of(command, object) {
-            Some(token) => Converted::App(request, token),
-            None => Converted::Request(request),
+            Some(token) => Converted::App(request.finish(), token),
+            None => Converted::Request(request.finish()),
+        }
+    }
+
+    /// Adds what the options say for a line that has none of it, and the key.
+    fn complete(
+        &self,
+        request: &mut RequestLine,
+        command: &'static Command,
+        object: &Object<'_>,
+        number: u64,
+    ) {
+        for (key, value) in &self.defaults {
+            // The arguments of one command may mean something else to another one; those of writes do not.
+            let meant = command.name == self.command.name
+                || command.common_write().any(|argument| argument.name == *key);
+            // A message goes to a recipient or into a chat; a line that says one needs no other.
+            let elsewhere = match *key {
+                "recipient" => object.get("app").is_some(),
+                "app" | "chat" => object.get("recipient").is_some(),
+                _ => false,
+            };
+            if meant && !elsewhere && object.get(key).is_none() {
+                request.raw(key, value);
+            }
+        }
+        if takes_key(command, object)
+            && let Some(key) = self.key(number)
+        {
+            request.text("idempotency_key", &key);
         }
     }
 
@@ -138,22 +165,7 @@ impl Converter {
                 self.drop(key);
             }
         }
-        for (key, value) in &self.defaults {
-            // A message goes to a recipient or into a chat; a line that says one needs no other.
-            let elsewhere = match *key {
-                "recipient" => object.get("app").is_some(),
-                "app" | "chat" => object.get("recipient").is_some(),
-                _ => false,
-            };
-            if object.get(key).is_none() && !elsewhere {
-                request.raw(key, value);
-            }
-        }
-        if takes_key(self.command, object)
-            && let Some(key) = self.key(number)
-        {
-            request.text("idempotency_key", &key);
-        }
+        self.complete(&mut request, self.command, object, number);
         self.with_new_tokens(request.finish())
     }
 
@@ -170,9 +182,9 @@ impl Converter {
 }
 
 /// The old token of an application that an export makes anew: it stands in the `id`.
-fn app_of(command: Option<&Command>, object: &Object<'_>) -> Option<String> {
-    command.filter(|command| command.name == "app.create")?;
-    let id = json::object(object.get("id")?)?;
+fn app_of(command: &Command, object: &Object<'_>) -> Option<String> {
+    let id = object.get("id").filter(|_| command.name == "app.create")?;
+    let id = json::object(id)?;
     json::as_string(id.get("app")?).map(String::from)
 }
 
@@ -272,6 +284,30 @@ mod tests {
         assert_eq!(request(&mut batches, reserving), reserving.replacen('{', r#"{"cmd":"batch","#, 1));
         let writing = r#"{"commands":[{"cmd":"kv.delete","key":"a"}]}"#;
         assert!(request(&mut batches, writing).ends_with(r#"],"idempotency_key":"import:inbox:7"}"#));
+    }
+
+    #[test]
+    fn requests_get_what_is_said_for_all_lines_and_for_those_of_their_command() {
+        let defaults = [("originator", "\"importer\""), ("recipient", "\"box\""), ("durable", "false")];
+        let mut lines = converter("message.post", &defaults, None);
+        for (line, added) in [
+            (
+                r#"{"cmd":"message.post","body":"x"}"#,
+                r#","originator":"importer","recipient":"box","durable":false"#,
+            ),
+            (
+                r#"{"cmd":"message.post","app":"T","chat":1,"body":"x","originator":"a"}"#,
+                r#","durable":false"#,
+            ),
+            (r#"{"cmd":"kv.set","key":"a","value":1} "#, r#","durable":false"#),
+            (r#"{"cmd":"batch","commands":[]}"#, r#","durable":false"#),
+            (r#"{"cmd":"kv.delete","key":"a","durable":true}"#, ""),
+            (r#"{"cmd":"message.search"}"#, ""),
+            (r#"{"cmd":"unheard.of"}"#, ""),
+        ] {
+            let whole = line.trim_end().strip_suffix('}').unwrap();
+            assert_eq!(request(&mut lines, line), format!("{whole}{added}}}"));
+        }
     }
 
     #[test]

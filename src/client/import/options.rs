@@ -23,9 +23,9 @@ pub const OWN: Own = Own {
     doc: "Sends every line of a file, messages or requests.",
     about: &[
         "`-` is standard input (zcat FILE.gz | msglog import -). A line with `cmd` is a request and is \
-              sent as it is. Any other line is a message: `body` and either `originator` and `recipient`, or \
-              `app` and `chat`. Keys that a message does not have are left out, and named at the end. A \
-              refused line is reported with its number, and the import goes on.",
+              sent as it is, but for what the options add. Any other line is a message: `body` and either \
+              `originator` and `recipient`, or `app` and `chat`. Keys that a message does not have are left \
+              out, and named at the end. A refused line is reported with its number, and the import goes on.",
         "`msglog export all` makes files of requests. An app.create in them has the `id` {\"app\":TOKEN}; in \
          the chat and message requests behind it the new app's token takes the place of that one.",
     ],
@@ -40,8 +40,8 @@ pub const OWN: Own = Own {
         option(
             "recipient",
             "NAME",
-            "for lines that have none; likewise every other argument of the command, such as --queue, or \
-             --no-durable",
+            "for lines that have none; likewise every other argument of the command, such as --queue. Lines \
+             with another `cmd` get none of them. --no-durable is for every line that writes",
         ),
         flag(
             "stop-on-error",
@@ -68,6 +68,9 @@ pub const OWN: Own = Own {
          daemon, stored data that is damaged (`corrupt`) and a failure of the daemon itself (`internal`). The \
          resume file keeps the daemon's socket: at another socket that --socket does not name, the import does \
          not begin.",
+        "There is no --dry-run, as a line may need what the lines before it have made. To try an import, give \
+         it to a daemon with a copy of the data: msglog log backup DIR; msglogd --data DIR --socket PATH; msglog \
+         --socket PATH import FILE.",
         "At the end one line says how many were imported and refused, in how many seconds. Exit status: 0 \
          all imported; 3 some were refused, in this run or in an earlier one whose lines are skipped; 4 the \
          daemon went away, and then how to go on is said.",
@@ -205,10 +208,19 @@ impl Given {
         let command = command(self.command.as_deref().unwrap_or("message.post"))?;
         let mut defaults = Vec::new();
         for (name, value) in self.defaults {
-            if name == "idempotency-key" {
-                return Err(usage(
-                    "one --idempotency-key for all lines makes one of them; see --resume-file.",
-                ));
+            match name.as_str() {
+                "idempotency-key" => {
+                    return Err(usage(
+                        "one --idempotency-key for all lines makes one of them; see --resume-file.",
+                    ));
+                }
+                "dry-run" => {
+                    return Err(usage(
+                        "there is no --dry-run, as a line may need what the lines before it have made; it can be \
+                         tried in a daemon with a copy of the data.",
+                    ));
+                }
+                _ => {}
             }
             let Some(argument) = nameable(command).find(|argument| option_name(argument) == name) else {
                 return Err(usage(&format!("{} takes no `{name}`.", command.name)));
@@ -324,6 +336,15 @@ mod tests {
             [["a", "--idempotency-key", "K"].as_slice(), &["a", "--idempotency-key=K", "--resume-file=p"]]
         {
             assert!(parse(options).unwrap_err().contains("see --resume-file"));
+        }
+    }
+
+    #[test]
+    fn an_import_cannot_be_tried_dry_and_says_how_else() {
+        for dry_run in ["--dry-run", "--dry-run=true", "--no-dry-run"] {
+            assert!(
+                parse(&["a", dry_run]).unwrap_err().contains("a copy of the data. See `msglog help import`")
+            );
         }
     }
 

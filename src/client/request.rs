@@ -89,7 +89,7 @@ pub fn parse(command: &'static Command, line: &mut CommandLine) -> Result<String
     }
     match values.pop_front() {
         None => Ok(draft.finish()),
-        Some(value) => Err(draft.usage(&format!("`{value}` is too much; {}", draft.how_to_name(&value)))),
+        Some(value) => Err(draft.usage(&format!("`{value}` is too much; {}", draft.what_to_do_with(&value)))),
     }
 }
 
@@ -199,19 +199,38 @@ impl Draft {
     }
 
     /// What to do about a value that is too much.
-    fn how_to_name(&self, value: &str) -> String {
+    fn what_to_do_with(&self, value: &str) -> String {
         // The text goes by position, so a seq before it was taken for the text.
         let body = self.fields.iter().find(|(argument, _)| argument.name == "body");
         let seq = body.and_then(|(_, text)| text.trim_matches('"').parse::<u64>().ok());
-        match seq {
-            Some(seq) if self.command.name == "message.edit" => {
-                format!(
-                    "name the message with --seq {seq}: msglog message edit --seq {seq} {}",
-                    shell_word(value)
-                )
-            }
-            _ => "quote what has spaces in it".into(),
+        if let Some(seq) = seq.filter(|_| self.command.name == "message.edit") {
+            let value = shell_word(value);
+            return format!("name the message with --seq {seq}: msglog message edit --seq {seq} {value}");
         }
+        let is_text = |last: &Argument| matches!(last.name, "body" | "text" | "name");
+        let ends_with_text = positional(self.command).last().is_some_and(is_text);
+        let options = self.options_for(value).join(" or ");
+        match (ends_with_text, options.as_str()) {
+            (true, "") => "quote what has spaces in it".into(),
+            (true, options) => format!("quote what has spaces in it, or name what it is: {options}"),
+            (false, "") => {
+                let words = self.command.name.replace('.', " ");
+                format!("`{words}` takes no more arguments: see `msglog help {words}`")
+            }
+            (false, options) => format!("name what it is: {options}"),
+        }
+    }
+
+    /// The options that a value may be meant for; any would do for a text.
+    fn options_for(&self, value: &str) -> Vec<String> {
+        let fits = |argument: &&Argument| match argument.kind {
+            Type::Integer { .. } | Type::IntegerOrNull { .. } | Type::Choice(_) | Type::Time => {
+                !self.has(argument) && encode(argument, value).is_ok()
+            }
+            _ => false,
+        };
+        let typed = |argument| format!("--{} {}", option_name(argument), shell_word(value));
+        self.command.arguments.iter().filter(fits).map(typed).collect()
     }
 
     fn usage(&self, problem: &str) -> Failure {
@@ -289,7 +308,8 @@ pub fn encode(argument: &Argument, value: &str) -> std::result::Result<String, S
         Type::Choice(words) if words.contains(&value) => Ok(string(value)),
         Type::Choice(words) => Err(wrong() + &did_you_mean(value, words.iter().copied())),
         Type::Texts => {
-            let texts: Vec<String> = value.split(',').filter(|part| !part.is_empty()).map(string).collect();
+            let texts: Vec<String> =
+                value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(string).collect();
             if texts.is_empty() {
                 return Err(format!("{name} names nothing; leave it out where all of them are meant"));
             }
@@ -455,6 +475,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_too_much_is_told_which_options_it_fits() {
+        for (words, ways) in [
+            (&["log", "read", "5"][..], "name what it is: --from 5 or --limit 5"),
+            (&["queue", "revive", "q", "5"], "name what it is: --job 5"),
+            (&["queue", "peek", "q", "dead"], "name what it is: --state dead"),
+            (&["queue", "peek", "q", "dead", "--state", "ready"], "`queue peek` takes no more arguments"),
+            (&["queue", "purge", "q", "ready"], "name what it is: --state ready"),
+            (
+                &["message", "follow", "a", "2h"],
+                "quote what has spaces in it, or name what it is: --since 2h or --until 2h",
+            ),
+            (&["message", "search", "two", "words"], "quote what has spaces in it"),
+            (&["kv", "delete", "a", "b"], "`kv delete` takes no more arguments: see `msglog help kv delete`"),
+        ] {
+            let error = parse(words).unwrap_err();
+            assert!(error.contains(&format!("is too much; {ways}")), "{error}");
+        }
+        assert!(parse(&["message", "search", "a", "10"]).unwrap_err().contains("--limit 10"));
+    }
+
+    #[test]
     fn times_may_be_days_and_distances() {
         let day = request(&["message", "search", "--since", "2026-01-31"]);
         assert_eq!(day, r#"{"cmd":"message.search","since":"2026-01-31T00:00:00Z"}"#);
@@ -502,7 +543,11 @@ mod tests {
             request(&["log", "follow", "--from", "1", "--types", "kv.set,message.posted"]),
             r#"{"cmd":"log.follow","from":1,"types":["kv.set","message.posted"]}"#
         );
-        for nothing in ["", ","] {
+        assert_eq!(
+            request(&["log", "read", "--types", "kv.set, job.put "]),
+            r#"{"cmd":"log.read","types":["kv.set","job.put"]}"#
+        );
+        for nothing in ["", ",", " , "] {
             assert!(parse(&["log", "read", "--types", nothing]).unwrap_err().contains("types names nothing"));
         }
     }

@@ -3,8 +3,8 @@
 mod client_support;
 mod common;
 
-use client_support::msglog_for;
 use client_support::terminal::Terminal;
+use client_support::{msglog_for, printed};
 use common::{Daemon, json};
 
 /// Everything that came out of the client on a terminal.
@@ -77,6 +77,18 @@ fn times_are_short_or_relative() {
     plain(&daemon, &message);
     let text = plain(&daemon, &["message", "search", "--relative"]);
     assert!(text.contains(" now ") || text.contains("s ago "), "{text}");
+}
+
+#[test]
+fn without_a_terminal_times_are_relative_only_in_text_for_eyes_and_the_help_says_so() {
+    let daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1, "delay_ms": 7_200_500}));
+    let peek = ["queue", "peek", "q", "--state", "delayed", "--relative"];
+    assert!(!printed(&daemon, &peek).contains("in 2h"));
+    assert!(printed(&daemon, &[&peek[..], &["--readable"]].concat()).contains("in 2h"));
+    let help = printed(&daemon, &["help"]);
+    let (_, relative) = help.split_once("--relative").expect("an option");
+    assert!(relative.split("--help").next().expect("text").contains("--readable"), "{help}");
 }
 
 #[test]

@@ -90,7 +90,10 @@ pub const GLOBALS: &[Opt] = &[
          refusals only told",
     ),
     flag("readable", "text for eyes, without a terminal too: for a pager, or for cron's mail"),
-    flag("relative", "times as how long ago they were"),
+    flag(
+        "relative",
+        "times as how long ago they were; JSON keeps them, so without a terminal it needs --readable",
+    ),
     flag("help", "what a command takes, as `msglog help NOUN VERB` says it"),
     flag("version", "the version"),
 ];

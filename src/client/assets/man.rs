@@ -14,6 +14,31 @@ use crate::protocol::table::{COMMANDS, COMMON, COMMON_WRITE, Kind};
 /// The reference of the protocol.
 const PROTOCOL: &str = include_str!("../../../protocol.md");
 
+/// What the paragraph of the daemon's help begins with that is the section EXIT STATUS.
+const STATUSES: &str = "exit status: ";
+
+/// What the daemon does at a signal.
+const SIGNALS: &[(&str, &str)] = &[
+    (
+        "SIGTERM, SIGINT",
+        "stop: no new connections, everything that was received is answered and synced, then it ends with status 0. \
+         While it still starts, it ends at once; nothing is lost.",
+    ),
+    (
+        "SIGHUP",
+        "reload: nothing is read again, as options come with the start; a line on standard error says what the daemon \
+         holds.",
+    ),
+];
+
+/// Where the service that the package installs keeps what.
+const FILES: &[(&str, &str)] = &[
+    ("/etc/default/msglogd", "the options of the service, as variables"),
+    ("/var/lib/msglogd", "the data of the service: log/ holds everything, index/ is made from it"),
+    ("/run/msglogd/msglogd.sock", "the socket of the service"),
+    ("/var/backups/msglogd", "where the backups of the service go"),
+];
+
 /// `msglog.1`.
 #[must_use]
 pub fn client(date: &str) -> String {
@@ -34,9 +59,13 @@ pub fn client(date: &str) -> String {
     page.text([roman("Every command takes:")]);
     globals().iter().for_each(|option| listed(&mut page, &option.typed, &option.doc));
     page.control("PP", []);
+    page.text([roman("Every request takes:")]);
+    COMMON.iter().filter(|argument| argument.name != "cmd").for_each(|argument| {
+        listed(&mut page, &option(argument), &described(argument));
+    });
+    page.control("PP", []);
     page.text([roman("Every command that writes takes:")]);
-    let of_writes = COMMON_WRITE.iter().chain(COMMON.iter().filter(|argument| argument.name == "id"));
-    of_writes.for_each(|argument| {
+    COMMON_WRITE.iter().for_each(|argument| {
         let without = COMMANDS.iter().filter(|command| command.kind == Kind::Write);
         let without = without.filter(|command| nameable(command).all(|known| known.name != argument.name));
         let without: Vec<String> = without.map(|command| command.name.replace('.', " ")).collect();
@@ -46,8 +75,7 @@ pub fn client(date: &str) -> String {
     });
     page.control("SH", ["COMMANDS"]);
     entries().iter().for_each(|entry| command(&mut page, entry));
-    page.control("SH", ["EXIT STATUS"]);
-    EXIT_STATUSES.iter().for_each(|(status, meaning)| listed(&mut page, status, meaning));
+    section(&mut page, "EXIT STATUS", EXIT_STATUSES);
     page.control("SH", ["ENVIRONMENT"]);
     listed(&mut page, "MSGLOG_SOCKET", "the daemon's socket, where --socket does not name one");
     listed(&mut page, "NO_COLOR", "when it is set and not empty, there are no colours");
@@ -80,15 +108,27 @@ pub fn daemon(date: &str) -> String {
         listed(&mut page, &format!("--{} {}", spec.name, spec.value), &doc);
     }
     listed(&mut page, "--yes", "with repair: do what it says it would");
-    listed(&mut page, "--help", "the help");
-    listed(&mut page, "--version", "the version");
-    page.control("SH", ["NOTES"]);
+    listed(&mut page, "-h, --help", "the help");
+    listed(&mut page, "-V, --version", "the version");
+    section(&mut page, "SIGNALS", SIGNALS);
+    section(&mut page, "FILES", FILES);
     // The first block is the rest of the options, which the table gave already.
-    for block in blocks.skip_while(|block| block.trim_start().starts_with(['o', '-'])) {
-        paragraph(&mut page, block.trim());
-    }
+    let rest = blocks.skip_while(|block| block.trim_start().starts_with(['o', '-']));
+    let (statuses, notes): (Vec<&str>, Vec<&str>) = rest.partition(|block| block.starts_with(STATUSES));
+    let statuses = statuses.concat().replace(STATUSES, "").replace('\n', " ");
+    section(
+        &mut page,
+        "EXIT STATUS",
+        &statuses.split(", ").filter_map(|one| one.split_once(' ')).collect::<Vec<_>>(),
+    );
+    page.control("SH", ["NOTES"]);
+    notes.iter().for_each(|block| paragraph(&mut page, block.trim()));
     page.control("SH", ["SEE ALSO"]);
     page.text([roman("msglog(1), msglog-protocol(7)")]);
+    paragraph(
+        &mut page,
+        "How to install, watch, upgrade, back up and repair it: /usr/share/doc/msglogd/docs/operations.md",
+    );
     finish(&page)
 }
 
@@ -145,6 +185,12 @@ fn in_ascii(page: &str) -> String {
         }
         text
     })
+}
+
+/// A section of names with their descriptions.
+fn section(page: &mut Roff, title: &str, rows: &[(&str, &str)]) {
+    page.control("SH", [title]);
+    rows.iter().for_each(|(name, doc)| listed(page, name, doc));
 }
 
 /// Something in bold with its description under it.
@@ -206,13 +252,40 @@ mod tests {
         assert!(page.contains("(not queue reserve)"), "{page}");
         let page = daemon("2026-01-31").replace("\\-", "-");
         assert!(SPECS.iter().all(|spec| page.contains(&format!("--{} {}", spec.name, spec.value))));
-        assert!(page.contains("exit status: 0 stopped"), "{page}");
         assert!(page.contains("msglogd check"), "{page}");
         let usages = help().split("\n\n").nth(1).unwrap_or_default().matches("msglogd").count();
         let listed = page.split(".SH OPTIONS").next().unwrap_or_default().matches(".TP\n").count();
         assert_eq!(usages, listed, "{page}");
         let page = protocol("2026-01-31");
         assert!(COMMANDS.iter().all(|command| page.contains(&format!("SS {}", command.name))), "{page}");
+    }
+
+    /// The names that a section lists.
+    fn names(page: &str, section: &str) -> Vec<String> {
+        let (_, rest) = page.split_once(&format!(".SH {section}\n")).unwrap();
+        let lines: Vec<&str> = rest.lines().take_while(|line| !line.starts_with(".SH")).collect();
+        let named = lines.windows(2).filter(|pair| pair[0] == ".TP");
+        named.map(|pair| pair[1].replace("\\-", "-").replace("\\fB", "").replace("\\fR", "")).collect()
+    }
+
+    #[test]
+    fn the_daemons_page_has_what_an_operator_looks_for() {
+        let page = daemon("2026-01-31");
+        assert_eq!(names(&page, "\"EXIT STATUS\""), ["0", "64", "65", "74", "75"], "{page}");
+        assert_eq!(names(&page, "SIGNALS"), ["SIGTERM, SIGINT", "SIGHUP"]);
+        assert_eq!(names(&page, "FILES").len(), 4);
+        assert!(names(&page, "OPTIONS").ends_with(&["-h, --help".into(), "-V, --version".into()]));
+        assert!(page.contains("/usr/share/doc/msglogd/docs/operations.md"), "{page}");
+    }
+
+    #[test]
+    fn an_id_is_listed_for_every_request_and_what_writes_take_for_writes() {
+        let page = client("2026-01-31");
+        let (_, requests) = page.split_once("Every request takes:").unwrap();
+        let (requests, writes) = requests.split_once("Every command that writes takes:").unwrap();
+        let writes = writes.split(".SH").next().unwrap();
+        let id = "id JSON";
+        assert!(requests.contains(id) && !writes.contains(id) && writes.contains("durable"), "{page}");
     }
 
     #[test]

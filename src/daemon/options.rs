@@ -154,10 +154,9 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
         "data" => options.data = Some(PathBuf::from(value)),
         "socket" => options.socket = Some(PathBuf::from(value)),
         "socket-mode" => {
-            let digits = Some(text()?).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-            let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
-            let mode = mode.filter(|mode| *mode <= 0o777);
-            options.socket_mode = Some(mode.ok_or("a mode is three octal digits such as 660")?);
+            let mode = mode(text()?);
+            options.socket_mode =
+                Some(mode.ok_or("a mode is three octal digits such as 660, the first one 6 or 7")?);
         }
         "allow-uid" => options.access.allow_uids.extend(ids(text()?)?),
         "allow-gid" => options.access.allow_gids.extend(ids(text()?)?),
@@ -190,6 +189,12 @@ fn set(options: &mut Options, per_uid: &mut bool, name: &str, value: OsString) -
         other => return Err(format!("{other} is in the table and not in the parser")),
     }
     Ok(())
+}
+
+/// The mode of a socket: three octal digits, or four of which the first is 0. Its owner always reads and writes.
+fn mode(text: &str) -> Option<u32> {
+    let digits = Some(text).filter(|text| matches!(text.len(), 3 | 4) && !text.starts_with('+'))?;
+    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600)
 }
 
 /// User or group ids, apart by commas.
@@ -315,6 +320,17 @@ mod tests {
         parsed(&["check", "--data", "/d"], &[("MSGLOGD_SOCKET", "/s")]).expect("meant for the daemon");
         let error = parsed(&[], &[("MSGLOGD_MAX_LINE", "x")]).expect_err("wrong");
         assert!(error.contains("MSGLOGD_MAX_LINE"), "{error}");
+    }
+
+    #[test]
+    fn a_mode_has_three_or_four_digits_and_lets_its_owner_in() {
+        for (text, mode) in [("600", 0o600), ("0666", 0o666), ("777", 0o777)] {
+            assert_eq!(parsed(&["--socket-mode", text], &[]).expect("good").socket_mode, Some(mode));
+        }
+        for text in ["0", "", "66", "00660", "1660", "060", "466", "266", "+660", "888", "0o660"] {
+            let error = parsed(&["--socket-mode", text], &[]).expect_err(text);
+            assert!(error.contains("such as 660"), "{error}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 // A client for msglogd: one JSON object a line, replies in the order of the requests.
 import { once } from "node:events";
-import { lstatSync } from "node:fs";
+import { lstatSync, realpathSync } from "node:fs";
 import net from "node:net";
 import readline from "node:readline";
+import { fileURLToPath } from "node:url";
 
 // Where to look for the daemon, as `msglog help` lists it. Anyone can make a folder in /tmp.
 function sockets() {
@@ -78,10 +79,13 @@ export class Msglog {
   }
 }
 
-const msglog = await Msglog.connect();
-const posts = Array.from({ length: 1000 }, (_, number) =>
-  msglog.ask("message.post", { originator: "node", recipient: "examples", body: `Node says ${number}.` }));
-console.log("posted", (await Promise.all(posts)).filter((reply) => reply.ok).length);
-const found = await msglog.ask("message.search", { text: '"node says"', count: true, limit: 1 });
-console.log("found", found.total, "newest:", found.messages[0].body);
-msglog.socket.end();
+// Run, and not imported by another program.
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const msglog = await Msglog.connect();
+  const posts = Array.from({ length: 1000 }, (_, number) =>
+    msglog.ask("message.post", { originator: "node", recipient: "examples", body: `Node says ${number}.` }));
+  console.log("posted", (await Promise.all(posts)).filter((reply) => reply.ok).length);
+  const found = await msglog.ask("message.search", { text: '"node says"', count: true, limit: 1 });
+  console.log("found", found.total, "newest:", found.messages[0].body);
+  msglog.socket.end();
+}

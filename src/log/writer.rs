@@ -491,7 +491,7 @@ mod tests {
                     cut.store(true, SeqCst);
                     Ok(())
                 }
-                Call::Open | Call::Write(_)
+                Call::Open(_) | Call::Write(_)
                     if path.extension().is_some_and(|extension| extension == "tmp") =>
                 {
                     let has_room = !is_full.load(SeqCst) || (is_enough && cut.load(SeqCst));

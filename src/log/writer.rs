@@ -207,35 +207,18 @@ impl LogWriter {
     /// # Errors
     /// What the system says; the newest segment then goes on, and is full again a little later.
     pub fn prepare(&mut self) -> io::Result<Prepared> {
-        self.prepare_with(self.reserve())
-    }
-
-    fn prepare_with(&mut self, room: u64) -> io::Result<Prepared> {
         self.full_at = self.position + ROOM_BYTES;
         let path = segment::path(&self.folder, self.last + 1);
         let temporary = temporary_name(&path);
         let make = || {
             let file = self.storage.open(&temporary, Open::Create)?;
+            let room = self.reserve();
             write_zeros(file.as_ref(), 0, room)?;
             file.sync()?;
             Ok(Prepared { path, temporary: temporary.clone(), file, room })
         };
         // What cannot be removed takes room until the next start.
         make().inspect_err(|_| drop(self.storage.remove(&temporary)))
-    }
-
-    /// The same for a compaction. On a full disk that may be the only way to have room again: then the newest segment
-    /// gives up what it keeps, and the next one begins without any, which leaves it to the compaction.
-    ///
-    /// # Errors
-    /// As [`LogWriter::prepare`]; the newest segment then has its room again, as far as nobody else took it.
-    pub fn prepare_to_compact(&mut self) -> io::Result<Prepared> {
-        self.prepare().or_else(|error| {
-            if error.kind() != io::ErrorKind::StorageFull || self.cut().is_err() {
-                return Err(error);
-            }
-            self.prepare_with(0).inspect_err(|_| self.make_room(self.position + self.reserve()))
-        })
     }
 
     /// Removes the file of a segment that is not begun.
@@ -478,34 +461,6 @@ mod tests {
             assert!(content(&storage, 1)[position..].iter().all(|byte| *byte == 0));
             let more = faults.synced.load(SeqCst) - synced;
             assert_eq!(more, u32::from(!syncs_fail));
-        }
-    }
-
-    #[test]
-    fn on_a_full_disk_the_newest_segment_gives_up_its_room_for_the_next_one_or_keeps_it() {
-        for is_enough in [true, false] {
-            let (cut, full) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
-            let is_full = Arc::clone(&full);
-            let storage = Failing::in_memory(move |call, path| match call {
-                Call::SetLength => {
-                    cut.store(true, SeqCst);
-                    Ok(())
-                }
-                Call::Open(_) | Call::Write(_)
-                    if path.extension().is_some_and(|extension| extension == "tmp") =>
-                {
-                    let has_room = !is_full.load(SeqCst) || (is_enough && cut.load(SeqCst));
-                    if has_room { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
-                }
-                _ => Ok(()),
-            });
-            let (_, mut log) = log_on(storage);
-            append(&mut log, 1, 1, b"one");
-            full.store(true, SeqCst);
-            assert!(log.prepare().is_err());
-            assert_eq!(log.prepare_to_compact().is_ok(), is_enough);
-            assert_eq!(log.room == log.position, is_enough, "what was of no use is there again");
-            assert!(is_enough || log.room >= log.position + log.reserve());
         }
     }
 

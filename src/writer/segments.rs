@@ -1,12 +1,10 @@
 //! Where the log goes on: the next segment when the newest is full or is to be compacted, and the
 //! segments of a compaction in the place of those that they replace.
 
-use std::io;
 use std::sync::Arc;
 
 use super::{Compaction, ToBackground, ToWriter, Writer};
 use crate::error::{Code, Error, Result};
-use crate::log::writer::{LogWriter, Prepared};
 use crate::snapshot::Snapshot;
 
 impl Writer {
@@ -16,7 +14,7 @@ impl Writer {
             return;
         }
         // It is tried again every few hundred kibibytes: what fails is told once, until it works again.
-        let failure = self.roll(LogWriter::prepare).err().map(|error| error.message().to_owned());
+        let failure = self.roll().err().map(|error| error.message().to_owned());
         if failure.is_some() {
             self.look_for_log();
         }
@@ -48,12 +46,12 @@ impl Writer {
     }
 
     /// Begins the next segment. What was not synced is.
-    fn roll(&mut self, prepare: fn(&mut LogWriter) -> io::Result<Prepared>) -> Result<()> {
+    fn roll(&mut self) -> Result<()> {
         let failed = |path: &std::path::Path, error| {
             Error::new(Code::ReadOnly, format!("{}: the segment cannot be sealed: {error}", path.display()))
         };
         let before = Arc::clone(self.log.segment());
-        let next_file = prepare(&mut self.log).map_err(|error| failed(&before.path, error))?;
+        let next_file = self.log.prepare().map_err(|error| failed(&before.path, error))?;
         let cut = self.log.cut().map_err(|error| failed(&before.path, error));
         // A sync that fails ends all writing, here as well.
         cut.and_then(|()| self.sync()).inspect_err(|_| self.log.discard(&next_file))?;
@@ -89,7 +87,7 @@ impl Writer {
         }
         let last = self.log.last();
         if self.log.segment().first <= last {
-            self.roll(LogWriter::prepare_to_compact).inspect_err(|_| self.look_for_log())?;
+            self.roll().inspect_err(|_| self.look_for_log())?;
         }
         if self.tail.first() <= last {
             self.hand_over_tail();

@@ -111,7 +111,7 @@ impl<'r> Candidates<'r> {
         self.next = found.saturating_add(1);
         let seq = rank(self.order, found);
         if let Some(posts) = self.posts.as_mut().filter(|_| posted == first)
-            && self.changed.as_ref().is_none_or(|changed| !changed.bits().holds(seq))
+            && self.changed.as_ref().is_none_or(|changed| !changed.holds(seq))
             && !posts.excludes(found)?
         {
             return Ok(Some(Reached::Candidate(Candidate { seq, edited: false })));
@@ -206,7 +206,7 @@ impl Dead<'_> {
     /// # Errors
     /// `corrupt`.
     pub fn holds(&mut self, seq: u64) -> Result<bool> {
-        if self.changed.as_ref().is_some_and(|changed| changed.bits().holds(seq)) {
+        if self.changed.as_ref().is_some_and(|changed| changed.holds(seq)) {
             return Ok(true);
         }
         for list in &mut self.lists {
@@ -223,7 +223,7 @@ impl Dead<'_> {
     /// # Errors
     /// `corrupt`.
     pub fn first_from(&mut self, seq: u64) -> Result<Option<u64>> {
-        let mut first = self.changed.as_ref().and_then(|changed| changed.bits().first_from(seq));
+        let mut first = self.changed.as_ref().and_then(|changed| changed.first_from(seq));
         for list in &mut self.lists {
             list.seek(seq)?;
             first = first.into_iter().chain(list.current()).min();

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::bits::Bits;
+use super::bitmap::lowest;
 use super::postings;
 use super::run::Run;
 use super::source::Source;
@@ -19,7 +19,9 @@ const MOST_BYTES: u64 = 2 << 20;
 pub struct Changed {
     /// The runs, by their numbers in the cache.
     runs: Vec<u64>,
-    bits: Bits,
+    /// The seq of the lowest bit of the first word.
+    start: u64,
+    words: Vec<u64>,
     count: u64,
 }
 
@@ -30,23 +32,52 @@ impl Changed {
         self.count
     }
 
-    /// The messages.
+    /// Whether a message was changed.
     #[must_use]
-    pub fn bits(&self) -> &Bits {
-        &self.bits
+    pub fn holds(&self, seq: u64) -> bool {
+        let place = seq.checked_sub(self.start).and_then(|place| usize::try_from(place).ok());
+        place.and_then(|place| Some(self.words.get(place / 64)? >> (place % 64) & 1)) == Some(1)
+    }
+
+    /// The first one at `seq` or behind.
+    #[must_use]
+    pub fn first_from(&self, seq: u64) -> Option<u64> {
+        let from = usize::try_from(seq.saturating_sub(self.start)).ok()?;
+        lowest(&self.words, from).map(|place| self.start + place as u64)
+    }
+
+    /// Sets their bits in a window that begins with the seq `low`, a multiple of 64.
+    pub fn mark(&self, low: u64, window: &mut [u64]) {
+        let place = |seqs: u64| usize::try_from(seqs / 64).unwrap_or(usize::MAX);
+        let (skipped, empty) = (place(low.saturating_sub(self.start)), place(self.start.saturating_sub(low)));
+        let words = self.words.get(skipped..).unwrap_or_default();
+        let window = window.get_mut(empty..).unwrap_or_default();
+        window.iter_mut().zip(words).for_each(|(all, word)| *all |= word);
+    }
+
+    fn insert(&mut self, seq: u64) {
+        let place = seq.checked_sub(self.start).and_then(|place| usize::try_from(place).ok());
+        let place = place.unwrap_or(usize::MAX);
+        if let Some(word) = self.words.get_mut(place / 64) {
+            self.count += u64::from(*word >> (place % 64) & 1 == 0);
+            *word |= 1 << (place % 64);
+        }
     }
 
     /// The set of some runs.
     fn gather(runs: &[&Run], (low, high): (u64, u64)) -> Result<Self> {
-        let (mut bits, mut count) = (Bits::none_of(low, high), 0);
+        let start = low & !63;
+        let words = usize::try_from((high - start) / 64 + 1).unwrap_or(0);
+        let runs_there = runs.iter().map(|run| run.number()).collect();
+        let mut changed = Changed { runs: runs_there, start, words: vec![0; words], count: 0 };
         for run in runs.iter().filter(|run| run.meta().changed.is_some()) {
             for kind in [Kind::Edited, Kind::Deleted] {
                 postings::each(run, &term(kind, false, b""), &mut |seqs| {
-                    count += seqs.iter().filter(|seq| bits.insert(**seq)).count() as u64;
+                    seqs.iter().for_each(|seq| changed.insert(*seq));
                 })?;
             }
         }
-        Ok(Changed { runs: runs.iter().map(|run| run.number()).collect(), bits, count })
+        Ok(changed)
     }
 }
 
@@ -122,10 +153,10 @@ mod tests {
             };
             prop_assert_eq!(changed.count(), all.len() as u64);
             for seq in asked.into_iter().chain(all.iter().copied()) {
-                prop_assert_eq!(changed.bits().holds(seq), all.contains(&seq), "{}", seq);
-                prop_assert_eq!(changed.bits().first_from(seq), all.range(seq..).next().copied(), "{}", seq);
+                prop_assert_eq!(changed.holds(seq), all.contains(&seq), "{}", seq);
+                prop_assert_eq!(changed.first_from(seq), all.range(seq..).next().copied(), "{}", seq);
                 let (low, mut window) = (seq & !63, [0; 9]);
-                changed.bits().mark(low, &mut window);
+                changed.mark(low, &mut window);
                 let marked = (0..9 * 64).filter(|place| window[place / 64] >> (place % 64) & 1 == 1);
                 let marked: Vec<u64> = marked.map(|place| low + place as u64).collect();
                 prop_assert_eq!(marked, all.range(low..low + 9 * 64).copied().collect::<Vec<_>>());

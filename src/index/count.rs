@@ -178,7 +178,7 @@ impl Windows {
             self.common[place / 64] |= 1 << (place % 64);
         }
         if let Some(changed) = &dead.changed {
-            changed.bits().mark(low, &mut self.common);
+            changed.mark(low, &mut self.common);
         }
         if among == Among::Live {
             self.common.iter_mut().for_each(|word| *word = !*word);
@@ -196,7 +196,7 @@ fn all_of(dead: Dead<'_>, (low, high): (u64, u64)) -> Result<Vec<u64>> {
     }
     if let Some(changed) = dead.changed {
         let mut next = low;
-        while let Some(seq) = changed.bits().first_from(next).filter(|seq| *seq <= high) {
+        while let Some(seq) = changed.first_from(next).filter(|seq| *seq <= high) {
             all.push(seq);
             next = seq.saturating_add(1);
         }

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::and::And;
-use super::bits::Marked;
-use super::cursor::{Boxed, Less, Or, boxed};
+use super::cursor::{Boxed, Less, Members, Or, boxed};
 use super::pairs::bits_of;
 use super::query::{Piece, Plan, is_long, is_selective};
 use super::source::Source;
@@ -33,7 +32,7 @@ pub(super) struct Lookup<'p, 'r> {
     apart: Apart,
     /// Beginnings of words that the plan has more than once: looked up once, as sets.
     repeated: BTreeSet<&'p str>,
-    known: RefCell<BTreeMap<&'p str, Option<Marked>>>,
+    known: RefCell<BTreeMap<&'p str, Option<Members>>>,
 }
 
 impl<'p, 'r> Lookup<'p, 'r> {

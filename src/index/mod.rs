@@ -13,12 +13,11 @@
 //! - `rebuild` makes the run of a part of the log that was compacted.
 //! - `merge` makes one run of several; `source` is a run or a tail to look in; `changed` says which
 //!   messages run files changed; `query` is what a search asks for, `lookup` finds it, and `cursor`, `and`, `union` and
-//!   `candidates` walk it; `count` counts without walking; `bitmap` and `bits` are what both use where lists are
+//!   `candidates` walk it; `count` counts without walking; `bitmap` is what both use where lists are
 //!   long.
 
 pub mod and;
 pub mod bitmap;
-mod bits;
 pub mod block;
 mod block_index;
 pub mod cache;

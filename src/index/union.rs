@@ -3,17 +3,18 @@
 //! The chunks of short lists wait in the order in which their first items come; those that the walk has
 //! reached are decoded. So the first items of a thousand lists cost a thousand looks at heads, and hardly
 //! any list is read. Long lists are walked each by itself, and wait in the same order. Of very many lists only the
-//! first are kept apart, and the others are gathered in one set: what a union takes grows with the messages that there
-//! are, a bit for each, and not with the words.
+//! first are kept apart, and the others are gathered in one set: what a union takes grows with the messages that it can
+//! find, and not with the words.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use super::bits::{Bits, Marked};
+use roaring::RoaringTreemap;
+
 use super::block::RESTART_ENTRIES;
-use super::chunk::{Chunk, chunk_of, decode};
-use super::cursor::{Cursor, Or, Postings, boxed, rank};
+use super::chunk::{Chunk, chunk_of, decode, malformed};
+use super::cursor::{Cursor, Members, Or, Postings, boxed, rank};
 use super::grams::{self, GRAM_BYTES};
 use super::position::Position;
 use super::postings::{List, split_key};
@@ -23,6 +24,10 @@ use crate::error::{Code, Error, Result};
 
 /// An entry with a smaller payload is passed without a look at what it says.
 const PASSED_BYTES: usize = 16;
+
+/// Items that are gathered before they are put in order and into the set: into many places of it at once is
+/// quicker than one by one.
+const GATHERED: usize = 1 << 16;
 
 /// How many lists are kept apart, at most.
 #[derive(Debug, Clone, Copy)]
@@ -66,9 +71,10 @@ pub struct Union<'r> {
     long: Or<Postings<'r>>,
     long_lists: usize,
     last_long: Vec<u8>,
-    /// The items of all lists that are not kept apart, while they are gathered, and from then on.
-    gathered: Option<Bits>,
-    others: Option<Marked>,
+    /// The items of all lists that are not kept apart: in the set, and on the way there.
+    set: RoaringTreemap,
+    gathered: Vec<u64>,
+    others: Option<Members>,
     /// How many items the short lists and those that are gathered have.
     size: u64,
 }
@@ -88,7 +94,8 @@ impl<'r> Union<'r> {
             long: Or::of(Vec::new()),
             long_lists: 0,
             last_long: Vec::new(),
-            gathered: None,
+            set: RoaringTreemap::new(),
+            gathered: Vec::new(),
             others: None,
             size: 0,
         }
@@ -137,24 +144,31 @@ impl<'r> Union<'r> {
     }
 
     fn gather(&mut self, chunk: Chunk, postings: &[u8]) -> Result<()> {
-        let meta = self.run.meta();
-        // Edits are of messages before the run's.
-        let lowest = || meta.changed.map_or(meta.first, |(lowest, _)| lowest.min(meta.first));
-        let gathered = self.gathered.get_or_insert_with(|| Bits::none_of(lowest(), meta.last));
         self.size = self.size.saturating_add(chunk.count);
-        gathered.insert_chunk(chunk, postings)
+        decode(chunk, postings, &mut self.gathered)?;
+        if self.gathered.len() >= GATHERED { self.put_gathered() } else { Ok(()) }
+    }
+
+    fn put_gathered(&mut self) -> Result<()> {
+        self.gathered.sort_unstable();
+        self.gathered.dedup();
+        self.set |= RoaringTreemap::from_sorted_iter(self.gathered.drain(..)).map_err(|_| malformed())?;
+        Ok(())
     }
 
     /// What was gathered, which others may walk, too.
     #[must_use]
-    pub fn others(self) -> Option<Marked> {
+    pub fn others(self) -> Option<Members> {
         self.others
     }
 
     /// Stands at the first item of all that was added.
     fn start(mut self) -> Result<Self> {
-        let (size, order) = (self.size, self.order);
-        self.others = self.gathered.take().map(|bits| Marked::open(Arc::new(bits), size, order));
+        self.put_gathered()?;
+        self.gathered = Vec::new();
+        if !self.set.is_empty() {
+            self.others = Some(Members::of(Arc::new(std::mem::take(&mut self.set)), self.order));
+        }
         self.seek(0)?;
         Ok(self)
     }
@@ -285,7 +299,7 @@ impl Cursor for Union<'_> {
 
     fn current(&self) -> Option<u64> {
         let reached = self.reached.peek().map(|Reverse(rank)| *rank);
-        let others = self.others.as_ref().and_then(Marked::current);
+        let others = self.others.as_ref().and_then(Members::current);
         reached.into_iter().chain(others).chain(self.long.current()).min()
     }
 

@@ -81,6 +81,7 @@ impl Cursor for Listed {
 }
 
 /// Seqs in a set, which others may have, too.
+#[derive(Clone)]
 pub struct Members {
     set: Arc<RoaringTreemap>,
     order: Order,

@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::*;
+use crate::index::run::Meta;
+use crate::index::run_writer::RunWriter;
+use crate::storage::File;
 use crate::storage::LIST_BYTES_MAX;
 use crate::storage::failing::{Call, Failing, fail_if};
 use crate::storage::memory::Memory;

@@ -93,6 +93,21 @@ fn a_clock_that_is_set_forward_and_back_ends_no_lease() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_while_it_runs_is_told_of_once_and_once_when_it_has_caught_up() {
+    let Some((daemon, clock)) = daemon() else { return };
+    let mut client = daemon.connect();
+    let told = |line| daemon.stderr().matches(line).count();
+    client.put("first");
+    for (offset, behind, caught_up) in [("-3600", 1, 0), ("+0", 1, 1)] {
+        clock.set(offset);
+        client.put("a");
+        client.put("b");
+        assert_eq!(told("s ahead of the clock"), behind, "{}", daemon.stderr());
+        assert_eq!(told("has caught up with the log"), caught_up, "{}", daemon.stderr());
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_over_a_restart_ends_no_lease_and_makes_none_longer() {
     let Some((mut daemon, clock)) = daemon() else { return };
     hold(&mut daemon.connect());

@@ -154,13 +154,7 @@ fn each_thing_that_touches_the_world_has_its_place() {
         ("SystemTime::now", &["src/time.rs"]),
         (
             "Timestamp::now",
-            &[
-                "src/writer/mod.rs",
-                "src/writer/turn.rs",
-                "src/daemon/mod.rs",
-                "src/server/local.rs",
-                "src/client/",
-            ],
+            &["src/writer/mod.rs", "src/writer/turn.rs", "src/server/local.rs", "src/client/"],
         ),
         ("getrandom::", &["src/randomness.rs"]),
         ("File::open", &["src/storage", "src/client/"]),

@@ -36,7 +36,6 @@ use crate::server::workers::Again;
 use crate::snapshot::{Published, ReplyBytes};
 use crate::stats::Stats;
 use crate::store::{self, Folders};
-use crate::time::Timestamp;
 use crate::writer::unread::Unread;
 use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter};
 use descriptors::{raise_descriptors, with_descriptors};
@@ -125,7 +124,6 @@ fn serve(options: Options) -> Result<(), Exit> {
     let limits = with_descriptors(&options, &folders);
     let opened = store::open(&storage, &folders, limits.segment_bytes, &mut Starting::on(&data));
     let mut store = opened.map_err(|failure| refusal(&failure, &data))?;
-    compare_clocks(store.snapshot.last_at);
     store.snapshot.reply_bytes = ReplyBytes(limits.reply_bytes());
     let events = store.snapshot.last;
     let files = store.files.clone();
@@ -196,17 +194,6 @@ fn begin_telling() -> Result<systemd::Telling, Exit> {
         report::warning(&format!("there is no option {name}: ignored"));
     }
     systemd::tell_aside()
-}
-
-/// Warns of a log that is far ahead of the clock.
-fn compare_clocks(last_at: Timestamp) {
-    let behind = last_at.0.saturating_sub(Timestamp::now().0);
-    if behind > 60_000_000 {
-        let seconds = behind / 1_000_000;
-        report::warning(&format!(
-            "the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"
-        ));
-    }
 }
 
 /// Delivers replies of maintenance.

@@ -8,8 +8,10 @@
 //!   as of when. `serve` gives jobs to those who wait, as far as `unread` has room.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
 //! - `throttle` says how long to wait when the background is behind, `patience` how to wait for a request.
-//! - `segments` goes on to the next file of the log; `refusals` tells the operator of a full disk.
+//! - `segments` goes on to the next file of the log; `refusals` tells the operator of a full disk, `clock` of a clock
+//!   that is behind the log.
 
+mod clock;
 mod commit;
 pub mod heard;
 mod patience;
@@ -49,6 +51,7 @@ use crate::snapshot::{Published, Snapshot};
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Timestamp;
+use clock::Clock;
 use commit::Flying;
 use heard::{Heard, HeldUp};
 use patience::Patience;
@@ -230,6 +233,7 @@ pub struct Writer {
     throttle: Throttle,
     files: RunFiles,
     courtesy: Courtesy,
+    clock: Clock,
     heard: Heard,
     timers: Timers,
     /// Jobs whose timers could not be carried out, as the operator was told.
@@ -283,6 +287,7 @@ impl Writer {
             throttle,
             files: store.files,
             courtesy,
+            clock: Clock::default(),
             heard: Heard::new(now),
             timers,
             failed_timers: BTreeSet::new(),
@@ -434,7 +439,7 @@ impl Writer {
     fn gather(&mut self, first: ToWriter, inbox: &Receiver<ToWriter>) {
         let mut turn = match self.open.take() {
             Some(mut turn) => {
-                turn.tell_time();
+                self.tell_time(&mut turn);
                 turn
             }
             None => self.begin_turn(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::clock::News;
 use super::serve::{Served, readied_queues};
 use super::timers::{TIMER_AGAIN, TIMERS_TOLD, Timer};
 use super::waiters::Waiter;
@@ -15,6 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::index::run::Run;
 use crate::index::tail::{Removal, removals};
 use crate::limits::{FRAME_BYTES, FRAME_EVENTS, FRAME_REQUESTS, UNWRITTEN_INDEX_BYTES, WAITING_RESERVES};
+use crate::report;
 use crate::snapshot::{ReplyBytes, Snapshot};
 use crate::time::Timestamp;
 
@@ -53,14 +55,6 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// What is decided from here on was taken in now.
-    pub(super) fn tell_time(&mut self) {
-        self.at = self.at.max(Timestamp::now());
-        self.at_text.clear();
-        self.at.write(&mut self.at_text);
-        self.now = Instant::now();
-    }
-
     /// Whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.requests >= FRAME_REQUESTS || self.batch.events().len() >= FRAME_EVENTS || self.is_large()
@@ -96,8 +90,24 @@ impl Writer {
             new_runs: Vec::new(),
             changes: Vec::new(),
         };
-        turn.tell_time();
+        self.tell_time(&mut turn);
         turn
+    }
+
+    /// What is decided from here on was taken in now.
+    pub(super) fn tell_time(&mut self, turn: &mut Turn) {
+        let clock = Timestamp::now();
+        match self.clock.compare(turn.at, clock) {
+            Some(News::Behind(seconds)) => report::warning(&format!(
+                "the log is {seconds} s ahead of the clock: times stay at the log's until it has caught up"
+            )),
+            Some(News::CaughtUp) => report::notice("the clock has caught up with the log"),
+            None => {}
+        }
+        turn.at = turn.at.max(clock);
+        turn.at_text.clear();
+        turn.at.write(&mut turn.at_text);
+        turn.now = Instant::now();
     }
 
     /// Does what the writer is told.
@@ -299,7 +309,7 @@ impl Writer {
                 return;
             }
             self.failed_timers.insert(job);
-            crate::report::error(&format!("the timer of job {job}, tried again each second: {error}"));
+            report::error(&format!("the timer of job {job}, tried again each second: {error}"));
         }
     }
 }

@@ -13,9 +13,10 @@ pub mod systemd;
 mod threads;
 
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
@@ -42,6 +43,7 @@ use descriptors::{raise_descriptors, with_descriptors};
 use options::{Action, Options};
 use progress::Starting;
 use signals::Signals;
+use socket::Listening;
 use threads::{answering, end_of, spawn, start_readers, start_writer, wait_for_writer};
 
 /// Why the program ends, other than by a clean stop.
@@ -115,26 +117,24 @@ fn place_of_data(options: &Options) -> Result<PathBuf, Exit> {
 }
 
 fn serve(options: Options) -> Result<(), Exit> {
-    let signals = Signals::watch()?;
+    let Signals { stop, reload, starting } = Signals::watch()?;
     let _told_before_the_end = begin_telling()?;
     let data = place_of_data(&options)?;
     let passed = socket::passed(&options)?;
     let storage = data_folder::take(&data)?;
     let folders = Folders::new(&data);
     let limits = with_descriptors(&options, &folders);
-    let opened = store::open(&storage, &folders, limits.segment_bytes, &mut Starting::on(&data));
+    let mut progress = Starting::on(&data);
+    let opened = store::open(&storage, &folders, limits.segment_bytes, &mut progress);
     let mut store = opened.map_err(|failure| refusal(&failure, &data))?;
     store.snapshot.reply_bytes = ReplyBytes(limits.reply_bytes());
-    let events = store.snapshot.last;
     let files = store.files.clone();
     let on_disk = store.snapshot.runs.as_ref().clone();
 
-    let listening = passed.map_or_else(|| socket::listen(&options), Ok)?;
-    let (path, ours) = (listening.path.clone(), listening.ours());
     let internal = |error: io::Error| Exit::Io(error.to_string());
     let (published, stats) = (Arc::new(Published::default()), Arc::new(Stats::default()));
-    let supervision = supervision(signals, &published, &stats);
-    let event_loop = EventLoop::new(listening.listener, supervision).map_err(internal)?;
+    let supervision = supervision(stop, reload, &published, &stats);
+    let mut event_loop = EventLoop::new(supervision).map_err(internal)?;
     let mailbox = event_loop.mailbox();
     let (to_writer, writer_inbox) = unbounded();
     let (to_readers, readers_inbox) = unbounded();
@@ -147,6 +147,9 @@ fn serve(options: Options) -> Result<(), Exit> {
     start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
+
+    wait_for_writer(&to_writer, &published, &mut progress);
+    let (path, ours) = let_in(&mut event_loop, &starting, passed, &options)?;
 
     let stopping = Arc::new(AtomicBool::new(false));
     let maintainer = Maintainer {
@@ -162,21 +165,18 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_maintenance, maintenance_inbox) = bounded(MAINTENANCE_WAITING);
     let maintainer = spawn("maintenance", move || maintainer.run(&maintenance_inbox))?;
 
-    wait_for_writer(&to_writer);
-    let shown = std::path::absolute(&data).unwrap_or_else(|_| data.clone());
-    let identity = Identity::new(limits, options.access, shown);
     let router = Router {
         published,
         writer: Outbox::new(to_writer, held_up, unread),
         readers: to_readers,
         maintenance: to_maintenance,
         stats,
-        identity,
+        identity: Identity::new(limits, options.access, &data),
         stopping,
         answering: answering(),
         own: Own::default(),
     };
-    tell_ready(&path, &data, events);
+    tell_ready(&path, &data, router.published.load().last);
     let served = event_loop.run(&router);
     socket::remove(&path, ours);
     // The background keeps a sender, so the writer is told that this was all.
@@ -185,6 +185,20 @@ fn serve(options: Options) -> Result<(), Exit> {
     // It tidies up after what it gave up.
     let _ = maintainer.join();
     end_of(writer).and(served.map_err(internal))
+}
+
+/// Lets clients in. From here on one may wait for an answer, so that a stop gives it.
+fn let_in(
+    event_loop: &mut EventLoop,
+    starting: &AtomicBool,
+    passed: Option<Listening>,
+    options: &Options,
+) -> Result<(PathBuf, Option<(u64, u64)>), Exit> {
+    starting.store(false, Ordering::SeqCst);
+    let listening = passed.map_or_else(|| socket::listen(options), Ok)?;
+    let (path, ours) = (listening.path.clone(), listening.ours());
+    event_loop.listen(listening.listener).map_err(|error| Exit::Io(error.to_string()))?;
+    Ok((path, ours))
 }
 
 /// From now on whoever hears what the daemon says holds it up no more.
@@ -203,8 +217,12 @@ fn maintained(mailbox: &Mailbox) -> Box<dyn FnMut(Ticket, crate::error::Result<V
 }
 
 /// Whoever runs the daemon.
-fn supervision(signals: Signals, published: &Arc<Published>, stats: &Arc<Stats>) -> Supervision {
-    let (stop, reload) = signals.serving();
+fn supervision(
+    stop: UnixStream,
+    reload: UnixStream,
+    published: &Arc<Published>,
+    stats: &Arc<Stats>,
+) -> Supervision {
     let tell = systemd::teller(Arc::clone(published), Arc::clone(stats));
     Supervision { stop, reload, every: systemd::watchdog_every(), tell }
 }

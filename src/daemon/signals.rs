@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level::pipe};
@@ -13,12 +13,12 @@ use super::Exit;
 /// The signals that the daemon heeds.
 pub struct Signals {
     /// Becomes readable when SIGTERM or SIGINT comes.
-    stop: UnixStream,
+    pub stop: UnixStream,
     /// Becomes readable when SIGHUP comes.
-    reload: UnixStream,
-    /// While a start reads the log back, SIGTERM and SIGINT end it at once: nobody waits for an
-    /// answer, and whatever it had written is as good as after a crash.
-    starting: Arc<AtomicBool>,
+    pub reload: UnixStream,
+    /// While this is set, as it is at first, SIGTERM and SIGINT end the start at once: nobody waits for an answer, and
+    /// whatever it had written is as good as after a crash.
+    pub starting: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -39,12 +39,5 @@ impl Signals {
         // A file that may not grow is told of by the write itself, as a full disk is.
         flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
         Ok(Signals { stop, reload, starting })
-    }
-
-    /// The start is over: these become readable to stop, and to reload.
-    #[must_use]
-    pub fn serving(self) -> (UnixStream, UnixStream) {
-        self.starting.store(false, Ordering::SeqCst);
-        (self.stop, self.reload)
     }
 }

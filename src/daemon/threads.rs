@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Exit;
 use crate::report;
 use crate::server::mailbox::Mailbox;
 use crate::server::workers::{self, Again, ToReader};
+use crate::snapshot::Published;
 use crate::stats::Stats;
-use crate::store::Store;
+use crate::store::{Progress, Store};
 use crate::writer::syncer::{self, Syncer};
 use crate::writer::{Surroundings, ToWriter, Writer};
 
 /// Threads that answer reads. More than cores, so that one long search does not hold up the others.
 const READERS: usize = 4;
+/// How often a start that waits for the writer looks whether that gets on.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// What the writer gets on with then.
+const CATCHING_UP: &str = "ending leases and delays that ran out";
 
 /// Starts the thread that writes.
 pub(super) fn start_writer(
@@ -29,11 +35,23 @@ pub(super) fn start_writer(
 }
 
 /// Waits until what ran out while no daemon was there is over: the first who asks must not see it as running.
-pub(super) fn wait_for_writer(writer: &Sender<ToWriter>) {
+pub(super) fn wait_for_writer(
+    writer: &Sender<ToWriter>,
+    published: &Published,
+    progress: &mut impl Progress,
+) {
     let (moves, moved) = bounded(1);
     let pulse = ToWriter::Pulse(Box::new(move || moves.send(()).unwrap_or_default()));
+    let mut last = published.load().last;
     // A writer that is gone ends the process.
-    let _ = writer.send(pulse).is_ok().then(|| moved.recv());
+    if writer.send(pulse).is_ok() {
+        while moved.recv_timeout(LOOKS_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let before = std::mem::replace(&mut last, published.load().last);
+            if last > before {
+                progress.gets_on(CATCHING_UP);
+            }
+        }
+    }
 }
 
 /// Waits until the writer has synced everything.
@@ -103,6 +121,38 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::snapshot::Snapshot;
+
+    /// Hears what a start gets on with, and then lets the writer answer.
+    struct Hears(Vec<&'static str>, Sender<()>);
+
+    impl Progress for Hears {
+        fn say(&mut self, line: &str) {
+            panic!("nothing else is told: {line}");
+        }
+
+        fn gets_on(&mut self, with: &'static str) {
+            self.0.push(with);
+            self.1.send(()).expect("the writer waits for it");
+        }
+    }
+
+    #[test]
+    fn a_start_that_waits_for_the_writer_tells_that_it_gets_on() {
+        let ((to_writer, inbox), (hear, heard)) = (bounded(1), bounded(1));
+        let published = Arc::new(Published::default());
+        let mut hears = Hears(Vec::new(), hear);
+        let newest = Arc::clone(&published);
+        let writer = thread::spawn(move || {
+            let Ok(ToWriter::Pulse(back)) = inbox.recv() else { panic!("nothing else is asked") };
+            newest.publish(Arc::new(Snapshot { last: 1, ..Snapshot::default() }));
+            heard.recv().expect("it is told");
+            back();
+        });
+        wait_for_writer(&to_writer, &published, &mut hears);
+        writer.join().expect("no panic");
+        assert_eq!(hears.0, [CATCHING_UP]);
+    }
 
     #[test]
     fn a_thread_that_panics_ends_the_daemon_and_is_named() {

@@ -38,7 +38,8 @@ pub struct Identity {
 impl Identity {
     /// A daemon of this process that starts now.
     #[must_use]
-    pub fn new(limits: Limits, access: Access, data: PathBuf) -> Self {
+    pub fn new(limits: Limits, access: Access, data: &Path) -> Self {
+        let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
         Identity { started_at: Timestamp::now(), limits, access, uid: own_uid(), data }
     }
 

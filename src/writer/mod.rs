@@ -315,7 +315,7 @@ impl Writer {
         let (_, full) = self.snapshot.tails.split_last().unwrap_or((&self.tail, &[]));
         full.iter().for_each(|tail| (self.around.background)(ToBackground::Flush(Arc::clone(tail))));
         self.flush();
-        self.catch_up();
+        self.catch_up(inbox);
         loop {
             if self.open.is_none()
                 && let Some(left) = self.left.take()
@@ -347,10 +347,12 @@ impl Writer {
         }
     }
 
-    /// Does what fell due while nobody served, before anyone is heard.
-    fn catch_up(&mut self) {
+    /// Does what fell due while nobody served, before anyone asks: what comes meanwhile is run files, whose tails leave
+    /// memory for them, and a pulse.
+    fn catch_up(&mut self, inbox: &Receiver<ToWriter>) {
         while self.broken.is_none() && self.timers.next_due().is_some_and(|due| due <= self.heard.until()) {
-            let turn = self.begin_turn();
+            let mut turn = self.begin_turn();
+            inbox.try_iter().for_each(|message| self.take(&mut turn, message));
             self.commit(turn);
         }
     }

@@ -8,7 +8,7 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::*;
 use crate::domain::command::Command;
-use crate::limits::FRAME_BYTES;
+use crate::limits::{FRAME_BYTES, TAILS};
 use crate::protocol::request;
 use crate::storage::Storage;
 use crate::storage::failing::{Call, Failing, fail_if};
@@ -349,4 +349,33 @@ fn jobs_that_were_given_in_a_frame_that_could_not_be_written_are_given_again() {
     assert_eq!(writer.waiters.next_deadline(), Some(again));
     turn_at(&mut writer, again, Vec::new());
     assert_eq!(answered(&told), [vec![Ok(5), Ok(6)]]);
+}
+
+/// Lets the writer's background make a run file of each tail at once.
+fn with_background(writer: &mut Writer, told: &Told) -> Receiver<ToWriter> {
+    let ((to_writer, inbox), files) = (unbounded(), told.files.clone());
+    let mut is_first = true;
+    writer.around.background = Box::new(move |work| {
+        if let ToBackground::Flush(tail) = work {
+            let run = files.write(&tail, std::mem::take(&mut is_first)).expect("memory");
+            to_writer.send(ToWriter::NewRun(run)).expect("it lives");
+        }
+    });
+    inbox
+}
+
+#[test]
+fn what_fell_due_while_nobody_served_leaves_memory_for_run_files_as_it_is_carried_out() {
+    let (mut writer, told) = writer();
+    let inbox = with_background(&mut writer, &told);
+    let delayed = PUT.replace("\"body\"", "\"delay_ms\":1,\"body\"");
+    let commands = vec![delayed; 1000].join(",");
+    let batch = format!(r#"{{"cmd":"batch","commands":[{commands}]}}"#);
+    (1..=24).for_each(|number| turn_of(&mut writer, vec![asks(number, &batch)]));
+    writer.around.flush_bytes = 1;
+    writer.heard.nothing_since(Instant::now() + Duration::from_secs(60));
+    writer.catch_up(&inbox);
+    assert_eq!((writer.snapshot.last, writer.timers.next_due()), (48_000, None));
+    let Snapshot { runs, tails, .. } = &*writer.snapshot;
+    assert!(runs.len() > TAILS && tails.len() <= 3, "{} run files, {} tails", runs.len(), tails.len());
 }

@@ -41,7 +41,7 @@ const READ_BYTES: usize = 16 << 10;
 /// The event loop.
 pub struct EventLoop {
     poll: Poll,
-    /// `None` once the daemon stops.
+    /// `None` before anyone is let in, and once the daemon stops.
     admission: Option<Admission>,
     supervision: Supervision,
     pulse: Pulse,
@@ -59,15 +59,12 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop over a listening socket, under this supervision.
+    /// A loop under this supervision, into which nobody is let yet.
     ///
     /// # Errors
     /// What the system says.
-    pub fn new(listener: StdListener, mut supervision: Supervision) -> io::Result<Self> {
+    pub fn new(mut supervision: Supervision) -> io::Result<Self> {
         let poll = Poll::new()?;
-        listener.set_nonblocking(true)?;
-        let mut listener = UnixListener::from_std(listener);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         supervision.stop = watch(&poll, supervision.stop, STOP)?;
         supervision.reload = watch(&poll, supervision.reload, RELOAD)?;
         let pulse = Pulse::first(supervision.every.map(|_| Instant::now()));
@@ -77,7 +74,7 @@ impl EventLoop {
         let mailbox = Mailbox::new(sender, Arc::new(move || drop(waker.wake())));
         Ok(EventLoop {
             poll,
-            admission: Some(Admission::new(listener)),
+            admission: None,
             supervision,
             pulse,
             inbox,
@@ -90,6 +87,18 @@ impl EventLoop {
             buffer: vec![0; READ_BYTES],
             stop_by: None,
         })
+    }
+
+    /// Lets in who comes to this socket.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn listen(&mut self, listener: StdListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let mut listener = UnixListener::from_std(listener);
+        self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        self.admission = Some(Admission::new(listener));
+        Ok(())
     }
 
     /// Where threads deliver to.

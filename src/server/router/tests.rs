@@ -12,7 +12,7 @@ fn router(answering: usize) -> Made {
     let (writer, to_writer) = unbounded();
     let (readers, to_readers) = unbounded();
     let (maintenance, to_maintenance) = bounded(1);
-    let identity = Identity::new(Limits::default(), Access::default(), "/data".into());
+    let identity = Identity::new(Limits::default(), Access::default(), "/data".as_ref());
     let (published, stats) = (Arc::default(), Arc::default());
     let router = Router {
         published,

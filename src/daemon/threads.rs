@@ -54,10 +54,9 @@ pub(super) fn wait_for_writer(
     }
 }
 
-/// Waits until the writer has synced everything.
+/// Waits until the writer has synced everything. One that panics has ended the process.
 pub(super) fn end_of(writer: thread::JoinHandle<Result<(), String>>) -> Result<(), Exit> {
-    let defect = "the writer ended by a defect: please report this";
-    writer.join().unwrap_or_else(|_| Err(defect.to_owned())).map_err(Exit::Io)
+    writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(Exit::Io)
 }
 
 /// Starts the threads that answer reads.

@@ -1,6 +1,7 @@
 //! Reads from and writes to a client's socket, which never waits.
 
 use std::io::{self, IoSliceMut, Write};
+use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -48,6 +49,13 @@ impl Client {
             moved: Instant::now(),
             stuck: None,
         }
+    }
+
+    /// Nothing more can be sent to it: it sees the end. What it sent before is still there to be read.
+    pub fn cut_off(&mut self) {
+        self.connection.leave();
+        let _ = self.stream.shutdown(Shutdown::Both);
+        (self.readable, self.end_came) = (true, true);
     }
 
     /// Whether it held too much: it gets the rest of a line, and why, and no more.
@@ -129,7 +137,9 @@ pub fn send(client: &mut Client) -> bool {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(_) => client.connection.leave(),
+            // It reads no more, of its own accord, and may go on asking.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => client.connection.leave(),
+            Err(_) => client.cut_off(),
         }
     }
     if sent && !client.connection.replies.output().is_empty() {
@@ -150,4 +160,54 @@ pub fn await_room(client: &mut Client, left: bool, registry: &Registry, token: T
     client.awaits_room = left;
     let interest = if left { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
     registry.reregister(&mut client.stream, token, interest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream as StdStream;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::server::access::Rights;
+
+    /// A client whose socket takes only so much at once, and its own end.
+    fn client() -> (Client, StdStream) {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None);
+        let (ours, its) = pair.expect("two sockets");
+        let stream = UnixStream::from_std(StdStream::from(ours));
+        (Client::new(stream, Connection::new(0, Rights::ALL, &Limits::default())), StdStream::from(its))
+    }
+
+    #[test]
+    fn a_client_that_cannot_be_sent_to_sees_the_end_and_what_it_sent_before_is_read() {
+        let (mut client, mut its) = client();
+        its.write_all(b"{\"cmd\":\"ping\"}\n").expect("room");
+        // A packet of this length is refused, and not for want of room now.
+        client.connection.replies.push(&vec![b' '; 16 << 20]);
+        assert!(!send(&mut client) && client.connection.gone);
+        assert_eq!(its.read(&mut [0; 16]).expect("the end"), 0);
+        let mut buffer = vec![0; 1 << 10];
+        while client.readable {
+            read_once(&mut client, &mut buffer);
+        }
+        let Connection { lines, ended, .. } = &client.connection;
+        assert!(*ended && lines.held() > 0, "{lines:?}");
+    }
+
+    #[test]
+    fn a_client_that_only_reads_no_more_is_read_on() {
+        let (ours, mut its) = StdStream::pair().expect("two sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        let connection = Connection::new(0, Rights::ALL, &Limits::default());
+        let mut client = Client::new(UnixStream::from_std(ours), connection);
+        its.shutdown(Shutdown::Read).expect("a socket");
+        client.connection.replies.push(b"{}\n");
+        assert!(!send(&mut client) && client.connection.gone);
+        its.write_all(b"{\"cmd\":\"ping\"}\n").expect("it may still ask");
+        read_once(&mut client, &mut [0; 64]);
+        assert!(!client.connection.ended && client.connection.lines.held() > 0);
+    }
 }

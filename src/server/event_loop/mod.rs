@@ -252,7 +252,7 @@ impl EventLoop {
             router.advance(token, &mut client.connection);
         }
         if await_room(client, !all_sent, self.poll.registry(), Token(token)).is_err() {
-            client.connection.leave();
+            client.cut_off();
         }
         if client.connection.gone && give_up_waiting(router, token, client) {
             client.connection.life = Life::Over;

@@ -24,8 +24,8 @@ pub struct Piece {
     pub next: u64,
 }
 
-/// Checks that what a follower asks for is there. The event loop waits for it: the index and the log are left to
-/// the pieces.
+/// Checks that what a follower asks for is there, before it is told that it follows. Anything more is left to the
+/// pieces.
 ///
 /// # Errors
 /// `not_found` when there is no such application or chat.

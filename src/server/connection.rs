@@ -33,6 +33,8 @@ pub enum Barrier {
     Reserve(u64),
     /// Maintenance.
     Maintenance,
+    /// A follower for whom a reader looks whether there is what it asks for.
+    Follow,
 }
 
 /// How much longer a connection lives.

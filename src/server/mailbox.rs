@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
 
+use super::connection::Follower;
 use crate::domain::command::Read;
 use crate::error::Result;
 use crate::limits::UNDELIVERED_BYTES;
@@ -35,6 +36,13 @@ pub enum FromWorkers {
         ticket: Ticket,
         /// The fields, or the refusal.
         fields: Result<Vec<u8>>,
+    },
+    /// Whether there is what a follower asks for.
+    Follow {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// The follower, or the refusal.
+        follower: Result<Follower>,
     },
     /// A follower's next piece.
     Piece {

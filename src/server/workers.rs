@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::connection::Follower;
 use super::mailbox::{FromWorkers, Mailbox};
 use crate::domain::command::{Follow, Read};
 use crate::error::{Code, Error};
@@ -41,6 +42,15 @@ pub enum ToReader {
     },
     /// To go on with a search.
     Search(Box<Search>),
+    /// To look whether there is what a follower asks for.
+    Follow {
+        /// Whose reply it is.
+        ticket: Ticket,
+        /// Where to look.
+        snapshot: Arc<Snapshot>,
+        /// The follower, if there is.
+        follower: Follower,
+    },
     /// To make a follower's next piece.
     Piece {
         /// The follower's connection.
@@ -171,6 +181,11 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
                 }
                 let fields = contained(|| reader::answer(&snapshot, &read));
                 answered(ticket, fields, started.elapsed());
+            }
+            ToReader::Follow { ticket, snapshot, follower } => {
+                let checked = contained(|| follow::check(&snapshot, &follower.follow));
+                let follower = checked.map(|()| follower);
+                mailbox.deliver(FromWorkers::Follow { ticket, follower });
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
                 let piece = contained(|| follow::piece(&snapshot, &follow, from));

@@ -45,6 +45,12 @@ impl EventLoop {
                         self.ready.insert(ticket.connection);
                     }
                 }
+                FromWorkers::Follow { ticket, follower } => {
+                    if let Some(client) = self.clients.get_mut(&ticket.connection) {
+                        router.take_follower(&mut client.connection, ticket.number, follower);
+                        self.ready.insert(ticket.connection);
+                    }
+                }
                 FromWorkers::Piece { connection, piece } => {
                     if let Some(client) = self.clients.get_mut(&connection)
                         && client.connection.life == Life::Open

@@ -1,10 +1,12 @@
 //! Replies on their way back: what each tells of its connection, and how it is written.
 
+use std::sync::atomic::{Ordering, fence};
+
 use super::Router;
 use crate::error::{Code, Error};
 use crate::limits::{LARGE_REPLY_BYTES, LIST_BYTES_LEAST, READS_AT_MOST, READS_WHEN_LARGE};
 use crate::protocol::reply::{write_error, write_ok};
-use crate::server::connection::{Barrier, Connection, Life};
+use crate::server::connection::{Barrier, Connection, Follower, Life};
 
 /// Damaged places that the operator is told of, at most.
 const DAMAGE_TOLD: usize = 64;
@@ -50,6 +52,23 @@ impl Router {
     pub fn take_maintenance(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
         connection.barrier = None;
         self.settle(connection, number, answer.as_deref());
+    }
+
+    /// Takes what a reader says of a follower.
+    pub fn take_follower(&self, connection: &mut Connection, number: u64, follower: Result<Follower, Error>) {
+        connection.barrier = None;
+        if self.stopping.load(Ordering::Relaxed) {
+            self.refuse(connection, number, &Error::new(Code::ShuttingDown, "the daemon is stopping"));
+            connection.life = Life::Closing;
+            return;
+        }
+        self.settle(connection, number, follower.as_ref().map(|_| &b",\"following\":true"[..]));
+        if let Ok(follower) = follower {
+            connection.follower = Some(follower);
+            self.stats.followers.add(1);
+            // The writer publishes, and then looks for followers.
+            fence(Ordering::SeqCst);
+        }
     }
 
     pub(super) fn settle(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {

@@ -15,7 +15,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::{Sender, TrySendError};
 
@@ -24,7 +24,6 @@ use crate::error::{Code, Error};
 use crate::limits::{MAINTENANCE_WAITING, RESERVED_JOB_BYTES, WRITER_BYTES};
 use crate::maintenance::Task;
 use crate::protocol::request::{self, Request};
-use crate::reader::follow;
 use crate::server::connection::{Barrier, Connection, Follower, Life};
 use crate::server::lines::Next;
 use crate::server::local::{self, Identity};
@@ -188,8 +187,8 @@ impl Router {
                 if connection.replies.waiting() > 0 {
                     return Begun::Later(Request { id, command: Ok(Command::Follow(follow, from)) });
                 }
-                let number = connection.replies.begin(id, 0);
-                self.begin_follow(connection, number, (follow, from), bytes);
+                let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
+                self.begin_follow(connection, ticket, (follow, from), bytes);
             }
             Ok(Command::Maintenance(work)) => {
                 let number = connection.replies.begin(id, bytes);
@@ -239,29 +238,19 @@ impl Router {
         self.writer.ask(Asked { ticket, uid, request, bytes });
     }
 
+    /// Has a reader look whether there is what a follower asks for: that may wait for a disk.
     fn begin_follow(
         &self,
         connection: &mut Connection,
-        number: u64,
+        ticket: Ticket,
         (follow, from): (Follow, Option<u64>),
         bytes: usize,
     ) {
-        if self.stopping.load(Ordering::Relaxed) {
-            self.refuse(connection, number, &Error::new(Code::ShuttingDown, "the daemon is stopping"));
-            connection.life = Life::Closing;
-            return;
-        }
         let snapshot = self.snapshot();
-        if let Err(error) = follow::check(&snapshot, &follow) {
-            self.refuse(connection, number, &error);
-            return;
-        }
-        self.answer(connection, number, b",\"following\":true");
         let next = from.unwrap_or(snapshot.last + 1).max(1);
-        connection.follower = Some(Follower { follow: Arc::new(follow), bytes, next, asked: false });
-        self.stats.followers.add(1);
-        // The writer publishes, and then looks for followers.
-        fence(Ordering::SeqCst);
+        let follower = Follower { follow: Arc::new(follow), bytes, next, asked: false };
+        connection.barrier = Some(Barrier::Follow);
+        let _ = self.readers.send(ToReader::Follow { ticket, snapshot, follower });
     }
 
     fn begin_maintenance(&self, token: usize, connection: &mut Connection, number: u64, work: Maintenance) {

@@ -86,3 +86,32 @@ fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_bu
     router.writer.flush();
     assert_eq!((one.replies.output(), to_writer.len()), (&b"{\"ok\":true,\"seq\":0}\n"[..], 1));
 }
+
+#[test]
+fn a_reader_looks_for_what_a_follower_asks_for_and_nothing_behind_it_begins_until_then() {
+    let (router, _, to_readers, _) = router(1);
+    let mut connection = Connection::new(0, Rights::ALL, &Limits::default());
+    let follow = "{\"cmd\":\"message.follow\",\"app\":\"abcdefghijklmnopqrstuvwx\"}\n{\"cmd\":\"ping\"}\n";
+    let said = |connection: &Connection| String::from_utf8_lossy(connection.replies.output()).into_owned();
+    for found in [false, true] {
+        connection.lines.push(follow.as_bytes());
+        router.advance(1, &mut connection);
+        assert_eq!(said(&connection), "", "nobody has looked yet");
+        let Ok(ToReader::Follow { ticket, follower, .. }) = to_readers.try_recv() else {
+            panic!("it is asked")
+        };
+        let missing = Error::new(Code::NotFound, "there is no such application");
+        let follower = if found { Ok(follower) } else { Err(missing) };
+        router.take_follower(&mut connection, ticket.number, follower);
+        router.advance(1, &mut connection);
+        let (first, then) = if found {
+            ("{\"ok\":true,\"following\":true}\n", "\"error\":\"bad_request\"")
+        } else {
+            ("{\"ok\":false,\"error\":\"not_found\"", "{\"ok\":true,\"seq\":0}\n")
+        };
+        let said = said(&connection);
+        assert!(said.starts_with(first) && said.contains(then), "{said}");
+        connection.replies.abandon_output();
+    }
+    assert_eq!((connection.life, router.stats.followers.get()), (Life::Closing, 1));
+}

@@ -168,7 +168,7 @@ fn who_does_not_read_what_the_daemon_says_holds_it_up_neither_at_work_nor_at_its
 }
 
 #[test]
-fn no_watchdog_no_pulse() {
+fn no_watchdog_is_told_of_no_pulse() {
     for (name, setting) in [("WATCHDOG_USEC", "0"), ("WATCHDOG_USEC", "soon"), ("WATCHDOG_PID", "1")] {
         let manager = Manager::start(|command| {
             command.env("WATCHDOG_USEC", "3000").env(name, setting);

@@ -70,7 +70,7 @@ impl EventLoop {
                 FromWorkers::Published => self.ready.extend(self.followers.iter()),
                 FromWorkers::Pulse => {
                     let news = self.pulse.is_back(Instant::now(), self.supervision.every);
-                    (self.supervision.tell)(news);
+                    news.into_iter().for_each(&self.supervision.tell);
                 }
             }
         }

@@ -67,7 +67,7 @@ impl EventLoop {
         let poll = Poll::new()?;
         supervision.stop = watch(&poll, supervision.stop, STOP)?;
         supervision.reload = watch(&poll, supervision.reload, RELOAD)?;
-        let pulse = Pulse::first(supervision.every.map(|_| Instant::now()));
+        let pulse = Pulse::first(Instant::now());
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (sender, inbox): (Sender<FromWorkers>, _) = unbounded();
         // A wake-up that cannot be sent is made up for by the next.

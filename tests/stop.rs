@@ -90,6 +90,28 @@ fn a_half_sent_line_does_not_hold_it_up() {
 }
 
 #[test]
+fn a_last_line_that_its_client_ended_by_a_half_close_before_the_stop_is_answered() {
+    let mut daemon = Daemon::start();
+    // One that the daemon knows, and one that waits to be let in.
+    let mut known = daemon.connect();
+    known.last_seq();
+    daemon.signal(Signal::STOP);
+    let mut new = daemon.connect();
+    for client in [&mut known, &mut new] {
+        client.send_bytes(r#"{"cmd":"kv.set","key":"k","value":1}"#);
+        client.half_close();
+    }
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::CONT);
+    for client in [&mut known, &mut new] {
+        let reply = client.read_ok();
+        assert!(reply.seq() > 0, "{reply}");
+        client.assert_closed();
+    }
+    assert_eq!(daemon.wait(), Some(0), "stderr: {}", daemon.stderr());
+}
+
+#[test]
 fn a_client_that_does_not_read_does_not_hold_it_up() {
     let mut daemon = Daemon::start();
     let client = daemon.connect();

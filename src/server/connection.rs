@@ -74,7 +74,7 @@ pub struct Connection {
     pub follower: Option<Follower>,
     /// Whether the client sends no more.
     pub ended: bool,
-    /// Whether the daemon is stopping: the end of what it sent is not its own doing.
+    /// Whether the daemon, which is stopping, ended what it sends: that is not its own doing.
     pub stopping: bool,
     /// Reads begun and not answered.
     pub reads: usize,

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
@@ -56,6 +57,12 @@ impl Client {
         self.connection.leave();
         let _ = self.stream.shutdown(Shutdown::Both);
         (self.readable, self.end_came) = (true, true);
+    }
+
+    /// Whether it sends no more, behind what is there to read. That may not have been told yet.
+    pub fn has_ended(&self) -> bool {
+        let mut waited = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        matches!(poll(&mut waited, Some(&Timespec::default())), Ok(1))
     }
 
     /// Whether it held too much: it gets the rest of a line, and why, and no more.

@@ -54,10 +54,11 @@ impl EventLoop {
         router.stopping.store(true, Ordering::Relaxed);
         router.writer.tell(ToWriter::Stop);
         for (token, client) in &mut self.clients {
+            // Who ended what it sends has ended its last line, too.
+            client.connection.stopping = !client.has_ended();
             // What the client sent before is still there to be read.
             let _ = client.stream.shutdown(Shutdown::Read);
             (client.readable, client.end_came) = (true, true);
-            client.connection.stopping = true;
             if client.connection.follower.is_some() {
                 let error = Error::new(Code::ShuttingDown, "the daemon is stopping");
                 router.end_with(&mut client.connection, &error);

@@ -75,7 +75,7 @@ impl FromWorkers {
 pub struct Mailbox {
     sender: Sender<FromWorkers>,
     awake: Arc<AtomicBool>,
-    waker: Arc<dyn Fn() + Send + Sync>,
+    waker: Arc<dyn Fn() -> bool + Send + Sync>,
     undelivered: Arc<Undelivered>,
 }
 
@@ -87,10 +87,10 @@ struct Undelivered {
 }
 
 impl Mailbox {
-    /// A mailbox whose owner is woken by `waker`. It is awake until it calls `goes_to_sleep`, after which it
-    /// must look into the box once more.
+    /// A mailbox whose owner is woken by `waker`, which says whether that worked. It is awake until it calls
+    /// `goes_to_sleep`, after which it must look into the box once more.
     #[must_use]
-    pub fn new(sender: Sender<FromWorkers>, waker: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub fn new(sender: Sender<FromWorkers>, waker: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
         let awake = Arc::new(AtomicBool::new(true));
         Mailbox { sender, awake, waker, undelivered: Arc::default() }
     }
@@ -98,8 +98,9 @@ impl Mailbox {
     /// Delivers. When the owner is gone the daemon is stopping.
     pub fn deliver(&self, message: FromWorkers) {
         let _ = self.sender.send(message);
-        if !self.awake.swap(true, Ordering::SeqCst) {
-            (self.waker)();
+        if !self.awake.swap(true, Ordering::SeqCst) && !(self.waker)() {
+            // Who delivers next tries again.
+            self.awake.store(false, Ordering::SeqCst);
         }
     }
 
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn readers_wait_until_the_owner_has_taken_what_they_made() {
         let (sender, inbox) = unbounded();
-        let mailbox = Mailbox::new(sender, Arc::new(|| {}));
+        let mailbox = Mailbox::new(sender, Arc::new(|| true));
         let reply = || {
             let ticket = Ticket { connection: 1, number: 1 };
             FromWorkers::Read { ticket, fields: Ok(vec![0; UNDELIVERED_BYTES]) }
@@ -165,5 +166,20 @@ mod tests {
         mailbox.took(first.reply_bytes());
         assert_eq!(inbox.recv().expect("it is delivered now").reply_bytes(), UNDELIVERED_BYTES);
         second.join().expect("it goes on");
+    }
+
+    #[test]
+    fn a_wake_up_that_could_not_be_sent_is_made_up_for_by_the_next_delivery() {
+        let ((sender, _inbox), (tries, tried)) = (unbounded(), unbounded());
+        let mailbox = Mailbox::new(
+            sender,
+            Arc::new(move || {
+                tries.send(()).expect("they are counted");
+                tries.len() > 1
+            }),
+        );
+        mailbox.goes_to_sleep();
+        (0..3).for_each(|_| mailbox.deliver(FromWorkers::Published));
+        assert_eq!(tried.len(), 2, "one fails, one works, and none is needed after that");
     }
 }

@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_read_whose_client_is_gone_is_not_begun_and_is_answered_all_the_same() {
         let ((line, inbox), (replies, delivered)) = (unbounded(), unbounded());
-        let mailbox = Mailbox::new(replies, Arc::new(|| {}));
+        let mailbox = Mailbox::new(replies, Arc::new(|| true));
         let abandoned = Arc::new(AtomicBool::new(true));
         for (number, read) in
             [(1, Read::MessageSearch(search(1))), (2, Read::LogRead { from: 1, limit: 1, types: None })]

@@ -15,6 +15,7 @@ use super::access::Rights;
 use super::router::Router;
 use crate::error::{Code, Error};
 use crate::protocol::reply::write_error;
+use crate::stats::Stats;
 use crate::storage;
 
 /// Clients that are let in, or turned away, in one turn: more may come at any time, and others are to be served.
@@ -40,7 +41,7 @@ pub struct Admission {
     listener: UnixListener,
     /// When to accept next: somebody came, or a shortage may be over.
     again: Option<Instant>,
-    /// Whether the operator knows that nobody can be let in.
+    /// Whether the operator knows that nobody can be let in, until somebody was.
     shortage_told: bool,
     per_uid: HashMap<u32, usize>,
     /// Clients that were not let in, and until when their sockets stay.
@@ -91,10 +92,7 @@ impl Admission {
         self.again = None;
         for _ in 0..ACCEPTS_A_TURN {
             match self.listener.accept() {
-                Ok((stream, _)) => {
-                    self.shortage_told = false;
-                    admitted.extend(self.admit(router, stream, open + admitted.len()));
-                }
+                Ok((stream, _)) => admitted.extend(self.admit(router, stream, open + admitted.len())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return admitted,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -110,10 +108,28 @@ impl Admission {
     /// Out of descriptors or memory: those who wait are let in when there is room.
     fn note_shortage(&mut self, error: &io::Error) {
         self.again = Some(Instant::now() + ACCEPT_PAUSE);
+        let why = storage::explained(Path::new(""), error);
+        self.tell_shortage(&format!("connections cannot be accepted, and wait: {why}"));
+    }
+
+    fn tell_shortage(&mut self, line: &str) {
         if !std::mem::replace(&mut self.shortage_told, true) {
-            let why = storage::explained(Path::new(""), error);
-            crate::report::warning(&format!("connections cannot be accepted, and wait: {why}"));
+            crate::report::warning(line);
         }
+    }
+
+    /// A client that was admitted is served.
+    pub fn let_in(&mut self, stats: &Stats) {
+        self.shortage_told = false;
+        stats.connections_accepted.add(1);
+    }
+
+    /// A client that was admitted cannot be served, as the system does not watch its socket.
+    pub fn cannot_watch(&mut self, stats: &Stats, admitted: Admitted, error: &io::Error) {
+        let why = format!("the system watches no more sockets: {error}");
+        self.left(admitted.uid);
+        self.turn_away(stats, admitted.stream, &Error::new(Code::Busy, format!("{why}; try again later")));
+        self.tell_shortage(&format!("connections are turned away: {why} (see fs.epoll.max_user_watches)"));
     }
 
     fn admit(&mut self, router: &Router, stream: UnixStream, open: usize) -> Option<Admitted> {
@@ -125,13 +141,13 @@ impl Admission {
             Ok(peer) => peer,
             Err(error) => {
                 let message = format!("the groups of process {} cannot be read now: {error}", peer.pid());
-                self.turn_away(router, stream, &Error::new(Code::Busy, message));
+                self.turn_away(&router.stats, stream, &Error::new(Code::Busy, message));
                 return None;
             }
         };
         let Some(rights) = access.rights(&peer, router.identity.uid) else {
             let message = format!("user {uid} may not connect: see --allow-uid and --allow-gid");
-            self.turn_away(router, stream, &Error::new(Code::Forbidden, message));
+            self.turn_away(&router.stats, stream, &Error::new(Code::Forbidden, message));
             return None;
         };
         let of_uid = self.per_uid.get(&uid).copied().unwrap_or(0);
@@ -143,18 +159,17 @@ impl Admission {
             None
         };
         if let Some(message) = refusal {
-            self.turn_away(router, stream, &Error::new(Code::Busy, message));
+            self.turn_away(&router.stats, stream, &Error::new(Code::Busy, message));
             return None;
         }
         self.per_uid.insert(uid, of_uid + 1);
-        router.stats.connections_accepted.add(1);
         Some(Admitted { stream, uid, rights })
     }
 
     /// Tells a client that is not let in why. Its socket stays for a moment: a client that writes
     /// before it reads would otherwise fail, and never see why.
-    fn turn_away(&mut self, router: &Router, mut stream: UnixStream, error: &Error) {
-        router.stats.connections_refused.add(1);
+    fn turn_away(&mut self, stats: &Stats, mut stream: UnixStream, error: &Error) {
+        stats.connections_refused.add(1);
         let mut line = Vec::new();
         write_error(&mut line, None, error);
         // It fits the empty buffer of a new socket; a client that is gone needs no answer.
@@ -174,5 +189,33 @@ impl Admission {
                 self.per_uid.remove(&uid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+
+    use super::*;
+
+    #[test]
+    fn a_client_whose_socket_the_system_does_not_watch_is_told_so_and_counts_as_refused() {
+        let name = format!("msglogd-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(name).expect("a name");
+        let listener = UnixListener::from_std(StdListener::bind_addr(&address).expect("a socket"));
+        let (mut admission, stats) = (Admission::new(listener), Stats::default());
+        let (ours, mut its) = StdStream::pair().expect("two sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        admission.per_uid.insert(7, 1);
+        let admitted = Admitted { stream: UnixStream::from_std(ours), uid: 7, rights: Rights::ALL };
+        let full = io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+        admission.cannot_watch(&stats, admitted, &full);
+        let mut said = String::new();
+        its.read_to_string(&mut said).expect("a line and the end");
+        assert!(said.contains("\"error\":\"busy\"") && said.contains("watches no more"), "{said}");
+        assert_eq!((stats.connections_accepted.get(), stats.connections_refused.get()), (0, 1));
+        assert!(admission.per_uid.is_empty() && admission.shortage_told);
     }
 }

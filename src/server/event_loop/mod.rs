@@ -203,12 +203,14 @@ impl EventLoop {
         if !admission.is_due(now) {
             return;
         }
-        for Admitted { mut stream, uid, rights } in admission.accept(router, open) {
-            let token = self.next_token;
-            if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_err() {
-                admission.left(uid);
+        for mut admitted in admission.accept(router, open) {
+            let (registry, token) = (self.poll.registry(), self.next_token);
+            if let Err(error) = registry.register(&mut admitted.stream, Token(token), Interest::READABLE) {
+                admission.cannot_watch(&router.stats, admitted, &error);
                 continue;
             }
+            admission.let_in(&router.stats);
+            let Admitted { stream, uid, rights } = admitted;
             self.next_token += 1;
             self.clients
                 .insert(token, Client::new(stream, Connection::new(uid, rights, &router.identity.limits)));

@@ -65,8 +65,10 @@ pgrep msglogd && fail "it runs without its package"
 [[ -d $STORE/log ]] || fail "the data went with the package"
 dpkg -i "$new" >/tmp/dpkg 2>&1 || fail "$(cat /tmp/dpkg)"
 is "a value after a new installation" "from the first version" "$(get_key kept)"
+systemctl -q enable --now msglogd-backup.timer
 dpkg -P msglogd >/tmp/dpkg 2>&1 || fail "$(cat /tmp/dpkg)"
 grep -q "$STORE is kept" /tmp/dpkg || fail "a purge does not say what it keeps: $(cat /tmp/dpkg)"
 [[ -d $STORE/log && ! -e /etc/default/msglogd ]] || fail "a purge took the data, or left the options"
 systemctl list-unit-files 'msglogd*' --no-legend | grep -q . && fail "units are left"
-true
+left=$(find /etc/systemd /var/lib/systemd/timers -name '*msglogd*')
+is "what a purge leaves of units and timers" "" "$left"

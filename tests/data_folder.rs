@@ -97,15 +97,43 @@ fn a_data_folder_that_was_put_back_one_folder_too_deep_is_named_with_the_command
     fs::create_dir(&data).expect("as systemd makes it");
     fs::rename(daemon.folder().join("away"), &deep).expect("a folder");
     let told = daemon.fails_to_start();
-    for finished in [&told, &finish(msglogd().args(["check", "--data"]).arg(&data))] {
-        assert_eq!(finished.code, Some(74), "{finished:?}");
-        let named = format!("{} does, one folder too deep", deep.display());
-        assert!(finished.stderr.contains(&named), "{finished:?}");
-    }
+    assert_eq!(told.code, Some(74), "{told:?}");
+    assert!(told.stderr.contains(&format!("--data '{}'; or", deep.display())), "{told:?}");
     let command = told.stderr.split('`').nth(1).expect("a command");
     assert!(Command::new("sh").args(["-c", command]).status().expect("sh starts").success(), "{command}");
     daemon.launch();
     assert_eq!(daemon.connect().ok(json!({"cmd": "kv.get", "key": "k"}))["value"], 1);
+}
+
+#[test]
+fn where_the_folder_above_the_data_is_named_the_one_in_it_is_told_and_no_command_that_moves_what_is_in_its_place()
+ {
+    let mut daemon = Daemon::start();
+    daemon.connect().ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
+    daemon.stop();
+    let above = daemon.folder().join("above");
+    fs::create_dir(&above).expect("a folder");
+    let named = |inner: &Path| format!("{} does: name that one with --data", inner.display());
+    let inner = above.join("2026-01-31");
+    fs::rename(daemon.data(), &inner).expect("a folder");
+    for words in [["check"].as_slice(), &["repair", "--yes"]] {
+        let finished = finish(msglogd().args(words).arg("--data").arg(&above));
+        assert_eq!(finished.code, Some(74), "{finished:?}");
+        assert!(finished.stderr.contains(&named(&inner)) && !finished.stderr.contains("mv "), "{finished:?}");
+    }
+    let starts_on = |folder: &Path| {
+        finish(msglogd().arg("--data").arg(folder).arg("--socket").arg(daemon.folder().join("s")))
+    };
+    let log = above.join("log");
+    fs::rename(&inner, &log).expect("a folder");
+    let linked = daemon.folder().join("linked");
+    fs::create_dir(&linked).expect("a folder");
+    std::os::unix::fs::symlink(&log, linked.join("data")).expect("a link");
+    for (folder, inner) in [(&above, log), (&linked, linked.join("data"))] {
+        let finished = starts_on(folder);
+        assert_eq!(finished.code, Some(74), "{finished:?}");
+        assert!(finished.stderr.contains(&named(&inner)) && !finished.stderr.contains("mv "), "{finished:?}");
+    }
 }
 
 #[test]

@@ -28,9 +28,15 @@ fn expect_data(data: &Path) -> Result<(), Exit> {
     if found.has_data {
         return Ok(());
     }
-    Err(Exit::Io(too_deep(data).unwrap_or_else(|| {
-        format!("{} holds no data (no log): name the data folder of the daemon with --data", data.display())
-    })))
+    Err(Exit::Io(data_in(data).map_or_else(
+        || {
+            format!(
+                "{} holds no data (no log): name the data folder of the daemon with --data",
+                data.display()
+            )
+        },
+        |inner| name_inner(data, &inner),
+    )))
 }
 
 /// Whether a file has such a name.
@@ -81,18 +87,31 @@ fn look_into(data: &Path) -> io::Result<Found> {
     Ok(found)
 }
 
-/// What is said where all that a folder holds is a folder with data. `mv` and `cp` put it there when the folder was
-/// there before, and systemd makes it at every start and stop (`StateDirectory=`).
-fn too_deep(data: &Path) -> Option<String> {
+/// All that a folder holds, where that is a folder with data.
+fn data_in(data: &Path) -> Option<PathBuf> {
     let [only]: [PathBuf; 1] = entries(data).ok()?.try_into().ok()?;
-    look_into(&only).is_ok_and(|found| found.has_data).then(|| {
-        let (inner, outer) = (for_shell(&only), for_shell(data));
-        format!(
-            "{} holds no data, but {} does, one folder too deep: `mv {inner}/* {outer} && rmdir {inner}`",
-            data.display(),
-            only.display()
-        )
-    })
+    look_into(&only).is_ok_and(|found| found.has_data).then_some(only)
+}
+
+/// What is said of a folder where the one in it is meant.
+fn name_inner(data: &Path, inner: &Path) -> String {
+    let (outer, shown) = (data.display(), inner.display());
+    format!("{outer} holds no data, but {shown} does: name that one with --data {}", for_shell(inner))
+}
+
+/// How data gets into the folder above it. `mv` and `cp` put it one too deep when the folder was there before, and
+/// systemd makes it at every start and stop (`StateDirectory=`). Nothing is said where nobody can have meant that, and
+/// where a file of the data has the name of the folder that it is in.
+fn how_to_move_up(data: &Path, inner: &Path) -> String {
+    let is_link = fs::symlink_metadata(inner).is_ok_and(|about| about.is_symlink());
+    if is_link || ["log", "index", "lock"].iter().any(|name| inner.ends_with(name)) {
+        return String::new();
+    }
+    let (inner, outer) = (for_shell(inner), for_shell(data));
+    format!(
+        "; or, if it was put back one folder too deep, and no daemon runs on it: `mv {inner}/* {outer} && rmdir \
+         {inner}`"
+    )
 }
 
 /// What is in a folder. A file system of its own has `lost+found` from the beginning.
@@ -189,13 +208,14 @@ pub fn take(data: &Path) -> Result<Arc<dyn Storage>, Exit> {
     make_data(&Disk, data).map_err(named)?;
     let found = look_into(data).map_err(failed)?;
     if let Some(other) = found.other.filter(|_| !found.has_data) {
-        return Err(Exit::Io(too_deep(data).unwrap_or_else(|| {
-            format!(
+        return Err(Exit::Io(match data_in(data) {
+            Some(inner) => name_inner(data, &inner) + &how_to_move_up(data, &inner),
+            None => format!(
                 "{} holds other files ({}) and no data: name a folder of its own with --data",
                 data.display(),
                 other.display()
-            )
-        })));
+            ),
+        }));
     }
     let lock = Lock::take(data).map_err(failed)?;
     let mode = fs::metadata(data).map_err(named)?.permissions().mode();

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::paths::own_uid;
 
 /// What the system says of a file, and what to do about it: where this process may not have it or write there, where a
-/// folder is in its place, and where no more files may be open.
+/// folder is in its place, where the file system is read-only, and where no more files may be open.
 #[must_use]
 pub fn explained(path: &Path, error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {
@@ -21,10 +21,10 @@ pub fn explained(path: &Path, error: &io::Error) -> String {
             format!("{error}; a file has its place there: move the folder away")
         }
         io::ErrorKind::PermissionDenied => closed(path, error),
-        // systemd gives each of its services one.
-        io::ErrorKind::ReadOnlyFilesystem if std::env::var_os("INVOCATION_ID").is_some() => format!(
-            "{error}; under systemd only the folders of ReadWritePaths= can be written: add this one with `systemctl \
-             edit`"
+        // The kernel makes one so whose disk fails.
+        io::ErrorKind::ReadOnlyFilesystem => format!(
+            "{error}; the disk may have failed (see `dmesg` and `findmnt`); or, under systemd, where only the folders \
+             of ReadWritePaths= can be written, add this one with `systemctl edit`"
         ),
         _ => error.to_string(),
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_says_whose_a_file_is_or_that_more_may_be_open() {
+    fn an_error_says_whose_a_file_is_why_it_cannot_be_written_or_that_more_may_be_open() {
         let said = |error: io::Error| explained(Path::new("/"), &error);
         let own = std::env::current_exe().expect("this test");
         let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
@@ -73,6 +73,9 @@ mod tests {
         );
         assert!(said(io::ErrorKind::IsADirectory.into()).contains("move the folder away"));
         assert!(said(Errno::MFILE.into()).contains("LimitNOFILE="));
+        let said_of_disk = said(io::ErrorKind::ReadOnlyFilesystem.into());
+        let (disk, unit) = (said_of_disk.find("dmesg"), said_of_disk.find("ReadWritePaths="));
+        assert!(disk.is_some() && disk < unit, "{said_of_disk}");
         assert_eq!(said(io::Error::other("it is gone")), "it is gone");
     }
 }

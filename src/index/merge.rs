@@ -37,10 +37,12 @@ impl Dead {
         let (mut edited, mut deleted) = (RoaringTreemap::new(), RoaringTreemap::new());
         for run in runs.iter().rev() {
             let Meta { first, last, edits: has_edits, .. } = *run.meta();
-            deleted |= postings::set(run, &term(Kind::Deleted, false, b""))?;
+            let set =
+                |kind| postings::set(run, &term(kind, false, b"")).map_err(|error| damage_of(run, error));
+            deleted |= set(Kind::Deleted)?;
             // Its own edits are the newest there.
             edits.push(if has_edits { &edited | &deleted } else { RoaringTreemap::new() });
-            edited |= postings::set(run, &term(Kind::Edited, false, b""))?;
+            edited |= set(Kind::Edited)?;
             let mut own = &edited | &deleted;
             own.remove_range(..first);
             own.remove_range(last + 1..);
@@ -50,6 +52,21 @@ impl Dead {
         edits.reverse();
         Ok(Dead { posts, edits, edited, deleted })
     }
+
+    /// Those that a list of a run may have.
+    fn of(&self, run: usize, tag: u8) -> Option<&RoaringTreemap> {
+        let dead = match tag {
+            _ if is_of_posts(tag) => self.posts.get(run),
+            _ if is_of_edits(tag) => self.edits.get(run),
+            _ => None,
+        };
+        dead.filter(|dead| !dead.is_empty())
+    }
+}
+
+/// What makes no sense in a run, whatever its checksums say, is damage of its file: the others are merged without it.
+fn damage_of(run: &Run, error: Error) -> Error {
+    if error.code() == Code::Internal { Error::corrupt(run.path(), 0, error.message()) } else { error }
 }
 
 /// The seqs and times of runs that follow each other, with the counts of the newest.
@@ -103,7 +120,7 @@ pub fn merge_into(
     for (number, run) in runs.iter().enumerate() {
         let mut place = Position::new(run);
         let open = place.seek(b"")?;
-        let mut input = Input { number, place, open, beginning: 0, term: 0 };
+        let mut input = Input { run, number, place, open, beginning: 0, term: 0 };
         input.look();
         inputs.push(input);
     }
@@ -138,6 +155,7 @@ pub fn keys(runs: &[Arc<Run>]) -> u64 {
 
 /// One of the runs, at an entry.
 struct Input<'r> {
+    run: &'r Run,
     number: usize,
     place: Position<'r>,
     open: bool,
@@ -245,40 +263,16 @@ impl Lists<'_> {
             return self.merge_changes(inputs, holders, term);
         }
         let gather = is_of_edits(tag);
+        if let [holder] = holders
+            && !gather
+            && self.dead.of(inputs[*holder].number, tag).is_none()
+        {
+            return self.copy(&mut inputs[*holder], term);
+        }
         self.seqs.clear();
-        let mut behind = 0;
         for holder in holders {
             let input = &mut inputs[*holder];
-            let none = RoaringTreemap::new();
-            let dead = match tag {
-                _ if is_of_posts(tag) => self.dead.posts.get(input.number),
-                _ if gather => self.dead.edits.get(input.number),
-                _ => None,
-            };
-            let dead = dead.unwrap_or(&none);
-            if holders.len() == 1 && !gather && dead.is_empty() {
-                return self.copy(input, term);
-            }
-            while input.open && input.key() == term {
-                let (chunk, postings) = chunk_of(&input.place.key()[term.len()..], input.place.payload())?;
-                if !gather && chunk.first < behind {
-                    return Err(malformed());
-                }
-                behind = chunk.last.saturating_add(1);
-                if !gather && !any_between(dead, chunk.first, chunk.last) {
-                    self.out.take_over(self.writer, term, chunk, postings)?;
-                } else {
-                    self.decoded.clear();
-                    decode(chunk, postings, &mut self.decoded)?;
-                    let live = self.decoded.iter().copied().filter(|seq| !dead.contains(*seq));
-                    if gather {
-                        self.seqs.extend(live);
-                    } else {
-                        write(&mut self.out, self.writer, term, live)?;
-                    }
-                }
-                input.advance()?;
-            }
+            self.take(input, term, gather).map_err(|error| damage_of(input.run, error))?;
         }
         if gather {
             self.seqs.sort_unstable();
@@ -286,6 +280,36 @@ impl Lists<'_> {
             write(&mut self.out, self.writer, term, self.seqs.iter().copied())?;
         }
         self.out.finish(self.writer, term).map_err(|error| cannot_write(&error))
+    }
+
+    /// Takes the list of a term from one run: what is to be gathered into `seqs`, all else to the output.
+    fn take(&mut self, input: &mut Input<'_>, term: &[u8], gather: bool) -> Result<()> {
+        let Lists { dead, writer, out, seqs, decoded, .. } = self;
+        let dead = dead.of(input.number, term.first().copied().unwrap_or_default());
+        let Meta { first, last, .. } = *input.run.meta();
+        // Edits are of messages of older runs, too.
+        let mut behind = if gather { 0 } else { first };
+        while input.open && input.key() == term {
+            let (chunk, postings) = chunk_of(&input.place.key()[term.len()..], input.place.payload())?;
+            if chunk.first < behind || chunk.last > last {
+                return Err(malformed());
+            }
+            behind = chunk.last.saturating_add(1);
+            if !gather && dead.is_none_or(|dead| !any_between(dead, chunk.first, chunk.last)) {
+                out.take_over(writer, term, chunk, postings)?;
+            } else {
+                decoded.clear();
+                decode(chunk, postings, decoded)?;
+                let live = decoded.iter().copied().filter(|seq| dead.is_none_or(|dead| !dead.contains(*seq)));
+                if gather {
+                    seqs.extend(live);
+                } else {
+                    write(out, writer, term, live)?;
+                }
+            }
+            input.advance()?;
+        }
+        Ok(())
     }
 
     /// Writes what the runs say of older messages: postings of their own ones are dropped already.
@@ -307,9 +331,6 @@ impl Lists<'_> {
 
 /// Whether any of `seqs` lies from `low` to `high`.
 fn any_between(seqs: &RoaringTreemap, low: u64, high: u64) -> bool {
-    if seqs.is_empty() {
-        return false;
-    }
     let mut from = seqs.iter();
     from.advance_to(low);
     from.next().is_some_and(|seq| seq <= high)
@@ -334,7 +355,8 @@ mod tests {
     use crate::storage::memory::Memory;
 
     #[test]
-    fn chunks_that_overlap_are_refused_by_a_merge_and_by_a_walk_whatever_their_checksums_say() {
+    fn chunks_that_overlap_are_damage_of_their_file_to_a_merge_and_refused_by_a_walk_whatever_their_checksums_say()
+     {
         let meta = |first, last| Meta { first, last, dense_from: last + 1, ..Meta::default() };
         let run_of = |meta: Meta, lists: &[&[u64]]| {
             Arc::new(file_run_of(meta, 1, |writer| {
@@ -350,13 +372,14 @@ mod tests {
         for (second, is_sound) in [([51, 90], true), ([50, 90], false), ([20, 90], false)] {
             let older = run_of(meta(1, 100), &[&[10, 30, 50], &second]);
             let mut list = List::open(&older, &word_term(false, "a")).expect("whole").expect("it is there");
-            let walked = list.advance();
-            let merged = files.merge(&[older, Arc::clone(&newer)], true, &mut || Ok(())).map(|_| true);
-            for done in [walked, merged] {
-                assert_eq!(
-                    done.map_err(|error| error.code()),
-                    is_sound.then_some(true).ok_or(Code::Internal)
-                );
+            let walked = list.advance().map_err(|error| error.code());
+            assert_eq!(walked, is_sound.then_some(true).ok_or(Code::Internal));
+            let merged = files.merge(&[Arc::clone(&older), Arc::clone(&newer)], true, &mut || Ok(()));
+            match merged {
+                Err(error) if !is_sound => {
+                    assert_eq!((error.code(), error.file()), (Code::Corrupt, Some(older.path())));
+                }
+                merged => assert!(is_sound && merged.is_ok()),
             }
         }
     }

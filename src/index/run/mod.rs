@@ -103,6 +103,11 @@ impl Run {
         (self.file.as_ref(), self.path.rsplit('/').next().unwrap_or_default())
     }
 
+    /// Where its file lies.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Its number in the cache, which tells it from all others.
     pub(super) fn number(&self) -> u64 {
         self.number

@@ -241,7 +241,9 @@ impl LogWriter {
         Ok(())
     }
 
-    fn reserve(&self) -> u64 {
+    /// Bytes of room that a segment has from the beginning, and keeps for what gives room back.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
         RESERVE_BYTES_MAX.min(self.segment_bytes / 16)
     }
 

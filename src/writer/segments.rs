@@ -1,6 +1,8 @@
 //! Where the log goes on: the next segment when the newest is full or is to be compacted, and the
 //! segments of a compaction in the place of those that they replace.
 
+use std::fmt::Display;
+use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use std::sync::Arc;
 
 use super::{Compaction, ToBackground, ToWriter, Writer};
@@ -47,15 +49,21 @@ impl Writer {
 
     /// Begins the next segment. What was not synced is.
     fn roll(&mut self) -> Result<()> {
-        let failed = |path: &std::path::Path, error| {
-            Error::new(Code::ReadOnly, format!("{}: the segment cannot be sealed: {error}", path.display()))
-        };
         let before = Arc::clone(self.log.segment());
-        let next_file = self.log.prepare().map_err(|error| failed(&before.path, error))?;
-        let cut = self.log.cut().map_err(|error| failed(&before.path, error));
+        let failed = |what: &dyn Display| {
+            let path = before.path.display();
+            Error::new(Code::ReadOnly, format!("{path}: the segment cannot be sealed: {what}"))
+        };
+        let next_file = self.log.prepare().map_err(|error| match error.kind() {
+            StorageFull | QuotaExceeded => {
+                failed(&format!("{error}; the next one needs {} bytes to begin with", self.log.reserve()))
+            }
+            _ => failed(&error),
+        })?;
+        let cut = self.log.cut().map_err(|error| failed(&error));
         // A sync that fails ends all writing, here as well.
         cut.and_then(|()| self.sync()).inspect_err(|_| self.log.discard(&next_file))?;
-        self.log.roll(next_file).map_err(|error| failed(&before.path, error))?;
+        self.log.roll(next_file).map_err(|error| failed(&error))?;
         let mut next = Snapshot::clone(&self.snapshot);
         let mut segments = next.segments.as_ref().clone();
         segments.push(Arc::clone(self.log.segment()));

@@ -170,6 +170,25 @@ fn a_stop_that_cannot_cut_the_room_made_ahead_has_everything_on_disk_and_one_tha
 }
 
 #[test]
+fn a_segment_that_cannot_be_sealed_on_a_full_disk_is_told_with_the_room_that_the_next_one_needs() {
+    let full = Arc::new(AtomicBool::new(false));
+    let at = Arc::clone(&full);
+    let (mut writer, _) = writer_of(Failing::in_memory(move |call, path| match call {
+        Call::Write(_) if path.starts_with("/data/log") && at.load(SeqCst) => {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    }));
+    turn_of(&mut writer, vec![asked(1, 1)]);
+    full.store(true, SeqCst);
+    let (reply, sealed) = bounded(1);
+    writer.change_log(ToWriter::Seal(reply));
+    let error = sealed.recv().expect("an answer").err().expect("there is no room");
+    let needs = format!("the next one needs {} bytes", writer.log.reserve());
+    assert!(error.message().contains(&needs), "{error}");
+}
+
+#[test]
 fn what_a_turn_has_no_room_for_is_decided_in_the_next_ones_before_all_else() {
     let (writer, told) = writer();
     let (to_writer, inbox) = unbounded();

@@ -204,8 +204,7 @@ impl Draft {
         let body = self.fields.iter().find(|(argument, _)| argument.name == "body");
         let seq = body.and_then(|(_, text)| text.trim_matches('"').parse::<u64>().ok());
         if let Some(seq) = seq.filter(|_| self.command.name == "message.edit") {
-            let value = shell_word(value);
-            return format!("name the message with --seq {seq}: msglog message edit --seq {seq} {value}");
+            return format!("name the message with --seq {seq}: msglog message edit --seq {seq} 'TEXT'");
         }
         let is_text = |last: &Argument| matches!(last.name, "body" | "text" | "name");
         let ends_with_text = positional(self.command).last().is_some_and(is_text);
@@ -469,8 +468,10 @@ mod tests {
 
     #[test]
     fn a_seq_before_the_new_text_is_told_to_be_named() {
-        let error = parse(&["message", "edit", "2", "new text"]).unwrap_err();
-        assert!(error.contains("msglog message edit --seq 2 'new text'"), "{error}");
+        for words in [["new text"].as_slice(), &["new", "text"]] {
+            let error = parse(&[&["message", "edit", "2"], words].concat()).unwrap_err();
+            assert!(error.contains("msglog message edit --seq 2 'TEXT'"), "{error}");
+        }
         assert!(parse(&["message", "edit", "new", "text"]).unwrap_err().contains("quote what has spaces"));
     }
 

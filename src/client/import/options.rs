@@ -69,8 +69,8 @@ pub const OWN: Own = Own {
          resume file keeps the daemon's socket: at another socket that --socket does not name, the import does \
          not begin.",
         "There is no --dry-run, as a line may need what the lines before it have made. To try an import, give \
-         it to a daemon with a copy of the data: msglog log backup DIR; msglogd --data DIR --socket PATH; msglog \
-         --socket PATH import FILE.",
+         it to a daemon with a copy of the data: `msglog log backup DIR`; then, as the user who owns DIR, `msglogd \
+         --data DIR --socket PATH`; and beside that `msglog --socket PATH import FILE`.",
         "At the end one line says how many were imported and refused, in how many seconds. Exit status: 0 \
          all imported; 3 some were refused, in this run or in an earlier one whose lines are skipped; 4 the \
          daemon went away, and then how to go on is said.",

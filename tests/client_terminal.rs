@@ -67,7 +67,7 @@ fn matches_stand_out_and_messages_cannot_drive_the_terminal() {
 #[test]
 fn times_are_short_or_relative() {
     let daemon = Daemon::start();
-    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1, "delay_ms": 7_200_500}));
+    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1, "delay_ms": 9_000_000}));
     let peek = ["queue", "peek", "q", "--state", "delayed"];
     let text = plain(&daemon, &peek);
     assert!(text.contains("Z  ") && !text.contains('.'), "{text}");
@@ -82,7 +82,7 @@ fn times_are_short_or_relative() {
 #[test]
 fn without_a_terminal_times_are_relative_only_in_text_for_eyes_and_the_help_says_so() {
     let daemon = Daemon::start();
-    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1, "delay_ms": 7_200_500}));
+    daemon.connect().ok(json!({"cmd": "queue.put", "queue": "q", "body": 1, "delay_ms": 9_000_000}));
     let peek = ["queue", "peek", "q", "--state", "delayed", "--relative"];
     assert!(!printed(&daemon, &peek).contains("in 2h"));
     assert!(printed(&daemon, &[&peek[..], &["--readable"]].concat()).contains("in 2h"));

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // A client for msglogd: one JSON object a line, replies in the order of the requests.
 import { once } from "node:events";
-import { lstatSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync } from "node:fs";
 import net from "node:net";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -79,8 +79,9 @@ export class Msglog {
   }
 }
 
-// Run, and not imported by another program.
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+// Run, and not imported by another program, whose own name may be no path at all.
+const [, program = ""] = process.argv;
+if (existsSync(program) && realpathSync(program) === fileURLToPath(import.meta.url)) {
   const msglog = await Msglog.connect();
   const posts = Array.from({ length: 1000 }, (_, number) =>
     msglog.ask("message.post", { originator: "node", recipient: "examples", body: `Node says ${number}.` }));

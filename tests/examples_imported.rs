@@ -11,6 +11,8 @@ use common::{Daemon, finish};
 const IMPORTING: &[(&str, &[&str])] = &[
     ("python3", &["-c", "import client; print(client.Msglog.__name__)"]),
     ("node", &["-e", "import('./client.mjs').then((client) => console.log(client.Msglog.name))"]),
+    // The name of the program that imports it is no path.
+    ("node", &["-e", "import('./client.mjs').then((client) => console.log(client.Msglog.name))", "name"]),
 ];
 
 #[test]

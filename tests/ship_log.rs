@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use client_support::Running;
-use common::{Daemon, TempDir, finish, json};
+use common::{Daemon, Finished, TempDir, finish, json};
 use examples_support::{command, printed, python, run};
 
 /// What the log shipper has posted, oldest first.
@@ -20,6 +20,9 @@ fn shipped(daemon: &Daemon) -> Vec<String> {
     let found = found.json()["messages"].as_array().expect("a list").clone();
     found.iter().filter_map(|message| message["body"].as_str().map(str::to_owned)).collect()
 }
+
+/// So many seconds after 1970 began nothing here has been written yet.
+const FAR: u64 = 1 << 33;
 
 /// Makes a file look as if it was changed last so many seconds after 1970 began.
 fn changed_at(path: &Path, seconds: u64) {
@@ -221,4 +224,154 @@ fn the_log_shipper_begins_at_the_start_only_where_no_position_is_known() {
     let finished = finish(&mut command);
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
     assert!(finished.stderr.contains("corrupt: no"), "{finished:?}");
+}
+
+/// Runs the shipper over a file, and at a moment of it this Python: behind the first request of that name, before the
+/// line of that name is taken, or where it first rests, and then it ends where it rests again. Else it ends with the
+/// file.
+const MEANWHILE: &str = r#"
+import importlib, os, shutil, sys
+from client import Msglog
+shipper = importlib.import_module("ship-log")
+name, moment, then = sys.argv[1:]
+passed = []
+def meanwhile(now):
+    if now == moment and not passed:
+        passed.append(now)
+        exec(then)
+        return True
+class Watched(Msglog):
+    def ask(self, cmd, **arguments):
+        reply = super().ask(cmd, **arguments)
+        meanwhile(cmd)
+        return reply
+def watched(line, room, post_of=shipper.post_of):
+    meanwhile(line.decode())
+    return post_of(line, room)
+shipper.Msglog, shipper.post_of = Watched, watched
+shipper.time.sleep = lambda _: meanwhile("sleep") or sys.exit()
+def write(path, text):
+    with open(path, "a") as file:
+        file.write(text)
+def cut(text):
+    shutil.copyfile(name, name + ".1")
+    os.truncate(name, 0)
+    write(name, text)
+shipper.main(name, moment != "sleep")
+"#;
+
+/// What the shipper says on standard error of a file in which something happens meanwhile.
+fn meanwhile(daemon: &Daemon, moment: &str, then: &str) -> Option<String> {
+    let mut command = python(daemon, MEANWHILE)?;
+    let finished = finish(command.arg(daemon.folder().join("app.log")).args([moment, then]));
+    assert_eq!(finished.code, Some(0), "{moment}: {then}: {finished:?}");
+    Some(finished.stderr)
+}
+
+/// The lines of these numbers.
+fn numbered(lines: std::ops::Range<usize>) -> Vec<String> {
+    lines.map(|line| format!("line {line}")).collect()
+}
+
+#[test]
+fn the_log_shipper_reads_on_in_the_copy_of_a_file_that_is_cut_off_while_it_reads() {
+    // It is found longer than it was, and shorter; between two batches and in the middle of one.
+    for (moment, lines) in [("batch", 600..2000), ("batch", 600..601), ("line 550", 600..2000)] {
+        let daemon = Daemon::start();
+        fs::write(daemon.folder().join("app.log"), numbered(0..600).join("\n") + "\n").expect("a file");
+        let then = format!("cut('{}\\n')", numbered(lines.clone()).join("\\n"));
+        let Some(said) = meanwhile(&daemon, moment, &then) else { return };
+        let posts = shipped(&daemon);
+        assert_eq!((posts.len(), said.as_str()), (lines.end, ""), "{moment}: {lines:?}");
+        assert!(posts == numbered(0..lines.end), "{moment}: {lines:?}: {posts:?}");
+    }
+}
+
+#[test]
+fn the_log_shipper_goes_on_behind_a_file_that_is_removed_and_posts_none_before_it_again() {
+    let newer = "write(name + '.1', 'three\\n'); write(name, 'four\\n')";
+    for (then, expected) in [("", vec!["two"]), (newer, vec!["two", "three", "four"])] {
+        let daemon = Daemon::start();
+        let file = daemon.folder().join("app.log");
+        let older = daemon.folder().join("app.log.2");
+        fs::write(&older, "one\n").expect("a file");
+        changed_at(&older, 1);
+        fs::write(&file, "two\n").expect("a file");
+        let then = format!("os.remove(name); {then}");
+        let Some(said) = meanwhile(&daemon, "batch", &then) else { return };
+        assert_eq!(
+            (shipped(&daemon), said.as_str()),
+            (expected.into_iter().map(str::to_owned).collect(), "")
+        );
+    }
+}
+
+#[test]
+fn the_log_shipper_waits_for_the_file_after_one_that_is_gone() {
+    let daemon = Daemon::start();
+    let file = daemon.folder().join("app.log");
+    let name = file.display().to_string();
+    let once = || run(&daemon, "python3", "ship-log.py", &[&name, "--once"]);
+    let there_is_none = |finished: &Finished| {
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+        assert_eq!(finished.stderr, format!("ship-log: there is no {name}\n"));
+    };
+    let Some(finished) = once() else { return };
+    there_is_none(&finished);
+    // Without a position a name that nothing has is a mistake.
+    there_is_none(&run(&daemon, "python3", "ship-log.py", &[&name]).expect("python3 is there"));
+    fs::write(&file, "one\n").expect("a file");
+    assert_eq!(once().expect("python3 is there").stdout, "shipped 1\n");
+    let older = daemon.folder().join("app.log.1");
+    fs::write(&older, "old\n").expect("a file");
+    changed_at(&older, 1);
+    fs::remove_file(&file).expect("it is there");
+    there_is_none(&once().expect("python3 is there"));
+    meanwhile(&daemon, "sleep", "write(name, 'two\\n')");
+    assert_eq!(shipped(&daemon), ["one", "two"]);
+}
+
+#[test]
+fn the_log_shipper_knows_an_empty_file_over_rotations() {
+    let daemon = Daemon::start();
+    let path = |name: &str| daemon.folder().join(name);
+    let (file, name) = (path("app.log"), path("app.log").display().to_string());
+    for (name, text) in [("app.log.1", "old\n"), ("app.log", "")] {
+        fs::write(path(name), text).expect("a file");
+        changed_at(&path(name), 1);
+    }
+    let run = || printed(&daemon, "python3", "ship-log.py", &[&name, "--once"]);
+    let Some(text) = run() else { return };
+    assert_eq!(text, "");
+    let seq = daemon.connect().last_seq();
+    assert_eq!(run().expect("python3 is there"), "");
+    assert_eq!(daemon.connect().last_seq(), seq, "nothing new is stored");
+    // What comes in it is cut off, and what comes then is renamed.
+    fs::copy(path("app.log.1"), path("app.log.3")).expect("it is there");
+    changed_at(&path("app.log.3"), 1);
+    fs::write(path("app.log.2"), "one\n").expect("a file");
+    fs::write(&file, "two\n").expect("it is there");
+    fs::rename(&file, path("app.log.1")).expect("it is there");
+    fs::write(&file, "three\n").expect("a file");
+    for (name, seconds) in [("app.log.2", 1), ("app.log.1", 2)] {
+        changed_at(&path(name), FAR + seconds);
+    }
+    assert_eq!(run().expect("python3 is there"), "shipped 1\nshipped 1\nshipped 1\n");
+    assert_eq!(shipped(&daemon), ["one", "two", "three"]);
+}
+
+#[test]
+fn the_log_shipper_opens_no_other_file_for_one_that_is_renamed_while_it_looks() {
+    let daemon = Daemon::start();
+    let script = r#"
+import importlib, os
+shipper = importlib.import_module("ship-log")
+inode = os.stat(shipper.__file__).st_ino
+for path in ["client.py", "nothing"]:
+    shipper.files = lambda name: {inode: os.path.join(os.path.dirname(shipper.__file__), path)}
+    assert shipper.opened("app.log", inode) is None, path
+"#;
+    let Some(mut command) = python(&daemon, script) else { return };
+    let finished = finish(&mut command);
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
 }

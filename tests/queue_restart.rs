@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Daemon, assert_error, assert_ok, bodies, json};
+use common::{Daemon, assert_error, assert_ok, bodies, content, finish, json, msglogd};
 
 /// Every way to end and begin again.
 const RESTARTS: [fn(&mut Daemon); 2] = [Daemon::crash, Daemon::restart];
@@ -53,6 +53,29 @@ fn a_lease_that_ended_while_nobody_served_is_over() {
         assert_error(&client.settle("ack", &old), "lease_lost");
         assert_ok(&client.settle("ack", &again));
     }
+}
+
+#[test]
+fn a_start_that_cannot_have_its_socket_ends_no_lease() {
+    let mut daemon = Daemon::start();
+    let segment = daemon.data().join("log").join(format!("{:020}.log", 1));
+    let before = loop {
+        let mut client = daemon.connect();
+        client.put("x");
+        client.await_job(1);
+        daemon.kill();
+        let log = content(&segment);
+        let last = log.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        if String::from_utf8_lossy(last).contains("job.leased") {
+            break log;
+        }
+        // It was over before the kill.
+        daemon.launch();
+    };
+    let other = Daemon::start();
+    let mut command = msglogd();
+    let finished = finish(command.arg("--data").arg(daemon.data()).arg("--socket").arg(other.socket()));
+    assert_eq!((finished.code, content(&segment)), (Some(75), before), "{finished:?}");
 }
 
 #[test]

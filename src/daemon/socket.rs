@@ -58,6 +58,19 @@ pub fn passed(options: &Options) -> Result<Option<Listening>, Exit> {
 /// # Errors
 /// `Exit::Busy` when another daemon answers there, `Exit::Io`.
 pub fn listen(options: &Options) -> Result<Listening, Exit> {
+    listen_at(&path_of(options)?, options.socket_mode.unwrap_or(MODE))
+}
+
+/// Refuses a place where [`listen`] could not put a socket now, before anything is changed.
+///
+/// # Errors
+/// As those of [`listen`].
+pub fn look(options: &Options) -> Result<(), Exit> {
+    take_place(&path_of(options)?).map(drop)
+}
+
+/// Where the socket goes, in a folder that is there if it is one of ours.
+fn path_of(options: &Options) -> Result<PathBuf, Exit> {
     let uid = paths::own_uid();
     let path = options.socket.clone();
     let path = path.unwrap_or_else(|| paths::daemon_socket(&paths::process_environment, uid));
@@ -65,7 +78,7 @@ pub fn listen(options: &Options) -> Result<Listening, Exit> {
         paths::make_private_folder(&paths::private_folder(uid), uid)
             .map_err(|error| Exit::Io(error.to_string()))?;
     }
-    listen_at(&path, options.socket_mode.unwrap_or(MODE))
+    Ok(path)
 }
 
 /// Whether two paths lead to one file, as those in `/run` and `/var/run` do.
@@ -88,8 +101,8 @@ fn passed_by_systemd() -> Result<Option<Listening>, Exit> {
     Ok(Some(Listening { listener, path, ours: None }))
 }
 
-fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
-    let failed = |error: io::Error| Exit::Io(format!("the socket {}: {error}", path.display()));
+/// The right to a place where nobody answers.
+fn take_place(path: &Path) -> Result<Place, Exit> {
     if path.as_os_str().len() >= ADDRESS_BYTES {
         let message = format!(
             "the socket's path is too long for the system: {}; name another with --socket",
@@ -100,7 +113,12 @@ fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
     // Whoever has the place, there or in the making, is told of before a folder that may not be written to.
     let place = Place::take(path);
     refuse_if_answered(path)?;
-    let _place = place?;
+    place
+}
+
+fn listen_at(path: &Path, mode: u32) -> Result<Listening, Exit> {
+    let failed = |error: io::Error| Exit::Io(format!("the socket {}: {error}", path.display()));
+    let _place = take_place(path)?;
     // The socket gets its mode under another name, and then its own name in one step: nobody can
     // connect before the mode is right.
     let name = path.file_name().unwrap_or_default().display();

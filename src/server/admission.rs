@@ -22,6 +22,8 @@ use crate::storage;
 const ACCEPTS_A_TURN: usize = 64;
 /// Pause after the system would give no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A shortage that lasts, or comes again and again, is told again after this.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How long the socket of a client that was not let in stays, and how many of them.
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 const TURNED_AWAY_MAX: usize = 64;
@@ -41,8 +43,8 @@ pub struct Admission {
     listener: UnixListener,
     /// When to accept next: somebody came, or a shortage may be over.
     again: Option<Instant>,
-    /// Whether the operator knows that nobody can be let in, until somebody was.
-    shortage_told: bool,
+    /// When the operator was told that somebody cannot be let in.
+    shortage_told: Option<Instant>,
     per_uid: HashMap<u32, usize>,
     /// Clients that were not let in, and until when their sockets stay.
     turned_away: VecDeque<(Instant, UnixStream)>,
@@ -53,7 +55,7 @@ impl Admission {
     #[must_use]
     pub fn new(listener: UnixListener) -> Self {
         let (per_uid, turned_away) = (HashMap::new(), VecDeque::new());
-        Admission { listener, again: None, shortage_told: false, per_uid, turned_away }
+        Admission { listener, again: None, shortage_told: None, per_uid, turned_away }
     }
 
     /// The socket itself.
@@ -113,14 +115,15 @@ impl Admission {
     }
 
     fn tell_shortage(&mut self, line: &str) {
-        if !std::mem::replace(&mut self.shortage_told, true) {
+        let now = Instant::now();
+        if self.shortage_told.is_none_or(|told| told + TOLD_EVERY <= now) {
+            self.shortage_told = Some(now);
             crate::report::warning(line);
         }
     }
 
     /// A client that was admitted is served.
-    pub fn let_in(&mut self, stats: &Stats) {
-        self.shortage_told = false;
+    pub fn let_in(&self, stats: &Stats) {
         stats.connections_accepted.add(1);
     }
 
@@ -195,16 +198,15 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+    use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 
     use super::*;
 
     #[test]
     fn a_client_whose_socket_the_system_does_not_watch_is_told_so_and_counts_as_refused() {
-        let name = format!("msglogd-test-{}", std::process::id());
-        let address = SocketAddr::from_abstract_name(name).expect("a name");
-        let listener = UnixListener::from_std(StdListener::bind_addr(&address).expect("a socket"));
+        let path = std::env::temp_dir().join(format!("msglogd-test-admission-{}", std::process::id()));
+        let listener = UnixListener::from_std(StdListener::bind(&path).expect("a socket"));
+        std::fs::remove_file(&path).expect("it is ours");
         let (mut admission, stats) = (Admission::new(listener), Stats::default());
         let (ours, mut its) = StdStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("a socket");
@@ -216,6 +218,11 @@ mod tests {
         its.read_to_string(&mut said).expect("a line and the end");
         assert!(said.contains("\"error\":\"busy\"") && said.contains("watches no more"), "{said}");
         assert_eq!((stats.connections_accepted.get(), stats.connections_refused.get()), (0, 1));
-        assert!(admission.per_uid.is_empty() && admission.shortage_told);
+        assert!(admission.per_uid.is_empty() && admission.shortage_told.is_some());
+        // One leaves and another comes: each time is no line of its own.
+        let told = admission.shortage_told;
+        admission.let_in(&stats);
+        admission.note_shortage(&full);
+        assert_eq!(admission.shortage_told, told);
     }
 }

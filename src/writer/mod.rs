@@ -347,8 +347,8 @@ impl Writer {
         }
     }
 
-    /// Does what fell due while nobody served, before anyone asks: what comes meanwhile is run files, whose tails leave
-    /// memory for them, and a pulse.
+    /// Does what fell due until the writer began, before anyone asks: what comes meanwhile is run files, whose tails
+    /// leave memory for them, and a pulse.
     fn catch_up(&mut self, inbox: &Receiver<ToWriter>) {
         while self.broken.is_none() && self.timers.next_due().is_some_and(|due| due <= self.heard.until()) {
             let mut turn = self.begin_turn();

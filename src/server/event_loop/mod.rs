@@ -70,7 +70,7 @@ impl EventLoop {
         let pulse = Pulse::first(Instant::now());
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (sender, inbox): (Sender<FromWorkers>, _) = unbounded();
-        // A wake-up that cannot be sent is made up for by the next, a pulse's if no other comes.
+        // A wake-up that cannot be sent is made up for by the next: by a pulse's, unless it was a pulse's own.
         let mailbox = Mailbox::new(sender, Arc::new(move || waker.wake().is_ok()));
         Ok(EventLoop {
             poll,

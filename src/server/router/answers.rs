@@ -57,13 +57,16 @@ impl Router {
     /// Takes what a reader says of a follower.
     pub fn take_follower(&self, connection: &mut Connection, number: u64, follower: Result<Follower, Error>) {
         connection.barrier = None;
-        if self.stopping.load(Ordering::Relaxed) {
+        // Who asks for what is not there may have asked for more behind that.
+        if follower.is_ok() && self.stopping.load(Ordering::Relaxed) {
             self.refuse(connection, number, &Error::new(Code::ShuttingDown, "the daemon is stopping"));
             connection.life = Life::Closing;
             return;
         }
         self.settle(connection, number, follower.as_ref().map(|_| &b",\"following\":true"[..]));
-        if let Ok(follower) = follower {
+        if let Ok(follower) = follower
+            && connection.life == Life::Open
+        {
             connection.follower = Some(follower);
             self.stats.followers.add(1);
             // The writer publishes, and then looks for followers.

@@ -115,3 +115,24 @@ fn a_reader_looks_for_what_a_follower_asks_for_and_nothing_behind_it_begins_unti
     }
     assert_eq!((connection.life, router.stats.followers.get()), (Life::Closing, 1));
 }
+
+#[test]
+fn at_a_stop_what_stands_behind_a_follow_that_is_refused_anyway_is_answered() {
+    let (router, _, to_readers, _) = router(1);
+    for (found, expected) in [(false, "{\"ok\":true,\"seq\":0}\n"), (true, "\"error\":\"shutting_down\"")] {
+        let mut connection = Connection::new(0, Rights::ALL, &Limits::default());
+        connection.lines.push(b"{\"cmd\":\"message.follow\"}\n{\"cmd\":\"ping\"}\n");
+        router.advance(1, &mut connection);
+        let Ok(ToReader::Follow { ticket, follower, .. }) = to_readers.try_recv() else {
+            panic!("it is asked")
+        };
+        router.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+        let missing = Error::new(Code::NotFound, "there is no such application");
+        router.take_follower(&mut connection, ticket.number, if found { Ok(follower) } else { Err(missing) });
+        router.advance(1, &mut connection);
+        let said = String::from_utf8_lossy(connection.replies.output()).into_owned();
+        assert!(said.contains(expected) && said.contains("not_found") != found, "{said}");
+        assert!(connection.follower.is_none());
+        router.stopping.store(false, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -109,6 +109,12 @@ impl Error {
         Error::new(Code::NotFound, message)
     }
 
+    /// `shutting_down`, to a client that could be served no more.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Error::new(Code::ShuttingDown, "the daemon is stopping")
+    }
+
     /// `conflict`.
     #[must_use]
     pub fn conflict(message: impl Into<String>) -> Self {

@@ -128,7 +128,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let opened = store::open(&storage, &folders, limits.segment_bytes, &mut progress);
     let mut store = opened.map_err(|failure| refusal(&failure, &data))?;
     // Before the writer changes anything.
-    passed.as_ref().map_or_else(|| socket::look(&options), |_| Ok(()))?;
+    passed.is_none().then(|| socket::look(&options)).transpose()?;
     store.snapshot.reply_bytes = ReplyBytes(limits.reply_bytes());
     let files = store.files.clone();
     let on_disk = store.snapshot.runs.as_ref().clone();

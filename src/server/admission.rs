@@ -122,11 +122,6 @@ impl Admission {
         }
     }
 
-    /// A client that was admitted is served.
-    pub fn let_in(&self, stats: &Stats) {
-        stats.connections_accepted.add(1);
-    }
-
     /// A client that was admitted cannot be served, as the system does not watch its socket.
     pub fn cannot_watch(&mut self, stats: &Stats, admitted: Admitted, error: &io::Error) {
         let why = format!("the system watches no more sockets: {error}");
@@ -221,7 +216,6 @@ mod tests {
         assert!(admission.per_uid.is_empty() && admission.shortage_told.is_some());
         // One leaves and another comes: each time is no line of its own.
         let told = admission.shortage_told;
-        admission.let_in(&stats);
         admission.note_shortage(&full);
         assert_eq!(admission.shortage_told, told);
     }

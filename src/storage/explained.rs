@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::paths::own_uid;
 
-/// What the system says of a file, and what to do about it: where this process may not have it or write there, where a
-/// folder is in its place, where the file system is read-only, and where no more files may be open.
+/// What the system says of a file, and what to do about it: where this process may not have it, where a folder is in
+/// its place, where the file system is read-only, and where no more files may be open.
 #[must_use]
 pub fn explained(path: &Path, error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {

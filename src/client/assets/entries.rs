@@ -3,6 +3,7 @@
 use crate::client::command_line::noun_of;
 use crate::client::export;
 use crate::client::help;
+use crate::client::import::NOT_FOR_ALL;
 use crate::client::own::{GLOBALS, OWN, Opt, Own};
 use crate::client::request::{nameable, option_name, positional};
 use crate::limits::PATH_BYTES;
@@ -151,8 +152,8 @@ fn likewise(own: &Own) -> Vec<Named> {
     let arguments: Vec<&Argument> = match own.words {
         "import" => {
             let writes = COMMANDS.iter().filter(|command| command.kind == Kind::Write);
-            let refused = ["idempotency_key", "dry_run"];
-            writes.flat_map(nameable).filter(|argument| !refused.contains(&argument.name)).collect()
+            let refused = |argument: &&Argument| NOT_FOR_ALL.iter().any(|(name, _)| *name == argument.name);
+            writes.flat_map(nameable).filter(|argument| !refused(argument)).collect()
         }
         "export" => export::filters().collect(),
         _ => Vec::new(),

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-pub use options::{OWN, Options};
+pub use options::{NOT_FOR_ALL, OWN, Options};
 
 use super::address::Address;
 use super::failure::{DONE, Failure, REFUSED, Result, say};

@@ -16,6 +16,16 @@ use crate::client::suggest::did_you_mean;
 use crate::paths::shell_word;
 use crate::protocol::table::{Argument, COMMANDS, Command, Kind};
 
+/// What no import takes though commands that write do, and why.
+pub const NOT_FOR_ALL: [(&str, &str); 2] = [
+    ("idempotency_key", "one --idempotency-key for all lines makes one of them; see --resume-file."),
+    (
+        "dry_run",
+        "there is no --dry-run, as a line may need what the lines before it have made; it can be tried in a daemon \
+         with a copy of the data.",
+    ),
+];
+
 /// `msglog import`, as help and completions know it.
 pub const OWN: Own = Own {
     words: "import",
@@ -208,19 +218,9 @@ impl Given {
         let command = command(self.command.as_deref().unwrap_or("message.post"))?;
         let mut defaults = Vec::new();
         for (name, value) in self.defaults {
-            match name.as_str() {
-                "idempotency-key" => {
-                    return Err(usage(
-                        "one --idempotency-key for all lines makes one of them; see --resume-file.",
-                    ));
-                }
-                "dry-run" => {
-                    return Err(usage(
-                        "there is no --dry-run, as a line may need what the lines before it have made; it can be \
-                         tried in a daemon with a copy of the data.",
-                    ));
-                }
-                _ => {}
+            let refused = |(refused, _): &&(&str, &str)| refused.replace('_', "-") == name;
+            if let Some((_, why)) = NOT_FOR_ALL.iter().find(refused) {
+                return Err(usage(why));
             }
             let Some(argument) = nameable(command).find(|argument| option_name(argument) == name) else {
                 return Err(usage(&format!("{} takes no `{name}`.", command.name)));

@@ -209,7 +209,7 @@ impl EventLoop {
                 admission.cannot_watch(&router.stats, admitted, &error);
                 continue;
             }
-            admission.let_in(&router.stats);
+            router.stats.connections_accepted.add(1);
             let Admitted { stream, uid, rights } = admitted;
             self.next_token += 1;
             self.clients

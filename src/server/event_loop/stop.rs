@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{EventLoop, swallow};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::limits::{STOP_MOST_SECONDS, STOP_SECONDS};
 use crate::server::admission::Admission;
 use crate::server::router::Router;
@@ -60,8 +60,7 @@ impl EventLoop {
             let _ = client.stream.shutdown(Shutdown::Read);
             (client.readable, client.end_came) = (true, true);
             if client.connection.follower.is_some() {
-                let error = Error::new(Code::ShuttingDown, "the daemon is stopping");
-                router.end_with(&mut client.connection, &error);
+                router.end_with(&mut client.connection, &Error::stopping());
             }
             self.ready.insert(*token);
         }

@@ -59,7 +59,7 @@ impl Router {
         connection.barrier = None;
         // Who asks for what is not there may have asked for more behind that.
         if follower.is_ok() && self.stopping.load(Ordering::Relaxed) {
-            self.refuse(connection, number, &Error::new(Code::ShuttingDown, "the daemon is stopping"));
+            self.refuse(connection, number, &Error::stopping());
             connection.life = Life::Closing;
             return;
         }

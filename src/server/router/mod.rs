@@ -266,7 +266,7 @@ impl Router {
                 );
                 Error::new(Code::Busy, message)
             }
-            Err(TrySendError::Disconnected(_)) => Error::new(Code::ShuttingDown, "the daemon is stopping"),
+            Err(TrySendError::Disconnected(_)) => Error::stopping(),
         };
         self.refuse(connection, number, &refusal);
     }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const BREAK_AFTER: Duration = Duration::from_micros(200);
 /// How long at most, after a break that took long.
 const BREAK_AFTER_MOST: Duration = Duration::from_millis(4);
+/// Of so many steps one looks at the clock, which takes a good part of the time that a step does.
+const STEPS_A_LOOK: u32 = 16;
 
 /// Whether there is time for breaks, known to those who work and to whoever sees how far they are. There is none
 /// where nobody says so: before a daemon serves, and in programs that do nothing else.
@@ -40,7 +42,7 @@ impl Courtesy {
     /// Work begins.
     #[must_use]
     pub fn begin(&self) -> Breaks {
-        Breaks { courtesy: self.clone(), since: Instant::now(), work: BREAK_AFTER }
+        Breaks { courtesy: self.clone(), since: Instant::now(), work: BREAK_AFTER, steps: 0 }
     }
 }
 
@@ -51,11 +53,22 @@ pub struct Breaks {
     since: Instant,
     /// How long to work until the next one.
     work: Duration,
+    /// Steps since the last look at the clock.
+    steps: u32,
 }
 
 impl Breaks {
-    /// Gives the core to whoever waits for it, if the last break was long ago. To be called often.
+    /// A step of microseconds was done. To be called often: most calls do not look at the clock.
+    pub fn step(&mut self) {
+        self.steps += 1;
+        if self.steps >= STEPS_A_LOOK {
+            self.take_if_due();
+        }
+    }
+
+    /// Gives the core to whoever waits for it, if the last break was long ago.
     pub fn take_if_due(&mut self) {
+        self.steps = 0;
         if !self.courtesy.has_time.load(Ordering::Relaxed) {
             return;
         }
@@ -79,10 +92,10 @@ mod tests {
         let long_ago = Instant::now().checked_sub(BREAK_AFTER).expect("the machine is up for longer");
         breaks.since = long_ago;
         courtesy.set_behind(true);
-        breaks.take_if_due();
+        (0..2 * STEPS_A_LOOK).for_each(|_| breaks.step());
         assert_eq!(breaks.since, long_ago);
         courtesy.set_behind(false);
-        breaks.take_if_due();
+        (0..STEPS_A_LOOK).for_each(|_| breaks.step());
         assert!(breaks.since > long_ago);
     }
 }

@@ -220,7 +220,7 @@ fn merge_value(
         let payload = inputs[*newest].place.payload();
         if bottom && value_in(payload).is_none() {
             // There may be very many of these behind each other.
-            writer.take_break_if_due();
+            writer.step();
         } else {
             writer.add(key, payload).map_err(|error| cannot_write(&error))?;
         }

@@ -75,9 +75,9 @@ impl RunWriter {
         }
     }
 
-    /// Takes a break if one is due: for work between entries.
-    pub fn take_break_if_due(&mut self) {
-        self.breaks.take_if_due();
+    /// A step between entries was done: takes a break if one is due.
+    pub fn step(&mut self) {
+        self.breaks.step();
     }
 
     /// Adds a column of pairs of the message `seq`; they come ascending, before all entries.
@@ -85,7 +85,7 @@ impl RunWriter {
     /// # Errors
     /// What the system says.
     pub fn add_column(&mut self, seq: u64, bits: u64) -> std::io::Result<()> {
-        self.breaks.take_if_due();
+        self.breaks.step();
         self.rows.add(seq, bits, self.sink.written, &mut self.sink.buffer);
         self.sink.spill()
     }
@@ -114,7 +114,7 @@ impl RunWriter {
     /// # Errors
     /// What the system says.
     pub fn add(&mut self, key: &[u8], payload: &[u8]) -> std::io::Result<()> {
-        self.breaks.take_if_due();
+        self.breaks.step();
         if self.block.is_empty() {
             // Enough to tell it from the last key of the block before; all of it would stay in memory.
             let told = common_prefix(&self.last_key, key) + 1;
@@ -214,7 +214,7 @@ impl RunWriter {
         self.sink.put(&piece, &mut hash)?;
         places.push(self.sink.position());
         for (key, place, length) in self.index.iter() {
-            self.breaks.take_if_due();
+            self.breaks.step();
             piece.clear();
             write_varint(&mut piece, key.len() as u64);
             piece.extend_from_slice(key);

@@ -25,11 +25,16 @@ pub struct Filling {
     more: bool,
 }
 
+/// The room that is made for items at first, at most.
+const AT_FIRST_BYTES: usize = 8 << 10;
+/// The room that is made for what stands beside the items in a reply.
+const ROOM_BESIDE: usize = 256;
+
 impl Filling {
     /// An empty page for `limit` items, as far as a reply has room for them.
     #[must_use]
     pub fn new(limit: u64, ReplyBytes(most_bytes): ReplyBytes) -> Self {
-        Filling { items: vec![b'['], count: 0, limit, most_bytes, more: false }
+        Filling { items: Vec::new(), count: 0, limit, most_bytes, more: false }
     }
 
     /// Bytes of memory that it takes.
@@ -50,9 +55,11 @@ impl Filling {
             self.more = true;
             return false;
         }
-        if self.count > 0 {
-            self.items.push(b',');
+        if self.count == 0 {
+            let likely = usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_mul(item.len() + 1);
+            self.items.reserve(likely.min(AT_FIRST_BYTES));
         }
+        self.items.push(if self.count == 0 { b'[' } else { b',' });
         self.items.extend_from_slice(item);
         self.count += 1;
         true
@@ -60,7 +67,11 @@ impl Filling {
 
     /// Writes the items under `name`. Answers whether there is a next page.
     pub fn finish(mut self, name: &str, out: &mut Vec<u8>) -> bool {
+        if self.count == 0 {
+            self.items.push(b'[');
+        }
         self.items.push(b']');
+        out.reserve(self.items.len() + ROOM_BESIDE);
         Fields(out).raw(name, &self.items);
         self.more
     }

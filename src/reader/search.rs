@@ -301,7 +301,7 @@ impl Task {
         if !self.fill(&mut finder, &mut slice)? {
             return Ok(None);
         }
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::new();
         let filling = std::mem::replace(&mut self.filling, Filling::new(0, ReplyBytes(0)));
         if filling.finish("messages", &mut out) {
             Fields(&mut out).number("next", self.last);

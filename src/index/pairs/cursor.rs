@@ -14,8 +14,15 @@ pub struct Adjacent<'r> {
     bits: u64,
     order: Order,
     loaded: Option<Loaded>,
+    /// How many windows were looked through, and where their rows are read to once these are many.
+    windows: usize,
+    row: Vec<u8>,
     current: Option<u64>,
 }
+
+/// The rows of so many windows are kept in memory for others: most walks end there. Whoever goes on goes through all of
+/// them, once.
+const KEPT_WINDOWS: usize = 2;
 
 /// A window, looked through.
 struct Loaded {
@@ -35,7 +42,8 @@ impl<'r> Adjacent<'r> {
     /// # Errors
     /// `corrupt`.
     pub fn open(run: &'r Run, bits: u64, order: Order) -> Result<Self> {
-        let mut cursor = Adjacent { run, bits, order, loaded: None, current: Some(0) };
+        let mut cursor =
+            Adjacent { run, bits, order, loaded: None, windows: 0, row: Vec::new(), current: Some(0) };
         cursor.find(0)?;
         Ok(cursor)
     }
@@ -77,9 +85,12 @@ impl<'r> Adjacent<'r> {
     /// Looks through a window, unless it is the one that was looked through last.
     fn load(&mut self, number: usize) -> Result<&mut Loaded> {
         let known = self.loaded.take().filter(|loaded| loaded.number == number);
-        let loaded = match known {
-            Some(loaded) => loaded,
-            None => Loaded::new(self.run, number, self.bits)?,
+        let loaded = if let Some(loaded) = known {
+            loaded
+        } else {
+            self.windows += 1;
+            let row = (self.windows > KEPT_WINDOWS).then_some(&mut self.row);
+            Loaded::new(self.run, number, self.bits, row)?
         };
         Ok(self.loaded.insert(loaded))
     }
@@ -99,18 +110,21 @@ impl Cursor for Adjacent<'_> {
 }
 
 impl Loaded {
-    fn new(run: &Run, number: usize, bits: u64) -> Result<Self> {
+    /// With rows that are read over `row`, or looked for in the cache.
+    fn new(run: &Run, number: usize, bits: u64, row: Option<&mut Vec<u8>>) -> Result<Self> {
         let windows = run.windows();
         let window = windows[number];
         let end = windows.get(number + 1).map_or(run.meta().last, |next| next.first.saturating_sub(1));
-        let mut matches: Vec<u64> = Vec::new();
-        for bit in (0..64).filter(|bit| bits >> bit & 1 != 0) {
-            let row = run.piece(window.row(bit), true)?;
-            let words = row.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight));
-            if matches.is_empty() {
-                matches.extend(words);
-            } else {
-                matches.iter_mut().zip(words).for_each(|(all, one)| *all &= one);
+        let rows = (0..64).filter(|bit| bits >> bit & 1 != 0).map(|bit| window.row(bit));
+        let mut matches = Vec::new();
+        if let Some(row) = row {
+            for piece in rows {
+                run.read_piece_over(piece, row)?;
+                keep_common(&mut matches, row);
+            }
+        } else {
+            for piece in rows {
+                keep_common(&mut matches, &run.piece(piece, true)?);
             }
         }
         Ok(Loaded { number, window, end: end.max(window.first), matches, starts: None })
@@ -161,14 +175,28 @@ impl Loaded {
     }
 }
 
+/// Leaves of the columns that match those that a row has, too; the first row leaves all that it has.
+fn keep_common(matches: &mut Vec<u64>, row: &[u8]) {
+    let words = row.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight));
+    if matches.is_empty() {
+        matches.extend(words);
+    } else {
+        matches.iter_mut().zip(words).for_each(|(all, one)| *all &= one);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
+    use crate::index::meta::Meta;
     use crate::index::pairs::bits_of;
     use crate::index::pairs::columns::Columns;
-    use crate::index::testing::file_run;
+    use crate::index::testing::{file_of, file_run};
+    use crate::storage::File;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     #[test]
     fn a_long_first_message_is_looked_at_from_its_first_column_on() {
@@ -189,8 +217,67 @@ mod tests {
             writer.finish_columns().expect("memory");
         });
         for seq in 0..=5 {
-            let found = Loaded::new(&run, 0, bits).and_then(|mut loaded| loaded.oldest(&run, seq));
+            let found = Loaded::new(&run, 0, bits, None).and_then(|mut loaded| loaded.oldest(&run, seq));
             assert_eq!(found.expect("whole"), Some(5), "{seq}");
+        }
+    }
+
+    /// A run of messages that are so far from each other that each has a window of its own.
+    fn far_apart(seqs: &[u32]) -> (Arc<dyn File>, Run) {
+        let mut columns = Columns::default();
+        for seq in seqs {
+            ["ab", "cd"].iter().for_each(|word| columns.add_word(*seq, word));
+            columns.end_message(*seq);
+        }
+        let last = u64::from(seqs[seqs.len() - 1]);
+        let meta = Meta { first: 1, last, dense_from: last + 1, ..Meta::default() };
+        let file = file_of(meta, 0, &[], |writer| {
+            columns.list().iter().for_each(|(seq, bits)| {
+                writer.add_column(u64::from(*seq), *bits).expect("memory");
+            });
+            writer.finish_columns().expect("memory");
+        });
+        let run =
+            Run::open(Arc::clone(&file), "/index/one.run", &Arc::default(), true).expect("a whole file");
+        (file, run)
+    }
+
+    /// Whether a walk from window to window finds each of these messages.
+    fn finds_all(run: &Run, order: Order, seqs: &[u32]) -> Result<bool> {
+        let mut cursor = Adjacent::open(run, bits_of(&["ab", "cd"], true, true), order)?;
+        let mut places: Vec<u64> = seqs.iter().map(|seq| rank(order, u64::from(*seq))).collect();
+        places.sort_unstable();
+        for place in places {
+            cursor.seek(place)?;
+            if cursor.current() != Some(place) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    #[test]
+    fn many_windows_are_walked_through_and_damage_in_any_of_them_is_said() {
+        let seqs: Vec<u32> = (1..=6).map(|number| number << 21).collect();
+        let (file, run) = far_apart(&seqs);
+        let windows = run.windows().to_vec();
+        assert!(windows.len() > 2 * KEPT_WINDOWS);
+        for order in [Order::Newest, Order::Oldest] {
+            assert_eq!(finds_all(&run, order, &seqs), Ok(true));
+        }
+        let bit = bits_of(&["ab", "cd"], true, true).trailing_zeros();
+        for window in windows {
+            let (place, _) = window.row(bit);
+            let mut byte = [0];
+            file.read_at(&mut byte, place).expect("memory");
+            file.write_at(&[byte[0] ^ 1], place).expect("memory");
+            let damaged =
+                Run::open(Arc::clone(&file), "/index/one.run", &Arc::default(), true).expect("its end");
+            for order in [Order::Newest, Order::Oldest] {
+                let error = finds_all(&damaged, order, &seqs).expect_err("damage");
+                assert_eq!((error.code(), error.offset()), (Code::Corrupt, Some(place)));
+            }
+            file.write_at(&byte, place).expect("memory");
         }
     }
 

@@ -37,6 +37,11 @@ impl std::ops::Deref for Block {
     }
 }
 
+/// Whether the checksum behind some bytes is right.
+fn is_whole(bytes: &[u8]) -> bool {
+    bytes.split_last_chunk().is_some_and(|(bytes, stored)| *stored == crc32fast::hash(bytes).to_le_bytes())
+}
+
 impl Run {
     /// Reads bytes that may have to wait for the disk.
     pub(super) fn read(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
@@ -68,6 +73,17 @@ impl Run {
         Ok(bytes)
     }
 
+    /// Reads a piece of the file over what `bytes` held, checks it, and leaves its checksum behind it.
+    pub(in crate::index) fn read_piece_over(
+        &self,
+        (place, length): Piece,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        bytes.resize(length + CHECKSUM_BYTES, 0);
+        self.read(place, bytes)?;
+        if is_whole(bytes) { Ok(()) } else { Err(self.fails_checksum(place)) }
+    }
+
     /// A block from the file, checked.
     pub(super) fn read_block(&self, (place, length): Piece) -> Result<Block> {
         self.check(place, Block::whole(self.read_shared(place, length + CHECKSUM_BYTES)?))
@@ -75,11 +91,13 @@ impl Run {
 
     /// A block that was read at a place, if its checksum is right.
     pub(in crate::index) fn check(&self, place: u64, block: Block) -> Result<Block> {
-        let stored = block.shared.get(block.part.end..).and_then(|behind| behind.first_chunk());
-        if stored == Some(&crc32fast::hash(&block).to_le_bytes()) {
-            return Ok(block);
-        }
-        Err(Error::corrupt(self.path.as_str(), place, "a block of the index fails its checksum"))
+        let Range { start, end } = block.part;
+        let bytes = block.shared.get(start..end + CHECKSUM_BYTES).unwrap_or_default();
+        if is_whole(bytes) { Ok(block) } else { Err(self.fails_checksum(place)) }
+    }
+
+    fn fails_checksum(&self, place: u64) -> Error {
+        Error::corrupt(self.path.as_str(), place, "a block of the index fails its checksum")
     }
 
     /// A block, from the cache if it is there. `keep`: it is likely to be asked for again.

@@ -324,3 +324,30 @@ fn who_sends_many_ahead_and_reads_is_answered_however_little_may_be_buffered() {
         assert!(replies.iter().all(|reply| reply["ok"] == true), "{most}, values of 8 KB");
     }
 }
+
+#[test]
+fn who_asks_for_much_long_work_lets_others_write_in_between() {
+    const JOBS: usize = 4000;
+    const ASKED: usize = 40;
+    let daemon = Daemon::start();
+    let (mut busy, mut honest) = (daemon.connect(), daemon.connect());
+    busy.ok(json!({"cmd": "queue.configure", "queue": "q", "max_attempts": 1}));
+    for _ in 0..JOBS / 1000 {
+        let puts = vec![json!({"cmd": "queue.put", "queue": "q", "body": 1}); 1000];
+        busy.ok(json!({"cmd": "batch", "commands": puts}));
+        let nack = |job: &Value| json!({"cmd": "queue.nack", "job": job["job"], "lease": job["lease"]});
+        let nacks: Vec<Value> = busy.reserve(1000).iter().map(nack).collect();
+        busy.ok(json!({"cmd": "batch", "commands": nacks}));
+    }
+    // Nothing comes of it: else it could not be asked again.
+    let revive = json!({"cmd": "queue.revive", "queue": "q", "dry_run": true});
+    busy.send_bytes(format!("{revive}\n").repeat(ASKED));
+    busy.send(json!({"cmd": "kv.set", "key": "behind all", "value": 1}));
+    assert_eq!(busy.read_ok()["revived"], JOBS);
+    let between = honest.ok(json!({"cmd": "kv.set", "key": "between", "value": 1}));
+    for _ in 1..ASKED {
+        assert_eq!(busy.read_ok()["revived"], JOBS);
+    }
+    let behind = busy.read_ok();
+    assert!(between["seq"].as_u64() < behind["seq"].as_u64(), "{between} {behind}");
+}

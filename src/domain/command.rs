@@ -135,6 +135,13 @@ impl Write {
             _ => false,
         }
     }
+
+    fn is_any(&self, of: &impl Fn(&Write) -> bool) -> bool {
+        match self {
+            Write::Batch { commands } => commands.iter().any(|command| command.is_any(of)),
+            other => of(other),
+        }
+    }
 }
 
 /// `queue.reserve`
@@ -170,6 +177,19 @@ pub struct WriteRequest {
     pub dry_run: bool,
     /// The key that makes repetitions harmless.
     pub idempotency: Option<Idempotency>,
+}
+
+impl WriteRequest {
+    /// Whether deciding it may take as long as what is stored makes it: where all dead jobs are revived, and where a
+    /// reserve that is only tried walks over the keys of deleted jobs, which the next one has to do again.
+    #[must_use]
+    pub fn may_take_long(&self) -> bool {
+        self.write.is_any(&|write| match write {
+            Write::QueueRevive { job, .. } => job.is_none(),
+            Write::QueueReserve(_) => self.dry_run,
+            _ => false,
+        })
+    }
 }
 
 /// Where a page begins and how long it may be.

@@ -152,7 +152,8 @@ impl Queue {
         visit: &mut dyn FnMut(u64, u64) -> Result<bool>,
     ) -> Result<bool> {
         let mut going = true;
-        if self.ready[class].count > 0 {
+        let mut left = self.ready[class].count;
+        if left > 0 {
             let prefix = self.ready_prefix(class);
             let mut start = prefix.clone();
             write_ordered(&mut start, from.max(self.ready[class].front));
@@ -160,7 +161,9 @@ impl Queue {
                 let read = place_and_seq(class, key.get(prefix.len()..).unwrap_or_default());
                 let (place, seq) = read.ok_or_else(|| malformed("ready job"))?;
                 going = visit(place, seq)?;
-                Ok(going)
+                left -= 1;
+                // Behind the last one there may be many keys of jobs that were deleted.
+                Ok(going && left > 0)
             })?;
         }
         Ok(going)
@@ -197,7 +200,9 @@ fn place_and_seq(class: usize, mut rest: &[u8]) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::domain::event::Fact;
+    use crate::domain::table::{Counts, Visit};
     use crate::domain::testing::folded;
+    use std::cell::Cell;
 
     #[test]
     fn jobs_are_delivered_as_their_leases_ran_out_then_by_priority_and_then_by_seq() {
@@ -234,6 +239,51 @@ mod tests {
         assert_eq!(order(story.clone()), left(2).collect::<Vec<u64>>());
         story.extend((2..100).step_by(2).map(|job| leased(job, 1000)));
         assert_eq!(order(story), left(100).collect::<Vec<u64>>());
+    }
+
+    /// A table that notes whether somebody went to the end of what he asked for.
+    struct Watched<'t>(&'t dyn Facts, Cell<bool>);
+
+    impl Facts for Watched<'_> {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.0.get(key)
+        }
+
+        fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+            let mut going = true;
+            self.0.scan(from, to, &mut |key, value| {
+                going = visit(key, value)?;
+                Ok(going)
+            })?;
+            self.1.set(self.1.get() || going);
+            Ok(())
+        }
+
+        fn record(&self, seq: u64) -> Result<Option<Vec<u8>>> {
+            self.0.record(seq)
+        }
+
+        fn counts(&self) -> Counts {
+            self.0.counts()
+        }
+    }
+
+    #[test]
+    fn nobody_walks_on_behind_the_last_ready_job_of_a_class() {
+        let queue = || "q".to_owned();
+        let put = |priority| Fact::JobPut { queue: queue(), priority, delay_ms: 0, body: "1".into() };
+        let deleted = |job| Fact::JobDeleted { queue: queue(), job };
+        let story = [put(5), put(5), put(5), put(7), put(7), deleted(3), deleted(2), deleted(5)];
+        folded(story, |table| {
+            let queue = Queue::named(&table, "q").expect("memory").expect("it is there");
+            let (watched, mut seqs) = (Watched(&table, Cell::new(false)), Vec::new());
+            let visited = queue.visit_ready(&watched, &mut |seq| {
+                seqs.push(seq);
+                Ok(true)
+            });
+            visited.expect("memory");
+            assert_eq!((seqs.as_slice(), watched.1.get()), (&[4, 1][..], false));
+        });
     }
 
     #[test]

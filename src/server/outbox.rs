@@ -21,7 +21,7 @@ pub struct Outbox {
     unsent: RefCell<Vec<ToWriter>>,
     /// Reserves that wait.
     waiting: Cell<usize>,
-    /// Memory of the requests that are here or with the writer.
+    /// The room that requests take which are here or with the writer.
     undecided: Cell<usize>,
     /// Whose next write waits until that is less.
     queue: RefCell<Queue>,
@@ -60,16 +60,16 @@ impl Outbox {
         }
     }
 
-    /// Whether a connection may ask a write of so many bytes now, where those that are not decided may take `most`
+    /// Whether a connection may ask a write now that takes so much room, where those that are not decided may take `most`
     /// together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
-    pub fn has_room(&self, connection: usize, bytes: usize, most: usize) -> bool {
+    pub fn has_room(&self, connection: usize, room: usize, most: usize) -> bool {
         let mut queue = self.queue.borrow_mut();
         let is_first = queue.is_empty() && self.undecided.get() + self.granted.get() < most;
         if queue.use_grant(connection).is_some() || is_first {
             return true;
         }
         let now = Instant::now();
-        let is_new = queue.join(connection, bytes + size_of::<Asked>(), now);
+        let is_new = queue.join(connection, room, now);
         // Whoever waited before may have asked since, and that is not sent yet.
         if is_new && self.noted.get().is_none() {
             self.note(Some(now));
@@ -95,9 +95,9 @@ impl Outbox {
         self.unread.arrived(self.arrived.take());
     }
 
-    /// So many bytes of requests were decided, whether or not those who asked are still there.
-    pub fn decided(&self, bytes: usize) {
-        self.undecided.set(self.undecided.get().saturating_sub(bytes));
+    /// Requests that took so much room were decided, whether or not those who asked are still there.
+    pub fn decided(&self, room: usize) {
+        self.undecided.set(self.undecided.get().saturating_sub(room));
     }
 
     /// Connections that waited longest and may ask a write each in the next turn, as far as there is room. What was
@@ -119,7 +119,7 @@ impl Outbox {
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
     pub fn ask(&self, asked: Asked) {
-        self.undecided.set(self.undecided.get() + asked.held_bytes());
+        self.undecided.set(self.undecided.get() + asked.room());
         let mut parcel = self.parcel.borrow_mut();
         parcel.bytes += asked.bytes;
         parcel.requests.push(asked);
@@ -181,7 +181,7 @@ impl Outbox {
             if let ToWriter::Requests(requests) = message
                 && let Some(place) = requests.iter().rposition(|asked| asked.ticket.connection == connection)
             {
-                self.decided(requests.remove(place).held_bytes());
+                self.decided(requests.remove(place).room());
                 return;
             }
         }
@@ -193,6 +193,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::domain::command::Command;
+    use crate::limits::WRITER_BYTES;
     use crate::protocol::request;
     use crate::writer::Ticket;
     use crossbeam_channel::{Receiver, unbounded};
@@ -241,26 +242,52 @@ mod tests {
     fn writes_wait_while_there_are_many_that_are_not_decided() {
         let held_up = Arc::<HeldUp>::default();
         let outbox = Outbox::new(unbounded().0, Arc::clone(&held_up), Arc::default());
-        let one = asked(1, PUT).held_bytes();
+        let one = asked(1, PUT).room();
         let most = 2 * one;
         outbox.ask(asked(1, PUT));
-        assert!(outbox.has_room(1, 40, most));
+        assert!(outbox.has_room(1, one, most));
         outbox.ask(asked(1, RESERVE));
         assert!(
-            !outbox.has_room(2, 40, most) && !outbox.has_room(1, 40, most) && !outbox.has_room(2, 40, most)
+            !outbox.has_room(2, one, most)
+                && !outbox.has_room(1, one, most)
+                && !outbox.has_room(2, one, most)
         );
         assert!(outbox.again(most).is_empty());
         outbox.gone(1);
         assert_eq!(outbox.again(most), [2], "a reserve was given up, and there is room for one");
-        assert!(!outbox.has_room(3, 40, most), "nobody passes who waits");
-        assert!(outbox.has_room(2, 40, most) && held_up.is_one(), "it is not sent yet");
+        assert!(!outbox.has_room(3, one, most), "nobody passes who waits");
+        assert!(outbox.has_room(2, one, most) && held_up.is_one(), "it is not sent yet");
         outbox.ask(asked(2, PUT));
-        assert!(!outbox.has_room(2, 40, most), "once");
+        assert!(!outbox.has_room(2, one, most), "once");
         outbox.decided(2 * one);
         assert_eq!(outbox.again(most), [1, 3]);
         assert_eq!(outbox.again(most), [2], "what was granted in vain is taken back");
-        assert!(held_up.is_one() && outbox.has_room(2, 40, most));
-        assert!(outbox.again(most).is_empty() && !held_up.is_one() && outbox.has_room(4, 40, most));
+        assert!(held_up.is_one() && outbox.has_room(2, one, most));
+        assert!(outbox.again(most).is_empty() && !held_up.is_one() && outbox.has_room(4, one, most));
+    }
+
+    #[test]
+    fn others_come_between_two_requests_that_may_take_long() {
+        let outbox = Outbox::new(unbounded().0, Arc::default(), Arc::default());
+        let most = WRITER_BYTES;
+        for line in [
+            r#"{"cmd":"queue.revive","queue":"q"}"#,
+            r#"{"cmd":"batch","commands":[{"cmd":"queue.revive","queue":"q"}]}"#,
+            r#"{"cmd":"queue.reserve","queue":"q","max":2,"dry_run":true}"#,
+        ] {
+            let long = asked(1, line);
+            let room = long.room();
+            assert!(outbox.has_room(1, room, most), "{line}");
+            outbox.ask(long);
+            assert!(!outbox.has_room(2, 40, most) && !outbox.has_room(1, room, most), "{line}");
+            outbox.decided(room);
+            assert_eq!(outbox.again(most), [2, 1], "{line}");
+            assert!(outbox.has_room(2, 40, most) && outbox.has_room(1, room, most));
+            assert!(outbox.again(most).is_empty());
+        }
+        for line in [PUT, r#"{"cmd":"queue.revive","queue":"q","job":1}"#] {
+            assert!(asked(1, line).room() < 1024, "{line}");
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Writer {
             }
         }
         self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
-        if !turn.answers.list.is_empty() || turn.answers.decided_bytes > 0 {
+        if !turn.answers.list.is_empty() || turn.answers.decided_room > 0 {
             self.around.unread.deliver(turn.answers.bytes.len());
             (self.around.deliver)(turn.answers);
         }

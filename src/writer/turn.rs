@@ -119,7 +119,7 @@ impl Writer {
                     && let Some(asked) = parcel.next()
                 {
                     turn.requests += 1;
-                    turn.answers.decided_bytes += asked.held_bytes();
+                    turn.answers.decided_room += asked.room();
                     let Asked { ticket, uid, request, bytes } = asked;
                     turn.bytes += bytes;
                     self.request(turn, ticket, uid, request);

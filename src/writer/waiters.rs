@@ -26,6 +26,8 @@ pub struct Waiter {
 pub struct Waiters {
     waiting: HashMap<u64, Waiter>,
     queues: HashMap<String, VecDeque<u64>>,
+    /// Their numbers by connection.
+    of_connections: BTreeSet<(usize, u64)>,
     deadlines: BTreeSet<(Instant, u64)>,
     /// Queues that may have ready jobs for those who wait, by when to look; those first that were put off first.
     put_off: BTreeMap<(Instant, u64), String>,
@@ -51,6 +53,7 @@ impl Waiters {
     pub fn add(&mut self, waiter: Waiter) -> u64 {
         let id = self.next;
         self.next += 1;
+        self.of_connections.insert((waiter.ticket.connection, id));
         self.deadlines.insert((waiter.deadline, id));
         self.queues.entry(waiter.reserve.queue.clone()).or_default().push_back(id);
         self.waiting.insert(id, waiter);
@@ -72,6 +75,7 @@ impl Waiters {
     /// Takes one out by its number, if it still waits.
     pub fn take(&mut self, id: u64) -> Option<Waiter> {
         let waiter = self.waiting.remove(&id)?;
+        self.of_connections.remove(&(waiter.ticket.connection, id));
         self.deadlines.remove(&(waiter.deadline, id));
         if let Some(line) = self.queues.get_mut(&waiter.reserve.queue) {
             // Most go in their turn; a line may be long.
@@ -136,13 +140,8 @@ impl Waiters {
 
     /// Forgets those of a connection that is gone.
     pub fn forget(&mut self, connection: usize) {
-        let gone: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiter)| waiter.ticket.connection == connection)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
+        let own = (connection, 0)..=(connection, u64::MAX);
+        while let Some((_, id)) = self.of_connections.range(own.clone()).next().copied() {
             self.take(id);
         }
     }

@@ -151,7 +151,8 @@ impl Router {
                 self.refuse(connection, number, &error);
             }
             Ok(Command::Write(write)) => {
-                if !self.writer.has_room(token, bytes, self.room_for_writes()) {
+                let room = Asked::room_for(&write, bytes);
+                if !self.writer.has_room(token, room, self.room_for_writes()) {
                     return Begun::Later(Request { id, command: Ok(Command::Write(write)) });
                 }
                 self.begin_write(token, connection, id, write, bytes);

@@ -221,6 +221,18 @@ fn echo(client: &mut Client, id: &str) -> String {
 }
 
 #[test]
+fn whoever_types_something_else_than_json_sees_what_a_request_looks_like() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for (line, told) in [("hello", "expected value"), ("\u{feff}{\"cmd\":\"ping\"}", "byte order mark")] {
+        let reply = client.ask_raw(line);
+        assert_eq!((&reply["error"], &reply["offset"]), (&json!("bad_json"), &json!(0)), "{reply}");
+        let message = reply["message"].as_str().expect("a text");
+        assert!(message.contains(told) && message.contains(r#"such as {"cmd":"ping"}"#), "{message}");
+    }
+}
+
+#[test]
 fn any_json_value_is_an_id_and_comes_back() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

@@ -153,6 +153,25 @@ fn peek_shows_jobs_without_touching_them() {
 }
 
 #[test]
+fn a_page_of_jobs_is_not_gone_on_with_in_another_state() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    for _ in 0..3 {
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": 1, "delay_ms": 3_600_000}));
+        client.ok(json!({"cmd": "queue.put", "queue": "q", "body": 1}));
+    }
+    let page = |state| json!({"cmd": "queue.peek", "queue": "q", "state": state, "limit": 1});
+    let delayed = client.ok(page("delayed"))["next"].clone();
+    let ready = client.ok(page("ready"))["next"].clone();
+    for (state, after) in [("dead", &delayed), ("leased", &delayed), ("ready", &delayed), ("delayed", &ready)]
+    {
+        let mut request = page(state);
+        request["after"] = after.clone();
+        client.refused_field(request, "after");
+    }
+}
+
+#[test]
 fn all_jobs_are_peeked_at_page_by_page_whatever_goes_or_comes_in_between() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();

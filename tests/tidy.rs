@@ -99,6 +99,16 @@ fn no_file_is_over_600_lines_and_no_line_over_120_characters() {
     assert_none("too long", &broken);
 }
 
+/// Whether a line begins a function, whoever may call it.
+fn is_function(line: &str) -> bool {
+    let private = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ").map_or(rest, |(_, behind)| behind),
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    private.trim_start_matches("const ").trim_start_matches("async ").starts_with("fn ")
+}
+
 #[test]
 fn no_function_is_over_70_lines() {
     let mut broken = Vec::new();
@@ -116,8 +126,8 @@ fn no_function_is_over_70_lines() {
                 }
                 open = None;
             }
-            let trimmed = line.trim_start().trim_start_matches("pub ").trim_start_matches("const ");
-            if open.is_none() && trimmed.starts_with("fn ") && !line.trim_end().ends_with([';', '}']) {
+            let begins = is_function(line.trim_start()) && !line.trim_end().ends_with([';', '}']);
+            if open.is_none() && begins {
                 open = Some((number, indent));
             }
         }
@@ -139,6 +149,9 @@ fn a_file_imports_only_from_its_own_floor_and_those_below() {
         };
         for piece in source.code().split("crate::").skip(1) {
             let name: String = piece.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if name.is_empty() {
+                broken.push(format!("{} imports several modules at once: name each in a line", source.path));
+            }
             if floor(&name).is_some_and(|other| other > own) {
                 broken.push(format!("{} uses crate::{name}, which is above it", source.path));
             }
@@ -216,6 +229,24 @@ fn the_map_in_lib_names_every_module() {
         .map(ToString::to_string)
         .collect();
     assert_none("not on the map in src/lib.rs", &broken);
+}
+
+#[test]
+fn the_mutants_that_nobody_tells_are_of_functions_that_are_there() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/README.md"));
+    let readme = readme.expect("a README of the tests");
+    let table = readme.split("| mutant | why |").nth(1).and_then(|behind| behind.split("\n\n").next());
+    let sources = sources("src");
+    let mut broken = Vec::new();
+    for name in table.expect("a table of mutants").split('`').skip(1).step_by(2) {
+        let Some((of, function)) = name.split_once("::") else { continue };
+        let is_there =
+            |source: &Source| source.text.contains(&format!("fn {function}")) && source.text.contains(of);
+        if !sources.iter().any(is_there) {
+            broken.push(name.to_owned());
+        }
+    }
+    assert_none("functions in the table of tests/README.md that are not there", &broken);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::address::Address;
-use super::connection::{Connection, SILENCE, closed};
+use super::connection::{Connection, SILENCE};
 use super::failure::{Failure, say};
 use super::reply::Reply;
 use crate::json;
@@ -28,7 +28,6 @@ const LONG: [&str; 3] = ["log.backup", "log.verify", "log.compact"];
 /// The connection is lost before the reply has come, or there is none in time.
 pub fn ask(address: &Address, connection: &mut Connection, request: &str) -> io::Result<Reply> {
     let due = connection.due(request);
-    // A daemon that has no room says so and closes, whether or not it could be written to.
     let sent = connection.send(request);
     if !connection.answers_within(left(due).min(NOTICEABLE)) {
         let command = command_of(request);
@@ -45,7 +44,7 @@ pub fn ask(address: &Address, connection: &mut Connection, request: &str) -> io:
         progress.finish();
         answered?;
     }
-    connection.receive()?.ok_or_else(|| sent.err().unwrap_or_else(closed))
+    connection.reply_to(sent)
 }
 
 /// How long it is until then; for ever where there is no such moment.

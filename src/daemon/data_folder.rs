@@ -205,7 +205,13 @@ pub fn take(data: &Path) -> Result<Arc<dyn Storage>, Exit> {
         ));
     }
     let named = |error| failed(of_path(data, &error));
-    make_data(&Disk, data).map_err(named)?;
+    make_data(&Disk, data).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Exit::Io(format!(
+            "the data folder {} cannot be made: {error}; name another with --data",
+            data.display()
+        )),
+        _ => named(error),
+    })?;
     let found = look_into(data).map_err(failed)?;
     if let Some(other) = found.other.filter(|_| !found.has_data) {
         return Err(Exit::Io(match data_in(data) {

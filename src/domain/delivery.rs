@@ -40,21 +40,21 @@ impl Standing {
         self.place
     }
 
-    /// As a client sees it.
+    /// As a client sees it who pages through jobs in a state.
     #[must_use]
-    pub fn to_text(self) -> String {
-        format!("{}-{}", self.class, self.place)
+    pub fn to_text(self, state: JobState) -> String {
+        format!("{}-{}-{}", state.as_str(), self.class, self.place)
     }
 
     /// What a client sent who pages through jobs in a state. `None` when it is none.
     #[must_use]
     pub fn parse(text: &str, state: JobState) -> Option<Self> {
-        let (class, place) = text.split_once('-')?;
+        let (class, place) = text.strip_prefix(state.as_str())?.strip_prefix('-')?.split_once('-')?;
         let standing = Standing { class: class.parse().ok()?, place: place.parse().ok()? };
         // A job that came back stands with the others of its priority.
         let class = standing.class;
         let is_class = class == 0 || state == JobState::Ready && class % 2 == 1 && class < CLASSES;
-        (is_class && standing.to_text() == text).then_some(standing)
+        (is_class && standing.to_text(state) == text).then_some(standing)
     }
 }
 

@@ -133,7 +133,7 @@ fn next_ready(facts: &dyn Facts, queue: &Queue, max: u64) -> Result<Vec<u64>> {
 /// `not_found`, `lease_lost`.
 pub fn ack(draft: &mut Draft<'_>, job: u64, token: &str) -> Result<()> {
     let (queue, _) = require_lease(draft, job, token)?;
-    let seq = draft.emit(Fact::JobAcked { queue: queue.name.as_ref().into(), job })?;
+    let seq = draft.emit(Fact::JobAcked { queue: queue.name.to_string(), job })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())
 }
@@ -144,7 +144,7 @@ pub fn ack(draft: &mut Draft<'_>, job: u64, token: &str) -> Result<()> {
 /// `not_found`, `lease_lost`.
 pub fn extend(draft: &mut Draft<'_>, job: u64, token: &str, lease_ms: u64) -> Result<()> {
     let (queue, _) = require_lease(draft, job, token)?;
-    let seq = draft.emit(Fact::JobExtended { queue: queue.name.as_ref().into(), job, lease_ms })?;
+    let seq = draft.emit(Fact::JobExtended { queue: queue.name.to_string(), job, lease_ms })?;
     let expires_at = draft.at().plus_ms(lease_ms);
     Fields(draft.reply()).number("seq", seq).time("expires_at", expires_at);
     Ok(())
@@ -163,7 +163,7 @@ pub fn nack(draft: &mut Draft<'_>, job: u64, token: &str, delay_ms: u64) -> Resu
     let dead = was_last(&queue, &found);
     // It does not get ready again.
     let delay_ms = if dead { 0 } else { delay_ms };
-    let seq = draft.emit(Fact::JobNacked { queue: queue.name.as_ref().into(), job, delay_ms, dead })?;
+    let seq = draft.emit(Fact::JobNacked { queue: queue.name.to_string(), job, delay_ms, dead })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())
 }
@@ -180,8 +180,8 @@ pub fn fall_due(draft: &mut Draft<'_>, job: u64, revision: u64) -> Result<()> {
     }
     let dead = was_last(&queue, &found);
     match found.state {
-        JobState::Leased => draft.emit(Fact::JobExpired { queue: queue.name.as_ref().into(), job, dead })?,
-        JobState::Delayed => draft.emit(Fact::JobReadied { queue: queue.name.as_ref().into(), job })?,
+        JobState::Leased => draft.emit(Fact::JobExpired { queue: queue.name.to_string(), job, dead })?,
+        JobState::Delayed => draft.emit(Fact::JobReadied { queue: queue.name.to_string(), job })?,
         JobState::Ready | JobState::Dead => 0,
     };
     Ok(())
@@ -246,7 +246,7 @@ pub fn revive(draft: &mut Draft<'_>, name: String, job: Option<u64>) -> Result<(
 /// `not_found`.
 pub fn delete(draft: &mut Draft<'_>, job: u64) -> Result<()> {
     let (queue, _) = require_job(draft, job)?;
-    let seq = draft.emit(Fact::JobDeleted { queue: queue.name.as_ref().into(), job })?;
+    let seq = draft.emit(Fact::JobDeleted { queue: queue.name.to_string(), job })?;
     Fields(draft.reply()).number("seq", seq);
     Ok(())
 }

@@ -207,6 +207,9 @@ fn quoted(rest: &str, open: usize) -> Result<&str, TextError> {
 fn bare(rest: &str, start: usize) -> Result<&str, TextError> {
     let content = rest.split(char::is_whitespace).next().unwrap_or(rest);
     match content.find('"') {
+        Some(at) if at + 1 == content.len() => {
+            error(start + at, "this quote ends nothing: put one before the first word of a phrase")
+        }
         Some(at) => error(start + at, "a quote cannot be inside a word: put a space before it"),
         None => Ok(content),
     }

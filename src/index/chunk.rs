@@ -47,13 +47,23 @@ impl Chunk {
     /// Whether its postings are consecutive.
     #[must_use]
     pub fn is_without_gaps(&self) -> bool {
-        is_without_gaps(self.count, self.last - self.first)
+        is_without_gaps(self.count, self.span())
+    }
+
+    /// How far its last posting is from its first.
+    fn span(&self) -> u64 {
+        self.last - self.first
+    }
+
+    /// Whether it is stored as bits.
+    fn is_bits(&self) -> bool {
+        is_bits(self.count, self.span())
     }
 
     /// Whether what is beside a place is found there, without unpacking any postings.
     #[must_use]
     pub fn is_dense(&self) -> bool {
-        self.is_without_gaps() || is_bits(self.count, self.last - self.first)
+        self.is_without_gaps() || self.is_bits()
     }
 }
 
@@ -110,7 +120,7 @@ impl Chunk {
             return Ok(None);
         }
         let place = seq.max(self.first) - self.first;
-        let span = self.last - self.first;
+        let span = self.span();
         let found = match self.beside(postings, place) {
             Beside::Here => Some(place),
             Beside::Bits => lowest(postings, place),
@@ -141,11 +151,11 @@ impl Chunk {
 
     /// What is at a place, counted from the first, or beside it.
     fn beside(self, postings: &[u8], place: u64) -> Beside {
-        let span = self.last - self.first;
-        if is_without_gaps(self.count, span) || place == 0 || place == span {
+        let span = self.span();
+        if self.is_without_gaps() || place == 0 || place == span {
             return Beside::Here;
         }
-        if is_bits(self.count, span) {
+        if self.is_bits() {
             return Beside::Bits;
         }
         let between = usize::try_from(self.count).unwrap_or(0).saturating_sub(2);
@@ -192,11 +202,11 @@ fn lowest(bits: &[u8], place: u64) -> Option<u64> {
 }
 
 fn decode_into(chunk: Chunk, deltas: &[u8], out: &mut Vec<u64>) -> Option<()> {
-    if is_without_gaps(chunk.count, chunk.last - chunk.first) {
+    if chunk.is_without_gaps() {
         out.extend(chunk.first..=chunk.last);
         return Some(());
     }
-    if is_bits(chunk.count, chunk.last - chunk.first) {
+    if chunk.is_bits() {
         return decode_bits(chunk, deltas, out);
     }
     let (first, last) = (chunk.first, chunk.last);
@@ -244,13 +254,13 @@ fn mark_in(chunk: Chunk, deltas: &[u8], low: u64, window: &mut [u64]) -> Option<
     let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
     let to = usize::try_from(chunk.last - low).ok()?;
     window.get(to / 64)?;
-    if is_without_gaps(chunk.count, chunk.last - chunk.first) {
+    if chunk.is_without_gaps() {
         for place in from..=to {
             *window.get_mut(place / 64)? |= 1 << (place % 64);
         }
         return Some(());
     }
-    if is_bits(chunk.count, chunk.last - chunk.first) {
+    if chunk.is_bits() {
         let (window, shift) = (window.get_mut(from / 64..)?, from % 64);
         let mut carried = 0;
         for (bits, word) in words(deltas).zip(window.iter_mut()) {
@@ -291,14 +301,14 @@ pub fn marked(chunk: Chunk, postings: &[u8], low: u64, window: &[u64]) -> Result
 
 fn marked_in(chunk: Chunk, deltas: &[u8], low: u64, window: &[u64]) -> Option<u64> {
     let from = usize::try_from(chunk.first.checked_sub(low)?).ok()?;
-    let span = chunk.last - chunk.first;
+    let span = chunk.span();
     let to = usize::try_from(chunk.last - low).ok()?;
     window.get(to / 64)?;
     let is_set = |place: usize| window.get(place / 64).map_or(0, |word| word >> (place % 64) & 1);
-    if is_without_gaps(chunk.count, span) {
+    if chunk.is_without_gaps() {
         return Some((from..=to).map(is_set).sum());
     }
-    if is_bits(chunk.count, span) {
+    if chunk.is_bits() {
         let (window, shift) = (window.get(from / 64..)?, from % 64);
         let behind = window.iter().skip(1).copied().chain([0]);
         let there =

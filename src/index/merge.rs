@@ -290,6 +290,8 @@ impl Lists<'_> {
         // Edits are of messages of older runs, too.
         let mut behind = if gather { 0 } else { first };
         while input.open && input.key() == term {
+            // Of a list that is dead as a whole nothing is written, which would be a step.
+            writer.step();
             let (chunk, postings) = chunk_of(&input.place.key()[term.len()..], input.place.payload())?;
             if chunk.first < behind || chunk.last > last {
                 return Err(malformed());

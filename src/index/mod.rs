@@ -1,8 +1,8 @@
 //! The index: everything is a term or a key of one sorted structure, the run.
 //!
-//! - `block` packs sorted entries; `run` is a file of blocks with an index, `block_index`, and `meta`, what it says of
-//!   itself; `run_writer` writes one; `position` walks through its entries, with what `read_ahead` brings; `filter`
-//!   tells of most keys that a run does not hold them; `cache` keeps blocks that were read lately.
+//! - `run` is a file of `piece`s: blocks with an index, `block_index`, and `meta`, what it says of itself. `block`
+//!   packs sorted entries; `run_writer` writes a run; `position` walks through its entries, with what `read_ahead`
+//!   brings; `filter` tells of most keys that a run does not hold them; `cache` keeps blocks that were read lately.
 //! - `postings` lists the seqs of a term in a run; a `chunk` of them is an entry, `packed` is how, and
 //!   `postings_writer` writes them.
 //! - `grams` tells which words of a run hold a piece.
@@ -35,6 +35,7 @@ pub mod merge;
 pub mod meta;
 pub mod packed;
 pub mod pairs;
+pub mod piece;
 pub mod places;
 pub mod position;
 pub mod postings;

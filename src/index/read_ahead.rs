@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pairs::rows::CHECKSUM_BYTES;
+use super::piece::CHECKSUM_BYTES;
 use super::run::{Block, Run};
 use crate::error::Result;
 
@@ -51,7 +51,7 @@ impl ReadAhead {
         let (place, length) = run.block_piece(number);
         let start = usize::try_from(place.checked_sub(self.place)?).ok()?;
         let end = start.checked_add(length + CHECKSUM_BYTES)?;
-        (end <= self.bytes.len()).then(|| run.check(place, Block::among(&self.bytes, start..end)))
+        (end <= self.bytes.len()).then(|| run.check(place, Block::unchecked_among(&self.bytes, start..end)))
     }
 
     /// Reads a block and some behind it.

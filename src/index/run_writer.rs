@@ -6,7 +6,8 @@ use super::block::{BLOCK_BYTES, BLOCK_GROUPS, BlockBuilder, TABLE_BLOCK_BYTES, c
 use super::block_index::BlockIndex;
 use super::filter::{self, Filter};
 use super::grams::Grams;
-use super::pairs::rows::{self, RowsWriter, Window, write_piece};
+use super::pairs::rows::{self, RowsWriter, Window};
+use super::piece;
 use super::postings::split_key;
 use super::run::{BLOCK_OFFSETS, MAGIC, Meta};
 use super::terms::{is_of_grams, is_of_words};
@@ -159,8 +160,7 @@ impl RunWriter {
         let start = out.len();
         self.block.finish(out);
         let length = out.len() - start;
-        let checksum = crc32fast::hash(&out[start..]);
-        out.extend_from_slice(&checksum.to_le_bytes());
+        piece::close(out, start);
         self.index.push(&self.first_key, place, length);
         self.sink.spill()
     }
@@ -191,12 +191,12 @@ impl RunWriter {
                 left.extend_from_slice(bytes);
                 let whole = left.len() / (4 * BLOCK_OFFSETS) * (4 * BLOCK_OFFSETS);
                 left.drain(..whole).as_slice().chunks(4 * BLOCK_OFFSETS).for_each(|block| {
-                    write_piece(block, &mut self.sink.buffer);
+                    piece::write(block, &mut self.sink.buffer);
                 });
                 self.sink.spill().map_err(|error| cannot_write(&error))
             })?;
         }
-        left.chunks(4 * BLOCK_OFFSETS).for_each(|block| write_piece(block, &mut self.sink.buffer));
+        left.chunks(4 * BLOCK_OFFSETS).for_each(|block| piece::write(block, &mut self.sink.buffer));
         self.write_end(meta, offsets_place, sync).map_err(|error| cannot_write(&error))
     }
 

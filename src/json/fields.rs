@@ -42,6 +42,15 @@ impl Fields<'_> {
         self
     }
 
+    /// A list of values that have commas between them already.
+    pub fn list(&mut self, name: &str, items: &[u8]) -> &mut Self {
+        self.key(name);
+        self.0.push(b'[');
+        self.0.extend_from_slice(items);
+        self.0.push(b']');
+        self
+    }
+
     /// `true` or `false`.
     pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
         self.raw(name, if value { b"true" } else { b"false" })

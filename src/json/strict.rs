@@ -18,6 +18,9 @@ pub(super) const FEW_KEYS: usize = 16;
 
 /// Reads any line, and says what is wrong with it.
 pub(super) fn parse_slowly(line: &str) -> Result<Object<'_>, Failure> {
+    if line.starts_with('\u{feff}') {
+        return Err(refuse(0, "a line does not begin with a byte order mark"));
+    }
     if !line.trim_ascii_start().starts_with('{') {
         let value: &RawValue = serde_json::from_str(line).map_err(|error| bad(line, line, &error))?;
         check_value(line, value.get(), 0)?;

@@ -136,8 +136,7 @@ impl LogWriter {
         Ok(end - bytes)
     }
 
-    /// Writes zeros ahead. A disk with no room for them may still
-    /// have room for the frame.
+    /// Writes zeros ahead. A disk with no room for them may still have room for the frame.
     fn make_room(&mut self, end: u64) {
         let target = (end + ROOM_BYTES).min(self.segment_bytes.max(end));
         let file = &self.segment.file;

@@ -27,19 +27,20 @@ pub struct Request {
     pub command: Result<Command>,
 }
 
+const EXAMPLE: &str = "a request is a JSON object such as {\"cmd\":\"ping\"}";
+
 /// Parses a line, without its line feed.
 #[must_use]
 pub fn parse(line: &[u8]) -> Request {
     match json::parse_line(line) {
         Ok(object) => Request { id: object.get("id").map(json::on_one_line), command: command(&object) },
         Err(Failure::Bad { offset, message }) => {
-            let message = format!("{message} at byte {offset}");
+            // Whoever types something else than JSON sees what it looks like.
+            let example = if offset == 0 { format!(": {EXAMPLE}") } else { String::new() };
+            let message = format!("{message} at byte {offset}{example}");
             Request { id: None, command: Err(Error::new(Code::BadJson, message).at_offset(offset as u64)) }
         }
-        Err(Failure::NotAnObject) => {
-            let message = "a request is a JSON object such as {\"cmd\":\"ping\"}";
-            Request { id: None, command: Err(Error::bad_field("cmd", message)) }
-        }
+        Err(Failure::NotAnObject) => Request { id: None, command: Err(Error::bad_field("cmd", EXAMPLE)) },
     }
 }
 

@@ -11,13 +11,14 @@ use crate::domain::{
     apps, chats as chat_table, formulas as formula_table, kv, messages as message_table,
     queues as queue_table,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::json::fields::Fields;
 use crate::json::write_string;
 use crate::snapshot::{ReplyBytes, Snapshot};
 
 /// A page being filled.
 pub struct Filling {
+    /// With commas between them.
     items: Vec<u8>,
     count: u64,
     limit: u64,
@@ -58,21 +59,18 @@ impl Filling {
         if self.count == 0 {
             let likely = usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_mul(item.len() + 1);
             self.items.reserve(likely.min(AT_FIRST_BYTES));
+        } else {
+            self.items.push(b',');
         }
-        self.items.push(if self.count == 0 { b'[' } else { b',' });
         self.items.extend_from_slice(item);
         self.count += 1;
         true
     }
 
     /// Writes the items under `name`. Answers whether there is a next page.
-    pub fn finish(mut self, name: &str, out: &mut Vec<u8>) -> bool {
-        if self.count == 0 {
-            self.items.push(b'[');
-        }
-        self.items.push(b']');
+    pub fn finish(self, name: &str, out: &mut Vec<u8>) -> bool {
         out.reserve(self.items.len() + ROOM_BESIDE);
-        Fields(out).raw(name, &self.items);
+        Fields(out).list(name, &self.items);
         self.more
     }
 }
@@ -163,7 +161,7 @@ pub fn messages(
 /// `not_found` when `after` is no application.
 pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
     let after = page.after.as_deref().map(|token| {
-        let app = apps::require(snapshot, token).map_err(|error| error.of_field("after"));
+        let app = apps::require(snapshot, token).map_err(|_| gone_from_list());
         app.map(|app| apps::order_key(app.created))
     });
     let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
@@ -173,6 +171,12 @@ pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Resu
     })?;
     finish_named(filling, "apps", last, out);
     Ok(())
+}
+
+/// An application was deleted, and nobody knows any more what was made after it.
+fn gone_from_list() -> Error {
+    Error::not_found("there is no application with this token, or no more: list anew without `after`")
+        .of_field("after")
 }
 
 /// `chat.list`
@@ -268,7 +272,7 @@ pub fn jobs(
             queue.visit_state(snapshot, other, from.place(), &mut |seq| visit(seq, Standing::of_job(seq)))?;
         }
     }
-    finish_named(filling, "jobs", last.map(Standing::to_text), out);
+    finish_named(filling, "jobs", last.map(|last: Standing| last.to_text(state)), out);
     Ok(())
 }
 

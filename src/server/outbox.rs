@@ -60,8 +60,8 @@ impl Outbox {
         }
     }
 
-    /// Whether a connection may ask a write now that takes so much room, where those that are not decided may take `most`
-    /// together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
+    /// Whether a connection may ask a write now that takes so much room, where those that are not decided may take
+    /// `most` together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
     pub fn has_room(&self, connection: usize, room: usize, most: usize) -> bool {
         let mut queue = self.queue.borrow_mut();
         let is_first = queue.is_empty() && self.undecided.get() + self.granted.get() < most;

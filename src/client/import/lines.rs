@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Options;
+use super::left_out::LeftOut;
 use crate::client::request::{RequestLine, nameable, string};
 use crate::json::{self, Failure, Object};
 use crate::protocol::table::{self, Command, Kind};
@@ -22,22 +23,13 @@ pub enum Converted {
     Bad(String),
 }
 
-/// A key that was left out, and of how many lines.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// The key.
-    pub key: String,
-    /// How many lines had it.
-    pub lines: u64,
-}
-
 /// Makes requests from lines.
 pub struct Converter {
     command: &'static Command,
     defaults: Vec<(&'static str, String)>,
     /// Part of the idempotency keys, where there are any.
     name: Option<String>,
-    dropped: Vec<Dropped>,
+    left_out: LeftOut,
     /// The applications that were made anew: the new token by the old one.
     renamed: HashMap<String, String>,
 }
@@ -51,7 +43,7 @@ impl Converter {
             command: options.command,
             defaults: defaults.collect(),
             name: options.resume.as_ref().map(|resume| resume.name.clone()),
-            dropped: Vec::new(),
+            left_out: LeftOut::default(),
             renamed: HashMap::new(),
         }
     }
@@ -63,8 +55,8 @@ impl Converter {
 
     /// The keys that were left out of all lines so far.
     #[must_use]
-    pub fn into_dropped(self) -> Vec<Dropped> {
-        self.dropped
+    pub fn into_left_out(self) -> LeftOut {
+        self.left_out
     }
 
     /// Converts the line of this number.
@@ -162,18 +154,11 @@ impl Converter {
             if key != "id" && nameable(self.command).any(|argument| argument.name == key) {
                 request.raw(key, value);
             } else {
-                self.drop(key);
+                self.left_out.note(key);
             }
         }
         self.complete(&mut request, self.command, object, number);
         self.with_new_tokens(request.finish())
-    }
-
-    fn drop(&mut self, key: &str) {
-        match self.dropped.iter_mut().find(|dropped| dropped.key == key) {
-            Some(dropped) => dropped.lines += 1,
-            None => self.dropped.push(Dropped { key: key.to_owned(), lines: 1 }),
-        }
     }
 
     fn key(&self, number: u64) -> Option<String> {
@@ -223,7 +208,7 @@ mod tests {
             command,
             defaults,
             name: resume.map(str::to_owned),
-            dropped: Vec::new(),
+            left_out: LeftOut::default(),
             renamed: HashMap::new(),
         }
     }
@@ -245,11 +230,7 @@ mod tests {
         assert_eq!(request(&mut lines, second), r#"{"cmd":"message.post","body":"x","recipient":"box"}"#);
         let chat = r#"{"app":"T","chat":3,"body":"x"}"#;
         assert_eq!(request(&mut lines, chat), r#"{"cmd":"message.post","app":"T","chat":3,"body":"x"}"#);
-        let dropped = lines.into_dropped();
-        assert_eq!(
-            dropped,
-            [Dropped { key: "at".into(), lines: 2 }, Dropped { key: "label".into(), lines: 1 }]
-        );
+        assert_eq!(lines.into_left_out().to_string(), "`at` (2), `label` (1)");
     }
 
     #[test]

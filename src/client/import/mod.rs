@@ -4,6 +4,7 @@
 //! lines. Between them goes a bounded queue of what is outstanding, so that neither runs away. It
 //! is this thread that may end early: the other one can be waiting for input that never comes.
 
+mod left_out;
 mod lines;
 mod options;
 mod replies;
@@ -26,6 +27,7 @@ use super::address::Address;
 use super::failure::{DONE, Failure, REFUSED, Result, say};
 use super::output::Output;
 use crate::progress::{Progress, per_second};
+use left_out::LeftOut;
 use lines::Converter;
 use replies::{Ended, Replies, Tally};
 use resume::{Position, Reached, Target};
@@ -47,7 +49,7 @@ struct Whole {
     /// How many lines it has.
     lines: u64,
     /// The keys that were left out.
-    dropped: Vec<lines::Dropped>,
+    left_out: LeftOut,
 }
 
 /// What went out for a line.
@@ -174,12 +176,12 @@ fn end(options: &Options, ended: Ended, tally: &Tally, target: Target<'_>) -> Re
              and --resume-name",
             tally.skipped
         ))),
-        Ended::Complete(Whole { dropped, .. }) => {
-            if !dropped.is_empty() {
-                let keys = dropped.iter().map(|dropped| format!("`{}` ({})", dropped.key, dropped.lines));
-                let keys = keys.collect::<Vec<_>>().join(", ");
+        Ended::Complete(Whole { left_out, .. }) => {
+            if !left_out.is_empty() {
                 let command = options.command.name;
-                say(&super::style::visible(&format!("left out, as {command} does not take them: {keys}")));
+                say(&super::style::visible(&format!(
+                    "left out, as {command} does not take them: {left_out}"
+                )));
             }
             let before = tally.refused_before;
             if let Some(resume) = options.resume.as_ref().filter(|_| before > 0) {

@@ -49,7 +49,7 @@ pub fn send(task: Task<'_>) {
     sending.lines.flush();
     let lines = sending.lines.number();
     let _ =
-        pass.send(Passed::End(ended.map(|()| Whole { lines, dropped: sending.converter.into_dropped() })));
+        pass.send(Passed::End(ended.map(|()| Whole { lines, left_out: sending.converter.into_left_out() })));
 }
 
 /// What became of one line.

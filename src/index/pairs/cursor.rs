@@ -14,14 +14,15 @@ pub struct Adjacent<'r> {
     bits: u64,
     order: Order,
     loaded: Option<Loaded>,
-    /// How many windows were looked through, and where their rows are read to once these are many.
-    windows: usize,
+    /// How many windows were looked through.
+    looked_through: usize,
+    /// What rows are read over that are not kept.
     row: Vec<u8>,
     current: Option<u64>,
 }
 
-/// The rows of so many windows are kept in memory for others: most walks end there. Whoever goes on goes through all of
-/// them, once.
+/// The rows of so many windows are kept in memory for others, as most walks end there. What a longer one reads is
+/// seldom asked for again before it would be pushed out.
 const KEPT_WINDOWS: usize = 2;
 
 /// A window, looked through.
@@ -43,7 +44,7 @@ impl<'r> Adjacent<'r> {
     /// `corrupt`.
     pub fn open(run: &'r Run, bits: u64, order: Order) -> Result<Self> {
         let mut cursor =
-            Adjacent { run, bits, order, loaded: None, windows: 0, row: Vec::new(), current: Some(0) };
+            Adjacent { run, bits, order, loaded: None, looked_through: 0, row: Vec::new(), current: Some(0) };
         cursor.find(0)?;
         Ok(cursor)
     }
@@ -88,8 +89,8 @@ impl<'r> Adjacent<'r> {
         let loaded = if let Some(loaded) = known {
             loaded
         } else {
-            self.windows += 1;
-            let row = (self.windows > KEPT_WINDOWS).then_some(&mut self.row);
+            self.looked_through += 1;
+            let row = (self.looked_through > KEPT_WINDOWS).then_some(&mut self.row);
             Loaded::new(self.run, number, self.bits, row)?
         };
         Ok(self.loaded.insert(loaded))

@@ -15,6 +15,7 @@ use crate::codec::{read_varint, write_varint};
 
 use super::columns::FULL_BITS;
 use crate::index::packed;
+use crate::index::piece::{self, CHECKSUM_BYTES, Piece};
 
 /// Columns in a window.
 const WINDOW_COLUMNS: usize = 1 << 15;
@@ -22,9 +23,6 @@ const WINDOW_COLUMNS: usize = 1 << 15;
 const MESSAGES_MOST: u64 = 255;
 /// Where no message is for so long, a window of its own costs less than what all columns of one take more.
 const FAR: u64 = 1 << 20;
-/// What stands behind each piece of a run file.
-pub(in crate::index) const CHECKSUM_BYTES: usize = 4;
-
 /// Where a window lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -37,9 +35,6 @@ pub struct Window {
     /// What the seq of its last column has more than that of its first.
     pub reach: u64,
 }
-
-/// A checked piece of the file: where it begins, and its length less its checksum.
-pub type Piece = (u64, usize);
 
 impl Window {
     fn row_bytes(self) -> usize {
@@ -216,12 +211,12 @@ impl RowsWriter {
         for row in &mut self.rows {
             piece.clear();
             row.iter().for_each(|word| piece.extend_from_slice(&word.to_le_bytes()));
-            write_piece(&piece, out);
+            piece::write(&piece, out);
             row.clear();
         }
         piece.clear();
         packed::write(self.seqs.iter().map(|seq| seq - first), reach.saturating_add(1), &mut piece);
-        write_piece(&piece, out);
+        piece::write(&piece, out);
         self.seqs.clear();
     }
 
@@ -247,12 +242,6 @@ fn append_bits(row: &mut Vec<u64>, length: usize, more: &[u64], start: usize, co
         row[to / 64] |= ((low | high) & u64::MAX >> (64 - taken)) << (to % 64);
         done += taken;
     }
-}
-
-/// Appends a piece and its checksum.
-pub fn write_piece(piece: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(piece);
-    out.extend_from_slice(&crc32fast::hash(piece).to_le_bytes());
 }
 
 /// A row in words, as it was written.
@@ -306,7 +295,7 @@ mod tests {
                 pieces.push(piece);
             }
             let starts = pieces.pop().expect("starts");
-            let block = Block::whole([starts, &[0; CHECKSUM_BYTES]].concat().into());
+            let block = Block::unchecked([starts, &[0; CHECKSUM_BYTES]].concat().into());
             let starts = Starts::new(block, window.columns as usize, window.reach + 1).expect("starts");
             let seqs = starts.all().map(|start| window.first + start).collect();
             (pieces.into_iter().map(row_in_words).collect(), seqs)

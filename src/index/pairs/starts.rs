@@ -124,7 +124,7 @@ mod tests {
         packed::write(starts.iter().copied(), span, &mut bytes);
         assert_eq!(bytes.len(), packed::bytes(starts.len(), span));
         bytes.extend([0; 4]);
-        Starts::new(Block::whole(bytes.into()), starts.len(), span)
+        Starts::new(Block::unchecked(bytes.into()), starts.len(), span)
     }
 
     proptest! {
@@ -153,7 +153,7 @@ mod tests {
 
         #[test]
         fn other_bytes_are_no_panic(bytes: Vec<u8>, count in 0_usize..300, span: u64, wanted: u64) {
-            if let Some(starts) = Starts::new(Block::whole(bytes.into()), count, span) {
+            if let Some(starts) = Starts::new(Block::unchecked(bytes.into()), count, span) {
                 let _ = starts.start(count / 2);
                 let _ = starts.last_from(wanted);
             }

@@ -2,7 +2,7 @@
 
 use super::{BLOCK_OFFSETS, Block, Run};
 use crate::error::Result;
-use crate::index::pairs::rows::{CHECKSUM_BYTES, Piece};
+use crate::index::piece::{CHECKSUM_BYTES, Piece};
 use crate::index::places;
 use crate::index::run_writer::EachOffsets;
 
@@ -38,7 +38,7 @@ impl Run {
         }
         let ((place, length), index) = self.offset_at(seq);
         if let Some(block) = self.cache.find(self.number, place) {
-            return Ok(offset_in(&Block::whole(block), index));
+            return Ok(offset_in(&Block::unchecked(block), index));
         }
         let mut two = [0; 8];
         let two = &mut two[..8.min(length - 4 * index)];

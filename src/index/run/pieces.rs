@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Run;
 use crate::error::{Error, Result};
-use crate::index::pairs::rows::{CHECKSUM_BYTES, Piece};
+use crate::index::piece::{self, CHECKSUM_BYTES, Piece};
 
 /// A block of a run file, shared with the cache or with others that were read with it. Its checksum lies behind
-/// it, and was right.
+/// it; [`Run::check`] looks whether it is right.
 #[derive(Default)]
 pub struct Block {
     shared: Arc<[u8]>,
@@ -18,13 +18,13 @@ pub struct Block {
 
 impl Block {
     /// Of bytes with a checksum behind them.
-    pub(in crate::index) fn whole(bytes: Arc<[u8]>) -> Self {
+    pub(in crate::index) fn unchecked(bytes: Arc<[u8]>) -> Self {
         let part = 0..bytes.len().saturating_sub(CHECKSUM_BYTES);
         Block { shared: bytes, part }
     }
 
     /// Of some among other bytes, with a checksum behind them.
-    pub(in crate::index) fn among(bytes: &Arc<[u8]>, Range { start, end }: Range<usize>) -> Self {
+    pub(in crate::index) fn unchecked_among(bytes: &Arc<[u8]>, Range { start, end }: Range<usize>) -> Self {
         Block { shared: Arc::clone(bytes), part: start..end.saturating_sub(CHECKSUM_BYTES) }
     }
 }
@@ -35,11 +35,6 @@ impl std::ops::Deref for Block {
     fn deref(&self) -> &[u8] {
         self.shared.get(self.part.clone()).unwrap_or_default()
     }
-}
-
-/// Whether the checksum behind some bytes is right.
-fn is_whole(bytes: &[u8]) -> bool {
-    bytes.split_last_chunk().is_some_and(|(bytes, stored)| *stored == crc32fast::hash(bytes).to_le_bytes())
 }
 
 impl Run {
@@ -73,7 +68,7 @@ impl Run {
         Ok(bytes)
     }
 
-    /// Reads a piece of the file over what `bytes` held, checks it, and leaves its checksum behind it.
+    /// Reads a piece of the file over what `bytes` held, and checks it.
     pub(in crate::index) fn read_piece_over(
         &self,
         (place, length): Piece,
@@ -81,19 +76,22 @@ impl Run {
     ) -> Result<()> {
         bytes.resize(length + CHECKSUM_BYTES, 0);
         self.read(place, bytes)?;
-        if is_whole(bytes) { Ok(()) } else { Err(self.fails_checksum(place)) }
+        piece::checked(bytes).ok_or_else(|| self.fails_checksum(place))?;
+        bytes.truncate(length);
+        Ok(())
     }
 
     /// A block from the file, checked.
     pub(super) fn read_block(&self, (place, length): Piece) -> Result<Block> {
-        self.check(place, Block::whole(self.read_shared(place, length + CHECKSUM_BYTES)?))
+        self.check(place, Block::unchecked(self.read_shared(place, length + CHECKSUM_BYTES)?))
     }
 
     /// A block that was read at a place, if its checksum is right.
     pub(in crate::index) fn check(&self, place: u64, block: Block) -> Result<Block> {
         let Range { start, end } = block.part;
         let bytes = block.shared.get(start..end + CHECKSUM_BYTES).unwrap_or_default();
-        if is_whole(bytes) { Ok(block) } else { Err(self.fails_checksum(place)) }
+        piece::checked(bytes).ok_or_else(|| self.fails_checksum(place))?;
+        Ok(block)
     }
 
     fn fails_checksum(&self, place: u64) -> Error {
@@ -116,7 +114,7 @@ impl Run {
     pub(in crate::index) fn piece(&self, piece: Piece, keep: bool) -> Result<Block> {
         let place = piece.0;
         if let Some(block) = self.cache.find(self.number, place) {
-            return Ok(Block::whole(block));
+            return Ok(Block::unchecked(block));
         }
         let block = self.read_block(piece)?;
         if keep {

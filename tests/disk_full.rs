@@ -271,6 +271,9 @@ fn leases_that_end_while_the_disk_is_full_end_when_there_is_room() {
     assert!(count(&mut client, "leased") > 0);
     disk.make_room();
     until("all end", || (count(&mut client, "ready") == JOBS as u64).then_some(()));
+    let jobs = (0..JOBS / 1000).flat_map(|_| client.reserve(1000));
+    let jobs: Vec<u64> = jobs.map(|job| job["job"].as_u64().expect("a number")).collect();
+    assert!(jobs.is_sorted() && jobs.len() == JOBS, "in the order in which they ran out: {jobs:?}");
 }
 
 #[test]

@@ -92,10 +92,12 @@ impl Writer {
         for waiter in turn.waiting.drain(waiting..).filter_map(|number| self.waiters.take(number)) {
             turn.answers.refuse(waiter.ticket, error.clone());
         }
-        for timer in turn.taken.drain(..) {
-            self.timers.set_again(timer, turn.now + TIMER_AGAIN);
+        let again = turn.now + TIMER_AGAIN;
+        if !turn.taken.is_empty() {
+            turn.taken.drain(..).for_each(|timer| self.timers.put_back(timer));
+            self.timers.hold(again);
         }
-        self.serve_again(&mut turn.served, turn.now + TIMER_AGAIN);
+        self.serve_again(&mut turn.served, again);
     }
 
     /// Takes out of a turn's batch, of which all or nothing was written, what the next one and others go on with.
@@ -199,8 +201,9 @@ impl Writer {
             }
             Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
         };
-        if turn.takes_room {
-            self.refusals.taken();
+        if turn.takes_room && self.refusals.taken() {
+            self.timers.release();
+            self.waiters.put_off_no_longer_than(turn.now);
         }
         self.around.stats.appended(turn.batch.lines().len() as u64, started.elapsed());
         Ok(start)

@@ -15,24 +15,28 @@ pub struct Refusals {
     refused: u64,
     told: Option<Instant>,
     is_told: bool,
+    /// Whether one was refused since the last that was taken.
+    is_full: bool,
 }
 
 impl Refusals {
     /// A write was refused.
     pub fn refused(&mut self, error: &Error, now: Instant) {
         self.refused += 1;
+        self.is_full = true;
         if !self.is_told && self.told.is_none_or(|told| now - told >= TOLD_AGAIN) {
             (self.is_told, self.told) = (true, Some(now));
             report::error(&format!("writes are refused: {}", error.message()));
         }
     }
 
-    /// A write that takes room was taken.
-    pub fn taken(&mut self) {
+    /// A write that takes room was taken. Whether one was refused before it: what waits for room may find some.
+    pub fn taken(&mut self) -> bool {
         if std::mem::take(&mut self.is_told) {
             let refused = std::mem::take(&mut self.refused);
             report::notice(&format!("writes are taken again; refused were {refused}"));
         }
+        std::mem::take(&mut self.is_full)
     }
 }
 
@@ -45,11 +49,11 @@ mod tests {
     fn the_operator_is_told_of_a_change_and_not_of_each_write_and_not_often() {
         let (mut refusals, start) = (Refusals::default(), Instant::now());
         let full = Error::new(Code::ReadOnly, "the disk is full");
-        refusals.taken();
+        assert!(!refusals.taken());
         refusals.refused(&full, start);
         refusals.refused(&full, start);
         assert!(refusals.is_told && refusals.refused == 2);
-        refusals.taken();
+        assert!(refusals.taken() && !refusals.taken());
         assert!(!refusals.is_told && refusals.refused == 0);
         refusals.refused(&full, start + TOLD_AGAIN / 2);
         assert!(!refusals.is_told, "it was told a moment ago");

@@ -323,8 +323,9 @@ fn who_waits_for_a_job_is_told_when_there_can_be_none_any_more() {
     assert_eq!(writer.waiters.next_deadline(), None);
 }
 
-#[test]
-fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
+/// A writer on a full disk: a lease has run out, which could be written, and two wait for that job, whose lease could
+/// not. Since when that is so, and what makes room.
+fn writer_on_a_full_disk() -> (Writer, Told, Arc<AtomicBool>, Instant) {
     let makes_room = |call: Call<'_>| matches!(call, Call::Write(_)) && !writes_records(call);
     let (mut writer, told, fault) = writer_that_fails_at(makes_room);
     let leased = r#"{"cmd":"queue.reserve","queue":"q","lease_ms":1}"#;
@@ -348,9 +349,34 @@ fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
         (vec![], again),
         "its lease ran out"
     );
+    (writer, told, fault, start)
+}
+
+#[test]
+fn who_waits_for_a_job_waits_on_while_the_disk_is_full() {
+    let (mut writer, told, fault, start) = writer_on_a_full_disk();
     fault.store(false, SeqCst);
     turn_at(&mut writer, start + timers::TIMER_AGAIN, Vec::new());
     assert_eq!(answered(&told), [vec![Ok(3)]]);
+}
+
+#[test]
+fn who_waits_for_a_job_waits_no_longer_when_a_write_finds_room_again() {
+    let (mut writer, told, fault, start) = writer_on_a_full_disk();
+    fault.store(false, SeqCst);
+    turn_at(&mut writer, start, vec![asked(6, 40)]);
+    assert_eq!((answered(&told), writer.waiters.next_deadline()), (vec![vec![Ok(6)]], Some(start)));
+    turn_at(&mut writer, start, Vec::new());
+    assert_eq!(answered(&told), [vec![Ok(3)]]);
+}
+
+#[test]
+fn who_comes_where_nobody_waits_any_more_is_given_what_there_is() {
+    let (mut writer, told, fault, start) = writer_on_a_full_disk();
+    writer.waiters.forget(1);
+    fault.store(false, SeqCst);
+    turn_at(&mut writer, start, vec![asks(7, RESERVE)]);
+    assert_eq!(answered(&told), [vec![Ok(7)]]);
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Timers {
         self.set(Timer { due, rank, job, revision: event.seq });
     }
 
+    /// Puts a timer back where it was among those that are due, unless the job has a newer one.
+    pub fn put_back(&mut self, timer: Timer) {
+        self.set_again(timer, timer.due);
+    }
+
     /// Sets a timer again, for then, unless the job has a newer one.
     pub fn set_again(&mut self, timer: Timer, due: Instant) {
         if self.of_job.get(&timer.job).is_none_or(|set| set.revision <= timer.revision) {
@@ -141,6 +146,11 @@ impl Timers {
         self.held_until = Some(until);
     }
 
+    /// Holds them no longer.
+    pub fn release(&mut self) {
+        self.held_until = None;
+    }
+
     /// Takes the next one that is due.
     pub fn take_due(&mut self, now: Instant) -> Option<Timer> {
         while self.next_due().is_some_and(|due| due <= now)
@@ -195,8 +205,13 @@ mod tests {
         assert_eq!(timers.take_due(now), Some(timer(1)));
         timers.hold(now + TIMER_AGAIN);
         assert_eq!((timers.take_due(now), timers.next_due()), (None, Some(now + TIMER_AGAIN)));
+        timers.put_back(timer(1));
         let later = now + TIMER_AGAIN;
-        assert_eq!([timers.take_due(later), timers.take_due(later)], [Some(timer(2)), Some(timer(3))]);
+        assert_eq!([timers.take_due(later), timers.take_due(later)], [Some(timer(1)), Some(timer(2))]);
+        timers.hold(later + TIMER_AGAIN);
+        assert_eq!(timers.take_due(later), None);
+        timers.release();
+        assert_eq!(timers.take_due(now), Some(timer(3)));
     }
 
     #[test]

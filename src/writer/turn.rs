@@ -297,11 +297,14 @@ impl Writer {
             Err(error) => error,
         };
         let again = turn.now + TIMER_AGAIN;
-        self.timers.set_again(timer, again);
         if error.code() == Code::ReadOnly {
             // The disk is full, for all of them and not for ever: refused writes are told by themselves.
+            self.timers.put_back(timer);
             self.timers.hold(again);
-        } else if !self.failed_timers.contains(&job) {
+            return;
+        }
+        self.timers.set_again(timer, again);
+        if !self.failed_timers.contains(&job) {
             if self.failed_timers.len() >= TIMERS_TOLD {
                 self.failed_timers.retain(|job| self.timers.has(*job));
             }

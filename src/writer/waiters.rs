@@ -104,7 +104,7 @@ impl Waiters {
     /// Whether those who wait in a queue's line may have jobs that they did not get yet.
     #[must_use]
     pub fn is_put_off(&self, queue: &str) -> bool {
-        self.put_off_at.contains_key(queue)
+        self.put_off_at.contains_key(queue) && self.queues.contains_key(queue)
     }
 
     /// The queue whose time came first. It stays put off until something else is said of it.
@@ -112,6 +112,15 @@ impl Waiters {
     pub fn next_put_off(&self, now: Instant) -> Option<String> {
         let ((until, _), queue) = self.put_off.first_key_value()?;
         (*until <= now).then(|| queue.clone())
+    }
+
+    /// Of all that is put off it is seen now whether there is room for it.
+    pub fn put_off_no_longer_than(&mut self, now: Instant) {
+        for ((until, number), queue) in std::mem::take(&mut self.put_off) {
+            let at = (until.min(now), number);
+            self.put_off_at.insert(queue.clone(), at);
+            self.put_off.insert(at, queue);
+        }
     }
 
     /// Those who wait in a queue's line have no ready jobs before them.

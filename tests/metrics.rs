@@ -17,7 +17,7 @@ fn metrics() -> String {
     client.ok(json!({"cmd": "kv.set", "key": "k", "value": 1}));
     client.ok(json!({"cmd": "kv.get", "key": "k"}));
     client.put(1);
-    client.ok(json!({"cmd": "metrics"})).string("text")
+    client.ok(json!({"cmd": "metrics"})).string("text") + &printed(&daemon, &["queue", "metrics"])
 }
 
 /// The lines that are samples: name with labels, and value.
@@ -67,6 +67,28 @@ fn the_client_prints_them_as_they_are_unless_it_is_asked_for_json() {
     assert!(text.starts_with("# HELP msglogd_build_info "), "{text}");
     let reply: Value = serde_json::from_str(&printed(&daemon, &["metrics", "--json"])).expect("JSON");
     assert!(reply["text"].as_str().is_some_and(|text| text.starts_with("# HELP ")), "{reply}");
+}
+
+#[test]
+fn what_each_queue_holds_is_printed_behind_them() {
+    let daemon = Daemon::start();
+    assert_eq!(printed(&daemon, &["queue", "metrics"]), "");
+    let mut client = daemon.connect();
+    client.ok(json!({"cmd": "queue.put", "queue": "mails", "body": 1}));
+    client.ok(json!({"cmd": "queue.put", "queue": "a \"b\"", "body": 1, "delay_ms": 3_600_000}));
+    let text = printed(&daemon, &["queue", "metrics"]);
+    for line in [
+        r#"msglogd_queue_jobs{queue="mails",state="ready"} 1"#,
+        r#"msglogd_queue_jobs{queue="a \"b\"",state="delayed"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "no line {line} in {text}");
+    }
+    assert!(text.contains(r#"msglogd_queue_oldest_ready_timestamp_seconds{queue="mails"} 1"#), "{text}");
+    // One text of both: no metric is described twice.
+    let both = printed(&daemon, &["metrics"]) + &text;
+    let described: Vec<&str> = both.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+    let once: BTreeSet<&str> = described.iter().copied().collect();
+    assert_eq!(once.len(), described.len());
 }
 
 #[test]

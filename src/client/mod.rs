@@ -11,7 +11,8 @@
 //! | [`call`], [`follow`] | single requests, many requests, and streams of events |
 //! | [`ahead`] | lines of the input, sent ahead of their replies |
 //! | [`import`], [`export`] | a whole file, sent ahead and resumable; what is stored, as such a file |
-//! | [`work`] | a command run for every job of a queue |
+//! | [`pages`], [`record`] | lists of the daemon, page after page; one object of them |
+//! | [`work`], [`queue_metrics`] | a command run for every job of a queue; what each queue holds |
 //! | [`top`], [`mod@bench`] | a live screen of the daemon; what this machine gives |
 //! | [`output`], [`show`], [`columns`], [`highlight`], [`style`], [`moment`] | what people see of it |
 //! | [`waiting`] | requests that take long, and how far they are |
@@ -35,7 +36,10 @@ pub mod import;
 pub mod moment;
 pub mod output;
 pub mod own;
+pub mod pages;
 pub mod programs;
+pub mod queue_metrics;
+pub mod record;
 pub mod reply;
 pub mod request;
 pub mod show;
@@ -85,6 +89,7 @@ fn act(invocation: Invocation) -> Result<u8> {
         Action::Import(options) => import::import(&address, &mut output, options),
         Action::Export(options) => export::export(&address, &mut output, &options),
         Action::Work(options) => work::work(&address, options),
+        Action::QueueMetrics => queue_metrics::print(&address, &mut output),
         Action::Top(options) => top::top(&address, &mut output, &options),
         Action::Bench(options) => bench::bench(&address, &mut output, &options),
         Action::Completions(shell) => print(&mut output, &assets::completions(shell)),

@@ -3,7 +3,7 @@
 //! Each is described once, here or beside its code; help texts, man pages and completions are made
 //! from the descriptions.
 
-use super::{assets, bench, call, export, import, top, work};
+use super::{assets, bench, call, export, import, queue_metrics, top, work};
 
 /// One command of the client.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +101,7 @@ pub const GLOBALS: &[Opt] = &[
 /// All of them, in the order of the overview.
 pub const OWN: &[Own] = &[
     work::OWN,
+    queue_metrics::OWN,
     import::OWN,
     export::OWN,
     top::OWN,

@@ -61,6 +61,8 @@ pub enum Action {
     Export(export::Options),
     /// Run a command for each job of a queue.
     Work(work::Options),
+    /// Print what each queue holds.
+    QueueMetrics,
     /// Show the daemon live.
     Top(top::Options),
     /// Measure the machine.
@@ -110,7 +112,7 @@ fn action(line: &mut CommandLine) -> Result<Action> {
     }
 }
 
-/// The action of a noun of the table, and of `queue work`, which the table does not know.
+/// The action of a noun of the table, and of the verbs of `queue` that the table does not know.
 fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
     if let Some(command) = find(noun) {
         return Ok(Action::Request(command, request::parse(command, line)?));
@@ -130,6 +132,9 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
     };
     if noun == "queue" && verb == "work" {
         return Ok(Action::Work(work::Options::parse(line)?));
+    }
+    if noun == "queue" && verb == "metrics" {
+        return no_value("queue metrics", line).map(|()| Action::QueueMetrics);
     }
     if let Some(command) = find(&format!("{noun}.{verb}")) {
         return Ok(Action::Request(command, request::parse(command, line)?));
@@ -173,6 +178,14 @@ fn values(command: &str, line: &mut CommandLine) -> Result<Vec<String>> {
         }
     }
     Ok(values)
+}
+
+/// Of a command that takes no value.
+fn no_value(command: &str, line: &mut CommandLine) -> Result<()> {
+    match values(command, line)?.first() {
+        Some(value) => Err(Failure::Usage(format!("`{command}` takes nothing, and there is {value:?}"))),
+        None => Ok(()),
+    }
 }
 
 /// The one value that a command takes.

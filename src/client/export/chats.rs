@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::Export;
-use super::pages::Pages;
-use super::record::Record;
 use crate::client::failure::{Failure, Result, say};
+use crate::client::pages::Pages;
+use crate::client::record::Record;
 use crate::client::reply::Reply;
 use crate::client::request::{RequestLine, string};
 use crate::client::style::visible;

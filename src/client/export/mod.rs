@@ -3,14 +3,11 @@
 //! | module | what is there |
 //! | --- | --- |
 //! | `options` | what it is told |
-//! | `pages`, `record` | lists of the daemon, page after page; one object of them |
 //! | `chats`, `queues` | the requests that make these anew |
 
 mod chats;
 mod options;
-mod pages;
 mod queues;
-mod record;
 
 use std::collections::HashSet;
 use std::io;
@@ -21,14 +18,14 @@ use super::address::Address;
 use super::connection::Connection;
 use super::failure::{DONE, Failure, NOTHING_FOUND, REFUSED, Result, say};
 use super::output::Output;
+use super::pages::Pages;
+use super::record::Record;
 use super::reply::Reply;
 use super::request::RequestLine;
 use crate::json;
 use crate::progress::Progress;
 use crate::protocol::table::Argument;
 use chats::Numbers;
-use pages::Pages;
-use record::Record;
 
 /// Keys whose values are asked for at once. A value may have a megabyte.
 const VALUES_AHEAD: usize = 16;

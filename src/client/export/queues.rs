@@ -7,9 +7,9 @@
 use std::collections::HashSet;
 
 use super::Export;
-use super::pages::Pages;
-use super::record::Record;
 use crate::client::failure::{Failure, Result, say};
+use crate::client::pages::Pages;
+use crate::client::record::Record;
 use crate::client::request::RequestLine;
 use crate::client::style::visible;
 use crate::json;

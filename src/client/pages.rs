@@ -1,9 +1,9 @@
 //! Lists of the daemon, page after page.
 
-use crate::client::connection::Connection;
-use crate::client::failure::{Failure, Result};
-use crate::client::reply::Reply;
-use crate::client::request::RequestLine;
+use super::connection::Connection;
+use super::failure::{Failure, Result};
+use super::reply::Reply;
+use super::request::RequestLine;
 use crate::json;
 
 /// Items on a page, unless it is said otherwise.
@@ -33,6 +33,7 @@ pub struct Page {
 
 impl Pages {
     /// The pages of what a request lists under this key. It is one that goes on behind `after`.
+    #[must_use]
     pub fn of(request: &RequestLine, list: &'static str) -> Self {
         let mut open = request.finish();
         open.pop();
@@ -41,17 +42,20 @@ impl Pages {
     }
 
     /// So many items on a page.
+    #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Pages { limit, ..self }
     }
 
     /// What the list belongs to may be deleted before its end is reached: then it has no more items.
+    #[must_use]
     pub fn passing(self) -> Self {
         Pages { passing: true, ..self }
     }
 
     /// The daemon cannot go on behind an item that was deleted meanwhile: then the list comes from its beginning
     /// once more, and who takes it passes over what was there before.
+    #[must_use]
     pub fn beginning_anew(self) -> Self {
         Pages { beginning_anew: true, ..self }
     }
@@ -86,6 +90,7 @@ impl Pages {
 
 impl Page {
     /// What is on it.
+    #[must_use]
     pub fn items(&self) -> Vec<&str> {
         self.reply.field(self.list).and_then(json::array).unwrap_or_default()
     }

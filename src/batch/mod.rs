@@ -198,3 +198,45 @@ impl Table for Batch {
         self.jobs.put(seq, job);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::draft::{Circumstances, Draft};
+    use crate::limits::REPLY_BYTES;
+    use crate::log::compacted::Compacted;
+    use crate::time::Timestamp;
+
+    /// What is known lately behind a batch in which a job was put, and whose changes were taken or not.
+    fn behind_a_put(taken: bool) -> HotValues {
+        let mut batch = Batch::new(Arc::default(), HotValues::default());
+        let random = &mut |_: &mut [u8]| {};
+        let (at, at_text) = (Timestamp(1), b"1970-01-01T00:00:00.000001Z");
+        let circumstances = Circumstances { at, at_text, uid: 0, random, reply_bytes: REPLY_BYTES };
+        let mut draft = Draft::new(&batch, batch.next_seq(), circumstances, Outcome::default());
+        let put = Fact::JobPut { queue: "q".into(), priority: 0, delay_ms: 0, body: "1".into() };
+        draft.emit(put).expect("memory");
+        let mut outcome = draft.finish();
+        batch.keep(&mut outcome);
+        if taken {
+            batch.take_added(&[0], Vec::new());
+        }
+        batch.take_rest().0
+    }
+
+    #[test]
+    fn a_record_is_known_once_its_batch_has_happened_and_not_when_it_was_refused() {
+        assert_eq!([true, false].map(|taken| behind_a_put(taken).record(1).is_some()), [true, false]);
+    }
+
+    #[test]
+    fn a_record_that_was_compacted_away_is_not_taken_from_what_is_known() {
+        let snapshot = |compacted| {
+            let compacted = Arc::new(Compacted::new(1, compacted, Vec::new()));
+            Arc::new(Snapshot { last: 1, compacted, ..Snapshot::default() })
+        };
+        let record = |compacted| Batch::new(snapshot(compacted), behind_a_put(true)).record(1);
+        assert!(record(0).is_ok_and(|record| record.is_some()));
+        assert!(!record(1).is_ok_and(|record| record.is_some()), "nothing of it is left");
+    }
+}

@@ -250,3 +250,15 @@ pub fn restore_chat(seq: u64, at: Timestamp, app: &str, number: u64, table: &mut
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_number_given_stays_whatever_is_given_behind_it() {
+        let mut counters = ChatCounters::default();
+        [5, 3].into_iter().for_each(|number| counters.gave(number));
+        assert_eq!(counters.last_number, 5);
+    }
+}

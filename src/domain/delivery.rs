@@ -282,7 +282,7 @@ mod tests {
                 Ok(true)
             });
             visited.expect("memory");
-            assert_eq!((seqs.as_slice(), watched.1.get()), (&[4, 1][..], false));
+            assert_eq!((seqs, watched.1.get()), (vec![4, 1], false));
         });
     }
 
@@ -307,5 +307,18 @@ mod tests {
         let both = vec![put(5), put(5), leased(1, 2000), leased(2, 1000), expired(2), expired(1)];
         assert_eq!(oldest(both), Some(1));
         assert_eq!(oldest(vec![put(5), leased(1, 1000)]), None);
+    }
+
+    #[test]
+    fn a_place_is_one_of_its_state_and_of_a_class_that_pages_show() {
+        let ready = |text: &str| Standing::parse(text, JobState::Ready);
+        let shown = Standing { class: 1, place: 5 };
+        assert_eq!(ready(&shown.to_text(JobState::Ready)), Some(shown));
+        assert_eq!(ready("ready-0-5"), Some(Standing { class: 0, place: 5 }));
+        for wrong in ["ready-2-5", "ready-21-5", "dead-0-5", "ready-01-5", "ready-1", "1-5", ""] {
+            assert_eq!(ready(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(Standing::parse("dead-0-5", JobState::Dead), Some(Standing::of_job(5)));
+        assert_eq!(Standing::parse("dead-1-5", JobState::Dead), None);
     }
 }

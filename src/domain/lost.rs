@@ -123,4 +123,20 @@ mod tests {
         let lost_app = [Fact::EventLost].into_iter().chain(lost_chat);
         assert_eq!(last_numbers(lost_app.collect()), (9, 7));
     }
+
+    #[test]
+    fn a_chat_whose_creation_was_lost_comes_back_with_the_name_that_is_left_and_before_those_made_since() {
+        let app = || APP.to_owned();
+        let story = vec![
+            Fact::AppCreated { token: app(), name: "one".into() },
+            Fact::EventLost,
+            Fact::ChatCreated { app: app(), chat: 2, name: None },
+            Fact::ChatUpdated { app: app(), chat: 1, name: "renamed".into() },
+        ];
+        folded(story, |table| {
+            let chat = chats::require_chat(&table, APP, 1).expect("it is there again");
+            let app = apps::counters(&table, APP).expect("memory");
+            assert_eq!((chat.name.as_deref(), app.chats, app.last_chat), (Some("renamed"), 2, 2));
+        });
+    }
 }

@@ -424,3 +424,38 @@ fn purge_states(seq: u64, name: &str, state: Option<JobState>, table: &mut dyn T
     queue.put(table);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::testing::folded;
+
+    /// A job that is leased, and whose lease was extended: by event 3.
+    fn extended() -> Vec<Fact> {
+        let queue = || "q".to_owned();
+        vec![
+            Fact::JobPut { queue: queue(), priority: 0, delay_ms: 0, body: "1".into() },
+            Fact::JobLeased { queue: queue(), job: 1, lease: "l".into(), attempt: 1, lease_ms: 1000 },
+            Fact::JobExtended { queue: queue(), job: 1, lease_ms: 60_000 },
+        ]
+    }
+
+    #[test]
+    fn the_timer_of_a_lease_that_was_extended_since_does_nothing() {
+        let state = |revision| {
+            folded(extended(), |mut table| {
+                fall_due(&mut table, 1, revision).expect("memory");
+                Job::find(&table, 1).expect("memory").map(|(_, job)| job.state)
+            })
+        };
+        assert_eq!([2, 3].map(state), [Some(JobState::Leased), Some(JobState::Ready)]);
+    }
+
+    #[test]
+    fn an_extended_lease_is_as_long_as_it_was_extended_also_to_a_daemon_that_starts() {
+        folded(extended(), |table| {
+            let (_, job) = Job::find(&table, 1).expect("memory").expect("it is there");
+            assert_eq!(job.length_ms, 60_000);
+        });
+    }
+}

@@ -300,4 +300,34 @@ mod tests {
             assert_eq!((and.current, and.leaps), (None, LEAPS), "{order:?}");
         }
     }
+
+    #[test]
+    fn lists_that_share_everything_are_walked_without_a_gap_where_windows_meet() {
+        let seqs = || (2..40_000_u64).step_by(2);
+        let run = file_run(LAST, 2, |writer| {
+            let mut postings = PostingsWriter::default();
+            [b"a\0", b"b\0"].iter().for_each(|term| postings.write(writer, *term, seqs()).expect("memory"));
+        });
+        for order in [Order::Newest, Order::Oldest] {
+            let list = |term| Postings::open(&run, term, order).expect("whole").expect("a list");
+            let mut and = And {
+                parts: vec![Box::new(list(b"a\0")), Box::new(list(b"b\0"))],
+                order,
+                current: Some(0),
+                long: 2,
+                leaps: LEAPS,
+                window: Window::default(),
+                in_one_go: u32::MAX,
+                rests: false,
+            };
+            and.seek(0).expect("whole");
+            let mut found = Vec::new();
+            while let Some(current) = and.current() {
+                found.push(rank(order, current));
+                and.seek(current + 1).expect("whole");
+            }
+            found.sort_unstable();
+            assert!(found.into_iter().eq(seqs()), "{order:?}");
+        }
+    }
 }

@@ -330,6 +330,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_last_message_of_a_run_is_not_counted_when_it_is_dead() {
+        let last = 1 + LAST;
+        let many: BTreeSet<u64> = (0..LAST / 8).map(|place| last - 8 * place).collect();
+        let (all, dead) = (many.len() as u64, BTreeSet::from([last]));
+        for highest in [last, u64::MAX - 1] {
+            for lists in [&[&many][..], &[&many, &many]] {
+                assert_eq!(counted_among(lists, &dead, highest), (all, all - 1), "{highest}");
+            }
+        }
+    }
+
     /// A run whose only entry is a chunk of a recipient's postings.
     fn run_with(last_posting: u64, payload: &[u8]) -> Run {
         file_run_of(Meta { first: 1, last: 10, dense_from: 11, ..Meta::default() }, 1, |writer| {

@@ -195,11 +195,13 @@ impl Recovered {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use super::*;
     use crate::log::frame::{Frame, Header, VERSION, write_line};
     use crate::storage::File;
+    use crate::storage::failing::{Call, Failing};
     use crate::storage::memory::Memory;
 
     fn line(json: &str) -> Vec<u8> {
@@ -454,5 +456,60 @@ mod tests {
         assert_eq!((log.last(), segments.len(), segments[0].first), (0, 1, 1));
         assert!(aside.is_none());
         assert_eq!(storage.list(Path::new("/log")).expect("memory"), ["00000000000000000001.log"]);
+    }
+
+    #[test]
+    fn two_ends_that_were_torn_off_at_one_place_are_both_kept() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 4, 2));
+        let (storage, segments) = log_of(&[(1, one.clone())]);
+        let copies = [2, 5].map(|less| {
+            let torn = &two[..two.len() - less];
+            segments[0].file.write_at(torn, one.len() as u64).expect("memory");
+            let read = read(segments.clone(), Start::default(), &mut |_, _| Ok(())).expect("a torn end");
+            let (_, _, aside) = read.into_writer(&storage, Path::new("/log"), 1 << 20).expect("memory");
+            let (copy, _) = aside.expect("it was set aside");
+            assert_eq!(crate::storage::read_whole(storage.as_ref(), &copy).expect("memory"), torn);
+            copy
+        });
+        assert_ne!(copies[0], copies[1]);
+        assert!(copies.iter().all(|copy| storage.open(copy, Open::Read).is_ok()));
+    }
+
+    #[test]
+    fn a_log_that_ends_before_what_is_known_of_it_is_damaged_at_its_end() {
+        let whole = frame(0, 3, 0);
+        let (_, read) = seqs(&[(1, whole.clone())], Start::default());
+        let read = read.expect("it is whole");
+        assert!(read.must_reach(3).is_ok());
+        let Err(Failure::Damage { path, offset, what }) = read.must_reach(4) else {
+            panic!("event 4 is missing")
+        };
+        assert_eq!((path, offset), (segment::path(Path::new("/log"), 1), whole.len() as u64));
+        assert!(what.contains("behind event 3, and goes to 4"), "{what}");
+    }
+
+    #[test]
+    fn what_no_sync_confirmed_is_written_again_and_then_put_on_disk_with_its_name() {
+        let (one, two) = (frame(0, 2, 0), frame(2, 3, 2));
+        let (memory, _) = log_of(&[(1, [one, two.clone()].concat())]);
+        let calls: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&calls);
+        let storage = Failing::over(memory, move |call, path| {
+            let call = match call {
+                Call::Open | Call::Read => return Ok(()),
+                Call::Write(bytes) => format!("write {}", String::from_utf8_lossy(bytes)),
+                other => format!("{other:?}"),
+            };
+            told.lock().expect("no panic").push(format!("{call} {}", path.display()));
+            Ok(())
+        });
+        let path = segment::path(Path::new("/log"), 1);
+        let file = storage.open(&path, Open::Write).expect("memory");
+        let segments = vec![Arc::new(Segment { first: 1, path: path.clone(), file })];
+        let read = read(segments, Start::default(), &mut |_, _| Ok(())).expect("it is whole");
+        read.into_writer(&storage, Path::new("/log"), 1 << 20).expect("memory");
+        let (path, tail) = (path.display(), String::from_utf8_lossy(&two));
+        let expected = [format!("write {tail} {path}"), format!("Sync {path}"), "SyncFolder /log".to_owned()];
+        assert_eq!(*calls.lock().expect("no panic"), expected);
     }
 }

@@ -302,4 +302,13 @@ mod tests {
         assert_eq!(timers.take_due(later).map(|timer| timer.revision), Some(399_999), "the last one counts");
         assert_eq!((timers.take_due(later), timers.of_job.len()), (None, 0));
     }
+
+    #[test]
+    fn a_timer_that_was_taken_does_not_take_the_place_of_a_newer_one() {
+        let (mut timers, now) = (Timers::default(), Instant::now());
+        let timer = |revision| Timer { due: now, rank: 0, job: 1, revision };
+        timers.set(timer(5));
+        timers.put_back(timer(3));
+        assert_eq!([timers.take_due(now), timers.take_due(now)], [Some(timer(5)), None]);
+    }
 }

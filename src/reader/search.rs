@@ -280,6 +280,12 @@ impl Task {
         Task { snapshot, search, filling, left, last: 0, total: 0, counted: 0, count_done: false }
     }
 
+    /// Takes an item into the page, whatever it is.
+    #[cfg(test)]
+    pub fn take(&mut self, item: &[u8]) {
+        self.filling.take(item);
+    }
+
     /// Bytes of memory that its page takes so far.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

@@ -239,7 +239,9 @@ mod tests {
         let (line, inbox) = unbounded();
         let again = Again::new(line);
         let waits = || {
-            let (ticket, task) = (Ticket { connection: 1, number: 1 }, Task::new(Arc::default(), search(1)));
+            let (ticket, mut task) =
+                (Ticket { connection: 1, number: 1 }, Task::new(Arc::default(), search(1)));
+            task.take(b"{}");
             Box::new(Search { ticket, task, took: Duration::ZERO, abandoned: Arc::default() })
         };
         assert!(again.put(waits()).is_none());

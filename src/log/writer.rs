@@ -88,9 +88,9 @@ impl LogWriter {
         self.last
     }
 
-    /// Whether a frame with so many bytes of lines has room, with the reserve behind it unless it may use
-    /// that. Asked for each request; the disk is asked only when the room made ahead is not enough.
-    pub fn has_room(&mut self, lines: u64, may_use_reserve: bool) -> bool {
+    /// Sees to room for a frame with so many bytes of lines, with the reserve behind it unless it may use that. Answers
+    /// whether there is. For each request; the disk is asked only when the room made ahead is not enough.
+    pub fn secure_room(&mut self, lines: u64, may_use_reserve: bool) -> bool {
         let end = self.position + HEADER_ROOM as u64 + lines;
         let reserve = self.reserve();
         if end + reserve > self.room && self.fits(lines) {
@@ -422,7 +422,7 @@ mod tests {
         let position = END_MAX - 1000;
         let folder = Path::new("/log").to_owned();
         let mut log = LogWriter::continue_at(storage, folder, segment, SEGMENT_BYTES, position, END_MAX, 7);
-        assert!(log.fits(100) && !log.fits(1000) && !log.has_room(1000, true));
+        assert!(log.fits(100) && !log.fits(1000) && !log.secure_room(1000, true));
         let mut frame = Frame::default();
         frame.add(&[b'x'; 1000]);
         assert!(matches!(log.append(8, 8, &mut frame), Err(AppendError::Refused(_))));
@@ -468,8 +468,8 @@ mod tests {
     #[test]
     fn there_is_room_for_a_frame_and_the_reserve_behind_it_while_the_disk_has_any() {
         let (_, mut log) = log();
-        assert!(log.has_room(10, false));
-        assert!(log.has_room(SEGMENT_BYTES, true) && log.has_room(SEGMENT_BYTES, false));
+        assert!(log.secure_room(10, false));
+        assert!(log.secure_room(SEGMENT_BYTES, true) && log.secure_room(SEGMENT_BYTES, false));
         assert_eq!(log.reserve(), SEGMENT_BYTES / 16);
         assert!(log.room >= log.position + HEADER_ROOM as u64 + SEGMENT_BYTES + log.reserve());
     }

@@ -208,8 +208,8 @@ impl Finder {
             slice.looked_up(candidates.lookups_took());
             let candidate = match step {
                 Reached::Candidate(candidate) => candidate,
-                Reached::Passed(seq) if slice.is_over(0) => return Ok(End::Over(seq)),
-                Reached::Rested(seq) if slice.is_over_now() => return Ok(End::Over(seq)),
+                Reached::Passed(seq) if slice.count_step(0) => return Ok(End::Over(seq)),
+                Reached::Rested(seq) if slice.look_at_clock() => return Ok(End::Over(seq)),
                 Reached::Passed(_) | Reached::Rested(_) => continue,
             };
             let (mut passes, mut text_bytes) = (true, 0);
@@ -223,7 +223,7 @@ impl Finder {
             if passes && !visit(Match { seq: candidate.seq, candidate, records: &mut *records })? {
                 return Ok(End::Enough);
             }
-            if slice.is_over(text_bytes) {
+            if slice.count_step(text_bytes) {
                 return Ok(End::Over(candidate.seq));
             }
             if !going(candidate.seq, passes) {

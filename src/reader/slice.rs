@@ -41,14 +41,14 @@ impl Slice {
         self.lookups += took;
     }
 
-    /// Takes note of a step for which a text of so many bytes was checked. Whether the slice is over.
-    pub fn is_over(&mut self, text_bytes: usize) -> bool {
+    /// Counts a step for which a text of so many bytes was checked. Answers whether the slice is over.
+    pub fn count_step(&mut self, text_bytes: usize) -> bool {
         self.steps += 1 + text_bytes / STEP_BYTES;
-        self.steps >= STEPS && self.is_over_now()
+        self.steps >= STEPS && self.look_at_clock()
     }
 
-    /// The same behind a step that took long.
-    pub fn is_over_now(&mut self) -> bool {
+    /// The same behind a step that took long: the clock is looked at now.
+    pub fn look_at_clock(&mut self) -> bool {
         self.steps = 0;
         let walk = LENGTH.saturating_add(self.lookups.saturating_mul(TIMES_LOOKUPS)).min(self.most);
         self.begun.elapsed() >= walk.saturating_add(self.lookups)

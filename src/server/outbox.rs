@@ -60,9 +60,10 @@ impl Outbox {
         }
     }
 
-    /// Whether a connection may ask a write now that takes so much room, where those that are not decided may take
-    /// `most` together. Else it waits behind those that wait already, and [`Outbox::again`] says when it may.
-    pub fn has_room(&self, connection: usize, room: usize, most: usize) -> bool {
+    /// Lets a connection ask a write that takes so much room, where those that are not decided may take `most`
+    /// together; or has it wait behind those that wait already, until [`Outbox::again`] names it. Answers which. A
+    /// grant is good for one write: who is let in must ask it.
+    pub fn admit(&self, connection: usize, room: usize, most: usize) -> bool {
         let mut queue = self.queue.borrow_mut();
         let is_first = queue.is_empty() && self.undecided.get() + self.granted.get() < most;
         if queue.use_grant(connection).is_some() || is_first {
@@ -245,25 +246,21 @@ mod tests {
         let one = asked(1, PUT).room();
         let most = 2 * one;
         outbox.ask(asked(1, PUT));
-        assert!(outbox.has_room(1, one, most));
+        assert!(outbox.admit(1, one, most));
         outbox.ask(asked(1, RESERVE));
-        assert!(
-            !outbox.has_room(2, one, most)
-                && !outbox.has_room(1, one, most)
-                && !outbox.has_room(2, one, most)
-        );
+        assert!(!outbox.admit(2, one, most) && !outbox.admit(1, one, most) && !outbox.admit(2, one, most));
         assert!(outbox.again(most).is_empty());
         outbox.gone(1);
         assert_eq!(outbox.again(most), [2], "a reserve was given up, and there is room for one");
-        assert!(!outbox.has_room(3, one, most), "nobody passes who waits");
-        assert!(outbox.has_room(2, one, most) && held_up.is_one(), "it is not sent yet");
+        assert!(!outbox.admit(3, one, most), "nobody passes who waits");
+        assert!(outbox.admit(2, one, most) && held_up.is_one(), "it is not sent yet");
         outbox.ask(asked(2, PUT));
-        assert!(!outbox.has_room(2, one, most), "once");
+        assert!(!outbox.admit(2, one, most), "once");
         outbox.decided(2 * one);
         assert_eq!(outbox.again(most), [1, 3]);
         assert_eq!(outbox.again(most), [2], "what was granted in vain is taken back");
-        assert!(held_up.is_one() && outbox.has_room(2, one, most));
-        assert!(outbox.again(most).is_empty() && !held_up.is_one() && outbox.has_room(4, one, most));
+        assert!(held_up.is_one() && outbox.admit(2, one, most));
+        assert!(outbox.again(most).is_empty() && !held_up.is_one() && outbox.admit(4, one, most));
     }
 
     #[test]
@@ -277,12 +274,12 @@ mod tests {
         ] {
             let long = asked(1, line);
             let room = long.room();
-            assert!(outbox.has_room(1, room, most), "{line}");
+            assert!(outbox.admit(1, room, most), "{line}");
             outbox.ask(long);
-            assert!(!outbox.has_room(2, 40, most) && !outbox.has_room(1, room, most), "{line}");
+            assert!(!outbox.admit(2, 40, most) && !outbox.admit(1, room, most), "{line}");
             outbox.decided(room);
             assert_eq!(outbox.again(most), [2, 1], "{line}");
-            assert!(outbox.has_room(2, 40, most) && outbox.has_room(1, room, most));
+            assert!(outbox.admit(2, 40, most) && outbox.admit(1, room, most));
             assert!(outbox.again(most).is_empty());
         }
         for line in [PUT, r#"{"cmd":"queue.revive","queue":"q","job":1}"#] {

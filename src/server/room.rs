@@ -65,9 +65,10 @@ impl Room {
         enough || held + expected + bytes <= most
     }
 
-    /// Whether a connection's list may begin now, whose reply may have so many bytes. Else it waits, behind those that
-    /// wait already.
-    pub fn may_begin(&self, connection: usize, bytes: usize, most: usize, now: Instant) -> bool {
+    /// Lets a connection's list begin whose reply may have so many bytes; or has it wait behind those that wait
+    /// already, until [`Room::again`] names it. Answers which. A grant is good for one list: who is let in must begin
+    /// it.
+    pub fn admit(&self, connection: usize, bytes: usize, most: usize, now: Instant) -> bool {
         let mut queue = self.queue.borrow_mut();
         if let Some(granted) = queue.use_grant(connection) {
             self.expected.set(self.expected.get() - granted.bytes);
@@ -181,7 +182,7 @@ mod tests {
 
     /// Whether a connection's list of so many MiB may begin, where there may be 100 MiB.
     fn begins(room: &Room, connection: usize, mebibytes: usize, now: Instant) -> bool {
-        room.may_begin(connection, mebibytes * MIB, 100 * MIB, now)
+        room.admit(connection, mebibytes * MIB, 100 * MIB, now)
     }
 
     fn again(room: &Room, now: Instant) -> Vec<usize> {
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_short_list_does_not_wait_behind_long_ones() {
         let (room, now) = room();
-        let short = |connection, bytes| room.may_begin(connection, bytes, 100 * MIB, now);
+        let short = |connection, bytes| room.admit(connection, bytes, 100 * MIB, now);
         room.note_held(90 * MIB);
         room.begins(ticket(1), 10 * MIB);
         assert!(!begins(&room, 7, 20, now));

@@ -290,7 +290,7 @@ impl Writer {
     fn slow_down(&mut self) {
         let bytes: u64 = self.snapshot.tails.iter().map(|tail| tail.held_bytes()).sum();
         let files = self.snapshot.runs.len() as u64;
-        let wait = self.throttle.wait(bytes, files);
+        let wait = self.throttle.take_wait(bytes, files);
         self.courtesy.set_behind(self.throttle.is_behind(files));
         if let Some(wait) = wait {
             self.around.stats.slowed(wait);

@@ -47,8 +47,9 @@ impl Throttle {
         self.bytes
     }
 
-    /// How long to wait now that the tails hold so many bytes and there are so many run files.
-    pub fn wait(&mut self, bytes: u64, files: u64) -> Option<Duration> {
+    /// Counts what was added, now that the tails hold so many bytes and there are so many run files. Answers how long
+    /// whoever asks must wait for it.
+    pub fn take_wait(&mut self, bytes: u64, files: u64) -> Option<Duration> {
         let added = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));
         let past = bytes.saturating_sub(SLOW_BYTES) + files.saturating_sub(SLOW_RUN_FILES) * BYTES_A_RUN_FILE;
         if past == 0 {
@@ -82,7 +83,7 @@ mod tests {
 
     /// The waits of a writer that adds a kibibyte at a time.
     fn waited(throttle: &mut Throttle, from: u64, kibibytes: u64, files: u64) -> Duration {
-        (1..=kibibytes).filter_map(|number| throttle.wait(from + 1024 * number, files)).sum()
+        (1..=kibibytes).filter_map(|number| throttle.take_wait(from + 1024 * number, files)).sum()
     }
 
     #[test]
@@ -95,12 +96,12 @@ mod tests {
         let mut throttle = Throttle::from(FLUSH_BYTES);
         assert!(!throttle.is_behind(0), "one full tail is as it should be");
         assert!(throttle.is_behind(SLOW_RUN_FILES) && Throttle::from(SLOW_BYTES).is_behind(0));
-        throttle.wait(SLOW_BYTES + 1, 0);
-        throttle.wait(0, 0);
+        throttle.take_wait(SLOW_BYTES + 1, 0);
+        throttle.take_wait(0, 0);
         assert!(throttle.is_behind(0), "it waited just now");
         for _ in 0..BUSY_BYTES / FLUSH_BYTES {
-            throttle.wait(FLUSH_BYTES, 0);
-            throttle.wait(0, 0);
+            throttle.take_wait(FLUSH_BYTES, 0);
+            throttle.take_wait(0, 0);
         }
         assert!(!throttle.is_behind(0));
     }
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn the_further_behind_the_background_is_the_longer_the_waits_are() {
         let mut throttle = Throttle::default();
-        throttle.wait(SLOW_BYTES, 0);
+        throttle.take_wait(SLOW_BYTES, 0);
         let megabytes = [0, 1, 2].map(|number| waited(&mut throttle, SLOW_BYTES + (number << 20), 1024, 0));
         assert!(megabytes.is_sorted(), "{megabytes:?}");
         // About a third of the work itself, then seven thirds of it.
@@ -122,15 +123,15 @@ mod tests {
     fn what_is_left_to_wait_for_has_a_bound() {
         let mut throttle = Throttle::default();
         let far_behind = SLOW_BYTES + (256 << 20);
-        let waits = std::iter::repeat_with(|| throttle.wait(far_behind, 0)).take(1000);
+        let waits = std::iter::repeat_with(|| throttle.take_wait(far_behind, 0)).take(1000);
         assert_eq!(waits.flatten().sum::<Duration>(), DUE_MOST);
     }
 
     #[test]
     fn a_wait_has_a_bound_and_the_rest_stays_due() {
         let mut throttle = Throttle::default();
-        assert_eq!(throttle.wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
-        assert_eq!(throttle.wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
-        assert_eq!(throttle.wait(0, 0), None);
+        assert_eq!(throttle.take_wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
+        assert_eq!(throttle.take_wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
+        assert_eq!(throttle.take_wait(0, 0), None);
     }
 }

@@ -188,7 +188,7 @@ impl Writer {
             self.find_memory()?;
         }
         let bytes = turn.batch.lines().len() + outcome.line_bytes();
-        if self.log.has_room(bytes as u64, gives_room) {
+        if self.log.secure_room(bytes as u64, gives_room) {
             return Ok(());
         }
         let file = self.log.segment().path.display();

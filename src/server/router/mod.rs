@@ -152,7 +152,7 @@ impl Router {
             }
             Ok(Command::Write(write)) => {
                 let room = Asked::room_for(&write, bytes);
-                if !self.writer.has_room(token, room, self.room_for_writes()) {
+                if !self.writer.admit(token, room, self.room_for_writes()) {
                     return Begun::Later(Request { id, command: Ok(Command::Write(write)) });
                 }
                 self.begin_write(token, connection, id, write, bytes);
@@ -174,7 +174,7 @@ impl Router {
                 }
             }
             Ok(Command::Read(read)) => {
-                if !self.may_read(token, connection, &read) {
+                if !self.admit_read(token, connection, &read) {
                     return Begun::Later(Request { id, command: Ok(Command::Read(read)) });
                 }
                 connection.reads += 1;

@@ -110,8 +110,8 @@ impl Router {
         self.own.room.again(self.room_for_lists(), Instant::now())
     }
 
-    /// Whether a read may begin. A list for whose reply there is no room waits for that.
-    pub(super) fn may_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
+    /// Lets a read begin, or has it wait: a list for whose reply there is no room for that.
+    pub(super) fn admit_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
         if !is_list(read) {
             // Who was brought much and has not taken it gets no more yet.
             let large = connection.reads_max <= READS_WHEN_LARGE;
@@ -119,8 +119,11 @@ impl Router {
             let takes = connection.replies.output().len() < most;
             return takes && connection.reads < connection.reads_max;
         }
+        if connection.reads >= LISTS_IN_FLIGHT {
+            return false;
+        }
+        // Last: what the room lets in must begin.
         let bytes = self.may_bring(connection);
-        let has_room = || self.own.room.may_begin(token, bytes, self.room_for_lists(), Instant::now());
-        connection.reads < LISTS_IN_FLIGHT && (!brings_much(read) || has_room())
+        !brings_much(read) || self.own.room.admit(token, bytes, self.room_for_lists(), Instant::now())
     }
 }

@@ -204,10 +204,10 @@ fn files(stats: &Stats, snapshot: &Snapshot, now_at: Timestamp) -> [Subject<'sta
         subject(
             "index",
             vec![
-                now("memory_runs", &stats.runs_memory, "pieces of the index in memory"),
-                now("memory_bytes", &stats.run_bytes_memory, "bytes of the index in memory"),
-                now("file_runs", &stats.runs_files, "pieces of the index in files"),
-                now("file_bytes", &stats.run_bytes_files, "bytes of the index in files"),
+                now("memory_runs", &stats.tails, "pieces of the index in memory"),
+                now("memory_bytes", &stats.tail_bytes, "bytes of the index in memory"),
+                now("file_runs", &stats.run_files, "pieces of the index in files"),
+                now("file_bytes", &stats.run_file_bytes, "bytes of the index in files"),
                 total("merges", &stats.merges, "pieces of the index written to files since the start"),
             ],
         ),

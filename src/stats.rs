@@ -17,8 +17,8 @@ impl Counter {
         self.0.fetch_add(count, Relaxed);
     }
 
-    /// Takes from it.
-    pub fn take(&self, count: u64) {
+    /// Subtracts from it.
+    pub fn sub(&self, count: u64) {
         self.0.fetch_sub(count, Relaxed);
     }
 
@@ -133,14 +133,14 @@ pub struct Stats {
     pub refused_appends: Counter,
     /// 1 when nothing can be written any more.
     pub broken: Counter,
-    /// Runs in memory.
-    pub runs_memory: Counter,
-    /// Runs in files.
-    pub runs_files: Counter,
-    /// Their bytes.
-    pub run_bytes_memory: Counter,
-    /// Their bytes.
-    pub run_bytes_files: Counter,
+    /// Tails of the index: what of it is in memory alone.
+    pub tails: Counter,
+    /// Run files of the index.
+    pub run_files: Counter,
+    /// Bytes of the tails.
+    pub tail_bytes: Counter,
+    /// Bytes of the run files.
+    pub run_file_bytes: Counter,
     /// Bytes that the maintenance under way has read and written.
     pub maintenance_done: Counter,
     /// About how many it will be.
@@ -149,7 +149,7 @@ pub struct Stats {
     pub compactions: Counter,
     /// Bytes of dead events in sealed segments, as far as it was looked.
     pub dead_bytes: Counter,
-    /// Runs written to files since the start.
+    /// Run files written since the start: by merges, and where a tail was flushed.
     pub merges: Counter,
 }
 
@@ -203,10 +203,10 @@ impl Stats {
 
     /// The runs and tails that there are now.
     pub fn index(&self, runs: &[Arc<Run>], tails: &[Arc<Tail>]) {
-        self.runs_memory.set(tails.len() as u64);
-        self.runs_files.set(runs.len() as u64);
-        self.run_bytes_memory.set(tails.iter().map(|tail| tail.held_bytes()).sum());
-        self.run_bytes_files.set(runs.iter().map(|run| run.bytes()).sum());
+        self.tails.set(tails.len() as u64);
+        self.run_files.set(runs.len() as u64);
+        self.tail_bytes.set(tails.iter().map(|tail| tail.held_bytes()).sum());
+        self.run_file_bytes.set(runs.iter().map(|run| run.bytes()).sum());
     }
 }
 

@@ -288,7 +288,7 @@ impl EventLoop {
         self.ready.remove(&token);
         if client.connection.follower.is_some() {
             self.followers.remove(&token);
-            router.stats.followers.take(1);
+            router.stats.followers.sub(1);
         }
         give_up_waiting(router, token, &mut client);
         self.admission.iter_mut().for_each(|admission| admission.left(client.connection.uid));

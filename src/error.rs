@@ -31,7 +31,8 @@ pub enum Code {
     Corrupt,
     /// The daemon is stopping.
     ShuttingDown,
-    /// Too many connections, or too much held for this one.
+    /// The daemon has too much to do for this now: too much is open, held, waiting or under way, or the groups of
+    /// who connects cannot be read.
     Busy,
     /// A defect of the daemon.
     Internal,
@@ -58,7 +59,7 @@ pub const CATALOGUE: &[(Code, &str, &str, bool)] = &[
     ),
     (Code::Corrupt, "corrupt", "stored bytes fail their checksum: see `file` and `offset`", false),
     (Code::ShuttingDown, "shutting_down", "the daemon is stopping", true),
-    (Code::Busy, "busy", "too many connections, or too much held for this one", true),
+    (Code::Busy, "busy", "the daemon has too much to do for this now: ask again later", true),
     (Code::Internal, "internal", "a defect of the daemon", false),
 ];
 

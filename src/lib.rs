@@ -10,11 +10,19 @@
 //!                               +-> maintenance: snapshot -> files -> reply
 //! ```
 //!
+//! Other roads:
+//!
+//! ```text
+//! writer <-> background: tails -> run files
+//! follower: snapshot -> reader -> piece, again and again
+//! log.compact: writer (seal) -> maintenance -> background -> writer (see maintenance::compact)
+//! ```
+//!
 //! Each module uses only those above it in this list:
 //!
 //! | module | what is there |
 //! | --- | --- |
-//! | [`error`], [`limits`] | the catalogue of error codes; every bound |
+//! | [`error`], [`limits`] | the catalogue of error codes; the bounds |
 //! | [`time`], [`codec`], [`json`], [`randomness`] | times, small encodings, strict JSON |
 //! | [`paths`], [`report`], [`progress`] | where things lie by default; lines for the operator; how far it is |
 //! | [`courtesy`] | how work that takes long lets others go first |

@@ -1,5 +1,6 @@
-//! Every bound of the daemon, each with its unit last in its name. What can be set by an option
-//! is here with its default; [`Limits`] carries the values of a running daemon.
+//! The bounds that options set, each with its default, that the protocol documents, that several modules share, or that
+//! together say what the daemon may hold. One that a single module knows may stand at the head of that. [`Limits`]
+//! carries the values of a running daemon.
 
 /// Longest request line in bytes, counted before the line feed (`--max-line`).
 pub const LINE_BYTES_DEFAULT: usize = 1 << 20;

@@ -86,7 +86,8 @@ pub struct Connection {
     pub reserve_bytes: usize,
     /// Whether the client is gone for good: nobody reads the replies.
     pub gone: bool,
-    /// The same, for readers: a search need not go on.
+    /// Set when nobody wants the replies: the client is gone, or was dropped for holding too much. Readers look at it:
+    /// a search need not go on.
     pub abandoned: Arc<AtomicBool>,
     /// How much longer it lives.
     pub life: Life,

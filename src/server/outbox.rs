@@ -31,7 +31,8 @@ pub struct Outbox {
     unread: Arc<Unread>,
     /// Bytes of replies that came in this turn.
     arrived: Cell<usize>,
-    /// Since when the writer believes that one is held up: before that none is whose write was not sent.
+    /// Since when the oldest write waits that was not sent for want of room, as the writer was last told: see
+    /// [`HeldUp`].
     noted: Cell<Option<Instant>>,
 }
 

@@ -205,7 +205,8 @@ pub struct Surroundings {
     pub announce: Box<dyn FnMut() + Send>,
     /// To the background.
     pub background: Box<dyn FnMut(ToBackground) + Send>,
-    /// What it is not told for want of room.
+    /// Since when the oldest write waits that was not sent to it for want of room: one that was asked later may be
+    /// the ack of a lease that ran out later.
     pub held_up: Arc<HeldUp>,
     /// What clients have not read.
     pub unread: Arc<Unread>,

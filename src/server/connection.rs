@@ -141,7 +141,12 @@ impl Connection {
         let in_flight = replies.waiting_bytes() + replies.expected_bytes();
         replies.waiting() >= IN_FLIGHT_REQUESTS
             || in_flight >= IN_FLIGHT_BYTES.min(*most)
-            || replies.output().len() >= UNSENT_BYTES.min(UNSENT_PART * most)
+            || self.has_much_unsent()
+    }
+
+    /// Whether it has not read so much that it gets no more before it does.
+    fn has_much_unsent(&self) -> bool {
+        self.replies.output().len() >= UNSENT_BYTES.min(UNSENT_PART * self.most)
     }
 
     /// The client is gone for good.
@@ -164,7 +169,7 @@ impl Connection {
         let ahead = self.lines.waits() && self.lines.held() > READ_AHEAD_BYTES.min(self.most);
         // What is held with nothing begun before it waits for its turn, or for room.
         let works = self.replies.waiting() > 0 || self.held.is_some();
-        let busy = works && ahead || self.replies.output().len() >= UNSENT_BYTES.min(UNSENT_PART * self.most);
+        let busy = works && ahead || self.has_much_unsent();
         // One that is closing is read no more, so that a client which never reads is held back.
         !self.ended && !busy && self.life == Life::Open
     }

@@ -37,6 +37,7 @@ use crate::server::workers::Again;
 use crate::snapshot::{Published, ReplyBytes};
 use crate::stats::Stats;
 use crate::store::{self, Folders};
+use crate::writer::syncer::Syncer;
 use crate::writer::unread::Unread;
 use crate::writer::{Surroundings, Ticket, ToBackground, ToWriter};
 use descriptors::{raise_descriptors, with_descriptors};
@@ -44,7 +45,7 @@ use options::{Action, Options};
 use progress::Starting;
 use signals::Signals;
 use socket::Listening;
-use threads::{answering, end_of, spawn, start_readers, start_writer, wait_for_writer};
+use threads::{answering, end_of, spawn, start_readers, start_syncer, start_writer, wait_for_writer};
 
 /// Why the program ends, other than by a clean stop.
 #[derive(Debug)]
@@ -143,9 +144,10 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_background, background_inbox) = unbounded();
     let (sealed, was_sealed) = bounded(1);
 
-    let surroundings = surroundings(&mailbox, &published, &stats, to_background.clone(), sealed, &limits);
-    let (held_up, unread) = (Arc::clone(&surroundings.held_up), Arc::clone(&surroundings.unread));
-    let writer = start_writer(store, surroundings, writer_inbox)?;
+    let around =
+        surroundings(&mailbox, &published, &stats, to_background.clone(), sealed, start_syncer()?, &limits);
+    let (held_up, unread) = (Arc::clone(&around.held_up), Arc::clone(&around.unread));
+    let writer = start_writer(store, around, writer_inbox)?;
     start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
@@ -236,6 +238,7 @@ fn surroundings(
     stats: &Arc<Stats>,
     to_background: Sender<ToBackground>,
     to_maintenance: Sender<()>,
+    syncer: Syncer,
     limits: &Limits,
 ) -> Surroundings {
     let (answers, news) = (mailbox.clone(), mailbox.clone());
@@ -253,7 +256,7 @@ fn surroundings(
         held_up: Arc::default(),
         unread: Arc::new(Unread::new(limits.buffered_bytes / 2)),
         flush_bytes: FLUSH_BYTES,
-        syncer: None,
+        syncer: Some(syncer),
         uid: own_uid(),
     }
 }

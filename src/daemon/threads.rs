@@ -29,7 +29,6 @@ pub(super) fn start_writer(
     surroundings: Surroundings,
     inbox: Receiver<ToWriter>,
 ) -> Result<thread::JoinHandle<Result<(), String>>, Exit> {
-    let surroundings = Surroundings { syncer: Some(start_syncer()?), ..surroundings };
     let writer = Writer::new(store, surroundings).map_err(|error| Exit::Io(error.to_string()))?;
     spawn("writer", move || writer.run(&inbox))
 }

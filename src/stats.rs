@@ -154,6 +154,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// A read was answered.
+    pub fn answered_read(&self, took: Duration) {
+        self.reads.add(1);
+        self.read_time.note(took);
+    }
+
     /// The writer took a batch.
     pub fn turn(&self, requests: usize, events: usize, took: Duration) {
         if requests + events > 0 {

@@ -107,8 +107,8 @@ impl Again {
     }
 }
 
-/// Answers short reads. The replies go in one delivery, but none waits long for those behind it.
-fn answer_gets(
+/// Answers a parcel of short reads. The replies go in one delivery, but none waits long for those behind it.
+fn answer_parcel(
     snapshot: &Snapshot,
     list: Vec<(Ticket, Read)>,
     started: Instant,
@@ -120,8 +120,7 @@ fn answer_gets(
     for (ticket, read) in &list {
         answers.write(*ticket, |out| contained(|| reader::write_answer(snapshot, read, out)));
         let now = Instant::now();
-        stats.reads.add(1);
-        stats.read_time.note(now - before);
+        stats.answered_read(now - before);
         before = now;
         if now - delivered > DELIVER_AFTER {
             delivered = now;
@@ -141,8 +140,7 @@ fn nobody_waits(ticket: Ticket) -> FromWorkers {
 /// the line after each slice.
 pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats: &Stats) {
     let answered = |ticket, fields, took| {
-        stats.reads.add(1);
-        stats.read_time.note(took);
+        stats.answered_read(took);
         mailbox.deliver_replies(FromWorkers::Read { ticket, fields });
     };
     let search = |mut search: Box<Search>| {
@@ -173,7 +171,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
                 again.took(&waited);
                 search(waited);
             }
-            ToReader::Gets { snapshot, list } => answer_gets(&snapshot, list, started, mailbox, stats),
+            ToReader::Gets { snapshot, list } => answer_parcel(&snapshot, list, started, mailbox, stats),
             ToReader::Read { ticket, snapshot, read, abandoned } => {
                 if abandoned.load(Ordering::Relaxed) {
                     mailbox.deliver_replies(nobody_waits(ticket));

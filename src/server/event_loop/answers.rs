@@ -87,9 +87,9 @@ impl EventLoop {
     }
 
     /// Gives this turn's short reads their answers, or to the readers, and sends what is there.
-    pub(super) fn answer_gets(&mut self, router: &Router) {
+    pub(super) fn settle_gets(&mut self, router: &Router) {
         let mut own = Answers::default();
-        router.answer_gets(&mut own);
+        router.answer_own_gets(&mut own);
         for (ticket, answer) in &own.list {
             self.take_read(router, *ticket, own.fields(answer));
         }

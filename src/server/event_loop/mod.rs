@@ -134,7 +134,7 @@ impl EventLoop {
                 self.look_who_is_gone(router, &mut events)?;
             }
             router.writer.flush();
-            self.answer_gets(router);
+            self.settle_gets(router);
             // A client that was closed by that may have waited for a job.
             router.writer.flush();
             self.begin_lists(router);

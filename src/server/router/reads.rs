@@ -63,7 +63,7 @@ impl Router {
     /// Answers the short reads of this turn into `own`, as far as what they need is in memory: the way to a
     /// reader and back costs more than most answers. Of many, the readers have a share, so that all cores
     /// answer; and so they have what would wait for a disk.
-    pub fn answer_gets(&self, own: &mut Answers) {
+    pub fn answer_own_gets(&self, own: &mut Answers) {
         let mut list = self.own.gets.take();
         if list.is_empty() {
             return;
@@ -88,8 +88,7 @@ impl Router {
             };
             own.write(ticket, |out| answered.map(|()| out.extend_from_slice(&fields)));
             let now = Instant::now();
-            self.stats.reads.add(1);
-            self.stats.read_time.note(now - before);
+            self.stats.answered_read(now - before);
             before = now;
         }
         self.send_gets(&snapshot, late);

@@ -41,7 +41,7 @@ fn a_short_read_does_not_see_what_is_published_after_a_write_behind_it_was_sent(
     assert_eq!(to_writer.len(), 1, "the write behind the reads is sent");
     // The writer is quick.
     router.published.publish(Arc::new(Snapshot { last: 1, ..Snapshot::default() }));
-    router.answer_gets(&mut Answers::default());
+    router.answer_own_gets(&mut Answers::default());
     // Some of the reads are the loop's and one is a reader's: from the same snapshot.
     let asked = to_readers.try_iter().next();
     let Some(ToReader::Gets { snapshot, .. }) = asked else { panic!("a reader has its share") };

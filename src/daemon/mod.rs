@@ -29,11 +29,11 @@ use crate::paths::{for_shell, own_uid};
 use crate::report;
 use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
-use crate::server::mailbox::{FromWorkers, Mailbox};
+use crate::server::mailbox::{Mailbox, ToEventLoop};
 use crate::server::outbox::Outbox;
+use crate::server::readers::Again;
 use crate::server::router::{Own, Router};
 use crate::server::supervision::Supervision;
-use crate::server::workers::Again;
 use crate::snapshot::{Published, ReplyBytes};
 use crate::stats::Stats;
 use crate::store::{self, Folders};
@@ -217,7 +217,7 @@ fn begin_telling() -> Result<systemd::Telling, Exit> {
 /// Delivers replies of maintenance.
 fn maintained(mailbox: &Mailbox) -> Box<dyn FnMut(Ticket, crate::error::Result<Vec<u8>>) + Send> {
     let mailbox = mailbox.clone();
-    Box::new(move |ticket, fields| mailbox.deliver(FromWorkers::Maintained { ticket, fields }))
+    Box::new(move |ticket, fields| mailbox.deliver(ToEventLoop::Maintained { ticket, fields }))
 }
 
 /// Whoever runs the daemon.
@@ -245,8 +245,8 @@ fn surroundings(
     Surroundings {
         published: Arc::clone(published),
         stats: Arc::clone(stats),
-        deliver: Box::new(move |each| answers.deliver(FromWorkers::Answers(each))),
-        announce: Box::new(move || news.deliver(FromWorkers::Published)),
+        deliver: Box::new(move |each| answers.deliver(ToEventLoop::Answers(each))),
+        announce: Box::new(move || news.deliver(ToEventLoop::Published)),
         // When the background is gone the daemon is stopping.
         background: Box::new(move |work| drop(to_background.send(work))),
         // When it is told already it is told of this one, too.

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::Exit;
 use crate::report;
 use crate::server::mailbox::Mailbox;
-use crate::server::workers::{self, Again, ToReader};
+use crate::server::readers::{self, Again, ToReader};
 use crate::snapshot::Published;
 use crate::stats::Stats;
 use crate::store::{Progress, Store};
@@ -68,7 +68,7 @@ pub(super) fn start_readers(
     for _ in 0..READERS {
         let (inbox, again) = (inbox.clone(), again.clone());
         let (mailbox, stats) = (mailbox.clone(), Arc::clone(stats));
-        spawn("reader", move || workers::read(&inbox, &again, &mailbox, &stats))?;
+        spawn("reader", move || readers::read(&inbox, &again, &mailbox, &stats))?;
     }
     Ok(())
 }

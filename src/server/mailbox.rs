@@ -1,4 +1,4 @@
-//! What the event loop hears from the threads, and the way there.
+//! What the event loop is told by the other threads, and the way there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,8 +12,8 @@ use crate::limits::UNDELIVERED_BYTES;
 use crate::reader::follow;
 use crate::writer::{Answers, Ticket};
 
-/// What the event loop hears from the threads.
-pub enum FromWorkers {
+/// What the event loop is told.
+pub enum ToEventLoop {
     /// The replies of a batch.
     Answers(Answers),
     /// The replies to short reads.
@@ -57,14 +57,14 @@ pub enum FromWorkers {
     Pulse,
 }
 
-impl FromWorkers {
+impl ToEventLoop {
     /// How many bytes of replies of readers it has.
     #[must_use]
     pub fn reply_bytes(&self) -> usize {
         match self {
-            FromWorkers::Gets { answers, .. } => answers.bytes.len(),
-            FromWorkers::Read { fields: Ok(fields), .. } => fields.len(),
-            FromWorkers::Piece { piece: Ok(piece), .. } => piece.lines.len(),
+            ToEventLoop::Gets { answers, .. } => answers.bytes.len(),
+            ToEventLoop::Read { fields: Ok(fields), .. } => fields.len(),
+            ToEventLoop::Piece { piece: Ok(piece), .. } => piece.lines.len(),
             _ => 0,
         }
     }
@@ -73,7 +73,7 @@ impl FromWorkers {
 /// Delivers to the event loop, and wakes it when it sleeps or is about to.
 #[derive(Clone)]
 pub struct Mailbox {
-    sender: Sender<FromWorkers>,
+    sender: Sender<ToEventLoop>,
     awake: Arc<AtomicBool>,
     waker: Arc<dyn Fn() -> bool + Send + Sync>,
     undelivered: Arc<Undelivered>,
@@ -90,13 +90,13 @@ impl Mailbox {
     /// A mailbox whose owner is woken by `waker`, which says whether that worked. It is awake until it calls
     /// `goes_to_sleep`, after which it must look into the box once more.
     #[must_use]
-    pub fn new(sender: Sender<FromWorkers>, waker: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
+    pub fn new(sender: Sender<ToEventLoop>, waker: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
         let awake = Arc::new(AtomicBool::new(true));
         Mailbox { sender, awake, waker, undelivered: Arc::default() }
     }
 
     /// Delivers. When the owner is gone the daemon is stopping.
-    pub fn deliver(&self, message: FromWorkers) {
+    pub fn deliver(&self, message: ToEventLoop) {
         let _ = self.sender.send(message);
         if !self.awake.swap(true, Ordering::SeqCst) && !(self.waker)() {
             // Who delivers next tries again.
@@ -106,7 +106,7 @@ impl Mailbox {
 
     /// Delivers what a reader made, once the owner has taken enough of what was made before: else readers who
     /// are faster than the owner fill the memory.
-    pub fn deliver_replies(&self, message: FromWorkers) {
+    pub fn deliver_replies(&self, message: ToEventLoop) {
         let Undelivered { bytes, fewer } = self.undelivered.as_ref();
         let waiting = bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = fewer
@@ -156,7 +156,7 @@ mod tests {
         let mailbox = Mailbox::new(sender, Arc::new(|| true));
         let reply = || {
             let ticket = Ticket { connection: 1, number: 1 };
-            FromWorkers::Read { ticket, fields: Ok(vec![0; UNDELIVERED_BYTES]) }
+            ToEventLoop::Read { ticket, fields: Ok(vec![0; UNDELIVERED_BYTES]) }
         };
         mailbox.deliver_replies(reply());
         let reader = mailbox.clone();
@@ -179,7 +179,7 @@ mod tests {
             }),
         );
         mailbox.goes_to_sleep();
-        (0..3).for_each(|_| mailbox.deliver(FromWorkers::Published));
+        (0..3).for_each(|_| mailbox.deliver(ToEventLoop::Published));
         assert_eq!(tried.len(), 2, "one fails, one works, and none is needed after that");
     }
 }

@@ -5,7 +5,7 @@
 //! - `connection` is one client; `router` begins its requests in the order that the contract asks for, `room` says
 //!   when there is room for lists, and `local` answers what needs nobody else; who waits for room stands in a `queue`.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
-//!   to the writer; `workers` are the threads that read, and `mailbox` is the way back.
+//!   to the writer; `readers` are the threads that read, and `mailbox` is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;
@@ -17,9 +17,9 @@ pub mod local;
 pub mod mailbox;
 pub mod outbox;
 pub mod queue;
+pub mod readers;
 pub mod replies;
 pub mod room;
 pub mod router;
 pub mod streams;
 pub mod supervision;
-pub mod workers;

@@ -6,7 +6,7 @@ use super::EventLoop;
 use crate::error::Error;
 use crate::limits::UNCOUNTED_BYTES;
 use crate::server::connection::Life;
-use crate::server::mailbox::FromWorkers;
+use crate::server::mailbox::ToEventLoop;
 use crate::server::router::Router;
 use crate::server::streams::send;
 use crate::writer::{Answers, Ticket};
@@ -26,32 +26,32 @@ impl EventLoop {
             self.mailbox.took(bytes);
             taken += bytes;
             match message {
-                FromWorkers::Answers(answers) => self.take_answers(router, &answers),
-                FromWorkers::Gets { answers, .. } => {
+                ToEventLoop::Answers(answers) => self.take_answers(router, &answers),
+                ToEventLoop::Gets { answers, .. } => {
                     for (ticket, answer) in &answers.list {
                         self.take_read(router, *ticket, answers.fields(answer));
                     }
                 }
-                FromWorkers::Read { ticket, fields } => {
+                ToEventLoop::Read { ticket, fields } => {
                     let is_list = router.own.room.came(ticket);
                     if let Some(client) = self.clients.get_mut(&ticket.connection).filter(|_| is_list) {
                         router.note_list(&mut client.connection, &fields);
                     }
                     self.take_read(router, ticket, fields.as_deref());
                 }
-                FromWorkers::Maintained { ticket, fields } => {
+                ToEventLoop::Maintained { ticket, fields } => {
                     if let Some(client) = self.clients.get_mut(&ticket.connection) {
                         router.take_maintenance(&mut client.connection, ticket.number, fields);
                         self.ready.insert(ticket.connection);
                     }
                 }
-                FromWorkers::Follow { ticket, follower } => {
+                ToEventLoop::Follow { ticket, follower } => {
                     if let Some(client) = self.clients.get_mut(&ticket.connection) {
                         router.take_follower(&mut client.connection, ticket.number, follower);
                         self.ready.insert(ticket.connection);
                     }
                 }
-                FromWorkers::Piece { connection, piece } => {
+                ToEventLoop::Piece { connection, piece } => {
                     if let Some(client) = self.clients.get_mut(&connection)
                         && client.connection.life == Life::Open
                         && let Some(follower) = client.connection.follower.as_mut()
@@ -67,8 +67,8 @@ impl EventLoop {
                         self.ready.insert(connection);
                     }
                 }
-                FromWorkers::Published => self.ready.extend(self.followers.iter()),
-                FromWorkers::Pulse => {
+                ToEventLoop::Published => self.ready.extend(self.followers.iter()),
+                ToEventLoop::Pulse => {
                     let news = self.pulse.is_back(Instant::now(), self.supervision.every);
                     news.into_iter().for_each(&self.supervision.tell);
                 }

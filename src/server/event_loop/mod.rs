@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::server::admission::{Admission, Admitted};
 use crate::server::connection::{Barrier, Connection, Life};
-use crate::server::mailbox::{FromWorkers, Mailbox};
+use crate::server::mailbox::{Mailbox, ToEventLoop};
 use crate::server::router::Router;
 use crate::server::streams::{Client, await_room, read_once, send};
 use crate::server::supervision::{News, Pulse, Supervision};
@@ -45,7 +45,7 @@ pub struct EventLoop {
     admission: Option<Admission>,
     supervision: Supervision,
     pulse: Pulse,
-    inbox: Receiver<FromWorkers>,
+    inbox: Receiver<ToEventLoop>,
     mailbox: Mailbox,
     clients: HashMap<usize, Client>,
     next_token: usize,
@@ -69,7 +69,7 @@ impl EventLoop {
         supervision.reload = watch(&poll, supervision.reload, RELOAD)?;
         let pulse = Pulse::first(Instant::now());
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let (sender, inbox): (Sender<FromWorkers>, _) = unbounded();
+        let (sender, inbox): (Sender<ToEventLoop>, _) = unbounded();
         // A wake-up that cannot be sent is made up for by the next: by a pulse's, unless it was a pulse's own.
         let mailbox = Mailbox::new(sender, Arc::new(move || waker.wake().is_ok()));
         Ok(EventLoop {
@@ -299,7 +299,7 @@ impl EventLoop {
     fn send_pulse(&mut self, router: &Router) {
         if self.pulse.send(Instant::now()) {
             let mailbox = self.mailbox.clone();
-            let back = Box::new(move || mailbox.deliver(FromWorkers::Pulse));
+            let back = Box::new(move || mailbox.deliver(ToEventLoop::Pulse));
             // When the writer is gone nobody shall hear that all is well.
             router.writer.tell(ToWriter::Pulse(back));
         }

@@ -11,7 +11,7 @@ use crate::limits::{
 };
 use crate::reader::{self, contained};
 use crate::server::connection::Connection;
-use crate::server::workers::ToReader;
+use crate::server::readers::ToReader;
 use crate::snapshot::Snapshot;
 use crate::storage;
 use crate::writer::{Answers, Ticket};

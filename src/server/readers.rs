@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::connection::Follower;
-use super::mailbox::{FromWorkers, Mailbox};
+use super::mailbox::{Mailbox, ToEventLoop};
 use crate::domain::command::{Follow, Read};
 use crate::error::{Code, Error};
 use crate::limits::WAITING_PAGES_BYTES;
@@ -125,15 +125,15 @@ fn answer_parcel(
         if now - delivered > DELIVER_AFTER {
             delivered = now;
             let answers = std::mem::take(&mut answers);
-            mailbox.deliver_replies(FromWorkers::Gets { answers, spent: Vec::new() });
+            mailbox.deliver_replies(ToEventLoop::Gets { answers, spent: Vec::new() });
         }
     }
-    mailbox.deliver_replies(FromWorkers::Gets { answers, spent: list });
+    mailbox.deliver_replies(ToEventLoop::Gets { answers, spent: list });
 }
 
 /// The reply that nobody reads.
-fn nobody_waits(ticket: Ticket) -> FromWorkers {
-    FromWorkers::Read { ticket, fields: Err(Error::new(Code::ShuttingDown, "the client is gone")) }
+fn nobody_waits(ticket: Ticket) -> ToEventLoop {
+    ToEventLoop::Read { ticket, fields: Err(Error::new(Code::ShuttingDown, "the client is gone")) }
 }
 
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
@@ -141,7 +141,7 @@ fn nobody_waits(ticket: Ticket) -> FromWorkers {
 pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats: &Stats) {
     let answered = |ticket, fields, took| {
         stats.answered_read(took);
-        mailbox.deliver_replies(FromWorkers::Read { ticket, fields });
+        mailbox.deliver_replies(ToEventLoop::Read { ticket, fields });
     };
     let search = |mut search: Box<Search>| {
         let (started, before) = (Instant::now(), search.took);
@@ -183,11 +183,11 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
             ToReader::Follow { ticket, snapshot, follower } => {
                 let checked = contained(|| follow::check(&snapshot, &follower.follow));
                 let follower = checked.map(|()| follower);
-                mailbox.deliver(FromWorkers::Follow { ticket, follower });
+                mailbox.deliver(ToEventLoop::Follow { ticket, follower });
             }
             ToReader::Piece { connection, snapshot, follow, from } => {
                 let piece = contained(|| follow::piece(&snapshot, &follow, from));
-                mailbox.deliver_replies(FromWorkers::Piece { connection, piece });
+                mailbox.deliver_replies(ToEventLoop::Piece { connection, piece });
             }
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         drop(line);
         let reader = std::thread::spawn(move || read(&inbox, &again, &mailbox, &Stats::default()));
         for expected in [1, 2] {
-            let FromWorkers::Read { ticket, fields } = delivered.recv().expect("a reply") else {
+            let ToEventLoop::Read { ticket, fields } = delivered.recv().expect("a reply") else {
                 panic!("it is no reply to a read")
             };
             assert_eq!(

@@ -31,7 +31,7 @@ use crate::server::event_loop::EventLoop;
 use crate::server::local::Identity;
 use crate::server::mailbox::{Mailbox, ToEventLoop};
 use crate::server::outbox::Outbox;
-use crate::server::readers::Again;
+use crate::server::readers::Requeue;
 use crate::server::router::{Own, Router};
 use crate::server::supervision::Supervision;
 use crate::snapshot::{Published, ReplyBytes};
@@ -148,7 +148,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         surroundings(&mailbox, &published, &stats, to_background.clone(), sealed, start_syncer()?, &limits);
     let (held_up, unread) = (Arc::clone(&around.held_up), Arc::clone(&around.unread));
     let writer = start_writer(store, around, writer_inbox)?;
-    start_readers(&readers_inbox, &Again::new(to_readers.clone()), &mailbox, &stats)?;
+    start_readers(&readers_inbox, &Requeue::new(to_readers.clone()), &mailbox, &stats)?;
     let background = Background { files: files.clone(), writer: to_writer.clone(), stats: stats.clone() };
     spawn("background", move || background.run(on_disk, &background_inbox))?;
 

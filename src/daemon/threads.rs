@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::Exit;
 use crate::report;
 use crate::server::mailbox::Mailbox;
-use crate::server::readers::{self, Again, ToReader};
+use crate::server::readers::{self, Requeue, ToReader};
 use crate::snapshot::Published;
 use crate::stats::Stats;
 use crate::store::{Progress, Store};
@@ -61,14 +61,14 @@ pub(super) fn end_of(writer: thread::JoinHandle<Result<(), String>>) -> Result<(
 /// Starts the threads that answer reads.
 pub(super) fn start_readers(
     inbox: &Receiver<ToReader>,
-    again: &Again,
+    requeue: &Requeue,
     mailbox: &Mailbox,
     stats: &Arc<Stats>,
 ) -> Result<(), Exit> {
     for _ in 0..READERS {
-        let (inbox, again) = (inbox.clone(), again.clone());
+        let (inbox, requeue) = (inbox.clone(), requeue.clone());
         let (mailbox, stats) = (mailbox.clone(), Arc::clone(stats));
-        spawn("reader", move || readers::read(&inbox, &again, &mailbox, &stats))?;
+        spawn("reader", move || readers::read(&inbox, &requeue, &mailbox, &stats))?;
     }
     Ok(())
 }

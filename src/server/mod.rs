@@ -3,7 +3,8 @@
 //! - `access` decides who may do what, and `admission` lets in who may come.
 //! - `lines` cuts a stream of bytes into lines; `replies` keeps replies in order.
 //! - `connection` is one client; `router` begins its requests in the order that the contract asks for, `room` says
-//!   when there is room for lists, and `local` answers what needs nobody else; who waits for room stands in a `queue`.
+//!   when there is room for lists, and `local` answers what needs nobody else; who waits for room stands in a
+//!   `room_queue`.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
 //!   to the writer; `readers` are the threads that read, and `mailbox` is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
@@ -16,10 +17,10 @@ pub mod lines;
 pub mod local;
 pub mod mailbox;
 pub mod outbox;
-pub mod queue;
 pub mod readers;
 pub mod replies;
 pub mod room;
+pub mod room_queue;
 pub mod router;
 pub mod streams;
 pub mod supervision;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::queue::Queue;
+use super::room_queue::RoomQueue;
 use crate::limits::{PARCEL_BYTES, PARCEL_REQUESTS};
 use crate::writer::heard::HeldUp;
 use crate::writer::unread::Unread;
@@ -24,7 +24,7 @@ pub struct Outbox {
     /// The room that requests take which are here or with the writer.
     undecided: Cell<usize>,
     /// Whose next write waits until that is less.
-    queue: RefCell<Queue>,
+    queue: RefCell<RoomQueue>,
     /// What may be asked in this turn by those who waited.
     granted: Cell<usize>,
     held_up: Arc<HeldUp>,
@@ -62,8 +62,8 @@ impl Outbox {
     }
 
     /// Lets a connection ask a write that takes so much room, where those that are not decided may take `most`
-    /// together; or has it wait behind those that wait already, until [`Outbox::again`] names it. Answers which. A
-    /// grant is good for one write: who is let in must ask it.
+    /// together; or has it wait behind those that wait already, until [`Outbox::grant_waiting`] names it. Answers
+    /// which. A grant is good for one write: who is let in must ask it.
     pub fn admit(&self, connection: usize, room: usize, most: usize) -> bool {
         let mut queue = self.queue.borrow_mut();
         let is_first = queue.is_empty() && self.undecided.get() + self.granted.get() < most;
@@ -102,21 +102,21 @@ impl Outbox {
         self.undecided.set(self.undecided.get().saturating_sub(room));
     }
 
-    /// Connections that waited longest and may ask a write each in the next turn, as far as there is room. What was
-    /// asked in this turn was sent; who could and did not has to wait again.
-    pub fn again(&self, most: usize) -> Vec<usize> {
+    /// Grants those that waited longest a write each in the next turn, as far as there is room. Answers which
+    /// connections they are of. What was asked in this turn was sent; who could and did not has to wait again.
+    pub fn grant_waiting(&self, most: usize) -> Vec<usize> {
         let mut queue = self.queue.borrow_mut();
         queue.take_back();
-        let (mut again, mut granted) = (Vec::new(), 0);
+        let (mut connections, mut granted) = (Vec::new(), 0);
         while self.undecided.get() + granted < most
             && let Some(first) = queue.first()
         {
             granted += first.bytes;
-            again.extend(queue.grant_first());
+            connections.extend(queue.grant_first());
         }
         self.granted.set(granted);
         self.note(queue.oldest());
-        again
+        connections
     }
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
@@ -250,18 +250,18 @@ mod tests {
         assert!(outbox.admit(1, one, most));
         outbox.ask(asked(1, RESERVE));
         assert!(!outbox.admit(2, one, most) && !outbox.admit(1, one, most) && !outbox.admit(2, one, most));
-        assert!(outbox.again(most).is_empty());
+        assert!(outbox.grant_waiting(most).is_empty());
         outbox.gone(1);
-        assert_eq!(outbox.again(most), [2], "a reserve was given up, and there is room for one");
+        assert_eq!(outbox.grant_waiting(most), [2], "a reserve was given up, and there is room for one");
         assert!(!outbox.admit(3, one, most), "nobody passes who waits");
         assert!(outbox.admit(2, one, most) && held_up.is_one(), "it is not sent yet");
         outbox.ask(asked(2, PUT));
         assert!(!outbox.admit(2, one, most), "once");
         outbox.decided(2 * one);
-        assert_eq!(outbox.again(most), [1, 3]);
-        assert_eq!(outbox.again(most), [2], "what was granted in vain is taken back");
+        assert_eq!(outbox.grant_waiting(most), [1, 3]);
+        assert_eq!(outbox.grant_waiting(most), [2], "what was granted in vain is taken back");
         assert!(held_up.is_one() && outbox.admit(2, one, most));
-        assert!(outbox.again(most).is_empty() && !held_up.is_one() && outbox.admit(4, one, most));
+        assert!(outbox.grant_waiting(most).is_empty() && !held_up.is_one() && outbox.admit(4, one, most));
     }
 
     #[test]
@@ -279,9 +279,9 @@ mod tests {
             outbox.ask(long);
             assert!(!outbox.admit(2, 40, most) && !outbox.admit(1, room, most), "{line}");
             outbox.decided(room);
-            assert_eq!(outbox.again(most), [2, 1], "{line}");
+            assert_eq!(outbox.grant_waiting(most), [2, 1], "{line}");
             assert!(outbox.admit(2, 40, most) && outbox.admit(1, room, most));
-            assert!(outbox.again(most).is_empty());
+            assert!(outbox.grant_waiting(most).is_empty());
         }
         for line in [PUT, r#"{"cmd":"queue.revive","queue":"q","job":1}"#] {
             assert!(asked(1, line).room() < 1024, "{line}");

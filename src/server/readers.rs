@@ -75,17 +75,17 @@ pub struct Search {
 
 /// The way back to the end of the line for searches that take long.
 #[derive(Clone)]
-pub struct Again {
+pub struct Requeue {
     line: Sender<ToReader>,
     /// What the pages take, as far as they are filled, of those that went this way and are in the line.
     waiting_bytes: Arc<AtomicUsize>,
 }
 
-impl Again {
+impl Requeue {
     /// To the end of this line.
     #[must_use]
     pub fn new(line: Sender<ToReader>) -> Self {
-        Again { line, waiting_bytes: Arc::default() }
+        Requeue { line, waiting_bytes: Arc::default() }
     }
 
     /// Puts a search there; but gives it back, to be gone on with at once, when the pages of those there take
@@ -138,7 +138,7 @@ fn nobody_waits(ticket: Ticket) -> ToEventLoop {
 
 /// A reader thread: answers until the daemon ends. A search that takes long goes back to the end of
 /// the line after each slice.
-pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats: &Stats) {
+pub fn read(inbox: &Receiver<ToReader>, requeue: &Requeue, mailbox: &Mailbox, stats: &Stats) {
     let answered = |ticket, fields, took| {
         stats.answered_read(took);
         mailbox.deliver_replies(ToEventLoop::Read { ticket, fields });
@@ -154,7 +154,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
             if let Some(fields) = step.transpose() {
                 return answered(search.ticket, fields, search.took);
             }
-            match again.put(search) {
+            match requeue.put(search) {
                 Some(back) => search = back,
                 None => return,
             }
@@ -168,7 +168,7 @@ pub fn read(inbox: &Receiver<ToReader>, again: &Again, mailbox: &Mailbox, stats:
                 search(Box::new(Search { ticket, task, took: Duration::ZERO, abandoned }));
             }
             ToReader::Search(waited) => {
-                again.took(&waited);
+                requeue.took(&waited);
                 search(waited);
             }
             ToReader::Gets { snapshot, list } => answer_parcel(&snapshot, list, started, mailbox, stats),
@@ -217,9 +217,9 @@ mod tests {
                 line.send(ToReader::Read { ticket, snapshot, read, abandoned: Arc::clone(&abandoned) });
             sent.expect("it is read below");
         }
-        let again = Again::new(line.clone());
+        let requeue = Requeue::new(line.clone());
         drop(line);
-        let reader = std::thread::spawn(move || read(&inbox, &again, &mailbox, &Stats::default()));
+        let reader = std::thread::spawn(move || read(&inbox, &requeue, &mailbox, &Stats::default()));
         for expected in [1, 2] {
             let ToEventLoop::Read { ticket, fields } = delivered.recv().expect("a reply") else {
                 panic!("it is no reply to a read")
@@ -235,19 +235,18 @@ mod tests {
     #[test]
     fn a_search_goes_on_at_once_when_the_pages_of_those_that_wait_take_much_memory() {
         let (line, inbox) = unbounded();
-        let again = Again::new(line);
+        let requeue = Requeue::new(line);
         let waits = || {
             let (ticket, mut task) =
                 (Ticket { connection: 1, number: 1 }, Task::new(Arc::default(), search(1)));
             task.take(b"{}");
             Box::new(Search { ticket, task, took: Duration::ZERO, abandoned: Arc::default() })
         };
-        assert!(again.put(waits()).is_none());
-        let much = WAITING_PAGES_BYTES + 1;
-        again.waiting_bytes.fetch_add(much, Ordering::Relaxed);
-        assert!(again.put(waits()).is_some());
+        assert!(requeue.put(waits()).is_none());
+        requeue.waiting_bytes.fetch_add(WAITING_PAGES_BYTES, Ordering::Relaxed);
+        assert!(requeue.put(waits()).is_some());
         let Ok(ToReader::Search(taken)) = inbox.recv() else { panic!("the first is in the line") };
-        again.took(&taken);
-        assert_eq!(again.waiting_bytes.load(Ordering::Relaxed), much);
+        requeue.took(&taken);
+        assert_eq!(requeue.waiting_bytes.load(Ordering::Relaxed), WAITING_PAGES_BYTES);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::queue::{Queue, Waiter};
+use super::room_queue::{Blocked, RoomQueue};
 use crate::limits::LIST_BYTES_LEAST;
 use crate::writer::Ticket;
 
@@ -43,7 +43,7 @@ pub struct Room {
     /// That together, and what was granted.
     expected: Cell<usize>,
     /// Whose next list waits.
-    queue: RefCell<Queue>,
+    queue: RefCell<RoomQueue>,
 }
 
 impl Room {
@@ -66,8 +66,8 @@ impl Room {
     }
 
     /// Lets a connection's list begin whose reply may have so many bytes; or has it wait behind those that wait
-    /// already, until [`Room::again`] names it. Answers which. A grant is good for one list: who is let in must begin
-    /// it.
+    /// already, until [`Room::grant_waiting`] names it. Answers which. A grant is good for one list: who is let in must
+    /// begin it.
     pub fn admit(&self, connection: usize, bytes: usize, most: usize, now: Instant) -> bool {
         let mut queue = self.queue.borrow_mut();
         if let Some(granted) = queue.use_grant(connection) {
@@ -91,7 +91,7 @@ impl Room {
     }
 
     /// Whether one begins now that has waited since then, though there is no room for it; at a pace.
-    fn has_waited(&self, first: Waiter, most: usize, now: Instant) -> bool {
+    fn has_waited(&self, first: Blocked, most: usize, now: Instant) -> bool {
         if first.since + PATIENCE > now || self.next_pace.get().is_some_and(|next| next > now) {
             return false;
         }
@@ -148,20 +148,20 @@ impl Room {
         self.stuck.set(self.stuck.get().saturating_sub(bytes));
     }
 
-    /// Connections whose lists may begin in the next turn, those that have waited longest. Who could before and did not
-    /// has to wait again.
-    pub fn again(&self, most: usize, now: Instant) -> Vec<usize> {
+    /// Grants those that have waited longest a list each in the next turn, as far as there is room. Answers which
+    /// connections they are of. Who could before and did not has to wait again.
+    pub fn grant_waiting(&self, most: usize, now: Instant) -> Vec<usize> {
         let mut queue = self.queue.borrow_mut();
         self.expected.set(self.expected.get() - queue.take_back());
-        let mut again = Vec::new();
+        let mut connections = Vec::new();
         while let Some(first) = queue.first()
-            && again.len() < BEGUN_A_TURN
+            && connections.len() < BEGUN_A_TURN
             && (self.has(first.bytes, most) || self.has_waited(first, most, now))
         {
             self.expected.set(self.expected.get() + first.bytes);
-            again.extend(queue.grant_first());
+            connections.extend(queue.grant_first());
         }
-        again
+        connections
     }
 }
 
@@ -185,8 +185,8 @@ mod tests {
         room.admit(connection, mebibytes * MIB, 100 * MIB, now)
     }
 
-    fn again(room: &Room, now: Instant) -> Vec<usize> {
-        room.again(100 * MIB, now)
+    fn granted(room: &Room, now: Instant) -> Vec<usize> {
+        room.grant_waiting(100 * MIB, now)
     }
 
     #[test]
@@ -196,12 +196,12 @@ mod tests {
         assert!(begins(&room, 1, 1000, now), "it is the only one");
         room.begins(ticket(1), 5 * MIB);
         assert!(begins(&room, 2, 5, now) && !begins(&room, 7, 6, now));
-        assert!(again(&room, now).is_empty(), "what it needs is not there yet");
+        assert!(granted(&room, now).is_empty(), "what it needs is not there yet");
         room.note_held(101 * MIB);
         assert!(room.came(ticket(1)) && !room.came(ticket(1)));
-        assert!(again(&room, now).is_empty());
+        assert!(granted(&room, now).is_empty());
         room.note_held(100 * MIB);
-        assert_eq!(again(&room, now), [7]);
+        assert_eq!(granted(&room, now), [7]);
         room.note_held(101 * MIB);
         assert!(begins(&room, 7, 6, now) && !begins(&room, 7, 6, now), "once");
     }
@@ -213,11 +213,11 @@ mod tests {
         assert!(!begins(&room, 7, 20, now) && !begins(&room, 8, 1, now) && !begins(&room, 9, 1, now));
         room.forget(8);
         room.came(ticket(1));
-        assert_eq!(again(&room, now), [7, 9]);
+        assert_eq!(granted(&room, now), [7, 9]);
         // The first is gone.
         assert!(begins(&room, 9, 1, now));
         room.begins(ticket(2), MIB);
-        assert!(again(&room, now).is_empty());
+        assert!(granted(&room, now).is_empty());
         room.came(ticket(2));
         assert_eq!(room.expected.get(), 0);
     }
@@ -235,7 +235,7 @@ mod tests {
         assert!(!short(9, LIST_BYTES_LEAST), "there is a bound for them, too");
         assert!(room.came(ticket(1)));
         room.note_held(0);
-        assert_eq!(again(&room, now), [8, 9]);
+        assert_eq!(granted(&room, now), [8, 9]);
     }
 
     #[test]
@@ -247,12 +247,12 @@ mod tests {
         assert_eq!(room.looks_at(100 * MIB, now), Some(now));
         let (mut first, mut second) = (0, 0);
         room.look(now, [(60 * MIB, now, &mut first)].into_iter());
-        assert!(again(&room, now).is_empty());
+        assert!(granted(&room, now).is_empty());
         assert_eq!(room.looks_at(100 * MIB, now), Some(now + STUCK));
         let holders = [(60 * MIB, now, &mut first), (50 * MIB, now + STUCK, &mut second)];
         room.look(now + STUCK, holders.into_iter());
         assert_eq!((first, second), (60 * MIB, 0));
-        assert_eq!(again(&room, now), [7]);
+        assert_eq!(granted(&room, now), [7]);
         assert_eq!(room.looks_at(100 * MIB, now), Some(now + 2 * STUCK), "they may get on again");
         room.gets_on(first);
         assert!(!begins(&room, 8, 1, now), "as it does now");
@@ -263,15 +263,15 @@ mod tests {
         let (room, now) = room();
         room.note_held(190 * MIB);
         assert!(room.begins_at().is_none() && !begins(&room, 7, 1, now) && !begins(&room, 8, 1, now));
-        assert!(again(&room, now).is_empty());
+        assert!(granted(&room, now).is_empty());
         assert_eq!(room.begins_at(), Some(now + PATIENCE));
         let later = now + PATIENCE;
-        assert_eq!(again(&room, later), [7], "one by one");
+        assert_eq!(granted(&room, later), [7], "one by one");
         assert!(begins(&room, 7, 1, later));
         room.begins(ticket(1), MIB);
         assert_eq!(room.begins_at(), Some(later + PATIENCE));
-        assert!(again(&room, later + PATIENCE / 2).is_empty());
-        assert_eq!(again(&room, later + PATIENCE), [8]);
+        assert!(granted(&room, later + PATIENCE / 2).is_empty());
+        assert_eq!(granted(&room, later + PATIENCE), [8]);
     }
 
     #[test]
@@ -279,9 +279,9 @@ mod tests {
         let (room, now) = room();
         room.note_held(199 * MIB);
         assert!(!begins(&room, 7, 2, now));
-        assert!(again(&room, now + PATIENCE).is_empty() && again(&room, now + 5 * PATIENCE).is_empty());
+        assert!(granted(&room, now + PATIENCE).is_empty() && granted(&room, now + 5 * PATIENCE).is_empty());
         assert_eq!(room.begins_at(), Some(now + 6 * PATIENCE), "it is seen again and again");
-        assert_eq!(again(&room, now + STUCK), [7]);
+        assert_eq!(granted(&room, now + STUCK), [7]);
     }
 
     #[test]
@@ -289,15 +289,15 @@ mod tests {
         let (room, now) = room();
         room.begins(ticket(1), 100 * MIB);
         assert!(!begins(&room, 7, 4, now) && !begins(&room, 8, 4, now) && !begins(&room, 9, 4, now));
-        assert!(again(&room, now).is_empty());
+        assert!(granted(&room, now).is_empty());
         let later = now + PATIENCE;
         room.note_held(25 * MIB);
-        assert_eq!(again(&room, later), [7]);
+        assert_eq!(granted(&room, later), [7]);
         assert!(begins(&room, 7, 4, later));
         room.begins(ticket(2), 4 * MIB);
-        assert!(again(&room, later + PACE / 2).is_empty(), "one began just now");
+        assert!(granted(&room, later + PACE / 2).is_empty(), "one began just now");
         room.note_held(26 * MIB);
-        assert_eq!(again(&room, later + PACE), [8]);
+        assert_eq!(granted(&room, later + PACE), [8]);
         assert_eq!(room.begins_at(), Some(later + PACE + PATIENCE), "much came");
     }
 }

@@ -138,7 +138,7 @@ impl EventLoop {
             // A client that was closed by that may have waited for a job.
             router.writer.flush();
             self.begin_lists(router);
-            self.ready.extend(router.writes_again());
+            self.ready.extend(router.grant_writes());
             router.end_turn();
             if let Some(stop_by) = self.stop_by {
                 self.leave_stuck(router);
@@ -227,7 +227,7 @@ impl EventLoop {
             let holders = clients.map(|client| (client.counted, client.moved, &mut client.counted_stuck));
             router.own.room.look(now, holders);
         }
-        self.ready.extend(router.lists_again());
+        self.ready.extend(router.grant_lists());
     }
 
     /// Reads, begins, and writes for one client.

@@ -204,9 +204,9 @@ impl Router {
         WRITER_BYTES.min(self.identity.limits.buffered_bytes / 4)
     }
 
-    /// Connections that waited for the writer and may ask it again.
-    pub fn writes_again(&self) -> Vec<usize> {
-        self.writer.again(self.room_for_writes())
+    /// Grants writes that waited for room. Answers which connections may ask theirs in the next turn.
+    pub fn grant_writes(&self) -> Vec<usize> {
+        self.writer.grant_waiting(self.room_for_writes())
     }
 
     fn begin_write(

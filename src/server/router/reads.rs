@@ -104,9 +104,9 @@ impl Router {
         connection.list_bytes.min(self.identity.limits.reply_bytes())
     }
 
-    /// Connections whose lists may begin in the next turn.
-    pub fn lists_again(&self) -> Vec<usize> {
-        self.own.room.again(self.room_for_lists(), Instant::now())
+    /// Grants lists that waited for room. Answers which connections may begin theirs in the next turn.
+    pub fn grant_lists(&self) -> Vec<usize> {
+        self.own.room.grant_waiting(self.room_for_lists(), Instant::now())
     }
 
     /// Lets a read begin, or has it wait: a list for whose reply there is no room for that.

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 /// A connection that waits, or waited.
 #[derive(Debug, Clone, Copy)]
-pub struct Waiter {
+pub struct Blocked {
     /// The connection.
     pub connection: usize,
     /// What it needs room for.
@@ -18,14 +18,14 @@ pub struct Waiter {
 
 /// Whose next request waits, and who may begin theirs in this turn.
 #[derive(Debug, Default)]
-pub struct Queue {
-    waiting: VecDeque<Waiter>,
+pub struct RoomQueue {
+    waiting: VecDeque<Blocked>,
     /// The connections in it.
     connections: HashSet<usize>,
-    granted: HashMap<usize, Waiter>,
+    granted: HashMap<usize, Blocked>,
 }
 
-impl Queue {
+impl RoomQueue {
     /// Whether nobody waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -36,7 +36,7 @@ impl Queue {
     pub fn join(&mut self, connection: usize, bytes: usize, now: Instant) -> bool {
         let is_new = self.connections.insert(connection);
         if is_new {
-            self.waiting.push_back(Waiter { connection, bytes, since: now });
+            self.waiting.push_back(Blocked { connection, bytes, since: now });
         }
         is_new
     }
@@ -44,13 +44,13 @@ impl Queue {
     /// A connection waits no more.
     pub fn leave(&mut self, connection: usize) {
         if self.connections.remove(&connection) {
-            self.waiting.retain(|waiter| waiter.connection != connection);
+            self.waiting.retain(|blocked| blocked.connection != connection);
         }
     }
 
     /// Who has waited longest.
     #[must_use]
-    pub fn first(&self) -> Option<Waiter> {
+    pub fn first(&self) -> Option<Blocked> {
         self.waiting.front().copied()
     }
 
@@ -63,7 +63,7 @@ impl Queue {
     }
 
     /// Whether a connection may begin in this turn, as it waited; once.
-    pub fn use_grant(&mut self, connection: usize) -> Option<Waiter> {
+    pub fn use_grant(&mut self, connection: usize) -> Option<Blocked> {
         self.granted.remove(&connection)
     }
 
@@ -75,6 +75,6 @@ impl Queue {
     /// Since when the oldest waits that has not begun.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
-        self.first().iter().chain(self.granted.values()).map(|waiter| waiter.since).min()
+        self.first().iter().chain(self.granted.values()).map(|blocked| blocked.since).min()
     }
 }

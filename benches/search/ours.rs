@@ -14,7 +14,7 @@ use msglogd::index::files::RunFiles;
 use msglogd::index::levels::{WHEN_CALM, due};
 use msglogd::limits::{FLUSH_BYTES, SEGMENT_BYTES_DEFAULT};
 use msglogd::protocol::request;
-use msglogd::reader::search::Task;
+use msglogd::reader::search::SearchTask;
 use msglogd::snapshot::{Published, Snapshot};
 use msglogd::stats::Stats;
 use msglogd::storage::{Disk, Storage};
@@ -202,7 +202,7 @@ pub fn parsed(ask: &Ask) -> Search {
 
 /// The fields of the reply.
 pub fn answer(snapshot: &Arc<Snapshot>, search: &Search) -> Vec<u8> {
-    let mut task = Task::new(Arc::clone(snapshot), Box::new(search.clone()));
+    let mut task = SearchTask::new(Arc::clone(snapshot), Box::new(search.clone()));
     loop {
         if let Some(fields) = task.step().expect("an answer") {
             return fields;

@@ -34,7 +34,7 @@ pub struct HotValues {
     pub jobs: Known<u64, Arc<Job>>,
     /// For the next batch: an empty frame that has memory.
     spare: Frame,
-    recent: VecDeque<Lines>,
+    recent: VecDeque<BatchLines>,
     recent_bytes: usize,
 }
 
@@ -82,7 +82,7 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
 
 /// The lines of a batch.
 #[derive(Debug, Clone, Default)]
-pub struct Lines {
+pub struct BatchLines {
     /// The seq of the first.
     pub first: u64,
     /// The lines, one behind the other.
@@ -91,9 +91,9 @@ pub struct Lines {
     pub starts: Vec<usize>,
 }
 
-impl Lines {
+impl BatchLines {
     /// The same in memory that fits them; and what has more than that, to be used again.
-    fn fitted(self) -> (Lines, Option<Lines>) {
+    fn fitted(self) -> (BatchLines, Option<BatchLines>) {
         if self.frame.held_bytes() <= 2 * (HEADER_ROOM + self.frame.lines().len()) {
             return (self, None);
         }
@@ -102,7 +102,7 @@ impl Lines {
 
     /// Bytes of memory that they take.
     fn held_bytes(&self) -> usize {
-        size_of::<Lines>() + self.frame.held_bytes() + size_of::<usize>() * self.starts.capacity()
+        size_of::<BatchLines>() + self.frame.held_bytes() + size_of::<usize>() * self.starts.capacity()
     }
 
     /// The record of an event, without the checksum before it and the line feed behind it.
@@ -157,7 +157,7 @@ impl HotValues {
     }
 
     /// Keeps the lines of a batch that was kept, or if they are not `wanted` only their memory.
-    pub fn keep_lines(&mut self, lines: Lines, wanted: bool) {
+    pub fn keep_lines(&mut self, lines: BatchLines, wanted: bool) {
         let mut spare;
         if wanted && !lines.starts.is_empty() && lines.frame.lines().len() <= RECENT_BATCH_BYTES {
             // Few lines must not keep the memory that many had.
@@ -174,7 +174,7 @@ impl HotValues {
         } else {
             spare = Some(lines);
         }
-        if let Some(Lines { mut frame, .. }) = spare
+        if let Some(BatchLines { mut frame, .. }) = spare
             && frame.held_bytes() <= KEPT_BYTES
         {
             frame.clear();
@@ -188,10 +188,10 @@ mod tests {
     use super::*;
 
     /// A batch of one line, in the frame that is there for it.
-    fn batch(hot: &mut HotValues, first: u64, json: &[u8]) -> Lines {
+    fn batch(hot: &mut HotValues, first: u64, json: &[u8]) -> BatchLines {
         let mut frame = hot.take_frame();
         let starts = vec![frame.add(json)];
-        Lines { first, frame, starts }
+        BatchLines { first, frame, starts }
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             hot.keep_lines(lines, true);
         }
         assert_eq!((hot.record(100), hot.record(1)), (Some(&json[..]), None));
-        let held: usize = hot.recent.iter().map(Lines::held_bytes).sum();
+        let held: usize = hot.recent.iter().map(BatchLines::held_bytes).sum();
         assert!(held == hot.recent_bytes && held <= RECENT_BYTES, "{held} bytes");
     }
 }

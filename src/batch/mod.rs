@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::index::tail::{Added, Removal};
 use crate::log::frame::Frame;
 use crate::snapshot::Snapshot;
-use hot::{HotValues, Lines};
+use hot::{BatchLines, HotValues};
 
 /// Outcomes kept so far. Later requests see what earlier ones did.
 pub struct Batch {
@@ -26,7 +26,7 @@ pub struct Batch {
     jobs: Objects<Job>,
     counts: Counts,
     events: Vec<Event>,
-    lines: Lines,
+    lines: BatchLines,
     /// Whether it has happened: its changes were taken.
     kept: bool,
 }
@@ -36,7 +36,7 @@ impl Batch {
     #[must_use]
     pub fn new(snapshot: Arc<Snapshot>, mut hot: HotValues) -> Self {
         let (counts, frame) = (snapshot.counts(), hot.take_frame());
-        let lines = Lines { first: snapshot.last + 1, frame, starts: Vec::new() };
+        let lines = BatchLines { first: snapshot.last + 1, frame, starts: Vec::new() };
         Batch {
             snapshot,
             hot: RefCell::new(hot),

@@ -57,7 +57,7 @@ pub fn write_answer(snapshot: &Snapshot, read: &Read, out: &mut Vec<u8>) -> Resu
         Read::MessageGet { target } => message_get(snapshot, target, out)?,
         Read::MessageList { app, chat, page } => lists::messages(snapshot, app, *chat, page, out)?,
         Read::MessageSearch(search) => {
-            let mut task = search::Task::new(Arc::new(snapshot.clone()), search.clone());
+            let mut task = search::SearchTask::new(Arc::new(snapshot.clone()), search.clone());
             loop {
                 if let Some(fields) = task.step()? {
                     out.extend_from_slice(&fields);

@@ -258,7 +258,7 @@ fn passes_all(check: &mut Option<Check>, times: Option<Times>, record: &[u8]) ->
 }
 
 /// A search under way. A long one is answered slice by slice, so that it holds up no other read.
-pub struct Task {
+pub struct SearchTask {
     snapshot: Arc<Snapshot>,
     search: Box<Search>,
     filling: Filling,
@@ -271,13 +271,13 @@ pub struct Task {
     count_done: bool,
 }
 
-impl Task {
+impl SearchTask {
     /// `message.search` on one snapshot.
     #[must_use]
     pub fn new(snapshot: Arc<Snapshot>, search: Box<Search>) -> Self {
         let left = (search.after.unwrap_or(0), search.before.unwrap_or(u64::MAX));
         let filling = Filling::new(search.limit, snapshot.reply_bytes);
-        Task { snapshot, search, filling, left, last: 0, total: 0, counted: 0, count_done: false }
+        SearchTask { snapshot, search, filling, left, last: 0, total: 0, counted: 0, count_done: false }
     }
 
     /// Takes an item into the page, whatever it is.
@@ -320,7 +320,7 @@ impl Task {
 
     /// Goes on with the page. `false` when the slice was over first.
     fn fill(&mut self, finder: &mut Finder, slice: &mut Slice) -> Result<bool> {
-        let Task { snapshot, search, filling, left, last, .. } = self;
+        let SearchTask { snapshot, search, filling, left, last, .. } = self;
         let mut item = Vec::new();
         let stopped = finder.visit(snapshot, search.order, *left, slice, &mut |mut found| {
             if filling.is_full() {
@@ -353,7 +353,7 @@ impl Task {
             self.total = total;
             return Ok(true);
         }
-        let Task { snapshot, total, counted, .. } = self;
+        let SearchTask { snapshot, total, counted, .. } = self;
         let stopped = finder.visit(snapshot, Order::Oldest, (*counted, u64::MAX), slice, &mut |_| {
             *total += 1;
             Ok(true)

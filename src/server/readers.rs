@@ -11,7 +11,7 @@ use super::mailbox::{Mailbox, ToEventLoop};
 use crate::domain::command::{Follow, Read};
 use crate::error::{Code, Error};
 use crate::limits::WAITING_PAGES_BYTES;
-use crate::reader::search::Task;
+use crate::reader::search::SearchTask;
 use crate::reader::{self, contained, follow};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -67,7 +67,7 @@ pub enum ToReader {
 /// A search under way.
 pub struct Search {
     ticket: Ticket,
-    task: Task,
+    task: SearchTask,
     /// How long it took so far.
     took: Duration,
     abandoned: Arc<AtomicBool>,
@@ -164,7 +164,7 @@ pub fn read(inbox: &Receiver<ToReader>, requeue: &Requeue, mailbox: &Mailbox, st
         let started = Instant::now();
         match message {
             ToReader::Read { ticket, snapshot, read: Read::MessageSearch(asked), abandoned } => {
-                let task = Task::new(snapshot, asked);
+                let task = SearchTask::new(snapshot, asked);
                 search(Box::new(Search { ticket, task, took: Duration::ZERO, abandoned }));
             }
             ToReader::Search(waited) => {
@@ -238,7 +238,7 @@ mod tests {
         let requeue = Requeue::new(line);
         let waits = || {
             let (ticket, mut task) =
-                (Ticket { connection: 1, number: 1 }, Task::new(Arc::default(), search(1)));
+                (Ticket { connection: 1, number: 1 }, SearchTask::new(Arc::default(), search(1)));
             task.take(b"{}");
             Box::new(Search { ticket, task, took: Duration::ZERO, abandoned: Arc::default() })
         };

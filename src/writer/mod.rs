@@ -61,7 +61,7 @@ use syncer::Syncer;
 use throttle::Throttle;
 use timers::Timers;
 use turn::Turn;
-use unread::{Pace, Unread};
+use unread::{ServeRate, Unread};
 use waiters::Waiters;
 
 /// Whose reply it is: a connection, and the request's number on it.
@@ -248,7 +248,7 @@ pub struct Writer {
     /// Jobs whose timers could not be carried out, as the operator was told.
     failed_timers: BTreeSet<u64>,
     waiters: Waiters,
-    pace: Pace,
+    serve_rate: ServeRate,
     random: Randomness,
     hot: HotValues,
     /// The buffers of the last outcome, for the next.
@@ -301,7 +301,7 @@ impl Writer {
             timers,
             failed_timers: BTreeSet::new(),
             waiters: Waiters::default(),
-            pace: Pace::new(now),
+            serve_rate: ServeRate::new(now),
             random: Randomness::default(),
             hot: HotValues::default(),
             spare: Outcome::default(),

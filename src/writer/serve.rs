@@ -51,7 +51,7 @@ impl Writer {
     fn serve(&mut self, turn: &mut Turn, queue: &str) -> bool {
         turn.served.queues.push(queue.to_owned());
         while self.waiters.first(queue).is_some() {
-            if let Err(again) = self.pace.may_give(&self.around.unread, &turn.served, turn.now) {
+            if let Err(again) = self.serve_rate.may_give(&self.around.unread, &turn.served, turn.now) {
                 self.waiters.put_off(queue, again);
                 return false;
             }
@@ -61,7 +61,7 @@ impl Writer {
                 Some(0) => return true,
                 Some(bytes) => {
                     turn.served.bytes += bytes;
-                    self.pace.gave(bytes);
+                    self.serve_rate.gave(bytes);
                 }
             }
         }

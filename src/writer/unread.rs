@@ -50,20 +50,20 @@ impl Unread {
 }
 
 /// Where there is no room so many bytes are given all the same ...
-const PACE_BYTES: usize = 256 << 10;
+const RATE_BYTES: usize = 256 << 10;
 /// ... in such a time: clients that never get there must not stop those who wait for jobs.
-const PACE: Duration = Duration::from_millis(10);
+const RATE_TIME: Duration = Duration::from_millis(10);
 
 /// How fast jobs are given where there is no room.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ServeRate {
     since: Instant,
     bytes: usize,
 }
 
-impl Pace {
+impl ServeRate {
     pub(super) fn new(now: Instant) -> Self {
-        Pace { since: now, bytes: 0 }
+        ServeRate { since: now, bytes: 0 }
     }
 
     /// Whether another reply may be given now, beside what is not on the way yet. Else when to ask again.
@@ -72,13 +72,13 @@ impl Pace {
             // The next turn comes at once.
             return Err(now);
         }
-        if now >= self.since + PACE {
-            *self = Pace::new(now);
+        if now >= self.since + RATE_TIME {
+            *self = ServeRate::new(now);
         }
-        if unread.has_room(served.bytes()) || self.bytes < PACE_BYTES {
+        if unread.has_room(served.bytes()) || self.bytes < RATE_BYTES {
             Ok(())
         } else {
-            Err(self.since + PACE)
+            Err(self.since + RATE_TIME)
         }
     }
 
@@ -95,20 +95,20 @@ mod tests {
     #[test]
     fn without_room_replies_are_given_at_a_pace() {
         let (unread, start, nothing) = (Unread::new(1000), Instant::now(), Served::default());
-        let mut pace = Pace::new(start);
-        pace.gave(100 * PACE_BYTES);
+        let mut rate = ServeRate::new(start);
+        rate.gave(100 * RATE_BYTES);
         unread.deliver(600);
         unread.note_held(399);
-        assert_eq!(pace.may_give(&unread, &nothing, start), Ok(()));
+        assert_eq!(rate.may_give(&unread, &nothing, start), Ok(()));
         unread.note_held(400);
-        assert_eq!(pace.may_give(&unread, &nothing, start), Err(start + PACE));
-        let later = start + PACE;
-        assert_eq!(pace.may_give(&unread, &nothing, later), Ok(()));
-        pace.gave(PACE_BYTES - 1);
-        assert_eq!(pace.may_give(&unread, &nothing, later), Ok(()), "one more");
-        pace.gave(PACE_BYTES);
-        assert_eq!(pace.may_give(&unread, &nothing, later), Err(later + PACE));
+        assert_eq!(rate.may_give(&unread, &nothing, start), Err(start + RATE_TIME));
+        let later = start + RATE_TIME;
+        assert_eq!(rate.may_give(&unread, &nothing, later), Ok(()));
+        rate.gave(RATE_BYTES - 1);
+        assert_eq!(rate.may_give(&unread, &nothing, later), Ok(()), "one more");
+        rate.gave(RATE_BYTES);
+        assert_eq!(rate.may_give(&unread, &nothing, later), Err(later + RATE_TIME));
         unread.arrived(600);
-        assert_eq!(pace.may_give(&unread, &nothing, later), Ok(()));
+        assert_eq!(rate.may_give(&unread, &nothing, later), Ok(()));
     }
 }

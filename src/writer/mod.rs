@@ -4,6 +4,7 @@
 //! appends the batch as one frame, syncs, publishes the new snapshot, and only then releases the
 //! replies. While one batch syncs, the next one is decided.
 //!
+//! - `messages` are what it and other threads say to each other.
 //! - `turn` is what is decided together, in a batch; `timers` and `waiters` have what comes due and who waits, `heard`
 //!   as of when. `serve` gives jobs to those who wait, as far as `unread` has room.
 //! - `commit` appends it, has it synced, by `syncer` if that pays, and shows it.
@@ -14,6 +15,7 @@
 mod clock;
 mod commit;
 pub mod heard;
+mod messages;
 mod patience;
 mod refusals;
 mod segments;
@@ -31,20 +33,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, never, select};
 
 use crate::batch::hot::HotValues;
 use crate::courtesy::Courtesy;
-use crate::domain::command::WriteRequest;
 use crate::domain::draft::Outcome;
-use crate::domain::event::Event;
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
-use crate::index::run::Run;
 use crate::index::tail::Tail;
-use crate::limits::WRITER_BYTES;
-use crate::log::compacted::Compacted;
-use crate::log::segment::Segment;
 use crate::log::writer::LogWriter;
 use crate::randomness::Randomness;
 use crate::report;
@@ -55,6 +51,7 @@ use crate::time::Timestamp;
 use clock::Clock;
 use commit::Flying;
 use heard::{Heard, HeldUp};
+pub use messages::{Answers, Asked, Compaction, Ticket, ToBackground, ToWriter};
 use patience::Patience;
 use refusals::Refusals;
 use syncer::Syncer;
@@ -63,135 +60,6 @@ use timers::Timers;
 use turn::Turn;
 use unread::{ServeRate, Unread};
 use waiters::Waiters;
-
-/// Whose reply it is: a connection, and the request's number on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket {
-    /// The connection. Numbers are not used twice.
-    pub connection: usize,
-    /// The request's number on the connection.
-    pub number: u64,
-}
-
-/// A request for the writer.
-pub struct Asked {
-    /// Whose reply it is.
-    pub ticket: Ticket,
-    /// The user who asks.
-    pub uid: u32,
-    /// What is asked.
-    pub request: WriteRequest,
-    /// How long its line was, in bytes.
-    pub bytes: usize,
-}
-
-impl Asked {
-    /// What it takes of the room for requests that are with the writer.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        Asked::room_for(&self.request, self.bytes)
-    }
-
-    /// What a request would take whose line has so many bytes: about its memory. One that may take long takes all of
-    /// it: then whoever asks for many of these waits behind all others between two of them.
-    #[must_use]
-    pub fn room_for(request: &WriteRequest, bytes: usize) -> usize {
-        if request.may_take_long() { WRITER_BYTES } else { bytes + size_of::<Asked>() }
-    }
-}
-
-/// What the writer is told.
-pub enum ToWriter {
-    /// Requests, in the order in which they take effect.
-    Requests(Vec<Asked>),
-    /// The connection is gone: its waiting reserve gets no lease.
-    Gone(usize),
-    /// The background made a run, of a tail or of the runs that cover its seqs.
-    NewRun(Arc<Run>),
-    /// Maintenance is about to compact the log: asks for a snapshot whose last event ends a segment.
-    Seal(Sender<Result<Arc<Snapshot>>>),
-    /// The log was compacted, and the index knows.
-    Compacted(Box<Compaction>),
-    /// To call this as soon as it gets to it: a sign that it moves.
-    Pulse(Box<dyn FnOnce() + Send>),
-    /// The daemon is stopping: no reserve waits any more.
-    Stop,
-    /// No more requests come: everything is synced and the thread ends.
-    Finish,
-}
-
-/// What the background is given.
-pub enum ToBackground {
-    /// A tail that is full, to be written to a file.
-    Flush(Arc<Tail>),
-    /// The log is being compacted up to this event: no run is to be made across it. 0 ends that.
-    Part(u64),
-    /// The log was compacted.
-    Compacted(Box<Compaction>),
-}
-
-/// A compaction that has happened, on its way to everyone who knows segments and runs.
-pub struct Compaction {
-    /// The segments of the part that was compacted.
-    pub segments: Vec<Arc<Segment>>,
-    /// Its run.
-    pub run: Arc<Run>,
-    /// What names the segments.
-    pub compacted: Arc<Compacted>,
-    /// Whether the old index is gone.
-    pub indexed: Result<()>,
-    /// Told that once a snapshot is published.
-    pub done: Sender<Result<()>>,
-}
-
-/// The replies of a batch. Fields lie one after the other in `bytes`, each with a comma before it.
-#[derive(Default)]
-pub struct Answers {
-    /// The fields of all replies.
-    pub bytes: Vec<u8>,
-    /// Whose reply, and where its fields are, or the error.
-    pub list: Vec<(Ticket, Result<std::ops::Range<usize>>)>,
-    /// How much of the room for requests those took that were decided: these, and reserves that wait.
-    pub decided_room: usize,
-    /// What the requests were made of, for the thread that read them to drop: memory that one thread
-    /// takes and another gives back makes both wait for the allocator.
-    pub spent: Vec<Event>,
-}
-
-impl Answers {
-    /// Takes a reply whose fields `write` appends.
-    pub fn write(&mut self, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) {
-        let start = self.bytes.len();
-        let done = write(&mut self.bytes);
-        if done.is_err() {
-            self.bytes.truncate(start);
-        }
-        self.list.push((ticket, done.map(|()| start..self.bytes.len())));
-    }
-
-    /// The fields of one of the replies, or its error.
-    pub fn fields<'a>(
-        &'a self,
-        answer: &'a Result<std::ops::Range<usize>>,
-    ) -> std::result::Result<&'a [u8], &'a Error> {
-        answer.as_ref().map(|range| self.bytes.get(range.clone()).unwrap_or_default())
-    }
-
-    fn say(&mut self, ticket: Ticket, fields: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(fields);
-        self.list.push((ticket, Ok(start..self.bytes.len())));
-    }
-
-    fn refuse(&mut self, ticket: Ticket, error: Error) {
-        self.list.push((ticket, Err(error)));
-    }
-
-    /// Turns every answer from the one of this number on into a refusal.
-    fn refuse_from(&mut self, first: usize, error: &Error) {
-        self.list.iter_mut().skip(first).for_each(|(_, answer)| *answer = Err(error.clone()));
-    }
-}
 
 /// What the writer works with.
 pub struct Surroundings {

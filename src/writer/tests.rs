@@ -9,6 +9,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::*;
 use crate::domain::command::Command;
 use crate::limits::{FRAME_BYTES, TAILS};
+use crate::log::compacted::Compacted;
 use crate::protocol::request;
 use crate::storage::Storage;
 use crate::storage::failing::{Call, Failing, fail_if};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::syncer::Synced;
 use super::timers::TIMER_AGAIN;
-use super::turn::Turn;
+use super::turn::{Mark, Turn};
 use super::{Answers, ToBackground, Writer};
 use crate::domain::table::Facts;
 use crate::error::{Code, Error, Result};
@@ -85,11 +85,11 @@ impl Writer {
         self.finish(turn, done);
     }
 
-    /// Refuses what was asked in a turn behind so many answers and waiting reserves, none of which was written. What
-    /// was answered before follows from what there is.
-    fn refuse_behind(&mut self, (answers, waiting): (usize, usize), turn: &mut Turn, error: &Error) {
-        turn.answers.refuse_from(answers, error);
-        for waiter in turn.waiting.drain(waiting..).filter_map(|number| self.waiters.take(number)) {
+    /// Refuses what was asked in a turn behind a mark, none of which was written. What was answered before follows from
+    /// what there is.
+    fn refuse_behind(&mut self, mark: Mark, turn: &mut Turn, error: &Error) {
+        turn.answers.refuse_from(mark.answers, error);
+        for waiter in turn.waiting.drain(mark.waiting..).filter_map(|number| self.waiters.take(number)) {
             turn.answers.refuse(waiter.ticket, error.clone());
         }
         let again = turn.now + TIMER_AGAIN;
@@ -110,7 +110,7 @@ impl Writer {
     fn finish(&mut self, mut turn: Turn, done: Result<()>) {
         let new_runs = std::mem::take(&mut turn.new_runs);
         if let Err(error) = &done {
-            self.refuse_behind((0, 0), &mut turn, error);
+            self.refuse_behind(Mark::START, &mut turn, error);
         }
         if done.is_ok() && self.broken.is_none() {
             self.show_turn(&turn, &new_runs);
@@ -142,7 +142,7 @@ impl Writer {
             && let Some(mut open) = self.open.take()
         {
             let error = Error::new(Code::ReadOnly, reason.as_str());
-            self.refuse_behind((0, 0), &mut open, &error);
+            self.refuse_behind(Mark::START, &mut open, &error);
             self.open = Some(open);
         }
     }

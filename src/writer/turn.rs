@@ -41,8 +41,8 @@ pub(super) struct Turn {
     pub(super) served: Served,
     /// Reserves that wait because of what was decided in it.
     pub(super) waiting: Vec<u64>,
-    /// How many answers and waiting reserves there were before its first event.
-    pub(super) before_events: (usize, usize),
+    /// Where it was before its first event.
+    pub(super) before_events: Mark,
     pub(super) requests: usize,
     /// How many events came of it; set when the batch is closed.
     pub(super) events: usize,
@@ -52,6 +52,25 @@ pub(super) struct Turn {
     /// What maintenance asks of the log, once nothing of it is on its way to the disk, and the run files that were
     /// made behind that.
     pub(super) changes: Vec<ToWriter>,
+}
+
+/// A place in a turn: so much was answered and waits.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    /// How many answers there were.
+    pub(super) answers: usize,
+    /// How many reserves waited.
+    pub(super) waiting: usize,
+}
+
+impl Mark {
+    /// Where nothing is decided.
+    pub(super) const START: Mark = Mark { answers: 0, waiting: 0 };
+
+    /// Where a turn is now.
+    fn at(turn: &Turn) -> Self {
+        Mark { answers: turn.answers.list.len(), waiting: turn.waiting.len() }
+    }
 }
 
 impl Turn {
@@ -83,7 +102,7 @@ impl Writer {
             takes_room: false,
             served: Served::default(),
             waiting: Vec::new(),
-            before_events: (0, 0),
+            before_events: Mark::START,
             requests: 0,
             events: 0,
             bytes: 0,
@@ -167,7 +186,7 @@ impl Writer {
             turn.deleted.append(&mut removals(&outcome.events, runs, tails)?);
             let readied = if self.waiters.is_empty() { Vec::new() } else { readied_queues(&outcome.events) };
             if turn.batch.events().is_empty() {
-                turn.before_events = (turn.answers.list.len(), turn.waiting.len());
+                turn.before_events = Mark::at(turn);
             }
             turn.batch.keep(&mut outcome);
             self.serve_readied(turn, readied);

@@ -114,6 +114,10 @@ impl Writer {
         }
         if done.is_ok() && self.broken.is_none() {
             self.show_turn(&turn, &new_runs);
+            // Before the segment ends, which may be where all writing does: then no sync is due.
+            self.set_sync_due(turn.now);
+            self.roll_when_full();
+            self.sweep_timers();
         } else {
             turn.events = 0;
             // Nothing is shown but what was; the index files do not depend on it.
@@ -157,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Lets everyone see what was appended.
+    /// Lets everyone see what was appended, and sets the timers of its leases.
     fn show_turn(&mut self, turn: &Turn, new_runs: &[Arc<Run>]) {
         if turn.events > 0 {
             // A lease begins when its holder is told: however long the sync took, all of it is left.
@@ -172,15 +176,23 @@ impl Writer {
             let find = |job| find(job).ok().flatten();
             turn.answers.spent.iter().for_each(|event| timers.note(event, now, find));
         }
-        let (synced, last) = (self.log.synced(), self.log.last());
-        // A full tail waits for the disk to have what it holds, and the writer soon for the tail.
-        let delay = if self.tail_is_full() { 0 } else { SYNC_DELAY_MS };
-        let due = turn.now + Duration::from_millis(delay);
-        self.sync_due = (last > synced).then(|| self.sync_due.map_or(due, |before| before.min(due)));
+        let synced = self.log.synced();
         if turn.events > 0 || self.snapshot.synced != synced || !new_runs.is_empty() {
             self.publish(Snapshot { synced, ..Snapshot::clone(&self.snapshot) }, new_runs);
         }
-        self.roll_when_full();
+    }
+
+    /// Notes until when what was shown before the disk has it must be there.
+    fn set_sync_due(&mut self, now: Instant) {
+        // A full tail waits for the disk to have what it holds, and the writer soon for the tail.
+        let delay = if self.tail_is_full() { 0 } else { SYNC_DELAY_MS };
+        let due = now + Duration::from_millis(delay);
+        let unsynced = self.log.last() > self.log.synced();
+        self.sync_due = unsynced.then(|| self.sync_due.map_or(due, |before| before.min(due)));
+    }
+
+    /// Forgets timers of jobs that were purged, a few at a time.
+    fn sweep_timers(&mut self) {
         let [_, delayed, leased, _] = self.snapshot.counts.jobs;
         // Damage is told to whoever reads it; until then some memory is not given back.
         let _ = self.timers.look_for_purged(&*self.snapshot, delayed + leased);

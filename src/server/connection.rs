@@ -54,6 +54,8 @@ const UNSENT_PART: usize = 6;
 /// One client, less its socket.
 #[derive(Debug)]
 pub struct Connection {
+    /// Its number, which is not used twice: the one of its tickets, and its socket's token.
+    pub id: usize,
     /// The user behind it, as the kernel attests it.
     pub uid: u32,
     /// What that user may do.
@@ -98,8 +100,9 @@ pub struct Connection {
 impl Connection {
     /// A new client.
     #[must_use]
-    pub fn new(uid: u32, rights: Rights, limits: &Limits) -> Self {
+    pub fn new(id: usize, uid: u32, rights: Rights, limits: &Limits) -> Self {
         Connection {
+            id,
             uid,
             rights,
             lines: Lines::default(),

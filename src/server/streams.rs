@@ -185,7 +185,7 @@ mod tests {
         let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None);
         let (ours, its) = pair.expect("two sockets");
         let stream = UnixStream::from_std(StdStream::from(ours));
-        (Client::new(stream, Connection::new(0, Rights::ALL, &Limits::default())), StdStream::from(its))
+        (Client::new(stream, Connection::new(1, 0, Rights::ALL, &Limits::default())), StdStream::from(its))
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
     fn a_client_that_only_reads_no_more_is_read_on() {
         let (ours, mut its) = StdStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("a socket");
-        let connection = Connection::new(0, Rights::ALL, &Limits::default());
+        let connection = Connection::new(1, 0, Rights::ALL, &Limits::default());
         let mut client = Client::new(UnixStream::from_std(ours), connection);
         its.shutdown(Shutdown::Read).expect("a socket");
         client.connection.replies.push(b"{}\n");

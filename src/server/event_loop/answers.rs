@@ -94,34 +94,34 @@ impl EventLoop {
             self.take_read(router, *ticket, own.fields(answer));
         }
         // The reads of a connection follow each other.
-        let mut tokens: Vec<usize> = own.list.iter().map(|(ticket, _)| ticket.connection).collect();
-        tokens.dedup();
-        tokens.into_iter().for_each(|token| self.send_early(router, token));
+        let mut ids: Vec<usize> = own.list.iter().map(|(ticket, _)| ticket.connection).collect();
+        ids.dedup();
+        ids.into_iter().for_each(|id| self.send_early(router, id));
     }
 
     /// Sends to a client that has nothing to do but to read: then it need not be served in a turn of its own.
-    pub(super) fn send_early(&mut self, router: &Router, token: usize) {
-        if self.stop_by.is_some() || !self.ready.contains(&token) {
+    pub(super) fn send_early(&mut self, router: &Router, id: usize) {
+        if self.stop_by.is_some() || !self.ready.contains(&id) {
             return;
         }
-        let Some(client) = self.clients.get_mut(&token) else { return };
+        let Some(client) = self.clients.get_mut(&id) else { return };
         if client.is_idle() && send(client) && client.connection.replies.output().is_empty() {
-            self.ready.remove(&token);
-            self.count(router, token);
+            self.ready.remove(&id);
+            self.count(router, id);
         }
     }
 
     pub(super) fn take_read(&mut self, router: &Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
-        let token = ticket.connection;
-        let Some(client) = self.clients.get_mut(&token) else { return };
+        let id = ticket.connection;
+        let Some(client) = self.clients.get_mut(&id) else { return };
         router.take_read(&mut client.connection, ticket.number, answer);
-        self.ready.insert(token);
+        self.ready.insert(id);
         // Hundreds of large replies may come in one turn, and the bound holds within it, too.
         if client.connection.held_bytes() > client.counted + UNCOUNTED_BYTES {
             if send(client) {
                 client.stuck = None;
             }
-            self.count(router, token);
+            self.count(router, id);
         }
     }
 }

@@ -16,11 +16,11 @@ const FAIR_PART: usize = 4;
 
 impl EventLoop {
     /// Counts what a client holds, and while all hold too much closes one that holds much.
-    pub(super) fn count(&mut self, router: &Router, token: usize) {
-        self.recount(router, token);
+    pub(super) fn count(&mut self, router: &Router, id: usize) {
+        self.recount(router, id);
         while self.buffered > router.identity.limits.buffered_bytes {
-            let Some(token) = self.holds_too_much() else { return };
-            self.drop_client(router, token);
+            let Some(id) = self.holds_too_much() else { return };
+            self.drop_client(router, id);
         }
     }
 
@@ -32,21 +32,21 @@ impl EventLoop {
         let held = |client: &Client| client.counted;
         let dropped =
             self.clients.iter().filter(|(_, client)| client.is_dropped() && held(client) > KEPT_BYTES);
-        if let Some((token, _)) = dropped.max_by_key(|(_, client)| held(client)) {
-            return Some(*token);
+        if let Some((id, _)) = dropped.max_by_key(|(_, client)| held(client)) {
+            return Some(*id);
         }
-        let (token, most) = self.clients.iter().max_by_key(|(_, client)| held(client))?;
+        let (id, most) = self.clients.iter().max_by_key(|(_, client)| held(client))?;
         let fair = self.clients.iter().filter(|(_, client)| {
             let reads = !client.connection.replies.output().is_empty();
             // Whoever waits for an answer cannot get on.
             let does_not_get_on = client.moved + STUCK <= now && client.connection.wants_bytes();
             held(client) >= held(most) / FAIR_PART && (reads || does_not_get_on)
         });
-        Some(*fair.min_by_key(|(_, client)| client.moved).map_or(token, |(token, _)| token))
+        Some(*fair.min_by_key(|(_, client)| client.moved).map_or(id, |(id, _)| id))
     }
 
-    pub(super) fn recount(&mut self, router: &Router, token: usize) {
-        let Some(client) = self.clients.get_mut(&token) else { return };
+    pub(super) fn recount(&mut self, router: &Router, id: usize) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
         let held = client.connection.held_bytes();
         if client.counted <= KEPT_BYTES && held > KEPT_BYTES {
             client.moved = Instant::now();
@@ -67,10 +67,10 @@ impl EventLoop {
 
     /// Ends a connection that holds too much. It is told why, behind the line that it has read in part; if that
     /// is too much, too, it is closed.
-    pub(super) fn drop_client(&mut self, router: &Router, token: usize) {
-        let Some(client) = self.clients.get_mut(&token) else { return };
+    pub(super) fn drop_client(&mut self, router: &Router, id: usize) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
         if client.connection.life != Life::Open {
-            self.close(router, token);
+            self.close(router, id);
             return;
         }
         router.stats.connections_dropped.add(1);
@@ -78,10 +78,10 @@ impl EventLoop {
         client.connection.abandoned.store(true, Ordering::Relaxed);
         let message = "all connections together hold too much, and this one the most: read replies sooner";
         router.end_with(&mut client.connection, &Error::new(Code::Busy, message));
-        give_up_waiting(router, token, client);
-        router.own.room.forget(token);
+        give_up_waiting(router, client);
+        router.own.room.forget(id);
         send(client);
-        self.ready.insert(token);
-        self.recount(router, token);
+        self.ready.insert(id);
+        self.recount(router, id);
     }
 }

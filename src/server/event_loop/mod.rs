@@ -48,7 +48,7 @@ pub struct EventLoop {
     inbox: Receiver<ToEventLoop>,
     mailbox: Mailbox,
     clients: HashMap<usize, Client>,
-    next_token: usize,
+    next_id: usize,
     /// Connections with something to do before the loop may sleep.
     ready: HashSet<usize>,
     followers: HashSet<usize>,
@@ -80,7 +80,7 @@ impl EventLoop {
             inbox,
             mailbox,
             clients: HashMap::new(),
-            next_token: FIRST_CONNECTION,
+            next_id: FIRST_CONNECTION,
             ready: HashSet::new(),
             followers: HashSet::new(),
             buffered: 0,
@@ -125,8 +125,8 @@ impl EventLoop {
             self.take_events(router, &events);
             self.empty_inbox(router);
             self.send_pulse(router);
-            for token in std::mem::take(&mut self.ready) {
-                self.serve(router, token);
+            for id in std::mem::take(&mut self.ready) {
+                self.serve(router, id);
             }
             // Who hung up before somebody came makes room for them.
             self.accept(router);
@@ -157,18 +157,18 @@ impl EventLoop {
                 WAKER => {}
                 STOP => self.stop(router),
                 RELOAD => self.reload(),
-                Token(token) => {
-                    let Some(client) = self.clients.get_mut(&token) else { continue };
+                Token(id) => {
+                    let Some(client) = self.clients.get_mut(&id) else { continue };
                     client.end_came |= event.is_read_closed() || event.is_error();
                     client.readable |= event.is_readable() || client.end_came;
                     if event.is_write_closed() || event.is_error() {
                         client.connection.leave();
                         // Before any request of this turn could give it a lease.
-                        if give_up_waiting(router, token, client) {
+                        if give_up_waiting(router, client) {
                             client.connection.life = Life::Over;
                         }
                     }
-                    self.ready.insert(token);
+                    self.ready.insert(id);
                 }
             }
         }
@@ -204,17 +204,17 @@ impl EventLoop {
             return;
         }
         for mut admitted in admission.accept(router, open) {
-            let (registry, token) = (self.poll.registry(), self.next_token);
-            if let Err(error) = registry.register(&mut admitted.stream, Token(token), Interest::READABLE) {
+            let (registry, id) = (self.poll.registry(), self.next_id);
+            if let Err(error) = registry.register(&mut admitted.stream, Token(id), Interest::READABLE) {
                 admission.cannot_watch(&router.stats, admitted, &error);
                 continue;
             }
             router.stats.connections_accepted.add(1);
             let Admitted { stream, uid, rights } = admitted;
-            self.next_token += 1;
+            self.next_id += 1;
             self.clients
-                .insert(token, Client::new(stream, Connection::new(uid, rights, &router.identity.limits)));
-            self.ready.insert(token);
+                .insert(id, Client::new(stream, Connection::new(id, uid, rights, &router.identity.limits)));
+            self.ready.insert(id);
         }
         router.stats.connections_open.set(self.clients.len() as u64);
     }
@@ -231,13 +231,13 @@ impl EventLoop {
     }
 
     /// Reads, begins, and writes for one client.
-    fn serve(&mut self, router: &Router, token: usize) {
-        let Some(client) = self.clients.get_mut(&token) else { return };
+    fn serve(&mut self, router: &Router, id: usize) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
         if client.readable && client.connection.wants_bytes() {
             read_once(client, &mut self.buffer);
         }
         client.connection.local_answers = 0;
-        router.advance(token, &mut client.connection);
+        router.advance(&mut client.connection);
         let sent = send(client);
         if self.stop_by.is_some() {
             let now = Instant::now();
@@ -245,35 +245,35 @@ impl EventLoop {
             client.stuck = full.then(|| client.stuck.filter(|_| !sent).unwrap_or(now));
         }
         if client.connection.follower.is_some() {
-            self.followers.insert(token);
-            router.feed(token, &mut client.connection);
+            self.followers.insert(id);
+            router.feed(&mut client.connection);
         }
         // What was sent may have made room for requests that waited.
         let all_sent = client.connection.replies.output().is_empty();
         if all_sent && (client.connection.lines.held() > 0 || client.connection.held.is_some()) {
-            router.advance(token, &mut client.connection);
+            router.advance(&mut client.connection);
         }
-        if await_room(client, !all_sent, self.poll.registry(), Token(token)).is_err() {
+        if await_room(client, !all_sent, self.poll.registry(), Token(id)).is_err() {
             client.cut_off();
         }
-        if client.connection.gone && give_up_waiting(router, token, client) {
+        if client.connection.gone && give_up_waiting(router, client) {
             client.connection.life = Life::Over;
         }
         if client.connection.is_over() {
-            self.close(router, token);
+            self.close(router, id);
             return;
         }
         if client.connection.awaits_turn()
             || (client.readable && client.connection.wants_bytes())
             || (!client.connection.replies.output().is_empty() && all_sent)
         {
-            self.ready.insert(token);
+            self.ready.insert(id);
         }
-        self.count(router, token);
+        self.count(router, id);
     }
 
-    fn close(&mut self, router: &Router, token: usize) {
-        let Some(mut client) = self.clients.remove(&token) else { return };
+    fn close(&mut self, router: &Router, id: usize) {
+        let Some(mut client) = self.clients.remove(&id) else { return };
         if client.connection.life == Life::Closing && !client.connection.gone {
             // What is left unread would turn the end that the client is to see into a reset.
             let _ = client.stream.shutdown(Shutdown::Read);
@@ -283,14 +283,14 @@ impl EventLoop {
         // The descriptor is closed right after, which ends the registration too.
         let _ = self.poll.registry().deregister(&mut client.stream);
         router.own.room.gets_on(client.counted_stuck);
-        router.own.room.forget(token);
+        router.own.room.forget(id);
         self.set_buffered(router, self.buffered - client.counted);
-        self.ready.remove(&token);
+        self.ready.remove(&id);
         if client.connection.follower.is_some() {
-            self.followers.remove(&token);
+            self.followers.remove(&id);
             router.stats.followers.sub(1);
         }
-        give_up_waiting(router, token, &mut client);
+        give_up_waiting(router, &mut client);
         self.admission.iter_mut().for_each(|admission| admission.left(client.connection.uid));
         router.stats.connections_open.set(self.clients.len() as u64);
     }
@@ -327,11 +327,11 @@ fn swallow(mut stream: &StdStream) {
 }
 
 /// A client that is gone gets no lease, and nothing behind its reserve is begun. Answers whether it waited.
-fn give_up_waiting(router: &Router, token: usize, client: &mut Client) -> bool {
+fn give_up_waiting(router: &Router, client: &mut Client) -> bool {
     let waits = matches!(client.connection.barrier, Some(Barrier::Reserve(_)));
     if waits {
         client.connection.barrier = None;
-        router.writer.gone(token);
+        router.writer.gone(client.connection.id);
     }
     waits
 }

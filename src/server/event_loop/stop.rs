@@ -29,9 +29,9 @@ impl EventLoop {
             let late = |client: &Client| {
                 client.stuck.is_some_and(|since| since + Duration::from_secs(STOP_SECONDS) <= at)
             };
-            let tokens: Vec<usize> =
-                self.clients.iter().filter(|(_, client)| late(client)).map(|(token, _)| *token).collect();
-            tokens.into_iter().for_each(|token| self.close(router, token));
+            let ids: Vec<usize> =
+                self.clients.iter().filter(|(_, client)| late(client)).map(|(id, _)| *id).collect();
+            ids.into_iter().for_each(|id| self.close(router, id));
         }
     }
 
@@ -53,7 +53,7 @@ impl EventLoop {
         }
         router.stopping.store(true, Ordering::Relaxed);
         router.writer.tell(ToWriter::Stop);
-        for (token, client) in &mut self.clients {
+        for (id, client) in &mut self.clients {
             // Who ended what it sends has ended its last line, too.
             client.connection.stopping = !client.has_ended();
             // What the client sent before is still there to be read.
@@ -62,7 +62,7 @@ impl EventLoop {
             if client.connection.follower.is_some() {
                 router.end_with(&mut client.connection, &Error::stopping());
             }
-            self.ready.insert(*token);
+            self.ready.insert(*id);
         }
     }
 }

@@ -106,7 +106,7 @@ impl Router {
     }
 
     /// Begins as many of the connection's requests as may begin now.
-    pub fn advance(&self, token: usize, connection: &mut Connection) {
+    pub fn advance(&self, connection: &mut Connection) {
         while connection.life == Life::Open && connection.barrier.is_none() {
             if connection.is_full() {
                 break;
@@ -125,7 +125,7 @@ impl Router {
                 self.end_with(connection, &error);
                 break;
             }
-            if let Begun::Later(request) = self.begin(token, connection, request, bytes) {
+            if let Begun::Later(request) = self.begin(connection, request, bytes) {
                 connection.held = Some((request, bytes));
                 break;
             }
@@ -139,7 +139,7 @@ impl Router {
         Request { id: None, command: Err(Error::new(Code::TooLarge, message)) }
     }
 
-    fn begin(&self, token: usize, connection: &mut Connection, request: Request, bytes: usize) -> Begun {
+    fn begin(&self, connection: &mut Connection, request: Request, bytes: usize) -> Begun {
         let Request { id, command } = request;
         match command {
             Err(error) => {
@@ -152,10 +152,10 @@ impl Router {
             }
             Ok(Command::Write(write)) => {
                 let room = Asked::room_for(&write, bytes);
-                if !self.writer.admit(token, room, self.room_for_writes()) {
+                if !self.writer.admit(connection.id, room, self.room_for_writes()) {
                     return Begun::Later(Request { id, command: Ok(Command::Write(write)) });
                 }
-                self.begin_write(token, connection, id, write, bytes);
+                self.begin_write(connection, id, write, bytes);
             }
             Ok(command) if connection.writes > 0 => {
                 return Begun::Later(Request { id, command: Ok(command) });
@@ -174,11 +174,12 @@ impl Router {
                 }
             }
             Ok(Command::Read(read)) => {
-                if !self.admit_read(token, connection, &read) {
+                if !self.admit_read(connection, &read) {
                     return Begun::Later(Request { id, command: Ok(Command::Read(read)) });
                 }
                 connection.reads += 1;
-                let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
+                let ticket =
+                    Ticket { connection: connection.id, number: connection.replies.begin(id, bytes) };
                 if brings_much(&read) {
                     self.own.room.begins(ticket, self.may_bring(connection));
                 }
@@ -188,12 +189,13 @@ impl Router {
                 if connection.replies.waiting() > 0 {
                     return Begun::Later(Request { id, command: Ok(Command::Follow(follow, from)) });
                 }
-                let ticket = Ticket { connection: token, number: connection.replies.begin(id, bytes) };
+                let ticket =
+                    Ticket { connection: connection.id, number: connection.replies.begin(id, bytes) };
                 self.begin_follow(connection, ticket, (follow, from), bytes);
             }
             Ok(Command::Maintenance(work)) => {
                 let number = connection.replies.begin(id, bytes);
-                self.begin_maintenance(token, connection, number, work);
+                self.begin_maintenance(connection, number, work);
             }
         }
         Begun::Yes
@@ -211,7 +213,6 @@ impl Router {
 
     fn begin_write(
         &self,
-        token: usize,
         connection: &mut Connection,
         id: Option<String>,
         request: WriteRequest,
@@ -235,7 +236,7 @@ impl Router {
             }
         }
         connection.writes += 1;
-        let (ticket, uid) = (Ticket { connection: token, number }, connection.uid);
+        let (ticket, uid) = (Ticket { connection: connection.id, number }, connection.uid);
         self.writer.ask(Asked { ticket, uid, request, bytes });
     }
 
@@ -254,8 +255,8 @@ impl Router {
         let _ = self.readers.send(ToReader::Follow { ticket, snapshot, follower });
     }
 
-    fn begin_maintenance(&self, token: usize, connection: &mut Connection, number: u64, work: Maintenance) {
-        let ticket = Ticket { connection: token, number };
+    fn begin_maintenance(&self, connection: &mut Connection, number: u64, work: Maintenance) {
+        let ticket = Ticket { connection: connection.id, number };
         let refusal = match self.maintenance.try_send(Task { ticket, work }) {
             Ok(()) => {
                 connection.barrier = Some(Barrier::Maintenance);
@@ -273,7 +274,7 @@ impl Router {
     }
 
     /// Asks for a follower's next piece when it has sent the one before.
-    pub fn feed(&self, token: usize, connection: &mut Connection) {
+    pub fn feed(&self, connection: &mut Connection) {
         let idle =
             connection.replies.output().is_empty() && connection.life == Life::Open && !connection.gone;
         let Some(follower) = connection.follower.as_mut().filter(|follower| idle && !follower.asked) else {
@@ -283,7 +284,7 @@ impl Router {
         if follower.next <= snapshot.synced {
             follower.asked = true;
             let (follow, from) = (Arc::clone(&follower.follow), follower.next);
-            let _ = self.readers.send(ToReader::Piece { connection: token, snapshot, follow, from });
+            let _ = self.readers.send(ToReader::Piece { connection: connection.id, snapshot, follow, from });
         }
     }
 }

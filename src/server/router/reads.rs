@@ -110,7 +110,7 @@ impl Router {
     }
 
     /// Lets a read begin, or has it wait: a list for whose reply there is no room for that.
-    pub(super) fn admit_read(&self, token: usize, connection: &Connection, read: &Read) -> bool {
+    pub(super) fn admit_read(&self, connection: &Connection, read: &Read) -> bool {
         if !is_list(read) {
             // Who was brought much and has not taken it gets no more yet.
             let large = connection.reads_max <= READS_WHEN_LARGE;
@@ -123,6 +123,6 @@ impl Router {
         }
         // Last: what the room lets in must begin.
         let bytes = self.may_bring(connection);
-        !brings_much(read) || self.own.room.admit(token, bytes, self.room_for_lists(), Instant::now())
+        !brings_much(read) || self.own.room.admit(connection.id, bytes, self.room_for_lists(), Instant::now())
     }
 }

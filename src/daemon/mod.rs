@@ -169,7 +169,7 @@ fn serve(options: Options) -> Result<(), Exit> {
     let (to_maintenance, maintenance_inbox) = bounded(MAINTENANCE_WAITING);
     let maintainer = spawn("maintenance", move || maintainer.run(&maintenance_inbox))?;
 
-    let router = Router {
+    let mut router = Router {
         published,
         writer: Outbox::new(to_writer, held_up, unread),
         readers: to_readers,
@@ -181,7 +181,7 @@ fn serve(options: Options) -> Result<(), Exit> {
         own: Own::default(),
     };
     tell_ready(&path, &data, router.published.load().last);
-    let served = event_loop.run(&router);
+    let served = event_loop.run(&mut router);
     socket::remove(&path, ours);
     // The background keeps a sender, so the writer is told that this was all.
     router.writer.tell(ToWriter::Finish);

@@ -1,7 +1,6 @@
 //! What the event loop has for the writer. Requests go in parcels, a few a turn of the loop, so that
 //! one wake-up and one batch serve many.
 
-use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,27 +12,27 @@ use crate::writer::heard::HeldUp;
 use crate::writer::unread::Unread;
 use crate::writer::{Asked, ToWriter};
 
-/// The way to the writer; used by the event loop alone.
+/// The way to the writer.
 pub struct Outbox {
     sender: Sender<ToWriter>,
-    parcel: RefCell<Parcel>,
+    parcel: Parcel,
     /// What is to be sent before it.
-    unsent: RefCell<Vec<ToWriter>>,
+    unsent: Vec<ToWriter>,
     /// Reserves that wait.
-    waiting: Cell<usize>,
+    waiting: usize,
     /// The room that requests take which are here or with the writer.
-    undecided: Cell<usize>,
+    undecided: usize,
     /// Whose next write waits until that is less.
-    queue: RefCell<RoomQueue>,
+    queue: RoomQueue,
     /// What may be asked in this turn by those who waited.
-    granted: Cell<usize>,
+    granted: usize,
     held_up: Arc<HeldUp>,
     unread: Arc<Unread>,
     /// Bytes of replies that came in this turn.
-    arrived: Cell<usize>,
+    arrived: usize,
     /// Since when the oldest write waits that was not sent for want of room, as the writer was last told: see
     /// [`HeldUp`].
-    noted: Cell<Option<Instant>>,
+    noted: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -48,85 +47,82 @@ impl Outbox {
     pub fn new(sender: Sender<ToWriter>, held_up: Arc<HeldUp>, unread: Arc<Unread>) -> Self {
         Outbox {
             sender,
-            parcel: RefCell::default(),
-            unsent: RefCell::default(),
-            waiting: Cell::new(0),
-            undecided: Cell::new(0),
-            queue: RefCell::default(),
-            granted: Cell::new(0),
+            parcel: Parcel::default(),
+            unsent: Vec::new(),
+            waiting: 0,
+            undecided: 0,
+            queue: RoomQueue::default(),
+            granted: 0,
             held_up,
             unread,
-            arrived: Cell::new(0),
-            noted: Cell::new(None),
+            arrived: 0,
+            noted: None,
         }
     }
 
     /// Lets a connection ask a write that takes so much room, where those that are not decided may take `most`
     /// together; or has it wait behind those that wait already, until [`Outbox::grant_waiting`] names it. Answers
     /// which. A grant is good for one write: who is let in must ask it.
-    pub fn admit(&self, connection: usize, room: usize, most: usize) -> bool {
-        let mut queue = self.queue.borrow_mut();
-        let is_first = queue.is_empty() && self.undecided.get() + self.granted.get() < most;
-        if queue.use_grant(connection).is_some() || is_first {
+    pub fn admit(&mut self, connection: usize, room: usize, most: usize) -> bool {
+        let is_first = self.queue.is_empty() && self.undecided + self.granted < most;
+        if self.queue.use_grant(connection).is_some() || is_first {
             return true;
         }
         let now = Instant::now();
-        let is_new = queue.join(connection, room, now);
+        let is_new = self.queue.join(connection, room, now);
         // Whoever waited before may have asked since, and that is not sent yet.
-        if is_new && self.noted.get().is_none() {
+        if is_new && self.noted.is_none() {
             self.note(Some(now));
         }
         false
     }
 
     /// Tells the writer since when the oldest write waits that it was not sent.
-    fn note(&self, since: Option<Instant>) {
-        if self.noted.replace(since) != since {
+    fn note(&mut self, since: Option<Instant>) {
+        if self.noted != since {
+            self.noted = since;
             self.held_up.note(since);
         }
     }
 
     /// So many bytes of replies came, which are counted in this turn where they are held.
-    pub fn arrives(&self, bytes: usize) {
-        self.arrived.set(self.arrived.get() + bytes);
+    pub fn arrives(&mut self, bytes: usize) {
+        self.arrived += bytes;
     }
 
     /// A turn of the event loop ends: so many bytes are held for clients that get on.
-    pub fn end_turn(&self, held: usize) {
+    pub fn end_turn(&mut self, held: usize) {
         self.unread.note_held(held);
-        self.unread.arrived(self.arrived.take());
+        self.unread.arrived(std::mem::take(&mut self.arrived));
     }
 
     /// Requests that took so much room were decided, whether or not those who asked are still there.
-    pub fn decided(&self, room: usize) {
-        self.undecided.set(self.undecided.get().saturating_sub(room));
+    pub fn decided(&mut self, room: usize) {
+        self.undecided = self.undecided.saturating_sub(room);
     }
 
     /// Grants those that waited longest a write each in the next turn, as far as there is room. Answers which
     /// connections they are of. What was asked in this turn was sent; who could and did not has to wait again.
-    pub fn grant_waiting(&self, most: usize) -> Vec<usize> {
-        let mut queue = self.queue.borrow_mut();
-        queue.take_back();
+    pub fn grant_waiting(&mut self, most: usize) -> Vec<usize> {
+        self.queue.take_back();
         let (mut connections, mut granted) = (Vec::new(), 0);
-        while self.undecided.get() + granted < most
-            && let Some(first) = queue.first()
+        while self.undecided + granted < most
+            && let Some(first) = self.queue.first()
         {
             granted += first.bytes;
-            connections.extend(queue.grant_first());
+            connections.extend(self.queue.grant_first());
         }
-        self.granted.set(granted);
-        self.note(queue.oldest());
+        self.granted = granted;
+        self.note(self.queue.oldest());
         connections
     }
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
-    pub fn ask(&self, asked: Asked) {
-        self.undecided.set(self.undecided.get() + asked.room());
-        let mut parcel = self.parcel.borrow_mut();
-        parcel.bytes += asked.bytes;
-        parcel.requests.push(asked);
-        if parcel.requests.len() >= PARCEL_REQUESTS || parcel.bytes >= PARCEL_BYTES {
-            drop(parcel);
+    pub fn ask(&mut self, asked: Asked) {
+        self.undecided += asked.room();
+        self.parcel.bytes += asked.bytes;
+        self.parcel.requests.push(asked);
+        if self.parcel.requests.len() >= PARCEL_REQUESTS || self.parcel.bytes >= PARCEL_BYTES {
             self.close_parcel();
             if !self.anyone_waits() {
                 self.flush();
@@ -134,60 +130,59 @@ impl Outbox {
         }
     }
 
-    fn close_parcel(&self) {
-        let Parcel { requests, .. } = self.parcel.take();
+    fn close_parcel(&mut self) {
+        let Parcel { requests, .. } = std::mem::take(&mut self.parcel);
         if !requests.is_empty() {
-            self.unsent.borrow_mut().push(ToWriter::Requests(requests));
+            self.unsent.push(ToWriter::Requests(requests));
         }
     }
 
     /// Sends what there is. The loop must do this before it sleeps; where reserves wait it must first see who
     /// is gone.
-    pub fn flush(&self) {
+    pub fn flush(&mut self) {
         self.close_parcel();
         // When the writer is gone the daemon is stopping.
-        self.unsent.take().into_iter().for_each(|message| drop(self.sender.send(message)));
+        self.unsent.drain(..).for_each(|message| drop(self.sender.send(message)));
     }
 
     /// Tells the writer something, behind all that was asked before.
-    pub fn tell(&self, message: ToWriter) {
+    pub fn tell(&mut self, message: ToWriter) {
         self.flush();
         let _ = self.sender.send(message);
     }
 
     /// A reserve begins to wait.
-    pub fn waits(&self) {
-        self.waiting.set(self.waiting.get() + 1);
+    pub fn waits(&mut self) {
+        self.waiting += 1;
     }
 
     /// A reserve waits no more.
-    pub fn waits_no_more(&self) {
-        self.waiting.set(self.waiting.get().saturating_sub(1));
+    pub fn waits_no_more(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
     }
 
     /// Whether a reserve waits.
     #[must_use]
     pub fn anyone_waits(&self) -> bool {
-        self.waiting.get() > 0
+        self.waiting > 0
     }
 
     /// Gives up the reserve of a connection that is gone: it is not asked any more, or if it went to the writer in a
     /// turn before, the writer is told first of all, before what others asked since and which could bring it a
     /// job.
-    pub fn gone(&self, connection: usize) {
+    pub fn gone(&mut self, connection: usize) {
         self.waits_no_more();
         self.close_parcel();
-        let mut unsent = self.unsent.borrow_mut();
         // Nothing is begun behind a reserve that waits, so it is the last.
-        for message in unsent.iter_mut().rev() {
+        for message in self.unsent.iter_mut().rev() {
             if let ToWriter::Requests(requests) = message
                 && let Some(place) = requests.iter().rposition(|asked| asked.ticket.connection == connection)
             {
-                self.decided(requests.remove(place).room());
-                return;
+                let room = requests.remove(place).room();
+                return self.decided(room);
             }
         }
-        unsent.insert(0, ToWriter::Gone(connection));
+        self.unsent.insert(0, ToWriter::Gone(connection));
     }
 }
 
@@ -223,27 +218,27 @@ mod tests {
     #[test]
     fn a_full_parcel_goes_at_once_unless_reserves_wait() {
         let (sender, writer) = unbounded();
-        let outbox = Outbox::new(sender, Arc::default(), Arc::default());
-        let parcel = || (0..PARCEL_REQUESTS).for_each(|_| outbox.ask(asked(7, PUT)));
-        parcel();
+        let mut outbox = Outbox::new(sender, Arc::default(), Arc::default());
+        let parcel = |outbox: &mut Outbox| (0..PARCEL_REQUESTS).for_each(|_| outbox.ask(asked(7, PUT)));
+        parcel(&mut outbox);
         assert_eq!(told(&writer), [(vec![7; PARCEL_REQUESTS], None)]);
         outbox.waits();
-        parcel();
-        parcel();
+        parcel(&mut outbox);
+        parcel(&mut outbox);
         outbox.ask(asked(8, PUT));
         assert_eq!(told(&writer), []);
         outbox.flush();
         let full = (vec![7; PARCEL_REQUESTS], None);
         assert_eq!(told(&writer), [full.clone(), full.clone(), (vec![8], None)]);
         outbox.waits_no_more();
-        parcel();
+        parcel(&mut outbox);
         assert_eq!(told(&writer), [full]);
     }
 
     #[test]
     fn writes_wait_while_there_are_many_that_are_not_decided() {
         let held_up = Arc::<HeldUp>::default();
-        let outbox = Outbox::new(unbounded().0, Arc::clone(&held_up), Arc::default());
+        let mut outbox = Outbox::new(unbounded().0, Arc::clone(&held_up), Arc::default());
         let one = asked(1, PUT).room();
         let most = 2 * one;
         outbox.ask(asked(1, PUT));
@@ -266,7 +261,7 @@ mod tests {
 
     #[test]
     fn others_come_between_two_requests_that_may_take_long() {
-        let outbox = Outbox::new(unbounded().0, Arc::default(), Arc::default());
+        let mut outbox = Outbox::new(unbounded().0, Arc::default(), Arc::default());
         let most = WRITER_BYTES;
         for line in [
             r#"{"cmd":"queue.revive","queue":"q"}"#,
@@ -291,7 +286,7 @@ mod tests {
     #[test]
     fn who_is_gone_gets_nothing_of_what_others_asked_before_or_since() {
         let (sender, writer) = unbounded();
-        let outbox = Outbox::new(sender, Arc::default(), Arc::default());
+        let mut outbox = Outbox::new(sender, Arc::default(), Arc::default());
         outbox.waits();
         outbox.waits();
         [asked(1, PUT), asked(2, PUT), asked(2, RESERVE), asked(3, PUT)]

@@ -17,7 +17,7 @@ const TAKEN_BYTES_A_TURN: usize = 1 << 20;
 impl EventLoop {
     /// Takes what the threads delivered. What is left nobody was told of yet, so a read of this turn need not
     /// see it.
-    pub(super) fn empty_inbox(&mut self, router: &Router) {
+    pub(super) fn empty_inbox(&mut self, router: &mut Router) {
         let mut taken = 0;
         while taken < TAKEN_BYTES_A_TURN
             && let Ok(message) = self.inbox.try_recv()
@@ -76,7 +76,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn take_answers(&mut self, router: &Router, answers: &Answers) {
+    pub(super) fn take_answers(&mut self, router: &mut Router, answers: &Answers) {
         router.writer.decided(answers.decided_room);
         router.writer.arrives(answers.bytes.len());
         for (ticket, answer) in &answers.list {
@@ -87,7 +87,7 @@ impl EventLoop {
     }
 
     /// Gives this turn's short reads their answers, or to the readers, and sends what is there.
-    pub(super) fn settle_gets(&mut self, router: &Router) {
+    pub(super) fn settle_gets(&mut self, router: &mut Router) {
         let mut own = Answers::default();
         router.answer_own_gets(&mut own);
         for (ticket, answer) in &own.list {
@@ -100,7 +100,7 @@ impl EventLoop {
     }
 
     /// Sends to a client that has nothing to do but to read: then it need not be served in a turn of its own.
-    pub(super) fn send_early(&mut self, router: &Router, id: usize) {
+    pub(super) fn send_early(&mut self, router: &mut Router, id: usize) {
         if self.stop_by.is_some() || !self.ready.contains(&id) {
             return;
         }
@@ -111,7 +111,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn take_read(&mut self, router: &Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
+    pub(super) fn take_read(&mut self, router: &mut Router, ticket: Ticket, answer: Result<&[u8], &Error>) {
         let id = ticket.connection;
         let Some(client) = self.clients.get_mut(&id) else { return };
         router.take_read(&mut client.connection, ticket.number, answer);

@@ -16,7 +16,7 @@ const FAIR_PART: usize = 4;
 
 impl EventLoop {
     /// Counts what a client holds, and while all hold too much closes one that holds much.
-    pub(super) fn count(&mut self, router: &Router, id: usize) {
+    pub(super) fn count(&mut self, router: &mut Router, id: usize) {
         self.recount(router, id);
         while self.buffered > router.identity.limits.buffered_bytes {
             let Some(id) = self.holds_too_much() else { return };
@@ -45,7 +45,7 @@ impl EventLoop {
         Some(*fair.min_by_key(|(_, client)| client.moved).map_or(id, |(id, _)| id))
     }
 
-    pub(super) fn recount(&mut self, router: &Router, id: usize) {
+    pub(super) fn recount(&mut self, router: &mut Router, id: usize) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let held = client.connection.held_bytes();
         if client.counted <= KEPT_BYTES && held > KEPT_BYTES {
@@ -59,7 +59,7 @@ impl EventLoop {
     }
 
     /// All clients together hold so much now.
-    pub(super) fn set_buffered(&mut self, router: &Router, bytes: usize) {
+    pub(super) fn set_buffered(&mut self, router: &mut Router, bytes: usize) {
         self.buffered = bytes;
         router.own.room.note_held(bytes);
         router.stats.buffered_bytes.set(bytes as u64);
@@ -67,7 +67,7 @@ impl EventLoop {
 
     /// Ends a connection that holds too much. It is told why, behind the line that it has read in part; if that
     /// is too much, too, it is closed.
-    pub(super) fn drop_client(&mut self, router: &Router, id: usize) {
+    pub(super) fn drop_client(&mut self, router: &mut Router, id: usize) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         if client.connection.life != Life::Open {
             self.close(router, id);

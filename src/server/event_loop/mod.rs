@@ -111,7 +111,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// What the system says of polling.
-    pub fn run(mut self, router: &Router) -> io::Result<()> {
+    pub fn run(mut self, router: &mut Router) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
             self.mailbox.goes_to_sleep();
@@ -150,7 +150,7 @@ impl EventLoop {
     }
 
     /// Notes what there is to do.
-    fn take_events(&mut self, router: &Router, events: &Events) {
+    fn take_events(&mut self, router: &mut Router, events: &Events) {
         for event in events {
             match event.token() {
                 LISTENER => self.admission.iter_mut().for_each(Admission::somebody_came),
@@ -175,7 +175,7 @@ impl EventLoop {
     }
 
     /// Sees who hung up before a request of this turn was sent that may bring it a job.
-    fn look_who_is_gone(&mut self, router: &Router, events: &mut Events) -> io::Result<()> {
+    fn look_who_is_gone(&mut self, router: &mut Router, events: &mut Events) -> io::Result<()> {
         match self.poll.poll(events, Some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             polled => polled.map(|()| self.take_events(router, events)),
@@ -196,7 +196,7 @@ impl EventLoop {
     }
 
     /// Lets in who waits, when somebody does.
-    fn accept(&mut self, router: &Router) {
+    fn accept(&mut self, router: &mut Router) {
         let (now, open) = (Instant::now(), self.clients.len());
         let Some(admission) = &mut self.admission else { return };
         admission.leave_turned_away(now);
@@ -220,7 +220,7 @@ impl EventLoop {
     }
 
     /// Lets lists begin in the next turn that waited for room, when there is some.
-    fn begin_lists(&mut self, router: &Router) {
+    fn begin_lists(&mut self, router: &mut Router) {
         let now = Instant::now();
         if router.own.room.looks_at(router.room_for_lists(), now).is_some_and(|at| at <= now) {
             let clients = self.clients.values_mut();
@@ -231,7 +231,7 @@ impl EventLoop {
     }
 
     /// Reads, begins, and writes for one client.
-    fn serve(&mut self, router: &Router, id: usize) {
+    fn serve(&mut self, router: &mut Router, id: usize) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         if client.readable && client.connection.wants_bytes() {
             read_once(client, &mut self.buffer);
@@ -272,7 +272,7 @@ impl EventLoop {
         self.count(router, id);
     }
 
-    fn close(&mut self, router: &Router, id: usize) {
+    fn close(&mut self, router: &mut Router, id: usize) {
         let Some(mut client) = self.clients.remove(&id) else { return };
         if client.connection.life == Life::Closing && !client.connection.gone {
             // What is left unread would turn the end that the client is to see into a reset.
@@ -296,7 +296,7 @@ impl EventLoop {
     }
 
     /// Sends a pulse through the writer when one is due.
-    fn send_pulse(&mut self, router: &Router) {
+    fn send_pulse(&mut self, router: &mut Router) {
         if self.pulse.send(Instant::now()) {
             let mailbox = self.mailbox.clone();
             let back = Box::new(move || mailbox.deliver(ToEventLoop::Pulse));
@@ -327,7 +327,7 @@ fn swallow(mut stream: &StdStream) {
 }
 
 /// A client that is gone gets no lease, and nothing behind its reserve is begun. Answers whether it waited.
-fn give_up_waiting(router: &Router, client: &mut Client) -> bool {
+fn give_up_waiting(router: &mut Router, client: &mut Client) -> bool {
     let waits = matches!(client.connection.barrier, Some(Barrier::Reserve(_)));
     if waits {
         client.connection.barrier = None;

@@ -24,7 +24,7 @@ impl EventLoop {
     }
 
     /// Leaves the clients behind that have not read for long.
-    pub(super) fn leave_stuck(&mut self, router: &Router) {
+    pub(super) fn leave_stuck(&mut self, router: &mut Router) {
         while let Some(at) = self.left_at().filter(|at| *at <= Instant::now()) {
             let late = |client: &Client| {
                 client.stuck.is_some_and(|since| since + Duration::from_secs(STOP_SECONDS) <= at)
@@ -36,7 +36,7 @@ impl EventLoop {
     }
 
     /// Begins the stop: nobody new, and nothing more from those who are there.
-    pub(super) fn stop(&mut self, router: &Router) {
+    pub(super) fn stop(&mut self, router: &mut Router) {
         swallow(&self.supervision.stop);
         if self.stop_by.is_some() {
             return;

@@ -13,7 +13,7 @@ const DAMAGE_TOLD: usize = 64;
 
 impl Router {
     /// Takes the reply of a write.
-    pub fn take_write(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
+    pub fn take_write(&mut self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         connection.writes = connection.writes.saturating_sub(1);
         if connection.barrier == Some(Barrier::Reserve(number)) {
             connection.barrier = None;
@@ -32,7 +32,7 @@ impl Router {
     }
 
     /// Takes the reply of a read.
-    pub fn take_read(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
+    pub fn take_read(&mut self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         connection.reads = connection.reads.saturating_sub(1);
         if let Ok(fields) = answer {
             connection.reads_max = match fields.len() {
@@ -49,13 +49,23 @@ impl Router {
     }
 
     /// Takes the reply of maintenance.
-    pub fn take_maintenance(&self, connection: &mut Connection, number: u64, answer: Result<Vec<u8>, Error>) {
+    pub fn take_maintenance(
+        &mut self,
+        connection: &mut Connection,
+        number: u64,
+        answer: Result<Vec<u8>, Error>,
+    ) {
         connection.barrier = None;
         self.settle(connection, number, answer.as_deref());
     }
 
     /// Takes what a reader says of a follower.
-    pub fn take_follower(&self, connection: &mut Connection, number: u64, follower: Result<Follower, Error>) {
+    pub fn take_follower(
+        &mut self,
+        connection: &mut Connection,
+        number: u64,
+        follower: Result<Follower, Error>,
+    ) {
         connection.barrier = None;
         // Who asks for what is not there may have asked for more behind that.
         if follower.is_ok() && self.stopping.load(Ordering::Relaxed) {
@@ -74,7 +84,7 @@ impl Router {
         }
     }
 
-    pub(super) fn settle(&self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
+    pub(super) fn settle(&mut self, connection: &mut Connection, number: u64, answer: Result<&[u8], &Error>) {
         match answer {
             Ok(fields) => self.answer(connection, number, fields),
             Err(error) => self.refuse(connection, number, error),
@@ -88,7 +98,7 @@ impl Router {
     }
 
     /// Takes a refusal.
-    pub(super) fn refuse(&self, connection: &mut Connection, number: u64, error: &Error) {
+    pub(super) fn refuse(&mut self, connection: &mut Connection, number: u64, error: &Error) {
         self.stats.requests.add(1);
         self.stats.errors.add(1);
         self.tell_of_damage(error);
@@ -96,9 +106,9 @@ impl Router {
     }
 
     /// Tells the operator of damage that an answer met, once for each place.
-    pub(super) fn tell_of_damage(&self, error: &Error) {
+    pub(super) fn tell_of_damage(&mut self, error: &Error) {
         let Some((file, offset)) = error.file().zip(error.offset()) else { return };
-        let mut told = self.own.damage.borrow_mut();
+        let told = &mut self.own.damage;
         if error.code() == Code::Corrupt && told.len() < DAMAGE_TOLD && told.insert((file.into(), offset)) {
             crate::report::error(&format!(
                 "damage was found while answering: {file} at byte {offset}: {}; {}",

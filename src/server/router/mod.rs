@@ -12,7 +12,6 @@ mod reads;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -61,13 +60,13 @@ pub struct Router {
 #[derive(Default)]
 pub struct Own {
     /// The short reads of this turn of the event loop.
-    gets: RefCell<Vec<(Ticket, Read)>>,
+    gets: Vec<(Ticket, Read)>,
     /// What this turn's reads are answered from, once there is one.
-    snapshot: RefCell<Option<Arc<Snapshot>>>,
+    snapshot: Option<Arc<Snapshot>>,
     /// Room for the replies of lists.
     pub room: Room,
     /// Damaged places that the operator was told of.
-    damage: RefCell<BTreeSet<(String, u64)>>,
+    damage: BTreeSet<(String, u64)>,
 }
 
 /// How many jobs a write may reserve.
@@ -99,14 +98,14 @@ enum Begun {
 
 impl Router {
     /// A turn of the event loop ends.
-    pub fn end_turn(&self) {
+    pub fn end_turn(&mut self) {
         self.writer.end_turn(self.own.room.held());
         // It would keep files that are gone.
-        self.own.snapshot.take();
+        self.own.snapshot = None;
     }
 
     /// Begins as many of the connection's requests as may begin now.
-    pub fn advance(&self, connection: &mut Connection) {
+    pub fn advance(&mut self, connection: &mut Connection) {
         while connection.life == Life::Open && connection.barrier.is_none() {
             if connection.is_full() {
                 break;
@@ -139,7 +138,7 @@ impl Router {
         Request { id: None, command: Err(Error::new(Code::TooLarge, message)) }
     }
 
-    fn begin(&self, connection: &mut Connection, request: Request, bytes: usize) -> Begun {
+    fn begin(&mut self, connection: &mut Connection, request: Request, bytes: usize) -> Begun {
         let Request { id, command } = request;
         match command {
             Err(error) => {
@@ -166,7 +165,8 @@ impl Router {
                     return Begun::Later(Request { id, command: Ok(Command::Local(local)) });
                 }
                 let number = connection.replies.begin(id, 0);
-                let answer = local::answer(&local, &self.snapshot(), &self.stats, &self.identity);
+                let snapshot = self.snapshot();
+                let answer = local::answer(&local, &snapshot, &self.stats, &self.identity);
                 self.settle(connection, number, answer.as_deref());
                 if local == Local::Quit {
                     connection.life = Life::Closing;
@@ -207,12 +207,12 @@ impl Router {
     }
 
     /// Grants writes that waited for room. Answers which connections may ask theirs in the next turn.
-    pub fn grant_writes(&self) -> Vec<usize> {
+    pub fn grant_writes(&mut self) -> Vec<usize> {
         self.writer.grant_waiting(self.room_for_writes())
     }
 
     fn begin_write(
-        &self,
+        &mut self,
         connection: &mut Connection,
         id: Option<String>,
         request: WriteRequest,
@@ -242,7 +242,7 @@ impl Router {
 
     /// Has a reader look whether there is what a follower asks for: that may wait for a disk.
     fn begin_follow(
-        &self,
+        &mut self,
         connection: &mut Connection,
         ticket: Ticket,
         (follow, from): (Follow, Option<u64>),
@@ -255,7 +255,7 @@ impl Router {
         let _ = self.readers.send(ToReader::Follow { ticket, snapshot, follower });
     }
 
-    fn begin_maintenance(&self, connection: &mut Connection, number: u64, work: Maintenance) {
+    fn begin_maintenance(&mut self, connection: &mut Connection, number: u64, work: Maintenance) {
         let ticket = Ticket { connection: connection.id, number };
         let refusal = match self.maintenance.try_send(Task { ticket, work }) {
             Ok(()) => {

@@ -36,8 +36,8 @@ pub(super) fn brings_much(read: &Read) -> bool {
 impl Router {
     /// The newest snapshot. Every write whose answer a client had before a read of this turn was sent is in it,
     /// because the turn loads it behind taking answers, when its first read begins.
-    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(self.own.snapshot.borrow_mut().get_or_insert_with(|| self.published.load()))
+    pub(super) fn snapshot(&mut self) -> Arc<Snapshot> {
+        Arc::clone(self.own.snapshot.get_or_insert_with(|| self.published.load()))
     }
 
     /// Sends a parcel of short reads.
@@ -50,21 +50,21 @@ impl Router {
 
     /// Has a read answered: a short one in this turn. It has its snapshot now, before a write behind it goes
     /// to the writer.
-    pub(super) fn ask(&self, ticket: Ticket, read: Read, abandoned: &Arc<AtomicBool>) {
+    pub(super) fn ask(&mut self, ticket: Ticket, read: Read, abandoned: &Arc<AtomicBool>) {
         let snapshot = self.snapshot();
         if is_list(&read) {
             let abandoned = Arc::clone(abandoned);
             let _ = self.readers.send(ToReader::Read { ticket, snapshot, read, abandoned });
         } else {
-            self.own.gets.borrow_mut().push((ticket, read));
+            self.own.gets.push((ticket, read));
         }
     }
 
     /// Answers the short reads of this turn into `own`, as far as what they need is in memory: the way to a
     /// reader and back costs more than most answers. Of many, the readers have a share, so that all cores
     /// answer; and so they have what would wait for a disk.
-    pub fn answer_own_gets(&self, own: &mut Answers) {
-        let mut list = self.own.gets.take();
+    pub fn answer_own_gets(&mut self, own: &mut Answers) {
+        let mut list = std::mem::take(&mut self.own.gets);
         if list.is_empty() {
             return;
         }
@@ -95,6 +95,7 @@ impl Router {
     }
 
     /// What lists may bring, all connections together, beside what is held: half of what may be held.
+    #[must_use]
     pub fn room_for_lists(&self) -> usize {
         self.identity.limits.buffered_bytes / 2
     }
@@ -105,12 +106,13 @@ impl Router {
     }
 
     /// Grants lists that waited for room. Answers which connections may begin theirs in the next turn.
-    pub fn grant_lists(&self) -> Vec<usize> {
-        self.own.room.grant_waiting(self.room_for_lists(), Instant::now())
+    pub fn grant_lists(&mut self) -> Vec<usize> {
+        let most = self.room_for_lists();
+        self.own.room.grant_waiting(most, Instant::now())
     }
 
     /// Lets a read begin, or has it wait: a list for whose reply there is no room for that.
-    pub(super) fn admit_read(&self, connection: &Connection, read: &Read) -> bool {
+    pub(super) fn admit_read(&mut self, connection: &Connection, read: &Read) -> bool {
         if !is_list(read) {
             // Who was brought much and has not taken it gets no more yet.
             let large = connection.reads_max <= READS_WHEN_LARGE;
@@ -122,7 +124,7 @@ impl Router {
             return false;
         }
         // Last: what the room lets in must begin.
-        let bytes = self.may_bring(connection);
-        !brings_much(read) || self.own.room.admit(connection.id, bytes, self.room_for_lists(), Instant::now())
+        let (bytes, most) = (self.may_bring(connection), self.room_for_lists());
+        !brings_much(read) || self.own.room.admit(connection.id, bytes, most, Instant::now())
     }
 }

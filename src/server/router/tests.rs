@@ -30,7 +30,7 @@ fn router(answering: usize) -> Made {
 
 #[test]
 fn a_short_read_does_not_see_what_is_published_after_a_write_behind_it_was_sent() {
-    let (router, to_writer, to_readers, _) = router(2);
+    let (mut router, to_writer, to_readers, _) = router(2);
     let mut connection = Connection::new(1, 0, Rights::ALL, &Limits::default());
     connection.reads_max = OWN_GETS + 1;
     let get = "{\"cmd\":\"kv.get\",\"key\":\"k\"}\n";
@@ -50,7 +50,7 @@ fn a_short_read_does_not_see_what_is_published_after_a_write_behind_it_was_sent(
 
 #[test]
 fn a_connection_gets_few_long_answers_of_the_loop_in_a_turn_and_reads_no_further_ahead() {
-    let (router, ..) = router(1);
+    let (mut router, ..) = router(1);
     let mut connection = Connection::new(1, 0, Rights::ALL, &Limits::default());
     connection.lines.push("{\"cmd\":\"stats\"}\n".repeat(READ_AHEAD_BYTES / 8).as_bytes());
     // What was sent may make room in the same turn.
@@ -66,7 +66,7 @@ fn a_connection_gets_few_long_answers_of_the_loop_in_a_turn_and_reads_no_further
 
 #[test]
 fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_busy() {
-    let (router, to_writer, _to_readers, to_maintenance) = router(1);
+    let (mut router, to_writer, _to_readers, to_maintenance) = router(1);
     let (mut one, mut other) = (
         Connection::new(1, 0, Rights::ALL, &Limits::default()),
         Connection::new(2, 0, Rights::ALL, &Limits::default()),
@@ -89,7 +89,7 @@ fn behind_maintenance_nothing_begins_until_it_is_answered_and_one_too_many_is_bu
 
 #[test]
 fn a_reader_looks_for_what_a_follower_asks_for_and_nothing_behind_it_begins_until_then() {
-    let (router, _, to_readers, _) = router(1);
+    let (mut router, _, to_readers, _) = router(1);
     let mut connection = Connection::new(1, 0, Rights::ALL, &Limits::default());
     let follow = "{\"cmd\":\"message.follow\",\"app\":\"abcdefghijklmnopqrstuvwx\"}\n{\"cmd\":\"ping\"}\n";
     let said = |connection: &Connection| String::from_utf8_lossy(connection.replies.output()).into_owned();
@@ -118,7 +118,7 @@ fn a_reader_looks_for_what_a_follower_asks_for_and_nothing_behind_it_begins_unti
 
 #[test]
 fn at_a_stop_what_stands_behind_a_follow_that_is_refused_anyway_is_answered() {
-    let (router, _, to_readers, _) = router(1);
+    let (mut router, _, to_readers, _) = router(1);
     for (found, expected) in [(false, "{\"ok\":true,\"seq\":0}\n"), (true, "\"error\":\"shutting_down\"")] {
         let mut connection = Connection::new(1, 0, Rights::ALL, &Limits::default());
         connection.lines.push(b"{\"cmd\":\"message.follow\"}\n{\"cmd\":\"ping\"}\n");

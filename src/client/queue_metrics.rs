@@ -105,7 +105,8 @@ mod tests {
         let mut families = Families::default();
         assert_eq!(families.text(), "");
         families.add(&Record::of(
-            r#"{"queue":"a","max_jobs":7,"ready":1,"delayed":2,"leased":3,"dead":4,"oldest_at":"1970-01-01T00:00:01.5Z"}"#,
+            r#"{"queue":"a","max_jobs":7,"ready":1,"delayed":2,"leased":3,"dead":4,
+                "oldest_at":"1970-01-01T00:00:01.5Z"}"#,
         ));
         families.add(&Record::of(
             r#"{"queue":"b \"\\\n","max_jobs":null,"ready":0,"delayed":0,"leased":0,"dead":0}"#,

@@ -11,7 +11,8 @@ use super::output::Output;
 use super::own::Own;
 use super::pages::Pages;
 use super::record::Record;
-use super::request::RequestLine;
+use super::reply::Reply;
+use super::request::{RequestLine, string};
 use crate::domain::event::JobState;
 use crate::json;
 use crate::time::Timestamp;
@@ -21,7 +22,14 @@ pub const OWN: Own = Own {
     words: "queue metrics",
     takes: "",
     doc: "Prints what each queue holds, in the text format of Prometheus.",
-    about: &["It belongs behind the numbers of `msglog metrics`, which tell of all queues together."],
+    about: &[
+        "These belong behind what `msglog metrics` prints, which tells of all queues together:",
+        "  msglogd_queue_jobs{queue,state}                      jobs by state",
+        "  msglogd_queue_max_jobs{queue}                        where it is bounded",
+        "  msglogd_queue_oldest_ready_timestamp_seconds{queue}  when that was put",
+        "A job's age counts from its put, also where it was delayed, tried again or revived. Each queue has five or \
+         six series: where there are very many queues, leave them out.",
+    ],
     options: &[],
     notes: &[],
     examples: &["msglog metrics && msglog queue metrics"],
@@ -38,7 +46,11 @@ pub fn print(address: &Address, output: &mut Output) -> Result<u8> {
     while let Some(page) = queues.next(&mut connection)? {
         page.items().into_iter().for_each(|queue| families.add(&Record::of(queue)));
     }
-    output.write(&families.text())?;
+    // As `metrics` is printed.
+    let reply = format!("{{\"ok\":true,\"text\":{}}}", string(&families.text()));
+    if let Some(reply) = Reply::new(reply) {
+        output.reply("{\"cmd\":\"metrics\"}", &reply)?;
+    }
     output.flush()?;
     Ok(DONE)
 }

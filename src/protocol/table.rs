@@ -98,7 +98,7 @@ pub const COMMANDS: &[Command] = &[
         name: "metrics",
         kind: Kind::Local,
         arguments: &[],
-        doc: "Replies text: the same in the Prometheus text format.",
+        doc: "Replies text: the numbers of `stats` in the Prometheus text format.",
     },
     Command {
         name: "batch",

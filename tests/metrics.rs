@@ -84,6 +84,9 @@ fn what_each_queue_holds_is_printed_behind_them() {
         assert!(text.lines().any(|found| found == line), "no line {line} in {text}");
     }
     assert!(text.contains(r#"msglogd_queue_oldest_ready_timestamp_seconds{queue="mails"} 1"#), "{text}");
+    let reply: Value =
+        serde_json::from_str(&printed(&daemon, &["queue", "metrics", "--json"])).expect("JSON");
+    assert_eq!(reply, json!({"ok": true, "text": text}));
     // One text of both: no metric is described twice.
     let both = printed(&daemon, &["metrics"]) + &text;
     let described: Vec<&str> = both.lines().filter(|line| line.starts_with("# TYPE ")).collect();

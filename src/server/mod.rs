@@ -6,7 +6,7 @@
 //!   when there is room for lists, and `local` answers what needs nobody else; who waits for room stands in a
 //!   `room_queue`.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
-//!   to the writer; `readers` are the threads that read, and `mailbox` is the way back.
+//!   to the writer, of what may take long `one_at_a_time`; `readers` are the threads that read, and `mailbox` is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;
@@ -16,6 +16,7 @@ pub mod event_loop;
 pub mod lines;
 pub mod local;
 pub mod mailbox;
+pub mod one_at_a_time;
 pub mod outbox;
 pub mod readers;
 pub mod replies;

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::one_at_a_time::OneAtATime;
 use super::room_queue::RoomQueue;
+use crate::domain::command::WriteRequest;
 use crate::limits::{PARCEL_BYTES, PARCEL_REQUESTS};
 use crate::writer::heard::HeldUp;
 use crate::writer::unread::Unread;
@@ -20,10 +22,12 @@ pub struct Outbox {
     unsent: Vec<ToWriter>,
     /// Reserves that wait.
     waiting: usize,
-    /// The room that requests take which are here or with the writer.
+    /// Memory of the requests that are here or with the writer.
     undecided: usize,
     /// Whose next write waits until that is less.
     queue: RoomQueue,
+    /// Those that may take long.
+    long: OneAtATime,
     /// What may be asked in this turn by those who waited.
     granted: usize,
     held_up: Arc<HeldUp>,
@@ -52,6 +56,7 @@ impl Outbox {
             waiting: 0,
             undecided: 0,
             queue: RoomQueue::default(),
+            long: OneAtATime::default(),
             granted: 0,
             held_up,
             unread,
@@ -60,16 +65,19 @@ impl Outbox {
         }
     }
 
-    /// Lets a connection ask a write that takes so much room, where those that are not decided may take `most`
+    /// Lets a connection ask a write whose line has so many bytes, where those that are not decided may take `most`
     /// together; or has it wait behind those that wait already, until [`Outbox::grant_waiting`] names it. Answers
     /// which. A grant is good for one write: who is let in must ask it.
-    pub fn admit(&mut self, connection: usize, room: usize, most: usize) -> bool {
+    pub fn admit(&mut self, connection: usize, request: &WriteRequest, bytes: usize, most: usize) -> bool {
+        if request.may_take_long() {
+            return self.long.admit(connection);
+        }
         let is_first = self.queue.is_empty() && self.undecided + self.granted < most;
         if self.queue.use_grant(connection).is_some() || is_first {
             return true;
         }
         let now = Instant::now();
-        let is_new = self.queue.join(connection, room, now);
+        let is_new = self.queue.join(connection, bytes + size_of::<Asked>(), now);
         // Whoever waited before may have asked since, and that is not sent yet.
         if is_new && self.noted.is_none() {
             self.note(Some(now));
@@ -96,9 +104,17 @@ impl Outbox {
         self.unread.arrived(std::mem::take(&mut self.arrived));
     }
 
-    /// Requests that took so much room were decided, whether or not those who asked are still there.
-    pub fn decided(&mut self, room: usize) {
-        self.undecided = self.undecided.saturating_sub(room);
+    /// So many bytes of requests were decided, and so many that may take long, whether or not those who asked are
+    /// still there.
+    pub fn decided(&mut self, bytes: usize, long: usize) {
+        self.undecided = self.undecided.saturating_sub(bytes);
+        self.long.decided(long);
+    }
+
+    /// A connection is gone: it asks nothing any more.
+    pub fn leave(&mut self, connection: usize) {
+        self.queue.leave(connection);
+        self.long.leave(connection);
     }
 
     /// Grants those that waited longest a write each in the next turn, as far as there is room. Answers which
@@ -114,12 +130,16 @@ impl Outbox {
         }
         self.granted = granted;
         self.note(self.queue.oldest());
+        connections.extend(self.long.grant_waiting());
         connections
     }
 
     /// Puts a request into the parcel; a full one goes at once, unless reserves wait.
     pub fn ask(&mut self, asked: Asked) {
-        self.undecided += asked.room();
+        self.undecided += asked.held_bytes();
+        if asked.request.may_take_long() {
+            self.long.asked();
+        }
         self.parcel.bytes += asked.bytes;
         self.parcel.requests.push(asked);
         if self.parcel.requests.len() >= PARCEL_REQUESTS || self.parcel.bytes >= PARCEL_BYTES {
@@ -178,8 +198,9 @@ impl Outbox {
             if let ToWriter::Requests(requests) = message
                 && let Some(place) = requests.iter().rposition(|asked| asked.ticket.connection == connection)
             {
-                let room = requests.remove(place).room();
-                return self.decided(room);
+                let asked = requests.remove(place);
+                let long = usize::from(asked.request.may_take_long());
+                return self.decided(asked.held_bytes(), long);
             }
         }
         self.unsent.insert(0, ToWriter::Gone(connection));
@@ -190,7 +211,6 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::domain::command::Command;
-    use crate::limits::WRITER_BYTES;
     use crate::protocol::request;
     use crate::writer::Ticket;
     use crossbeam_channel::{Receiver, unbounded};
@@ -235,52 +255,63 @@ mod tests {
         assert_eq!(told(&writer), [full]);
     }
 
+    /// Whether a connection may ask such a line.
+    fn admit(outbox: &mut Outbox, connection: usize, line: &str, most: usize) -> bool {
+        let Asked { request, bytes, .. } = asked(connection, line);
+        outbox.admit(connection, &request, bytes, most)
+    }
+
     #[test]
     fn writes_wait_while_there_are_many_that_are_not_decided() {
         let held_up = Arc::<HeldUp>::default();
         let mut outbox = Outbox::new(unbounded().0, Arc::clone(&held_up), Arc::default());
-        let one = asked(1, PUT).room();
+        let one = asked(1, PUT).held_bytes();
         let most = 2 * one;
+        let admit = |outbox: &mut Outbox, connection| admit(outbox, connection, PUT, most);
         outbox.ask(asked(1, PUT));
-        assert!(outbox.admit(1, one, most));
+        assert!(admit(&mut outbox, 1));
         outbox.ask(asked(1, RESERVE));
-        assert!(!outbox.admit(2, one, most) && !outbox.admit(1, one, most) && !outbox.admit(2, one, most));
+        assert!([2, 1, 2].iter().all(|connection| !admit(&mut outbox, *connection)));
         assert!(outbox.grant_waiting(most).is_empty());
         outbox.gone(1);
         assert_eq!(outbox.grant_waiting(most), [2], "a reserve was given up, and there is room for one");
-        assert!(!outbox.admit(3, one, most), "nobody passes who waits");
-        assert!(outbox.admit(2, one, most) && held_up.is_one(), "it is not sent yet");
+        assert!(!admit(&mut outbox, 3), "nobody passes who waits");
+        assert!(admit(&mut outbox, 2) && held_up.is_one(), "it is not sent yet");
         outbox.ask(asked(2, PUT));
-        assert!(!outbox.admit(2, one, most), "once");
-        outbox.decided(2 * one);
+        assert!(!admit(&mut outbox, 2), "once");
+        outbox.decided(2 * one, 0);
         assert_eq!(outbox.grant_waiting(most), [1, 3]);
         assert_eq!(outbox.grant_waiting(most), [2], "what was granted in vain is taken back");
-        assert!(held_up.is_one() && outbox.admit(2, one, most));
-        assert!(outbox.grant_waiting(most).is_empty() && !held_up.is_one() && outbox.admit(4, one, most));
+        assert!(held_up.is_one() && admit(&mut outbox, 2));
+        assert!(outbox.grant_waiting(most).is_empty() && !held_up.is_one() && admit(&mut outbox, 4));
     }
 
     #[test]
-    fn others_come_between_two_requests_that_may_take_long() {
-        let mut outbox = Outbox::new(unbounded().0, Arc::default(), Arc::default());
-        let most = WRITER_BYTES;
+    fn requests_that_may_take_long_go_one_at_a_time_and_hold_up_no_others() {
+        let held_up = Arc::<HeldUp>::default();
+        let mut outbox = Outbox::new(unbounded().0, Arc::clone(&held_up), Arc::default());
+        let most = 1 << 20;
         for line in [
             r#"{"cmd":"queue.revive","queue":"q"}"#,
             r#"{"cmd":"batch","commands":[{"cmd":"queue.revive","queue":"q"}]}"#,
             r#"{"cmd":"queue.reserve","queue":"q","max":2,"dry_run":true}"#,
         ] {
             let long = asked(1, line);
-            let room = long.room();
-            assert!(outbox.admit(1, room, most), "{line}");
+            let bytes = long.held_bytes();
+            assert!(admit(&mut outbox, 1, line, most), "{line}");
             outbox.ask(long);
-            assert!(!outbox.admit(2, 40, most) && !outbox.admit(1, room, most), "{line}");
-            outbox.decided(room);
-            assert_eq!(outbox.grant_waiting(most), [2, 1], "{line}");
-            assert!(outbox.admit(2, 40, most) && outbox.admit(1, room, most));
+            assert!(!admit(&mut outbox, 1, line, most) && !admit(&mut outbox, 2, line, most), "{line}");
+            assert!((0..3).all(|_| admit(&mut outbox, 3, PUT, most)), "{line}");
+            assert!(!held_up.is_one(), "leases of others run out in time");
+            outbox.decided(bytes, 1);
+            assert_eq!(outbox.grant_waiting(most), [1]);
+            assert!(admit(&mut outbox, 1, line, most));
+            outbox.leave(2);
             assert!(outbox.grant_waiting(most).is_empty());
         }
-        for line in [PUT, r#"{"cmd":"queue.revive","queue":"q","job":1}"#] {
-            assert!(asked(1, line).room() < 1024, "{line}");
-        }
+        let one = r#"{"cmd":"queue.revive","queue":"q","job":1}"#;
+        outbox.ask(asked(1, one));
+        assert!(admit(&mut outbox, 2, one, most));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Writer {
             }
         }
         self.around.stats.turn(turn.requests, turn.events, turn.began.elapsed());
-        if !turn.answers.list.is_empty() || turn.answers.decided_room > 0 {
+        if !turn.answers.list.is_empty() || turn.answers.decided_bytes > 0 {
             self.around.unread.deliver(turn.answers.bytes.len());
             (self.around.deliver)(turn.answers);
         }
@@ -213,7 +213,7 @@ impl Writer {
             }
             Err(AppendError::Broken(error)) => return Err(self.give_up(&error, Code::ReadOnly)),
         };
-        if turn.takes_room && self.refusals.taken() {
+        if turn.takes_room && self.refusals.taken(turn.now) {
             self.timers.release();
             self.waiters.put_off_no_longer_than(turn.now);
         }

@@ -9,7 +9,6 @@ use crate::domain::event::Event;
 use crate::error::{Error, Result};
 use crate::index::run::Run;
 use crate::index::tail::Tail;
-use crate::limits::WRITER_BYTES;
 use crate::log::compacted::Compacted;
 use crate::log::segment::Segment;
 use crate::snapshot::Snapshot;
@@ -36,17 +35,10 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What it takes of the room for requests that are with the writer.
+    /// About how much memory it takes.
     #[must_use]
-    pub fn room(&self) -> usize {
-        Asked::room_for(&self.request, self.bytes)
-    }
-
-    /// What a request would take whose line has so many bytes: about its memory. One that may take long takes all of
-    /// it: then whoever asks for many of these waits behind all others between two of them.
-    #[must_use]
-    pub fn room_for(request: &WriteRequest, bytes: usize) -> usize {
-        if request.may_take_long() { WRITER_BYTES } else { bytes + size_of::<Asked>() }
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + size_of::<Asked>()
     }
 }
 
@@ -101,8 +93,10 @@ pub struct Answers {
     pub bytes: Vec<u8>,
     /// Whose reply, and where its fields are, or the error.
     pub list: Vec<(Ticket, Result<std::ops::Range<usize>>)>,
-    /// How much of the room for requests those took that were decided: these, and reserves that wait.
-    pub decided_room: usize,
+    /// How much memory the requests took that were decided: these, and reserves that wait.
+    pub decided_bytes: usize,
+    /// How many of them were ones that may take long.
+    pub decided_long: usize,
     /// What the requests were made of, for the thread that read them to drop: memory that one thread
     /// takes and another gives back makes both wait for the allocator.
     pub spent: Vec<Event>,

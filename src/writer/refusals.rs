@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::timers::TIMER_AGAIN;
 use crate::error::Error;
 use crate::report;
 
@@ -15,8 +16,9 @@ pub struct Refusals {
     refused: u64,
     told: Option<Instant>,
     is_told: bool,
-    /// Whether one was refused since the last that was taken.
+    /// Whether one was refused since it was last said that there may be room, and when that was.
     is_full: bool,
+    looked: Option<Instant>,
 }
 
 impl Refusals {
@@ -30,13 +32,18 @@ impl Refusals {
         }
     }
 
-    /// A write that takes room was taken. Whether one was refused before it: what waits for room may find some.
-    pub fn taken(&mut self) -> bool {
+    /// A write that takes room was taken. Whether what was refused before it may find room now: not each time, where
+    /// small writes find some and large ones do not.
+    pub fn taken(&mut self, now: Instant) -> bool {
         if std::mem::take(&mut self.is_told) {
             let refused = std::mem::take(&mut self.refused);
             report::notice(&format!("writes are taken again; refused were {refused}"));
         }
-        std::mem::take(&mut self.is_full)
+        let looks = self.is_full && self.looked.is_none_or(|looked| now >= looked + TIMER_AGAIN);
+        if looks {
+            (self.is_full, self.looked) = (false, Some(now));
+        }
+        looks
     }
 }
 
@@ -49,15 +56,27 @@ mod tests {
     fn the_operator_is_told_of_a_change_and_not_of_each_write_and_not_often() {
         let (mut refusals, start) = (Refusals::default(), Instant::now());
         let full = Error::new(Code::ReadOnly, "the disk is full");
-        assert!(!refusals.taken());
+        assert!(!refusals.taken(start));
         refusals.refused(&full, start);
         refusals.refused(&full, start);
         assert!(refusals.is_told && refusals.refused == 2);
-        assert!(refusals.taken() && !refusals.taken());
+        assert!(refusals.taken(start) && !refusals.taken(start));
         assert!(!refusals.is_told && refusals.refused == 0);
         refusals.refused(&full, start + TOLD_AGAIN / 2);
         assert!(!refusals.is_told, "it was told a moment ago");
         refusals.refused(&full, start + TOLD_AGAIN);
         assert!(refusals.is_told && refusals.refused == 2);
+    }
+
+    #[test]
+    fn where_small_writes_find_room_what_found_none_is_seen_again_once_in_a_while() {
+        let (mut refusals, start) = (Refusals::default(), Instant::now());
+        let full = Error::new(Code::ReadOnly, "the disk is full");
+        let mut looks = |ms| {
+            let now = start + Duration::from_millis(ms);
+            refusals.refused(&full, now);
+            refusals.taken(now)
+        };
+        assert_eq!([0, 1, 999, 1000, 1001, 2000].map(&mut looks), [true, false, false, true, false, true]);
     }
 }

@@ -202,8 +202,8 @@ fn what_a_turn_has_no_room_for_is_decided_in_the_next_ones_before_all_else() {
     let numbers =
         |answers: &Answers| answers.list.iter().map(|(ticket, _)| ticket.number).collect::<Vec<_>>();
     assert_eq!(answers.iter().map(numbers).collect::<Vec<_>>(), [vec![1, 2], vec![3, 4], vec![5, 6]]);
-    let decided: usize = answers.iter().map(|answers| answers.decided_room).sum();
-    assert_eq!(decided, 5 * asked(1, FRAME_BYTES / 2).room() + asked(6, 40).room());
+    let decided: usize = answers.iter().map(|answers| answers.decided_bytes).sum();
+    assert_eq!(decided, 5 * asked(1, FRAME_BYTES / 2).held_bytes() + asked(6, 40).held_bytes());
 }
 
 /// A put whose body has half of what goes into a frame.

@@ -138,7 +138,8 @@ impl Writer {
                     && let Some(asked) = parcel.next()
                 {
                     turn.requests += 1;
-                    turn.answers.decided_room += asked.room();
+                    turn.answers.decided_bytes += asked.held_bytes();
+                    turn.answers.decided_long += usize::from(asked.request.may_take_long());
                     let Asked { ticket, uid, request, bytes } = asked;
                     turn.bytes += bytes;
                     self.request(turn, ticket, uid, request);

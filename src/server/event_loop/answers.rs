@@ -77,7 +77,7 @@ impl EventLoop {
     }
 
     pub(super) fn take_answers(&mut self, router: &mut Router, answers: &Answers) {
-        router.writer.decided(answers.decided_room);
+        router.writer.decided(answers.decided_bytes, answers.decided_long);
         router.writer.arrives(answers.bytes.len());
         for (ticket, answer) in &answers.list {
             let Some(client) = self.clients.get_mut(&ticket.connection) else { continue };

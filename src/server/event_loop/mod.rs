@@ -284,6 +284,7 @@ impl EventLoop {
         let _ = self.poll.registry().deregister(&mut client.stream);
         router.own.room.gets_on(client.counted_stuck);
         router.own.room.forget(id);
+        router.writer.leave(id);
         self.set_buffered(router, self.buffered - client.counted);
         self.ready.remove(&id);
         if client.connection.follower.is_some() {

@@ -150,8 +150,7 @@ impl Router {
                 self.refuse(connection, number, &error);
             }
             Ok(Command::Write(write)) => {
-                let room = Asked::room_for(&write, bytes);
-                if !self.writer.admit(connection.id, room, self.room_for_writes()) {
+                if !self.writer.admit(connection.id, &write, bytes, self.room_for_writes()) {
                     return Begun::Later(Request { id, command: Ok(Command::Write(write)) });
                 }
                 self.begin_write(connection, id, write, bytes);

@@ -6,7 +6,8 @@
 //!   when there is room for lists, and `local` answers what needs nobody else; who waits for room stands in a
 //!   `room_queue`.
 //! - `event_loop` waits for sockets and threads, `streams` reads and writes a socket, `outbox` has what goes
-//!   to the writer, of what may take long `one_at_a_time`; `readers` are the threads that read, and `mailbox` is the way back.
+//!   to the writer, and `one_at_a_time` what of it may take long; `readers` are the threads that read, and `mailbox`
+//!   is the way back.
 //! - `supervision` is whoever runs the daemon and wants to hear that it lives.
 
 pub mod access;

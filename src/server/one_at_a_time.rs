@@ -34,8 +34,8 @@ impl OneAtATime {
         self.undecided = self.undecided.saturating_sub(count);
     }
 
-    /// Grants the connection that waited longest one in the next turn of the event loop, if none is undecided. Who could
-    /// ask in this turn and did not has to wait again.
+    /// Grants the connection that waited longest one in the next turn of the event loop, if none is undecided. Who
+    /// could ask in this turn and did not has to wait again.
     pub fn grant_waiting(&mut self) -> Option<usize> {
         self.queue.take_back();
         if self.undecided == 0 { self.queue.grant_first() } else { None }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::index::piece::{self, CHECKSUM_BYTES, Piece};
 
 /// A block of a run file, shared with the cache or with others that were read with it. Its checksum lies behind
-/// it, and was right where it was checked.
+/// it; `check` looks whether it is right.
 #[derive(Default)]
 pub struct Block {
     shared: Arc<[u8]>,

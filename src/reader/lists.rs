@@ -11,7 +11,7 @@ use crate::domain::{
     apps, chats as chat_table, formulas as formula_table, kv, messages as message_table,
     queues as queue_table,
 };
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::json::fields::Fields;
 use crate::json::write_string;
 use crate::snapshot::{ReplyBytes, Snapshot};
@@ -161,7 +161,7 @@ pub fn messages(
 /// `not_found` when `after` is no application.
 pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Result<()> {
     let after = page.after.as_deref().map(|token| {
-        let app = apps::require(snapshot, token).map_err(|_| gone_from_list());
+        let app = apps::require(snapshot, token).map_err(of_after);
         app.map(|app| apps::order_key(app.created))
     });
     let mut filling = Filling::new(page.limit, snapshot.reply_bytes);
@@ -173,10 +173,16 @@ pub fn apps(snapshot: &Snapshot, page: &Page<String>, out: &mut Vec<u8>) -> Resu
     Ok(())
 }
 
-/// An application was deleted, and nobody knows any more what was made after it.
-fn gone_from_list() -> Error {
-    Error::not_found("there is no application with this token, or no more: list anew without `after`")
-        .of_field("after")
+/// Why a list of applications does not go on behind one: of one that was deleted nobody knows any more what was made
+/// after it.
+fn of_after(error: Error) -> Error {
+    let error = match error.code() {
+        Code::NotFound => {
+            Error::not_found("there is no application with this token, or no more: list anew without `after`")
+        }
+        _ => error,
+    };
+    error.of_field("after")
 }
 
 /// `chat.list`
@@ -305,4 +311,18 @@ pub fn events(
         Fields(out).number("next", next);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_not_told_as_an_application_that_is_gone() {
+        let codes = [Error::not_found("none"), Error::corrupt("a.run", 7, "a block")].map(|error| {
+            let told = of_after(error);
+            (told.code(), told.offset())
+        });
+        assert_eq!(codes, [(Code::NotFound, None), (Code::Corrupt, Some(7))]);
+    }
 }

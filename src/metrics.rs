@@ -279,7 +279,8 @@ pub fn prometheus(stats: &Stats, snapshot: &Snapshot, now_at: Timestamp, started
     out
 }
 
-fn head(out: &mut String, name: &str, kind: &str, doc: &str) {
+/// Describes a metric, before its samples.
+pub fn head(out: &mut String, name: &str, kind: &str, doc: &str) {
     let _ = writeln!(out, "# HELP {name} {doc}\n# TYPE {name} {kind}");
 }
 
@@ -308,7 +309,9 @@ fn histogram(out: &mut String, subject: &str, time: &Time<'_>) {
     let _ = writeln!(out, "{name}_sum {}\n{name}_count {seen}", seconds(times.sum_us()));
 }
 
-fn seconds(us: u64) -> String {
+/// Microseconds as the seconds that metrics are in.
+#[must_use]
+pub fn seconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 

@@ -15,6 +15,7 @@ use super::reply::Reply;
 use super::request::{RequestLine, string};
 use crate::domain::event::JobState;
 use crate::json;
+use crate::metrics;
 use crate::time::Timestamp;
 
 /// `msglog queue metrics`, as help and completions know it.
@@ -78,10 +79,10 @@ impl Families {
         }
         let oldest = queue.find("oldest_at").and_then(json::as_string);
         if let Some(Timestamp(us)) = oldest.and_then(|oldest| Timestamp::parse(&oldest)) {
-            let (seconds, us) = (us / 1_000_000, us % 1_000_000);
             let _ = writeln!(
                 self.oldest,
-                "msglogd_queue_oldest_ready_timestamp_seconds{{queue=\"{name}\"}} {seconds}.{us:06}"
+                "msglogd_queue_oldest_ready_timestamp_seconds{{queue=\"{name}\"}} {}",
+                metrics::seconds(us)
             );
         }
     }
@@ -95,8 +96,8 @@ impl Families {
         ];
         let mut out = String::new();
         for (name, doc, samples) in families.into_iter().filter(|(_, _, samples)| !samples.is_empty()) {
-            let name = format!("msglogd_queue_{name}");
-            let _ = write!(out, "# HELP {name} {doc}\n# TYPE {name} gauge\n{samples}");
+            metrics::head(&mut out, &format!("msglogd_queue_{name}"), "gauge", doc);
+            out += samples;
         }
         out
     }

@@ -77,15 +77,14 @@ pub fn decide<'a>(
 fn finish(draft: Draft<'_>, dry_run: bool) -> Outcome {
     let mut outcome = draft.finish();
     if dry_run {
-        let mut events = vec![b'['];
+        let mut events = Vec::new();
         for index in 0..outcome.events.len() {
             if index > 0 {
                 events.push(b',');
             }
             events.extend_from_slice(outcome.record(index).unwrap_or_default());
         }
-        events.push(b']');
-        Fields(&mut outcome.reply).flag("dry_run", true).raw("events", &events);
+        Fields(&mut outcome.reply).flag("dry_run", true).list("events", &events);
     }
     outcome
 }

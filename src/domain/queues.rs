@@ -113,8 +113,7 @@ pub fn reserve(draft: &mut Draft<'_>, name: &str, lease_ms: Option<u64>, max: u6
             leased += 1;
         }
     }
-    let jobs = [b"[".as_slice(), &jobs, b"]"].concat();
-    Fields(draft.reply()).raw("jobs", &jobs);
+    Fields(draft.reply()).list("jobs", &jobs);
     Ok(leased)
 }
 

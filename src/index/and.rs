@@ -215,6 +215,7 @@ mod tests {
     use super::*;
     use crate::index::cursor::{Listed, Postings};
     use crate::index::postings_writer::PostingsWriter;
+    use crate::index::run::Run;
     use crate::index::testing::file_run;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -276,6 +277,23 @@ mod tests {
         }
     }
 
+    /// What is in both lists of a run, after so many leaps.
+    fn of_both(run: &Run, order: Order, leaps: u32) -> And<'_> {
+        let list = |term| Postings::open(run, term, order).expect("whole").expect("a list");
+        let mut and = And {
+            parts: vec![Box::new(list(b"a\0")), Box::new(list(b"b\0"))],
+            order,
+            current: Some(0),
+            long: 2,
+            leaps,
+            window: Window::default(),
+            in_one_go: u32::MAX,
+            rests: false,
+        };
+        and.seek(0).expect("whole");
+        and
+    }
+
     #[test]
     fn long_lists_that_have_nothing_in_common_are_not_leapt_through() {
         let of = |rest: u64| (1..LAST).filter(move |seq| seq % 16 == rest);
@@ -285,18 +303,7 @@ mod tests {
             postings.write(writer, b"b\0", of(11)).expect("memory");
         });
         for order in [Order::Newest, Order::Oldest] {
-            let list = |term| Postings::open(&run, term, order).expect("whole").expect("a list");
-            let mut and = And {
-                parts: vec![Box::new(list(b"a\0")), Box::new(list(b"b\0"))],
-                order,
-                current: Some(0),
-                long: 2,
-                leaps: 0,
-                window: Window::default(),
-                in_one_go: u32::MAX,
-                rests: false,
-            };
-            and.seek(0).expect("whole");
+            let and = of_both(&run, order, 0);
             assert_eq!((and.current, and.leaps), (None, LEAPS), "{order:?}");
         }
     }
@@ -309,18 +316,7 @@ mod tests {
             [b"a\0", b"b\0"].iter().for_each(|term| postings.write(writer, *term, seqs()).expect("memory"));
         });
         for order in [Order::Newest, Order::Oldest] {
-            let list = |term| Postings::open(&run, term, order).expect("whole").expect("a list");
-            let mut and = And {
-                parts: vec![Box::new(list(b"a\0")), Box::new(list(b"b\0"))],
-                order,
-                current: Some(0),
-                long: 2,
-                leaps: LEAPS,
-                window: Window::default(),
-                in_one_go: u32::MAX,
-                rests: false,
-            };
-            and.seek(0).expect("whole");
+            let mut and = of_both(&run, order, LEAPS);
             let mut found = Vec::new();
             while let Some(current) = and.current() {
                 found.push(rank(order, current));

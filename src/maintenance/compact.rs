@@ -123,14 +123,13 @@ fn failed(folder: &Path, error: &std::io::Error) -> Error {
 }
 
 fn reply_of(last: u64, segments: u64, tally: Tally, aside: &[(String, u64)]) -> Vec<u8> {
-    let mut list = vec![b'['];
+    let mut list = Vec::new();
     for (number, (file, bytes)) in aside.iter().enumerate() {
         list.extend_from_slice(if number > 0 { b",{\"file\":" } else { b"{\"file\":" });
         write_string(&mut list, file);
         Fields(&mut list).number("bytes", *bytes);
         list.push(b'}');
     }
-    list.push(b']');
     let mut fields = Vec::new();
     Fields(&mut fields)
         .number("seq", last)
@@ -139,6 +138,6 @@ fn reply_of(last: u64, segments: u64, tally: Tally, aside: &[(String, u64)]) -> 
         .number("segments", segments)
         .number("bytes_before", tally.bytes_before)
         .number("bytes", tally.bytes)
-        .raw("set_aside", &list);
+        .list("set_aside", &list);
     fields
 }

@@ -52,31 +52,29 @@ pub fn help(on: Option<&str>) -> Result<Vec<u8>> {
             Error::new(Code::NotFound, format!("there is no command {shown:?}")).of_field("on")
         })?),
     };
-    let mut list = vec![b'['];
+    let mut list = Vec::new();
     for command in COMMANDS.iter().filter(|command| one.is_none_or(|one| one.name == command.name)) {
-        if list.len() > 1 {
+        if !list.is_empty() {
             list.push(b',');
         }
         write_command(&mut list, command);
     }
-    list.push(b']');
     let mut fields = Vec::new();
-    Fields(&mut fields).raw("commands", &list);
+    Fields(&mut fields).list("commands", &list);
     Ok(fields)
 }
 
 fn write_command(out: &mut Vec<u8>, command: &Command) {
     out.extend_from_slice(b"{\"cmd\":");
     write_string(out, command.name);
-    let mut arguments = vec![b'['];
+    let mut arguments = Vec::new();
     for argument in command.arguments.iter().chain(COMMON.iter().skip(1)).chain(command.common_write()) {
-        if arguments.len() > 1 {
+        if !arguments.is_empty() {
             arguments.push(b',');
         }
         write_argument(&mut arguments, argument);
     }
-    arguments.push(b']');
-    Fields(out).raw("args", &arguments).text("doc", command.doc);
+    Fields(out).list("args", &arguments).text("doc", command.doc);
     out.push(b'}');
 }
 

@@ -130,11 +130,10 @@ fn request_action(noun: &str, line: &mut CommandLine) -> Result<Action> {
         Some(Piece::Option(name)) => return Err(unknown_option(&name, noun, &[])),
         Some(Piece::Value(value)) => text(value)?,
     };
-    if noun == "queue" && verb == "work" {
-        return Ok(Action::Work(work::Options::parse(line)?));
-    }
-    if noun == "queue" && verb == "metrics" {
-        return no_value("queue metrics", line).map(|()| Action::QueueMetrics);
+    match (noun, verb.as_str()) {
+        ("queue", "work") => return Ok(Action::Work(work::Options::parse(line)?)),
+        ("queue", "metrics") => return no_value("queue metrics", line).map(|()| Action::QueueMetrics),
+        _ => {}
     }
     if let Some(command) = find(&format!("{noun}.{verb}")) {
         return Ok(Action::Request(command, request::parse(command, line)?));

@@ -1,6 +1,6 @@
 //! Walks the messages that may have pairs next to each other.
 
-use super::rows::Window;
+use super::rows::{Window, words_of};
 use super::starts::Starts;
 use crate::domain::command::Order;
 use crate::error::Result;
@@ -178,7 +178,7 @@ impl Loaded {
 
 /// Leaves of the columns that match those that a row has, too; the first row leaves all that it has.
 fn keep_common(matches: &mut Vec<u64>, row: &[u8]) {
-    let words = row.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight));
+    let words = words_of(row);
     if matches.is_empty() {
         matches.extend(words);
     } else {

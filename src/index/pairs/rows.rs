@@ -244,10 +244,9 @@ fn append_bits(row: &mut Vec<u64>, length: usize, more: &[u64], start: usize, co
     }
 }
 
-/// A row in words, as it was written.
-#[must_use]
-pub fn row_in_words(bytes: &[u8]) -> Vec<u64> {
-    bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight)).collect()
+/// The words of a row, as it was written.
+pub fn words_of(row: &[u8]) -> impl Iterator<Item = u64> {
+    row.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight))
 }
 
 /// Turns 64 by 64 bits at a time: bit `b` of word `w` becomes bit `w` of word `b` (Warren: "Hacker's
@@ -298,7 +297,7 @@ mod tests {
             let block = Block::unchecked([starts, &[0; CHECKSUM_BYTES]].concat().into());
             let starts = Starts::new(block, window.columns as usize, window.reach + 1).expect("starts");
             let seqs = starts.all().map(|start| window.first + start).collect();
-            (pieces.into_iter().map(row_in_words).collect(), seqs)
+            (pieces.into_iter().map(|row| words_of(row).collect()).collect(), seqs)
         };
         windows.iter().map(window).collect()
     }

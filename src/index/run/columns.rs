@@ -16,7 +16,7 @@ impl Run {
     /// # Errors
     /// `corrupt`.
     pub(in crate::index) fn columns(&self, window: Window) -> Result<(Vec<Vec<u64>>, Vec<u64>)> {
-        let row = |bit| Ok(rows::row_in_words(&self.read_block(window.row(bit))?));
+        let row = |bit| Ok(rows::words_of(&self.read_block(window.row(bit))?).collect());
         let rows = (0..64).map(row).collect::<Result<Vec<_>>>()?;
         let starts = starts_of(window, self.read_block(window.starts())?)?;
         let seqs: Vec<u64> = starts.all().map(|start| window.first.saturating_add(start)).collect();

@@ -36,9 +36,13 @@ pub const UNICODE_VERSION: (u8, u8, u8) = narrow(unicode_properties::UNICODE_VER
 pub enum Token<'a> {
     /// A word, lower-cased, never empty, without white space in it.
     Word(&'a str),
-    /// A character that is neither part of a word nor white space, lower-cased where it has a
-    /// lower case (circled letters do).
-    Symbol(char),
+    /// A character that is neither part of a word nor white space.
+    Symbol {
+        /// It, lower-cased where it has a lower case (circled letters do).
+        symbol: char,
+        /// The symbol that it follows directly, if it follows one.
+        behind: Option<char>,
+    },
 }
 
 /// The character is part of words: letter, number or mark.
@@ -75,6 +79,8 @@ static PLANE: LazyLock<[u8; 0x1_0000]> = LazyLock::new(|| {
 pub fn tokens(text: &str, scratch: &mut String, mut each: impl FnMut(Token<'_>)) {
     let bytes = text.as_bytes();
     let mut start = 0;
+    // The symbol that ends where the rest begins.
+    let mut behind = None;
     while start < bytes.len() {
         let mut end = start;
         let mut seen = 0;
@@ -90,14 +96,19 @@ pub fn tokens(text: &str, scratch: &mut String, mut each: impl FnMut(Token<'_>))
         }
         if stop & WIDE != 0 {
             // The character may be part of the word so far, so the whole word is read again.
-            start = wide_token(text, start, scratch, &mut each);
+            start = wide_token(text, start, &mut behind, scratch, &mut each);
             continue;
         }
         if end > start {
             emit_word(&text[start..end], seen, scratch, &mut each);
+            behind = None;
         }
         if stop & SPACE == 0 {
-            each(Token::Symbol(char::from(bytes[end])));
+            let symbol = char::from(bytes[end]);
+            each(Token::Symbol { symbol, behind });
+            behind = Some(symbol);
+        } else {
+            behind = None;
         }
         start = end + 1;
     }
@@ -172,8 +183,15 @@ fn lowered(character: char) -> ToLowercase {
 }
 
 /// Emits the token that begins at byte `start`, reading characters; returns where it ends. White
-/// space is passed over without a token.
-fn wide_token(text: &str, start: usize, scratch: &mut String, each: &mut impl FnMut(Token<'_>)) -> usize {
+/// space is passed over without a token. `behind` is the symbol that ends at `start`, and then the one that ends
+/// where this does.
+fn wide_token(
+    text: &str,
+    start: usize,
+    behind: &mut Option<char>,
+    scratch: &mut String,
+    each: &mut impl FnMut(Token<'_>),
+) -> usize {
     let mut characters = text[start..].chars();
     let Some(first) = characters.next() else {
         return text.len();
@@ -181,13 +199,19 @@ fn wide_token(text: &str, start: usize, scratch: &mut String, each: &mut impl Fn
     let class = class_of(first);
     let mut end = start + first.len_utf8();
     if class & WORD == 0 {
-        if class & CASED != 0 {
-            lowered(first).for_each(|lowered| each(Token::Symbol(lowered)));
-        } else if class & SPACE == 0 {
-            each(Token::Symbol(first));
+        if class & SPACE != 0 {
+            *behind = None;
+            return end;
+        }
+        let mut emit = |symbol| each(Token::Symbol { symbol, behind: behind.replace(symbol) });
+        if class & CASED == 0 {
+            emit(first);
+        } else {
+            lowered(first).for_each(emit);
         }
         return end;
     }
+    *behind = None;
     // A letter that stands alone takes only marks, a run takes all but such letters.
     let (mask, wanted) = if class & ALONE != 0 { (MARK, MARK) } else { (WORD | ALONE, WORD) };
     let mut seen = class;
@@ -279,7 +303,7 @@ mod tests {
     #[derive(Debug, PartialEq)]
     enum Owned {
         Word(String),
-        Symbol(char),
+        Symbol(char, Option<char>),
     }
 
     fn collect(run: impl FnOnce(&mut dyn FnMut(Token<'_>))) -> Vec<Owned> {
@@ -287,7 +311,7 @@ mod tests {
         run(&mut |token| {
             all.push(match token {
                 Token::Word(word) => Owned::Word(word.to_owned()),
-                Token::Symbol(symbol) => Owned::Symbol(symbol),
+                Token::Symbol { symbol, behind } => Owned::Symbol(symbol, behind),
             });
         });
         all
@@ -300,10 +324,10 @@ mod tests {
     /// The path for characters beyond ASCII, taken for all of them.
     fn tokens_without_fast_path(text: &str) -> Vec<Owned> {
         let mut start = 0;
-        let mut scratch = String::new();
+        let (mut behind, mut scratch) = (None, String::new());
         collect(|mut each| {
             while start < text.len() {
-                start = wide_token(text, start, &mut scratch, &mut each);
+                start = wide_token(text, start, &mut behind, &mut scratch, &mut each);
             }
         })
     }
@@ -317,7 +341,7 @@ mod tests {
             Alone,
         }
         let mut all = Vec::new();
-        let mut open = Open::Nothing;
+        let (mut open, mut behind) = (Open::Nothing, None);
         for character in text.chars() {
             let group = character.general_category_group();
             let letter = group == GeneralCategoryGroup::Letter;
@@ -343,9 +367,12 @@ mod tests {
             } else {
                 open = Open::Nothing;
                 if !character.is_whitespace() {
-                    all.extend(lowered.chars().map(Owned::Symbol));
+                    let symbols = lowered.chars().map(|symbol| Owned::Symbol(symbol, behind.replace(symbol)));
+                    all.extend(symbols);
+                    continue;
                 }
             }
+            behind = None;
         }
         all
     }
@@ -427,19 +454,19 @@ mod tests {
         let symbol = Owned::Symbol;
         let expected = [
             word("a"),
-            symbol('.'),
+            symbol('.', None),
             word("b"),
-            symbol('\u{2019}'),
+            symbol('\u{2019}', None),
             word("c"),
-            symbol('\u{1f600}'),
-            symbol('\0'),
+            symbol('\u{1f600}', None),
+            symbol('\0', Some('\u{1f600}')),
         ];
         assert_eq!(all, expected);
     }
 
     #[test]
     fn a_circled_capital_is_the_symbol_of_its_lower_case() {
-        assert_eq!(tokens_of("\u{24b6}"), [Owned::Symbol('\u{24d0}')]);
+        assert_eq!(tokens_of("\u{24b6}"), [Owned::Symbol('\u{24d0}', None)]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Plan {
 pub(super) enum Piece {
     Word(String),
     Symbol(char),
+    /// Two symbols that stand next to each other.
+    SymbolPair([char; 2]),
     /// A letter that stands alone, with the marks that follow it.
     Alone(String),
     Prefix(String),
@@ -84,10 +86,14 @@ impl Plan {
                 place = start + word.len();
                 pieces.extend(piece(word, start == 0, place >= needle.len()));
             }
-            Token::Symbol(symbol) => {
+            Token::Symbol { symbol, behind } => {
                 let start = needle.get(place..).and_then(|rest| rest.find(symbol)).unwrap_or(0);
                 place += start + symbol.len_utf8();
-                pieces.push(Piece::Symbol(symbol));
+                // Two next to each other say all that each of them does.
+                if behind.is_some() {
+                    pieces.pop_if(|last| matches!(last, Piece::Symbol(_)));
+                }
+                pieces.push(behind.map_or(Piece::Symbol(symbol), |first| Piece::SymbolPair([first, symbol])));
             }
         });
         self.adjacent = adjacent(needle);
@@ -166,7 +172,7 @@ fn without_repetition(clause: &Clause) -> Clause {
 
 /// Whether a piece is found in few terms.
 pub(super) fn is_selective(piece: &Piece) -> bool {
-    matches!(piece, Piece::Word(_) | Piece::Symbol(_) | Piece::Alone(_))
+    matches!(piece, Piece::Word(_) | Piece::Symbol(_) | Piece::SymbolPair(_) | Piece::Alone(_))
 }
 
 pub(super) fn is_long(phrase: &Phrase) -> bool {
@@ -245,8 +251,21 @@ mod tests {
     #[test]
     fn what_comes_again_and_again_is_looked_up_once() {
         let dash = Piece::Symbol('-');
-        assert_eq!(pieces(&"-".repeat(1024)), std::slice::from_ref(&dash));
+        assert_eq!(pieces(&"-".repeat(1024)), [Piece::SymbolPair(['-', '-'])]);
         assert_eq!(pieces("- a - b - a -"), [dash, Piece::Word("a".into()), Piece::Word("b".into())]);
+    }
+
+    #[test]
+    fn symbols_next_to_each_other_are_looked_up_together() {
+        let (word, symbol) = (|word: &str| Piece::Word(word.into()), Piece::Symbol);
+        let pair = |first, second| Piece::SymbolPair([first, second]);
+        assert_eq!(pieces("->"), [pair('-', '>')]);
+        assert_eq!(pieces("()/ ."), [pair('(', ')'), pair(')', '/'), symbol('.')]);
+        assert_eq!(pieces("a-b- >"), [symbol('-'), word("b"), symbol('>')]);
+        assert_eq!(
+            pieces(".\u{2026}\u{1f600} !?"),
+            [pair('.', '\u{2026}'), pair('\u{2026}', '\u{1f600}'), pair('!', '?'),]
+        );
     }
 
     #[test]

@@ -15,26 +15,28 @@ pub enum Kind {
     Word = 0,
     /// A character that is neither word nor white space.
     Symbol = 1,
+    /// Two of those that stand next to each other: each alone is in very many messages.
+    SymbolPair = 2,
     /// Who said it.
-    Originator = 2,
+    Originator = 3,
     /// Whom it is for.
-    Recipient = 3,
+    Recipient = 4,
     /// Its chat.
-    Chat = 4,
+    Chat = 5,
     /// Its application.
-    App = 5,
+    App = 6,
     /// Every message.
-    Message = 6,
+    Message = 7,
     /// The type of an event of any kind.
-    Type = 7,
+    Type = 8,
     /// Messages that the run's events edited.
-    Edited = 8,
+    Edited = 9,
     /// Messages that the run's events deleted, alone or with their chat.
-    Deleted = 9,
+    Deleted = 10,
     /// No term of a message: where records lie, see `places`.
-    Place = 10,
+    Place = 11,
     /// No term of a message: which groups of words hold three bytes, see `grams`.
-    Gram = 11,
+    Gram = 12,
 }
 
 impl Kind {
@@ -124,6 +126,14 @@ pub fn symbol_bytes(symbol: char) -> [u8; 4] {
     u32::from(symbol).to_be_bytes()
 }
 
+/// The bytes of the term of two symbols: both in UTF-8.
+#[must_use]
+pub fn symbol_pair_bytes([first, second]: [char; 2], buffer: &mut [u8; 8]) -> &[u8] {
+    let length = first.encode_utf8(buffer).len();
+    let both = length + second.encode_utf8(&mut buffer[length..]).len();
+    &buffer[..both]
+}
+
 /// Buffers for making a message's terms.
 #[derive(Debug, Default)]
 pub struct TermBuffers {
@@ -144,15 +154,23 @@ impl TermBuffers {
         let each_word = word;
         let TermBuffers { escaped, words } = self;
         let (of_words, of_symbols) = (Kind::Word.tag(edit), Kind::Symbol.tag(edit));
-        // A text has few different symbols, and most of them many times.
-        let mut given = 0_u128;
+        let of_pairs = Kind::SymbolPair.tag(edit);
+        // A text has few different symbols, and most of them many times; lines of one symbol are drawn in texts.
+        let (mut given, mut given_pair) = (0_u128, None);
         words::tokens(&message.body, words, |token| match token {
             Token::Word(word) => {
                 each_word(word);
                 // Nothing in a word is ever escaped: it holds letters, numbers and marks.
                 each(of_words, kept(word).as_bytes());
             }
-            Token::Symbol(symbol) => {
+            Token::Symbol { symbol, behind } => {
+                let pair = behind.map(|behind| [behind, symbol]);
+                if let Some(both) = pair.filter(|_| pair != given_pair) {
+                    given_pair = pair;
+                    escaped.clear();
+                    write_escaped(escaped, symbol_pair_bytes(both, &mut [0; 8]));
+                    each(of_pairs, escaped);
+                }
                 let bit = if symbol.is_ascii() { 1 << u32::from(symbol) } else { 0 };
                 if given & bit != 0 {
                     return;
@@ -193,6 +211,8 @@ mod tests {
         assert_eq!(word_term(true, "ab"), [tag + 1, b'a', b'b', 0]);
         assert_eq!(word_prefix(true, "ab"), [tag + 1, b'a', b'b']);
         assert_eq!(term(Kind::Symbol, false, &symbol_bytes('>')), [tag + 2, 1, 1, 1, 1, 1, 1, b'>', 0]);
+        let pair = symbol_pair_bytes(['-', '\u{2192}'], &mut [0; 8]).to_vec();
+        assert_eq!(term(Kind::SymbolPair, true, &pair), [tag + 5, b'-', 0xe2, 0x86, 0x92, 0]);
         assert_eq!(chat_bytes("ab", 1), [b'a', b'b', 1, 1]);
         assert_eq!(chat_bytes("ab", 0x102), [b'a', b'b', 2, 1, 2]);
         let long = "\u{e9}".repeat(WORD_BYTES);
@@ -206,6 +226,7 @@ mod tests {
         for kind in [
             Kind::Word,
             Kind::Symbol,
+            Kind::SymbolPair,
             Kind::Originator,
             Kind::Recipient,
             Kind::Chat,

@@ -39,7 +39,7 @@ pub use offsets::UNPROVED_BYTES;
 pub use pieces::Block;
 
 /// The last bytes of a run file; the digits are the version of the format.
-pub const MAGIC: &[u8; 8] = b"MLGRUN09";
+pub const MAGIC: &[u8; 8] = b"MLGRUN10";
 
 /// Whether these bytes of a run file end as another version of this program ends one.
 #[must_use]

@@ -246,6 +246,39 @@ fn a_text_has_at_most_64_clauses_and_256_words() {
 }
 
 #[test]
+fn a_substring_is_found_behind_very_many_messages_that_have_its_words_or_its_symbols() {
+    let (wanted, other) = ("alpha beta gamma (see: x)", "alpha-beta delta) see(: x");
+    let mut bodies: Vec<&str> = vec![other; 600];
+    [3, 150, 590].into_iter().for_each(|place| bodies[place] = wanted);
+    let mut bodies = Bodies::post(&bodies);
+    let seqs_of = |is_wanted: bool, seqs: &[u64]| -> Vec<Value> {
+        let places = (0..600).filter(|place| [3, 150, 590].contains(place) == is_wanted);
+        places.map(|place: usize| json!(seqs[place])).collect()
+    };
+    let (with, without) = (seqs_of(true, &bodies.seqs), seqs_of(false, &bodies.seqs));
+    for (piece, expected) in [
+        ("pha beta gam", &with),
+        ("pha beta gal", &vec![]),
+        ("a-beta de", &without),
+        ("(s", &with),
+        ("(:", &without),
+        (":(", &vec![]),
+        ("t(: ", &vec![]),
+    ] {
+        for order in ["oldest", "newest"] {
+            let reply = bodies
+                .client
+                .ok(json!({"cmd": "message.search", "substring": piece, "order": order, "limit": 1000}));
+            let mut found = reply.column("messages", "seq");
+            if order == "newest" {
+                found.reverse();
+            }
+            assert_eq!(&found, expected, "{piece} {order}");
+        }
+    }
+}
+
+#[test]
 fn a_substring_has_at_most_1024_bytes_and_knows_every_script() {
     let long = "x".repeat(1500);
     let mut bodies = Bodies::post(&[&long, "\u{6771}\u{4eac}\u{90fd} \u{1f600} \u{c9}t\u{e9}", "plain"]);

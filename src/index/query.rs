@@ -31,8 +31,7 @@ pub(super) enum Piece {
     Inside(String),
 }
 
-/// A whole word of so many characters says more than the parts at the ends of a substring, and costs less
-/// to look up.
+/// A whole word of so many characters mostly says more than the parts at the ends of a substring.
 const TELLING_CHARACTERS: usize = 4;
 /// The beginning or end of a word that is shorter than this is one of so many words that it tells little
 /// beside the rest of a substring.
@@ -75,6 +74,22 @@ impl Plan {
         Plan { required: self.required.clone(), clauses: self.clauses.clone(), ..Plan::default() }
     }
 
+    /// What is asked for with the whole words of the substring alone, where one of them says much and there are
+    /// parts of words beside it: these cost more to look up, and are needed only where many messages have the words.
+    #[must_use]
+    pub fn of_telling_words(&self) -> Option<Plan> {
+        let telling = |piece: &Piece| match piece {
+            Piece::Word(word) => word.chars().count() >= TELLING_CHARACTERS || stands_alone(word),
+            piece => matches!(piece, Piece::Alone(_)),
+        };
+        let pays = self.pieces.iter().any(telling) && !self.pieces.iter().all(is_selective);
+        pays.then(|| {
+            let mut plan = self.clone();
+            plan.pieces.retain(is_selective);
+            plan
+        })
+    }
+
     /// Requires the words and symbols of a lower-cased substring, which must be checked on the
     /// messages.
     pub fn substring(&mut self, needle: &str) {
@@ -97,13 +112,6 @@ impl Plan {
             }
         });
         self.adjacent = adjacent(needle);
-        let telling = |piece: &Piece| match piece {
-            Piece::Word(word) => word.chars().count() >= TELLING_CHARACTERS || stands_alone(word),
-            piece => matches!(piece, Piece::Alone(_)),
-        };
-        if pieces.iter().any(telling) {
-            pieces.retain(is_selective);
-        }
         // A piece that comes again and again is looked up once.
         let mut seen = BTreeSet::new();
         pieces.retain(|piece| seen.insert(piece.clone()));
@@ -336,8 +344,20 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_word_that_says_much_is_looked_for_alone() {
-        assert_eq!(pieces("pha beta gam"), [Piece::Word("beta".into())]);
-        assert_eq!(pieces("pha beta-gam"), [Piece::Word("beta".into()), Piece::Symbol('-')]);
+    fn whole_words_that_say_much_are_looked_for_alone_at_first() {
+        let alone = |needle: &str| {
+            let mut plan = Plan::default();
+            plan.substring(needle);
+            plan.of_telling_words().map(|plan| plan.pieces)
+        };
+        let beta = Piece::Word("beta".into());
+        assert_eq!(
+            pieces("pha beta gam"),
+            [Piece::Suffix("pha".into()), beta.clone(), Piece::Prefix("gam".into())]
+        );
+        assert_eq!(alone("pha beta gam"), Some(vec![beta.clone()]));
+        assert_eq!(alone("pha beta-gam"), Some(vec![beta, Piece::Symbol('-')]));
+        assert_eq!(alone("pha bet gam"), None, "a short one says little");
+        assert_eq!(alone(" beta "), None, "there is nothing else");
     }
 }

@@ -45,12 +45,15 @@ pub type Visit<'a> = dyn FnMut(Match<'_, '_>) -> Result<bool> + 'a;
 /// Messages that are looked at one after the other where parts of words are sought, and as many more for each
 /// one that matches.
 const SCANNED: i32 = 20;
+/// Texts that are read of messages that have the whole words of a substring, until the parts of words at its ends
+/// are looked up, too: about what that costs.
+const WITH_WORDS: i32 = 200;
 
 /// A filter made ready for one snapshot.
 pub struct Finder {
     plan: Plan,
-    /// All messages that may match if their texts are not asked: where parts of words are sought.
-    all: Option<Plan>,
+    /// A plan that costs less to look up and finds more, and how many messages in vain are enough of it.
+    first: Option<(Plan, i32)>,
     check: Option<Check>,
     /// The seqs that `since` and `until` leave, first and last.
     low: u64,
@@ -139,8 +142,12 @@ impl Finder {
         let high = next.map_or(snapshot.last, |next| next - 1);
         let times =
             (filter.since.is_some() || filter.until.is_some()).then_some((filter.since, filter.until));
-        let all = plan.is_wide().then(|| plan.without_substring());
-        Ok(Finder { plan, all, check, low, high, times })
+        let first = if plan.is_wide() {
+            Some((plan.without_substring(), SCANNED))
+        } else {
+            plan.of_telling_words().map(|plan| (plan, WITH_WORDS))
+        };
+        Ok(Finder { plan, first, check, low, high, times })
     }
 
     /// Visits the matches with seqs above `after` and below `before`, as far as a slice goes. Answers the
@@ -160,10 +167,10 @@ impl Finder {
             (self.low.max(after.saturating_add(1)), self.high.min(before.saturating_sub(1)));
         let sources = snapshot.sources();
         let mut records = Records::new(snapshot);
-        if let Some(all) = self.all.take() {
+        if let Some((first, patience)) = self.first.take() {
             // Where about every twentieth message matches, looking at one after the other is quickest.
-            let mut left = SCANNED;
-            let candidates = Candidates::new(&sources, &all, order, low, high)?;
+            let mut left = patience;
+            let candidates = Candidates::new(&sources, &first, order, low, high)?;
             let end = self.walk(
                 candidates,
                 &mut records,
@@ -178,7 +185,7 @@ impl Finder {
                 },
                 visit,
             );
-            self.all = Some(all);
+            self.first = Some((first, patience));
             match end? {
                 End::Enough | End::Exhausted => return Ok(None),
                 End::Over(seq) => return Ok(Some(seq)),

@@ -55,7 +55,13 @@ impl Desk {
 
     /// Where the runs begin that should become one.
     pub(super) fn due(&self, tiers: Tiers) -> Option<usize> {
-        due(&self.runs, tiers, |run| self.may_merge(run))
+        self.due_behind(0, tiers)
+    }
+
+    /// The same of those behind so many.
+    pub(super) fn due_behind(&self, runs: usize, tiers: Tiers) -> Option<usize> {
+        let behind = self.runs.get(runs..).unwrap_or_default();
+        due(behind, tiers, |run| self.may_merge(run)).map(|start| runs + start)
     }
 
     /// After how long without work there is something to do all the same: to merge what can wait while more comes, and

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::error::{Code, Error, Result};
 use crate::index::files::RunFiles;
+use crate::index::levels::WHEN_BUSY;
 use crate::index::run::Run;
 use crate::index::tail::Tail;
 use crate::paths::move_away;
@@ -26,6 +27,15 @@ use desk::Desk;
 
 /// How long it waits before it tries again what failed.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What is done during a merge.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    /// What is given becomes files.
+    Flush,
+    /// The same, and these are merged when there are enough of them.
+    FlushAndMerge,
+}
 
 /// What the background works with.
 pub struct Background {
@@ -54,7 +64,7 @@ impl Background {
                 && !desk.merges_wait
                 && let Some(start) = desk.due(desk.tiers())
             {
-                desk.merges_wait = !self.merge(start, desk, work);
+                desk.merges_wait = !self.merge(start, desk, work, Meanwhile::FlushAndMerge);
             }
             let given = match desk.put_off.pop_front() {
                 Some(given) => given,
@@ -68,7 +78,7 @@ impl Background {
                         continue;
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        desk.merges_wait = !self.merge(0, desk, work);
+                        desk.merges_wait = !self.merge(0, desk, work, Meanwhile::FlushAndMerge);
                         continue;
                     }
                 },
@@ -86,8 +96,14 @@ impl Background {
     }
 
     /// Makes one file of those from `start` on. `false` when that must wait.
-    fn merge(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> bool {
-        let error = match self.tier(start, desk, work) {
+    fn merge(
+        &self,
+        start: usize,
+        desk: &mut Desk,
+        work: &Receiver<ToBackground>,
+        meanwhile: Meanwhile,
+    ) -> bool {
+        let error = match self.tier(start, desk, work, meanwhile) {
             Ok(made) => return made,
             Err(error) => error,
         };
@@ -156,11 +172,22 @@ impl Background {
 
     /// Makes one file of those from `start` on. What is given meanwhile is written to files as it
     /// comes: a merge may take seconds, and memory does not wait for it. `false` when that goes before it.
-    fn tier(&self, start: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<bool> {
+    fn tier(
+        &self,
+        start: usize,
+        desk: &mut Desk,
+        work: &Receiver<ToBackground>,
+        meanwhile: Meanwhile,
+    ) -> Result<bool> {
         let old = desk.runs.clone();
         let mut given_up = false;
         let merged = self.files.merge(&old[start..], start == 0, &mut || {
-            self.do_meanwhile(desk, work).inspect_err(|_| given_up = true)
+            let done = self.do_meanwhile(desk, work);
+            let done = match (done, meanwhile) {
+                (Ok(true), Meanwhile::FlushAndMerge) => self.merge_behind(old.len(), desk, work),
+                (done, _) => done.map(drop),
+            };
+            done.inspect_err(|_| given_up = true)
         });
         let merged = match merged {
             Err(_) if given_up => return Ok(false),
@@ -179,13 +206,14 @@ impl Background {
 
     /// Does what is given during a merge. An error when something goes before it, and is put off until the merge
     /// is given up: a tail for which the disk has no room, as the merge's own file has some of it; and a
-    /// compaction, which may replace what is merged.
-    fn do_meanwhile(&self, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
+    /// compaction, which may replace what is merged. Answers whether there are more files now.
+    fn do_meanwhile(&self, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<bool> {
+        let mut more = false;
         while desk.put_off.is_empty()
             && let Ok(given) = work.try_recv()
         {
             let done = match &given {
-                ToBackground::Flush(tail) => self.flush(tail, desk),
+                ToBackground::Flush(tail) => self.flush(tail, desk).map(|()| more = true),
                 // What is merged was there before: none of it lies behind.
                 ToBackground::Part(last) => {
                     desk.part = *last;
@@ -193,9 +221,25 @@ impl Background {
                 }
                 ToBackground::Compacted(_) => Err(Error::new(Code::Busy, "a compaction goes first")),
             };
-            if done.is_err() {
+            if let Err(error) = done {
                 desk.put_off.push_back(given);
-                return done;
+                return Err(error);
+            }
+        }
+        Ok(more)
+    }
+
+    /// Merges the files that came during a merge, which are those behind so many: a large one takes so long that
+    /// there would be very many, each of which takes memory and is looked into by every search. An error when
+    /// something goes before both.
+    fn merge_behind(&self, files: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
+        while let Some(start) = desk.due_behind(files, WHEN_BUSY) {
+            let merged = self.merge(start, desk, work, Meanwhile::Flush);
+            if !desk.put_off.is_empty() {
+                return Err(Error::new(Code::Busy, "what was put off goes first"));
+            }
+            if !merged {
+                break;
             }
         }
         Ok(())

@@ -136,7 +136,7 @@ fn a_merge_makes_room_for_what_is_to_be_done_before_it() {
     let mut desk = Desk::at(runs);
     to_background.send(ToBackground::Part(8)).expect("it lives");
     to_background.send(ToBackground::Flush(tails.next().expect("a ninth"))).expect("it lives");
-    assert!(!background.merge(0, &mut desk, &work), "the tail has no room");
+    assert!(!background.merge(0, &mut desk, &work, Meanwhile::FlushAndMerge), "the tail has no room");
     assert_eq!((desk.part, desk.put_off.len(), desk.runs.len()), (8, 1, 8));
     let names = storage.list(Path::new("/index")).expect("memory");
     assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
@@ -145,8 +145,40 @@ fn a_merge_makes_room_for_what_is_to_be_done_before_it() {
     drop(to_background);
     let Some(ToBackground::Flush(tail)) = desk.put_off.pop_front() else { panic!("it was put off") };
     background.flush_until_done(&tail, &mut desk, &work);
-    assert!(background.merge(0, &mut desk, &work), "there is nothing else");
+    assert!(background.merge(0, &mut desk, &work, Meanwhile::FlushAndMerge), "there is nothing else");
     assert_eq!((desk.runs.len(), told.try_iter().count()), (1, 2));
+}
+
+#[test]
+fn files_that_come_during_a_merge_are_merged_meanwhile_and_those_of_a_compaction_are_left_to_it() {
+    for compacts in [false, true] {
+        let files = RunFiles::new(Arc::new(Memory::default()) as _, "/index".into());
+        let mut tails = testing::events().take(24).map(tail_of);
+        let runs: Vec<Arc<Run>> = tails
+            .by_ref()
+            .take(8)
+            .map(|tail| files.write(&tail, tail.first() == 1).expect("memory"))
+            .collect();
+        let ((writer, told), (to_background, work)) = (unbounded(), unbounded());
+        let background = Background { files, writer, stats: Arc::default() };
+        let mut desk = Desk::at(runs);
+        if compacts {
+            to_background.send(ToBackground::Part(20)).expect("it lives");
+        }
+        tails.for_each(|tail| to_background.send(ToBackground::Flush(tail)).expect("it lives"));
+        assert!(background.merge(0, &mut desk, &work, Meanwhile::FlushAndMerge));
+        let left: Vec<(u64, u64)> = desk.runs.iter().map(|run| (run.meta().first, run.meta().last)).collect();
+        let expected: Vec<(u64, u64)> = if compacts {
+            std::iter::once((1, 8)).chain((9..=24).map(|seq| (seq, seq))).collect()
+        } else {
+            vec![(1, 8), (9, 24)]
+        };
+        assert_eq!(left, expected);
+        let announced = told.try_iter().filter(|message| matches!(message, ToWriter::NewRun(_))).count();
+        assert_eq!(announced, 16 + expected.iter().filter(|(first, last)| first < last).count());
+        let files = background.files.read(&mut |error| panic!("{error}")).expect("whole");
+        assert_eq!(files.len(), expected.len(), "what was merged is named no more");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!   brings; `filter` tells of most keys that a run does not hold them; `cache` keeps blocks that were read lately.
 //! - `postings` lists the seqs of a term in a run; a `chunk` of them is an entry, `packed` is how, and
 //!   `postings_writer` writes them.
-//! - `grams` tells which words of a run hold a piece.
+//! - `grams` tells which words of a run hold a piece; a `scratch` file holds them while they are gathered.
 //! - `pairs` tells which messages may have two words next to each other.
 //! - `places` tells where records lie in a part of the log that was compacted.
 //! - `terms` says which terms a message has; `tail` holds those of the newest events, in memory.
@@ -45,6 +45,7 @@ mod read_ahead;
 pub mod rebuild;
 pub mod run;
 pub mod run_writer;
+mod scratch;
 pub mod source;
 pub mod tail;
 pub mod terms;

@@ -10,6 +10,7 @@ use super::pairs::rows::{self, RowsWriter, Window};
 use super::piece;
 use super::postings::split_key;
 use super::run::{BLOCK_OFFSETS, MAGIC, Meta};
+use super::scratch::Scratch;
 use super::terms::{is_of_grams, is_of_words};
 use crate::codec::write_varint;
 use crate::courtesy::Breaks;
@@ -76,6 +77,12 @@ impl RunWriter {
         }
     }
 
+    /// Keeps grams that memory has no room for in a scratch file until they are written. Without one they stay in
+    /// memory.
+    pub(super) fn keep_grams_in(&mut self, scratch: Scratch) {
+        self.grams.keep_in(scratch);
+    }
+
     /// A step between entries was done: takes a break if one is due.
     pub fn step(&mut self) {
         self.breaks.step();
@@ -132,7 +139,7 @@ impl RunWriter {
             && let Some((term, _)) = split_key(key)
         {
             let group = self.index.len() * BLOCK_GROUPS + self.block.group();
-            self.grams.add(&term[1..], group as u64);
+            self.grams.add(&term[1..], group as u64)?;
         }
         self.block.add(key, payload);
         // What stays in memory of a block of long keys is to be of several.

@@ -9,8 +9,9 @@ use crate::index::levels::{Tiers, due};
 use crate::index::merge::{self, merge_into, meta_of};
 use crate::index::run::{Meta, Run};
 use crate::index::run_writer::{EachOffsets, RunWriter};
+use crate::index::scratch::Scratch;
 use crate::index::tail::Tail;
-use crate::storage::{File, Open, temporary_name};
+use crate::storage::{File, Open, temporary_name, with_suffix};
 
 /// What is done now and then while a run file is made. If it fails that is given up.
 pub type Pause<'p> = dyn FnMut() -> Result<()> + 'p;
@@ -150,6 +151,7 @@ impl RunFiles {
             let unfinished = Arc::new(Unfinished { file: Arc::clone(&file), given_up: OnceLock::new() });
             let mut pause = || unfinished.ask(pause);
             let mut writer = RunWriter::to_file(Arc::clone(&unfinished) as _, keys, self.courtesy.begin());
+            writer.keep_grams_in(Scratch::at(Arc::clone(&self.storage), with_suffix(&path, ".grams.tmp")));
             let written = fill(&mut writer, &mut pause)
                 .and_then(|meta| writer.into_file(meta, offsets, synced, &mut pause));
             unfinished

@@ -32,6 +32,7 @@ fn is_number(text: &str) -> bool {
 /// Whether a file is one of the index that was not whole yet, or one on the way to a run.
 pub(super) fn is_unfinished(name: &str) -> bool {
     let Some(whole) = name.strip_suffix(".tmp") else { return false };
+    let whole = whole.strip_suffix(".grams").unwrap_or(whole);
     let piece = whole.strip_suffix(".tmp").unwrap_or(whole).strip_prefix("piece-");
     [MANIFEST, RECENT].contains(&whole) || is_run(whole) || piece.is_some_and(is_number)
 }

@@ -152,6 +152,6 @@ fn only_what_is_named_as_this_program_names_its_files_is_a_run_or_one_that_was_n
     }
     let unfinished =
         [&format!("{run}.tmp"), &format!("{later}.tmp"), "manifest.tmp", "recent.tmp", "piece-1.tmp"];
-    assert!(unfinished.into_iter().chain(["piece-12.tmp.tmp"]).all(is_unfinished));
+    assert!(unfinished.into_iter().chain(["piece-12.tmp.tmp", "piece-12.tmp.grams.tmp"]).all(is_unfinished));
     assert!(!["a.tmp", "piece-x.tmp", "piece-1", "1.run.tmp", "manifest"].into_iter().any(is_unfinished));
 }

@@ -7,10 +7,12 @@
 //! not be read.
 //!
 //! A term that may stand for longer words is in one more list, with all others like it.
+//!
+//! While a run is made they are gathered here, `batch` by batch.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::convert::Infallible;
+mod batch;
+
+use std::io;
 
 use super::and::And;
 use super::block::common_prefix;
@@ -18,10 +20,12 @@ use super::cursor::{Boxed, Or, Postings};
 use super::postings_writer::PostingsWriter;
 use super::run::Run;
 use super::run_writer::RunWriter;
+use super::scratch::Scratch;
 use super::terms::{Kind, may_be_cut, term};
-use crate::codec::{read_varint, write_escaped, write_varint};
+use crate::codec::write_escaped;
 use crate::domain::command::Order;
 use crate::error::Result;
+use batch::{Batch, merge};
 
 /// Bytes of a gram.
 pub const GRAM_BYTES: usize = 3;
@@ -29,8 +33,9 @@ pub const GRAM_BYTES: usize = 3;
 const CUT: [u8; GRAM_BYTES] = [u8::MAX; GRAM_BYTES];
 
 /// Gathers the grams of a run while its words are written. They are sorted batch by batch, and the batches
-/// merged at the end: to keep a list for each gram would mean to wait for memory at nearly every one.
-#[derive(Debug, Default)]
+/// merged at the end: to keep a list for each gram would mean to wait for memory at nearly every one. Of a large
+/// vocabulary most batches lie in a scratch file meanwhile.
+#[derive(Default)]
 pub struct Grams {
     /// Grams and groups as they came: the bytes of the gram as a number, so that the order is the same, before
     /// the number of the group.
@@ -40,6 +45,7 @@ pub struct Grams {
     /// Room to sort in.
     spare: Vec<u64>,
     batches: Vec<Batch>,
+    scratch: Option<Scratch>,
     /// The word before, and its group.
     before: Vec<u8>,
     group: Option<u64>,
@@ -54,73 +60,8 @@ const DIGITS: usize = 1 << DIGIT_BITS;
 
 /// Grams in a batch, at most: half of them are soon found to be there already.
 const BATCH_GRAMS: usize = 1 << 15;
-/// So many batches of a level become one of the next: long lists take half the memory of short ones.
+/// So many batches become a long one, which takes half the room and goes to the scratch file.
 const MERGED_BATCHES: usize = 8;
-/// The last level.
-const LEVEL_MOST: u32 = 2;
-
-/// Grams in order. Of each there is what its number has more than the one before, then what each of its groups
-/// has more than the one before, and a zero; all varints.
-#[derive(Debug)]
-struct Batch {
-    /// How often its pieces were merged.
-    level: u32,
-    /// The first group has so much less than its number says.
-    first: u64,
-    bytes: Vec<u8>,
-}
-
-impl Batch {
-    /// Of grams, each with a group: in order, and none twice.
-    fn of(level: u32, first: u64, grams: impl FnOnce(&mut dyn FnMut(u64, u64))) -> Self {
-        let (mut bytes, mut last, mut behind) = (Vec::new(), None, first);
-        grams(&mut |gram, group| {
-            if last != Some(gram) {
-                if last.is_some() {
-                    bytes.push(0);
-                }
-                write_varint(&mut bytes, gram - last.unwrap_or(0));
-                (last, behind) = (Some(gram), first);
-            }
-            write_varint(&mut bytes, group + 1 - behind);
-            behind = group + 1;
-        });
-        if last.is_some() {
-            bytes.push(0);
-        }
-        bytes.shrink_to_fit();
-        Batch { level, first, bytes }
-    }
-}
-
-/// Gives the grams of batches that follow each other, each with a group: in order, and none twice.
-fn merge<E>(
-    batches: &[Batch],
-    each: &mut dyn FnMut(u64, u64) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
-    let mut steps: Vec<&[u8]> = batches.iter().map(|batch| batch.bytes.as_slice()).collect();
-    let mut next = BinaryHeap::new();
-    for (number, steps) in steps.iter_mut().enumerate() {
-        next.extend(read_varint(steps).map(|gram| Reverse((gram, number))));
-    }
-    while let Some(Reverse((gram, _))) = next.peek().copied() {
-        // One more than the last group: the same one may be in two batches that follow each other.
-        let mut last = 0;
-        while let Some(Reverse((_, number))) = next.peek().copied().filter(|Reverse(next)| next.0 == gram) {
-            next.pop();
-            let mut behind = batches[number].first;
-            while let Some(step) = read_varint(&mut steps[number]).filter(|step| *step > 0) {
-                behind += step;
-                if behind > last {
-                    each(gram, behind - 1)?;
-                    last = behind;
-                }
-            }
-            next.extend(read_varint(&mut steps[number]).map(|more| Reverse((gram + more, number))));
-        }
-    }
-    Ok(())
-}
 
 /// Lists between two pauses.
 const PAUSE_LISTS: usize = 256;
@@ -130,8 +71,16 @@ fn number_of([first, second, third]: [u8; GRAM_BYTES]) -> u64 {
 }
 
 impl Grams {
+    /// Keeps them in a scratch file when they become many.
+    pub fn keep_in(&mut self, scratch: Scratch) {
+        self.scratch = Some(scratch);
+    }
+
     /// Adds a word, which ends in its terminator, of a group. Groups come ascending.
-    pub fn add(&mut self, word: &[u8], group: u64) {
+    ///
+    /// # Errors
+    /// What the system says of the scratch file.
+    pub fn add(&mut self, word: &[u8], group: u64) -> io::Result<()> {
         let cut = may_be_cut(word.get(..word.len().saturating_sub(1)).unwrap_or_default());
         // Words come in order, so most share their beginning with the word before, and its grams.
         let known = if self.group == Some(group) { common_prefix(&self.before, word) } else { 0 };
@@ -144,36 +93,32 @@ impl Grams {
         }
         let grams = new.array_windows_of().chain(cut.then_some(CUT));
         self.open.extend(grams.map(|gram| number_of(gram) << GROUP_BITS | group));
-        if self.open.len() >= BATCH_GRAMS {
-            self.close_batch();
-        }
+        if self.open.len() >= BATCH_GRAMS { self.close_batch() } else { Ok(()) }
     }
 
-    fn close_batch(&mut self) {
+    fn close_batch(&mut self) -> io::Result<()> {
         self.sort();
         self.open.dedup();
         let open = &self.open;
-        self.batches.push(Batch::of(0, self.first, |each| {
-            open.iter().for_each(|one| each(one >> GROUP_BITS, one & ((1 << GROUP_BITS) - 1)));
-        }));
+        self.batches.push(Batch::of(false, self.first, |each| {
+            open.iter().try_for_each(|one| each(one >> GROUP_BITS, one & ((1 << GROUP_BITS) - 1)))
+        })?);
         self.open.clear();
-        self.merge_batches();
+        self.merge_batches()
     }
 
-    fn merge_batches(&mut self) {
-        while let Some(start) = self.batches.len().checked_sub(MERGED_BATCHES)
-            && let level = self.batches[start].level
-            && level < LEVEL_MOST
-            && self.batches[start..].iter().all(|batch| batch.level == level)
-        {
-            let merged = self.batches.split_off(start);
-            self.batches.push(Batch::of(level + 1, merged[0].first, |each| {
-                let Ok(()) = merge(&merged, &mut |gram, group| {
-                    each(gram, group);
-                    Ok::<(), Infallible>(())
-                });
-            }));
+    fn merge_batches(&mut self) -> io::Result<()> {
+        let Some(start) = self.batches.len().checked_sub(MERGED_BATCHES) else { return Ok(()) };
+        if self.batches[start..].iter().any(|batch| batch.long) {
+            return Ok(());
         }
+        let merged = self.batches.split_off(start);
+        let mut long = Batch::of(true, merged[0].first, |each| merge(&merged, None, each))?;
+        if let Some(scratch) = &mut self.scratch {
+            long.move_to(scratch)?;
+        }
+        self.batches.push(long);
+        Ok(())
     }
 
     /// Sorts by gram, half of its bits after the other; the groups of each are in order already (Hollerith's
@@ -202,12 +147,11 @@ impl Grams {
     ///
     /// # Errors
     /// What the system says.
-    pub fn write(mut self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> std::io::Result<bool> {
-        self.close_batch();
-        let batches = self.batches;
+    pub fn write(mut self, writer: &mut RunWriter, pause: &mut dyn FnMut()) -> io::Result<bool> {
+        self.close_batch()?;
         let (mut out, mut lists) = (PostingsWriter::default(), 0);
         let (mut of, mut list) = (None, Vec::new());
-        merge(&batches, &mut |gram, group| {
+        merge(&self.batches, self.scratch.as_ref(), &mut |gram, group| {
             if of != Some(gram) {
                 if of.replace(gram).is_some() {
                     out.finish(writer, &list)?;
@@ -278,11 +222,54 @@ pub fn with_cut<'r>(run: &'r Run, groups: Option<Boxed<'r>>) -> Result<Option<Bo
 mod tests {
     use super::*;
     use crate::index::cursor::Cursor;
+    use crate::index::position::Position;
     use crate::index::terms::{word_prefix, word_term};
     use crate::index::testing::file_run;
     use crate::index::union::{Apart, Union};
+    use crate::storage::failing::Failing;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn grams_of_very_many_words_are_found_though_memory_had_no_room_for_them() {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let storage = Failing::in_memory(move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let of = |scratch: bool| {
+            let mut random = 7_u64;
+            let mut words = BTreeSet::new();
+            while words.len() < 60_000 {
+                random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                words.insert(format!("{:012}", random >> 25));
+            }
+            file_run(60_000, 60_000, |writer| {
+                if scratch {
+                    writer.keep_grams_in(Scratch::at(Arc::clone(&storage) as _, "/grams.tmp".into()));
+                }
+                let mut out = PostingsWriter::default();
+                for (seq, word) in (1..).zip(&words) {
+                    out.write(writer, &word_term(false, word), [seq].into_iter()).expect("memory");
+                }
+            })
+        };
+        let (with, without) = (of(true), of(false));
+        assert!(calls.load(Ordering::Relaxed) > 4, "it is opened, removed, written and read");
+        let all = |run: &Run| {
+            let mut place = Position::new(run);
+            let (mut open, mut entries) = (place.seek(b"").expect("whole"), Vec::new());
+            while open {
+                entries.push((place.key().to_vec(), place.payload().to_vec()));
+                open = place.advance().expect("whole");
+            }
+            entries
+        };
+        assert_eq!(all(&with), all(&without));
+    }
 
     #[test]
     fn a_gram_in_very_many_groups_leads_to_all_of_them() {
@@ -307,40 +294,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn batches_merged_have_what_each_had(
-            grams in prop::collection::vec((0_u64..4, 1_u64..40), 1..60),
-            parts in 1_usize..6,
-        ) {
-            // Groups come ascending, so each batch has those behind the one before, or the last of it.
-            let all: BTreeSet<(u64, u64)> = grams.into_iter().map(|(gram, group)| (group, gram)).collect();
-            let groups: Vec<(u64, u64)> = all.into_iter().collect();
-            let of = |(group, gram): (u64, u64)| (gram, group);
-            let mut batches: Vec<Batch> = groups
-                .chunks(groups.len().div_ceil(parts))
-                .map(|part| {
-                    let sorted: BTreeSet<(u64, u64)> = part.iter().copied().map(of).collect();
-                    Batch::of(0, part[0].0, |each| sorted.iter().for_each(|(gram, group)| each(*gram, *group)))
-                })
-                .collect();
-            let merged = |batches: &[Batch]| {
-                let mut found = Vec::new();
-                let Ok(()) = merge(batches, &mut |gram, group| {
-                    found.push((gram, group));
-                    Ok::<(), Infallible>(())
-                });
-                found
-            };
-            let right: Vec<(u64, u64)> =
-                groups.iter().copied().map(of).collect::<BTreeSet<_>>().into_iter().collect();
-            prop_assert_eq!(&merged(&batches), &right);
-            let level = batches.split_off(batches.len() / 2);
-            batches.push(Batch::of(1, level[0].first, |each| {
-                merged(&level).into_iter().for_each(|(gram, group)| each(gram, group));
-            }));
-            prop_assert_eq!(merged(&batches), right);
-        }
-
         #[test]
         fn words_are_found_by_their_pieces(
             words in prop::collection::btree_map(

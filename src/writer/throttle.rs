@@ -16,8 +16,10 @@ const ADDING_A_KIBIBYTE_US: u64 = 20;
 const BYTES_A_RUN_FILE: u64 = 128 << 10;
 /// Waits shorter than this are put together: each costs a wake-up.
 const WAIT_LEAST: Duration = Duration::from_micros(500);
-/// No wait is longer, so that reads of what was just written, and syncs, stay in time.
+/// No wait is longer, so that reads of what was just written, and syncs, stay in time; but the bound grows by as much
+/// with every so many bytes past the bound of memory: a turn may add more than the background writes in that time.
 const WAIT_MOST: Duration = Duration::from_millis(50);
+const BYTES_A_WAIT: u64 = 2 << 20;
 /// What was not waited for goes with the next requests, no more of it than this: whoever comes a while later
 /// pays for nobody else.
 const DUE_MOST: Duration = Duration::from_secs(1);
@@ -51,7 +53,8 @@ impl Throttle {
     /// whoever asks must wait for it.
     pub fn take_wait(&mut self, bytes: u64, files: u64) -> Option<Duration> {
         let added = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));
-        let past = bytes.saturating_sub(SLOW_BYTES) + files.saturating_sub(SLOW_RUN_FILES) * BYTES_A_RUN_FILE;
+        let bytes_past = bytes.saturating_sub(SLOW_BYTES);
+        let past = bytes_past + files.saturating_sub(SLOW_RUN_FILES) * BYTES_A_RUN_FILE;
         if past == 0 {
             self.due = Duration::ZERO;
             self.busy_bytes = self.busy_bytes.saturating_sub(added);
@@ -62,7 +65,8 @@ impl Throttle {
         let share = past.saturating_mul(past) >> 20;
         let more = Duration::from_micros(work_us.saturating_mul(share) >> 20);
         self.due = self.due.saturating_add(more).min(DUE_MOST);
-        let wait = self.due.min(WAIT_MOST);
+        let most = WAIT_MOST * u32::try_from(1 + bytes_past / BYTES_A_WAIT).unwrap_or(u32::MAX);
+        let wait = self.due.min(most);
         (wait >= WAIT_LEAST).then(|| {
             self.due -= wait;
             wait
@@ -130,8 +134,18 @@ mod tests {
     #[test]
     fn a_wait_has_a_bound_and_the_rest_stays_due() {
         let mut throttle = Throttle::default();
-        assert_eq!(throttle.take_wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
-        assert_eq!(throttle.take_wait(SLOW_BYTES + (64 << 20), 0), Some(WAIT_MOST));
+        assert_eq!(throttle.take_wait(0, SLOW_RUN_FILES + 1000), None, "nothing was added");
+        assert_eq!(throttle.take_wait(1 << 20, SLOW_RUN_FILES + 1000), Some(WAIT_MOST), "of files");
+        assert_eq!(throttle.take_wait(1 << 20, SLOW_RUN_FILES + 1000), Some(WAIT_MOST));
         assert_eq!(throttle.take_wait(0, 0), None);
+    }
+
+    #[test]
+    fn whoever_adds_much_at_a_time_waits_the_longer_the_more_memory_is_taken() {
+        let waits = [1, 5, 9, 64].map(|megabytes| {
+            let mut throttle = Throttle::from(SLOW_BYTES);
+            throttle.take_wait(SLOW_BYTES + (megabytes << 20), 0).expect("it is past the bound").as_millis()
+        });
+        assert_eq!(waits, [20, 150, 250, 1000]);
     }
 }

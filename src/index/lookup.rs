@@ -169,7 +169,7 @@ impl<'p, 'r> Lookup<'p, 'r> {
             Piece::Symbol(symbol) => self.postings(&term(Kind::Symbol, self.edit, &symbol_bytes(*symbol))),
             Piece::SymbolPair(pair) => {
                 let mut buffer = [0; 8];
-                self.postings(&term(Kind::SymbolPair, self.edit, symbol_pair_bytes(*pair, &mut buffer)))
+                self.postings(&term(Kind::Symbol, self.edit, symbol_pair_bytes(*pair, &mut buffer)))
             }
             Piece::Alone(start) | Piece::Prefix(start) => {
                 self.words(&word_prefix(self.edit, start), Words::Beginning)

@@ -13,30 +13,29 @@ use crate::domain::words::{self, Token};
 pub enum Kind {
     /// A word of the body.
     Word = 0,
-    /// A character that is neither word nor white space.
+    /// A character that is neither word nor white space, or two of those that stand next to each other: each alone
+    /// is in very many messages.
     Symbol = 1,
-    /// Two of those that stand next to each other: each alone is in very many messages.
-    SymbolPair = 2,
     /// Who said it.
-    Originator = 3,
+    Originator = 2,
     /// Whom it is for.
-    Recipient = 4,
+    Recipient = 3,
     /// Its chat.
-    Chat = 5,
+    Chat = 4,
     /// Its application.
-    App = 6,
+    App = 5,
     /// Every message.
-    Message = 7,
+    Message = 6,
     /// The type of an event of any kind.
-    Type = 8,
+    Type = 7,
     /// Messages that the run's events edited.
-    Edited = 9,
+    Edited = 8,
     /// Messages that the run's events deleted, alone or with their chat.
-    Deleted = 10,
+    Deleted = 9,
     /// No term of a message: where records lie, see `places`.
-    Place = 11,
+    Place = 10,
     /// No term of a message: which groups of words hold three bytes, see `grams`.
-    Gram = 12,
+    Gram = 11,
 }
 
 impl Kind {
@@ -126,7 +125,8 @@ pub fn symbol_bytes(symbol: char) -> [u8; 4] {
     u32::from(symbol).to_be_bytes()
 }
 
-/// The bytes of the term of two symbols: both in UTF-8.
+/// The bytes of the term of two symbols: both in UTF-8. No single one has the same: its number begins with a zero
+/// byte and is no larger than U+10FFFF.
 #[must_use]
 pub fn symbol_pair_bytes([first, second]: [char; 2], buffer: &mut [u8; 8]) -> &[u8] {
     let length = first.encode_utf8(buffer).len();
@@ -154,7 +154,6 @@ impl TermBuffers {
         let each_word = word;
         let TermBuffers { escaped, words } = self;
         let (of_words, of_symbols) = (Kind::Word.tag(edit), Kind::Symbol.tag(edit));
-        let of_pairs = Kind::SymbolPair.tag(edit);
         // A text has few different symbols, and most of them many times; lines of one symbol are drawn in texts.
         let (mut given, mut given_pair) = (0_u128, None);
         words::tokens(&message.body, words, |token| match token {
@@ -169,7 +168,7 @@ impl TermBuffers {
                     given_pair = pair;
                     escaped.clear();
                     write_escaped(escaped, symbol_pair_bytes(both, &mut [0; 8]));
-                    each(of_pairs, escaped);
+                    each(of_symbols, escaped);
                 }
                 let bit = if symbol.is_ascii() { 1 << u32::from(symbol) } else { 0 };
                 if given & bit != 0 {
@@ -212,7 +211,7 @@ mod tests {
         assert_eq!(word_prefix(true, "ab"), [tag + 1, b'a', b'b']);
         assert_eq!(term(Kind::Symbol, false, &symbol_bytes('>')), [tag + 2, 1, 1, 1, 1, 1, 1, b'>', 0]);
         let pair = symbol_pair_bytes(['-', '\u{2192}'], &mut [0; 8]).to_vec();
-        assert_eq!(term(Kind::SymbolPair, true, &pair), [tag + 5, b'-', 0xe2, 0x86, 0x92, 0]);
+        assert_eq!(term(Kind::Symbol, true, &pair), [tag + 3, b'-', 0xe2, 0x86, 0x92, 0]);
         assert_eq!(chat_bytes("ab", 1), [b'a', b'b', 1, 1]);
         assert_eq!(chat_bytes("ab", 0x102), [b'a', b'b', 2, 1, 2]);
         let long = "\u{e9}".repeat(WORD_BYTES);
@@ -226,7 +225,6 @@ mod tests {
         for kind in [
             Kind::Word,
             Kind::Symbol,
-            Kind::SymbolPair,
             Kind::Originator,
             Kind::Recipient,
             Kind::Chat,

@@ -58,10 +58,10 @@ impl Desk {
         self.due_behind(0, tiers)
     }
 
-    /// The same of those behind so many.
-    pub(super) fn due_behind(&self, runs: usize, tiers: Tiers) -> Option<usize> {
-        let behind = self.runs.get(runs..).unwrap_or_default();
-        due(behind, tiers, |run| self.may_merge(run)).map(|start| runs + start)
+    /// The same of those behind the `old` first ones.
+    pub(super) fn due_behind(&self, old: usize, tiers: Tiers) -> Option<usize> {
+        let behind = self.runs.get(old..).unwrap_or_default();
+        due(behind, tiers, |run| self.may_merge(run)).map(|start| old + start)
     }
 
     /// After how long without work there is something to do all the same: to merge what can wait while more comes, and

@@ -29,7 +29,7 @@ use desk::Desk;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What is done during a merge.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meanwhile {
     /// What is given becomes files.
     Flush,
@@ -180,14 +180,13 @@ impl Background {
         meanwhile: Meanwhile,
     ) -> Result<bool> {
         let old = desk.runs.clone();
-        let mut given_up = false;
+        let (mut merges, mut given_up) = (meanwhile == Meanwhile::FlushAndMerge, false);
         let merged = self.files.merge(&old[start..], start == 0, &mut || {
-            let done = self.do_meanwhile(desk, work);
-            let done = match (done, meanwhile) {
-                (Ok(true), Meanwhile::FlushAndMerge) => self.merge_behind(old.len(), desk, work),
-                (done, _) => done.map(drop),
-            };
-            done.inspect_err(|_| given_up = true)
+            let mut done = self.do_meanwhile(desk, work);
+            if merges && let Ok(true) = done {
+                done = self.merge_behind(old.len(), desk, work).inspect(|goes_on| merges = *goes_on);
+            }
+            done.map(drop).inspect_err(|_| given_up = true)
         });
         let merged = match merged {
             Err(_) if given_up => return Ok(false),
@@ -230,19 +229,19 @@ impl Background {
     }
 
     /// Merges the files that came during a merge, which are those behind so many: a large one takes so long that
-    /// there would be very many, each of which takes memory and is looked into by every search. An error when
-    /// something goes before both.
-    fn merge_behind(&self, files: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<()> {
-        while let Some(start) = desk.due_behind(files, WHEN_BUSY) {
+    /// there would be very many, each of which takes memory and is looked into by every search. `false` when that must
+    /// wait until the large one is done. An error when something goes before both.
+    fn merge_behind(&self, old: usize, desk: &mut Desk, work: &Receiver<ToBackground>) -> Result<bool> {
+        while let Some(start) = desk.due_behind(old, WHEN_BUSY) {
             let merged = self.merge(start, desk, work, Meanwhile::Flush);
             if !desk.put_off.is_empty() {
                 return Err(Error::new(Code::Busy, "what was put off goes first"));
             }
             if !merged {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Makes a new run file known: in the folder's lists, then to the writer. If that fails its file is removed: it

@@ -1,7 +1,7 @@
 //! The background at work, on files in memory.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::*;
 use crate::domain::event::Event;
@@ -179,6 +179,34 @@ fn files_that_come_during_a_merge_are_merged_meanwhile_and_those_of_a_compaction
         let files = background.files.read(&mut |error| panic!("{error}")).expect("whole");
         assert_eq!(files.len(), expected.len(), "what was merged is named no more");
     }
+}
+
+#[test]
+fn a_merge_meanwhile_that_has_no_room_is_tried_once_and_the_large_one_goes_on() {
+    let (to_background, work) = unbounded();
+    let tails: Vec<Arc<Tail>> = testing::events().take(17).map(tail_of).collect();
+    let (tries, last, more) = (Arc::new(AtomicU32::new(0)), Arc::clone(&tails[16]), to_background.clone());
+    let tried = Arc::clone(&tries);
+    let storage = Failing::in_memory(move |call, path| match call {
+        // One file of several that came during the merge; then one more comes.
+        Call::Rename if path.to_string_lossy().contains("/00000000000000000009-0000000000000000001") => {
+            tried.fetch_add(1, Ordering::SeqCst);
+            more.send(ToBackground::Flush(Arc::clone(&last))).expect("it lives");
+            Err(std::io::Error::other("no room"))
+        }
+        _ => Ok(()),
+    });
+    let files = RunFiles::new(Arc::clone(&storage) as _, "/index".into());
+    let of_tail = |tail: &Arc<Tail>| files.write(tail, tail.first() == 1).expect("memory");
+    let runs: Vec<Arc<Run>> = tails[..8].iter().map(of_tail).collect();
+    let (writer, _told) = unbounded();
+    let background = Background { files, writer, stats: Arc::default() };
+    let mut desk = Desk::at(runs);
+    for tail in &tails[8..16] {
+        to_background.send(ToBackground::Flush(Arc::clone(tail))).expect("it lives");
+    }
+    assert!(background.merge(0, &mut desk, &work, Meanwhile::FlushAndMerge));
+    assert_eq!((desk.runs.len(), tries.load(Ordering::SeqCst)), (1 + 9, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::pairs::bits_of;
 use super::query::{Piece, Plan, is_long, is_selective};
 use super::source::Source;
 use super::tail::view::Words;
-use super::terms::{Kind, symbol_bytes, symbol_pair_bytes, term, word_prefix, word_term};
+use super::terms::{Kind, symbol_bytes, term, word_prefix, word_term};
 use super::union::{Apart, Union};
 use crate::domain::command::Order;
 use crate::domain::text::{Clause, Phrase};
@@ -167,10 +167,7 @@ impl<'p, 'r> Lookup<'p, 'r> {
         match piece {
             Piece::Word(word) => self.postings(&word_term(self.edit, word)),
             Piece::Symbol(symbol) => self.postings(&term(Kind::Symbol, self.edit, &symbol_bytes(*symbol))),
-            Piece::SymbolPair(pair) => {
-                let mut buffer = [0; 8];
-                self.postings(&term(Kind::Symbol, self.edit, symbol_pair_bytes(*pair, &mut buffer)))
-            }
+            Piece::SymbolPair(both) => self.postings(&term(Kind::Symbol, self.edit, both)),
             Piece::Alone(start) | Piece::Prefix(start) => {
                 self.words(&word_prefix(self.edit, start), Words::Beginning)
             }

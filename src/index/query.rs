@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pairs::bits_of;
-use super::terms::{Kind, may_be_cut, term, word_term};
+use super::terms::{Kind, may_be_cut, symbol_pair_bytes, term, word_term};
 use crate::domain::text::{Clause, Phrase, Text};
 use crate::domain::words::{self, Token};
 
@@ -22,8 +22,8 @@ pub struct Plan {
 pub(super) enum Piece {
     Word(String),
     Symbol(char),
-    /// Two symbols that stand next to each other.
-    SymbolPair([char; 2]),
+    /// Two symbols that stand next to each other, as bytes of a term.
+    SymbolPair([u8; 2]),
     /// A letter that stands alone, with the marks that follow it.
     Alone(String),
     Prefix(String),
@@ -104,11 +104,13 @@ impl Plan {
             Token::Symbol { symbol, behind } => {
                 let start = needle.get(place..).and_then(|rest| rest.find(symbol)).unwrap_or(0);
                 place += start + symbol.len_utf8();
-                // Two next to each other say all that each of them does.
-                if behind.is_some() {
+                if let Some(both) = behind.and_then(|first| symbol_pair_bytes(first, symbol)) {
+                    // It says all that each of the two does.
                     pieces.pop_if(|last| matches!(last, Piece::Symbol(_)));
+                    pieces.push(Piece::SymbolPair(both));
+                } else {
+                    pieces.push(Piece::Symbol(symbol));
                 }
-                pieces.push(behind.map_or(Piece::Symbol(symbol), |first| Piece::SymbolPair([first, symbol])));
             }
         });
         self.adjacent = adjacent(needle);
@@ -259,20 +261,21 @@ mod tests {
     #[test]
     fn what_comes_again_and_again_is_looked_up_once() {
         let dash = Piece::Symbol('-');
-        assert_eq!(pieces(&"-".repeat(1024)), [Piece::SymbolPair(['-', '-'])]);
+        assert_eq!(pieces(&"-".repeat(1024)), [Piece::SymbolPair(*b"--")]);
         assert_eq!(pieces("- a - b - a -"), [dash, Piece::Word("a".into()), Piece::Word("b".into())]);
     }
 
     #[test]
     fn symbols_next_to_each_other_are_looked_up_together() {
         let (word, symbol) = (|word: &str| Piece::Word(word.into()), Piece::Symbol);
-        let pair = |first, second| Piece::SymbolPair([first, second]);
-        assert_eq!(pieces("->"), [pair('-', '>')]);
-        assert_eq!(pieces("()/ ."), [pair('(', ')'), pair(')', '/'), symbol('.')]);
+        let pair = |both: &[u8; 2]| Piece::SymbolPair(*both);
+        assert_eq!(pieces("->"), [pair(b"->")]);
+        assert_eq!(pieces("()/ ."), [pair(b"()"), pair(b")/"), symbol('.')]);
         assert_eq!(pieces("a-b- >"), [symbol('-'), word("b"), symbol('>')]);
         assert_eq!(
-            pieces(".\u{2026}\u{1f600} !?"),
-            [pair('.', '\u{2026}'), pair('\u{2026}', '\u{1f600}'), pair('!', '?'),]
+            pieces(".\u{2026}-> !?"),
+            [symbol('.'), symbol('\u{2026}'), pair(b"->"), pair(b"!?")],
+            "those beyond ASCII are terms only alone"
         );
     }
 

@@ -9,7 +9,7 @@ use super::grams::Grams;
 use super::pairs::rows::{self, RowsWriter, Window};
 use super::piece;
 use super::postings::split_key;
-use super::run::{BLOCK_OFFSETS, MAGIC, Meta};
+use super::run::{BLOCK_OFFSETS, CHECKPOINT_MAGIC, MAGIC, Meta};
 use super::scratch::Scratch;
 use super::terms::{is_of_grams, is_of_words};
 use crate::codec::write_varint;
@@ -237,7 +237,7 @@ impl RunWriter {
         places.iter().for_each(|place| piece.extend_from_slice(&place.to_le_bytes()));
         self.sink.put(&piece, &mut hash)?;
         self.sink.buffer.extend_from_slice(&hash.finalize().to_le_bytes());
-        self.sink.buffer.extend_from_slice(MAGIC);
+        self.sink.buffer.extend_from_slice(if meta.checkpoint { CHECKPOINT_MAGIC } else { MAGIC });
         self.sink.finish(sync)
     }
 }

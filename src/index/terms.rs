@@ -13,8 +13,8 @@ use crate::domain::words::{self, Token};
 pub enum Kind {
     /// A word of the body.
     Word = 0,
-    /// A character that is neither word nor white space, or two of those that stand next to each other: each alone
-    /// is in very many messages.
+    /// A character that is neither word nor white space, or two of ASCII that stand next to each other: each of those
+    /// alone is in very many messages.
     Symbol = 1,
     /// Who said it.
     Originator = 2,
@@ -125,13 +125,12 @@ pub fn symbol_bytes(symbol: char) -> [u8; 4] {
     u32::from(symbol).to_be_bytes()
 }
 
-/// The bytes of the term of two symbols: both in UTF-8. No single one has the same: its number begins with a zero
-/// byte and is no larger than U+10FFFF.
+/// The bytes of the term of two symbols that stand next to each other, if they have one: those of ASCII do, so that
+/// there are few thousand such terms, whatever texts hold.
 #[must_use]
-pub fn symbol_pair_bytes([first, second]: [char; 2], buffer: &mut [u8; 8]) -> &[u8] {
-    let length = first.encode_utf8(buffer).len();
-    let both = length + second.encode_utf8(&mut buffer[length..]).len();
-    &buffer[..both]
+pub fn symbol_pair_bytes(first: char, second: char) -> Option<[u8; 2]> {
+    let of_ascii = |symbol: char| u8::try_from(symbol).ok().filter(u8::is_ascii);
+    Some([of_ascii(first)?, of_ascii(second)?])
 }
 
 /// Buffers for making a message's terms.
@@ -163,11 +162,11 @@ impl TermBuffers {
                 each(of_words, kept(word).as_bytes());
             }
             Token::Symbol { symbol, behind } => {
-                let pair = behind.map(|behind| [behind, symbol]);
+                let pair = behind.and_then(|first| symbol_pair_bytes(first, symbol));
                 if let Some(both) = pair.filter(|_| pair != given_pair) {
                     given_pair = pair;
                     escaped.clear();
-                    write_escaped(escaped, symbol_pair_bytes(both, &mut [0; 8]));
+                    write_escaped(escaped, &both);
                     each(of_symbols, escaped);
                 }
                 let bit = if symbol.is_ascii() { 1 << u32::from(symbol) } else { 0 };
@@ -210,8 +209,9 @@ mod tests {
         assert_eq!(word_term(true, "ab"), [tag + 1, b'a', b'b', 0]);
         assert_eq!(word_prefix(true, "ab"), [tag + 1, b'a', b'b']);
         assert_eq!(term(Kind::Symbol, false, &symbol_bytes('>')), [tag + 2, 1, 1, 1, 1, 1, 1, b'>', 0]);
-        let pair = symbol_pair_bytes(['-', '\u{2192}'], &mut [0; 8]).to_vec();
-        assert_eq!(term(Kind::Symbol, true, &pair), [tag + 3, b'-', 0xe2, 0x86, 0x92, 0]);
+        assert_eq!(symbol_pair_bytes('-', '>'), Some(*b"->"));
+        assert_eq!(term(Kind::Symbol, true, b"->"), [tag + 3, b'-', b'>', 0]);
+        assert_eq!([('-', '\u{2192}'), ('\u{ab}', '-')].map(|(a, b)| symbol_pair_bytes(a, b)), [None; 2]);
         assert_eq!(chat_bytes("ab", 1), [b'a', b'b', 1, 1]);
         assert_eq!(chat_bytes("ab", 0x102), [b'a', b'b', 2, 1, 2]);
         let long = "\u{e9}".repeat(WORD_BYTES);

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use super::names::SCRATCH;
 use super::{RunFiles, name_of, not_done, of_file};
 use crate::error::{Code, Error, Result};
 use crate::index::levels::{Tiers, due};
@@ -151,7 +152,7 @@ impl RunFiles {
             let unfinished = Arc::new(Unfinished { file: Arc::clone(&file), given_up: OnceLock::new() });
             let mut pause = || unfinished.ask(pause);
             let mut writer = RunWriter::to_file(Arc::clone(&unfinished) as _, keys, self.courtesy.begin());
-            writer.keep_grams_in(Scratch::at(Arc::clone(&self.storage), with_suffix(&path, ".grams.tmp")));
+            writer.keep_grams_in(Scratch::at(Arc::clone(&self.storage), with_suffix(&path, SCRATCH)));
             let written = fill(&mut writer, &mut pause)
                 .and_then(|meta| writer.into_file(meta, offsets, synced, &mut pause));
             unfinished

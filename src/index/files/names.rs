@@ -7,6 +7,9 @@ pub(super) const MANIFEST: &str = "manifest";
 /// Names the small ones behind those.
 pub(super) const RECENT: &str = "recent";
 
+/// What the name of a run's scratch file has behind that of the run.
+pub(super) const SCRATCH: &str = ".grams.tmp";
+
 /// Whether this program gives a file of an index folder that name, one that was not whole yet included.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
@@ -31,8 +34,7 @@ fn is_number(text: &str) -> bool {
 
 /// Whether a file is one of the index that was not whole yet, or one on the way to a run.
 pub(super) fn is_unfinished(name: &str) -> bool {
-    let Some(whole) = name.strip_suffix(".tmp") else { return false };
-    let whole = whole.strip_suffix(".grams").unwrap_or(whole);
+    let Some(whole) = name.strip_suffix(SCRATCH).or_else(|| name.strip_suffix(".tmp")) else { return false };
     let piece = whole.strip_suffix(".tmp").unwrap_or(whole).strip_prefix("piece-");
     [MANIFEST, RECENT].contains(&whole) || is_run(whole) || piece.is_some_and(is_number)
 }

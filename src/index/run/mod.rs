@@ -38,14 +38,17 @@ use crate::storage::File;
 pub use offsets::UNPROVED_BYTES;
 pub use pieces::Block;
 
-/// The last bytes of a run file; the digits are the version of the format.
+/// The last bytes of a run file; the digits are the version of the format, and of what the terms of a message are.
 pub const MAGIC: &[u8; 8] = b"MLGRUN10";
+/// Those of a checkpoint of the table. It holds no terms and is no part of the index, which can be made anew: so it
+/// has a version of its own.
+pub const CHECKPOINT_MAGIC: &[u8; 8] = b"MLGRUN09";
 
 /// Whether these bytes of a run file end as another version of this program ends one.
 #[must_use]
 pub fn is_of_another_version(bytes: &[u8]) -> bool {
     let version = |end: &[u8; 8]| end.starts_with(&MAGIC[..6]) && end[6..].iter().all(u8::is_ascii_digit);
-    bytes.last_chunk::<8>().is_some_and(|end| end != MAGIC && version(end))
+    bytes.last_chunk::<8>().is_some_and(|end| ![MAGIC, CHECKPOINT_MAGIC].contains(&end) && version(end))
 }
 
 /// Places that the footer names.
@@ -182,6 +185,22 @@ mod tests {
         assert!(is_of_another_version(b"whatever MLGRUN04"));
         for other in [MAGIC.as_slice(), b"MLGRUN4", b"MLGRUNxx", b"MLGRAN04", b""] {
             assert!(!is_of_another_version(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_the_table_has_a_version_of_its_own() {
+        for (checkpoint, own, other) in [(true, CHECKPOINT_MAGIC, MAGIC), (false, MAGIC, CHECKPOINT_MAGIC)] {
+            let meta = Meta { first: 1, last: 1, dense_from: 2, checkpoint, ..Meta::default() };
+            let file = file_of(meta, 0, &[], |_| ());
+            let (mut end, place) = ([0; 8], file.length().expect("memory") - 8);
+            assert_eq!(file.read_at(&mut end, place).expect("memory"), 8);
+            assert_eq!(&end, own);
+            let opened = || Run::open(Arc::clone(&file), "a.run", &Arc::default(), true);
+            assert_eq!(opened().expect("a whole file").meta().checkpoint, checkpoint);
+            file.write_at(other, place).expect("memory");
+            let said = opened().map(drop).expect_err("it is the version of the other kind");
+            assert!(said.message().contains("another version"), "{said}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{FOOTER_BYTES, MAGIC, Meta, PLACES, Run, is_of_another_version};
+use super::{CHECKPOINT_MAGIC, FOOTER_BYTES, MAGIC, Meta, PLACES, Run, is_of_another_version};
 use crate::error::{Error, Result};
 use crate::index::block_index::{BlockIndex, read_index};
 use crate::index::cache::BlockCache;
@@ -38,10 +38,12 @@ impl Run {
         let start = bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged("is too short"))?;
         let mut footer = [0; FOOTER_BYTES];
         run.read(start, &mut footer)?;
+        let of_another_version = || damaged("was written by another version of this program");
         if is_of_another_version(&footer) {
-            return Err(damaged("was written by another version of this program"));
+            return Err(of_another_version());
         }
-        if !footer.ends_with(MAGIC) {
+        let checkpoint = footer.ends_with(CHECKPOINT_MAGIC);
+        if !checkpoint && !footer.ends_with(MAGIC) {
             return Err(damaged("is no such file, or its end is damaged"));
         }
         let (places, rest) = footer.split_at(PLACES * 8);
@@ -77,6 +79,9 @@ impl Run {
             .ok_or_else(|| damaged("has a table of pairs that cannot be read"))?;
         run.index = read_index(blocks).ok_or_else(|| damaged("has a table of blocks that cannot be read"))?;
         run.meta = Meta::read(&mut &*meta).ok_or_else(|| damaged("has a description that cannot be read"))?;
+        if run.meta.checkpoint != checkpoint {
+            return Err(of_another_version());
+        }
         run.offsets = offsets;
         let fits = run.fits(offsets, filter - offsets);
         if fits { Ok(run) } else { Err(damaged("describes more than it holds")) }
